@@ -1,0 +1,139 @@
+package codec
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"strings"
+	"time"
+
+	"github.com/waferkit/wafer/keyring"
+)
+
+const (
+	// RefreshPrefix starts every refresh token, so that scanners for leaked
+	// secrets can find it.
+	RefreshPrefix = "wfr1_"
+
+	refreshClaims = keyIDSize + len(ID{}) + 4
+	refreshTag    = 16
+	refreshBody   = refreshClaims + refreshTag
+)
+
+// RefreshSize is the length of every refresh token in bytes.
+var RefreshSize = len(RefreshPrefix) + encoding.EncodedLen(refreshBody)
+
+// RefreshToken is what a refresh token says: a family and a generation. It is
+// no secret of the store: nothing kept there can be turned back into a token.
+type RefreshToken struct {
+	Family     ID
+	Generation uint32 // from 1
+}
+
+// RefreshTokens makes and parses refresh tokens of one realm (refresh token,
+// version 1).
+type RefreshTokens struct {
+	ring  *keyring.Ring
+	realm string
+}
+
+// NewRefreshTokens returns the codec of refresh tokens.
+func NewRefreshTokens(ring *keyring.Ring, realm string) (*RefreshTokens, error) {
+	if ring == nil {
+		return nil, errors.New("codec: no ring given")
+	}
+	if err := checkRealm(realm); err != nil {
+		return nil, err
+	}
+	return &RefreshTokens{ring, realm}, nil
+}
+
+// Mint returns the token of a family's generation, under the key that is
+// primary at time now.
+func (r *RefreshTokens) Mint(now time.Time, t RefreshToken) (string, error) {
+	if t.Generation == 0 {
+		return "", errors.New("codec: generations start at 1")
+	}
+	key, err := r.ring.Primary(now)
+	if err != nil {
+		return "", err
+	}
+	id := key.ID()
+	b := make([]byte, 0, refreshBody)
+	b = append(b, id[:]...)
+	b = append(b, t.Family[:]...)
+	b = binary.BigEndian.AppendUint32(b, t.Generation)
+	if b, err = r.appendTag(b, key, b); err != nil {
+		return "", err
+	}
+	return RefreshPrefix + encoding.EncodeToString(b), nil
+}
+
+// Parse returns what an authentic token says. ctx bounds the reload that an
+// unknown key id causes. A forged one is refused here, before any store is
+// asked.
+func (r *RefreshTokens) Parse(ctx context.Context, now time.Time, token string) (RefreshToken, error) {
+	b, err := decodeRefresh(token)
+	if err != nil {
+		return RefreshToken{}, err
+	}
+	key, err := r.ring.Key(ctx, keyring.ID(b[:keyIDSize]), now)
+	if err != nil {
+		return RefreshToken{}, err
+	}
+	var tag [refreshTag]byte
+	want, err := r.appendTag(tag[:0], key, b[:refreshClaims])
+	if err != nil {
+		return RefreshToken{}, err
+	}
+	if !hmac.Equal(want, b[refreshClaims:]) {
+		return RefreshToken{}, ErrForged
+	}
+	t := RefreshToken{Family: ID(b[keyIDSize:]), Generation: binary.BigEndian.Uint32(b[keyIDSize+len(ID{}):])}
+	if t.Generation == 0 {
+		return RefreshToken{}, ErrContent
+	}
+	return t, nil
+}
+
+// Names reports whether a token, authentic or not, names that family. It is
+// the cheap look that a request with a good session cookie takes: a token of
+// the same family changes nothing for it.
+func (r *RefreshTokens) Names(token string, family ID) bool {
+	if len(token) != RefreshSize || !strings.HasPrefix(token, RefreshPrefix) {
+		return false
+	}
+	var b [refreshBody]byte
+	n, err := encoding.Decode(b[:], []byte(token[len(RefreshPrefix):]))
+	return err == nil && n == refreshBody && ID(b[keyIDSize:]) == family
+}
+
+func decodeRefresh(token string) ([]byte, error) {
+	if len(token) != RefreshSize {
+		return nil, ErrLength
+	}
+	if !strings.HasPrefix(token, RefreshPrefix) {
+		return nil, ErrEncoding
+	}
+	return decode(token[len(RefreshPrefix):], 0)
+}
+
+// appendTag appends the tag over claims and realm: HMAC-SHA256, truncated.
+func (r *RefreshTokens) appendTag(dst []byte, key *keyring.Key, claims []byte) ([]byte, error) {
+	subkey, err := keyring.Derived(key, keyring.Refresh, newRefreshKey)
+	if err != nil {
+		return nil, fmt.Errorf("codec: %w", err)
+	}
+	mac := hmac.New(func() hash.Hash { return sha256.New() }, subkey[:])
+	mac.Write([]byte(RefreshPrefix))
+	mac.Write(claims)
+	mac.Write([]byte(r.realm))
+	var sum [sha256.Size]byte
+	return append(dst, mac.Sum(sum[:0])[:refreshTag]...), nil
+}
+
+func newRefreshKey(subkey []byte) (*[32]byte, error) { return (*[32]byte)(subkey), nil }

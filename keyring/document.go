@@ -1,0 +1,116 @@
+package keyring
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// documentFormat names the plaintext of a sealed key set.
+const documentFormat = "wafer/1 keyring"
+
+// document is the plaintext of a key set: what the keeper seals. The JSON is
+// strict: unknown fields, trailing bytes and a second encoding of the same set
+// are refused.
+type document struct {
+	Format  string        `json:"format"`
+	Version uint64        `json:"version"`
+	Seals   int64         `json:"seals_seconds"`
+	Life    int64         `json:"life_seconds"`
+	Keys    []documentKey `json:"keys"`
+}
+
+type documentKey struct {
+	ID        string         `json:"id"`
+	Secret    []byte         `json:"secret"`
+	Created   int64          `json:"created_ms"`
+	Activates int64          `json:"activates_ms"`
+	Revoked   *documentEvent `json:"revoked,omitempty"`
+}
+
+type documentEvent struct {
+	At     int64  `json:"at_ms"`
+	Reason string `json:"reason"`
+}
+
+func marshalSet(s *Set) ([]byte, error) {
+	d := document{
+		Format:  documentFormat,
+		Version: s.version,
+		Seals:   int64(s.schedule.Seals / time.Second),
+		Life:    int64(s.schedule.Life / time.Second),
+	}
+	for _, k := range s.keys {
+		dk := documentKey{
+			ID:        k.id.String(),
+			Secret:    k.material.secret[:],
+			Created:   k.created.UnixMilli(),
+			Activates: k.activates.UnixMilli(),
+		}
+		if r := k.revocation; r != nil {
+			dk.Revoked = &documentEvent{At: r.At.UnixMilli(), Reason: r.Reason}
+		}
+		d.Keys = append(d.Keys, dk)
+	}
+	return json.Marshal(d)
+}
+
+// parseSet reads what marshalSet wrote. Errors never quote the input: it holds
+// secrets.
+func parseSet(plain []byte) (*Set, error) {
+	dec := json.NewDecoder(bytes.NewReader(plain))
+	dec.DisallowUnknownFields()
+	var d document
+	if err := dec.Decode(&d); err != nil {
+		return nil, errors.New("keyring: the key set is not the JSON it should be")
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("keyring: the key set has bytes after its end")
+	}
+	if d.Format != documentFormat {
+		return nil, fmt.Errorf("keyring: the key set's format is not %q; is this program too old for it?", documentFormat)
+	}
+	if d.Version == 0 || d.Seals < 0 || d.Seals > maxSeconds || d.Life < 0 || d.Life > maxSeconds {
+		return nil, errors.New("keyring: the key set's version or schedule is out of range")
+	}
+	schedule, err := Schedule{Seals: time.Duration(d.Seals) * time.Second, Life: time.Duration(d.Life) * time.Second}.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{version: d.Version, schedule: schedule}
+	for _, dk := range d.Keys {
+		id, err := ParseID(dk.ID)
+		if err != nil {
+			return nil, errors.New("keyring: the key set has a malformed key id")
+		}
+		if len(dk.Secret) != SecretSize {
+			return nil, fmt.Errorf("keyring: key %v has a secret of %d bytes: want %d", id, len(dk.Secret), SecretSize)
+		}
+		k := &Key{
+			id:        id,
+			created:   time.UnixMilli(dk.Created),
+			activates: time.UnixMilli(dk.Activates),
+			material:  new(material),
+		}
+		copy(k.material.secret[:], dk.Secret)
+		if dk.Revoked != nil {
+			k.revocation = &Revocation{At: time.UnixMilli(dk.Revoked.At), Reason: dk.Revoked.Reason}
+		}
+		s.keys = append(s.keys, k)
+	}
+	if err := s.seal(); err != nil {
+		return nil, err
+	}
+	// One encoding for one set: what does not marshal back to the input was
+	// not written by us.
+	again, err := marshalSet(s)
+	if err != nil || !bytes.Equal(again, plain) {
+		return nil, errors.New("keyring: the key set is not in its one encoding")
+	}
+	return s, nil
+}
+
+const maxSeconds = 100 * 365 * 24 * 60 * 60

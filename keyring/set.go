@@ -1,0 +1,271 @@
+package keyring
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Defaults and bounds of a [Schedule].
+const (
+	DefaultSeals = 30 * 24 * time.Hour
+	DefaultLife  = 30 * 24 * time.Hour
+
+	// Lead is how long before its activation a key is published at least. It
+	// is far more than the time between two polls of a node plus the leeway of
+	// clocks, so every node knows a key before the first cookie under it.
+	Lead = time.Hour
+
+	// MaxKeys bounds a set. A schedule keeps about Life/Seals + 2 keys.
+	MaxKeys = 256
+)
+
+// Schedule says for how long keys seal and open. The zero value means the
+// defaults.
+type Schedule struct {
+	// Seals is how long a key seals before the next one takes over.
+	// Default 30 days; at least 2 × [Lead].
+	Seals time.Duration
+	// Life is the longest life of anything sealed under the ring; a key opens
+	// for that long after its successor took over. It bounds the absolute
+	// limit of sessions. Default 30 days; at least a minute.
+	Life time.Duration
+}
+
+func (s Schedule) withDefaults() (Schedule, error) {
+	if s.Seals == 0 {
+		s.Seals = DefaultSeals
+	}
+	if s.Life == 0 {
+		s.Life = DefaultLife
+	}
+	if s.Seals < 2*Lead {
+		return s, fmt.Errorf("keyring: Schedule.Seals is %v: want at least %v, since a key is published %v ahead", s.Seals, 2*Lead, Lead)
+	}
+	if s.Life < time.Minute {
+		return s, fmt.Errorf("keyring: Schedule.Life is %v: want at least 1m", s.Life)
+	}
+	return s, nil
+}
+
+// Set is an immutable snapshot of a ring's keys, ordered by activation. It is
+// safe for concurrent use.
+type Set struct {
+	version  uint64
+	schedule Schedule
+	keys     []*Key
+	static   bool
+}
+
+// Version returns the version of the document the set was read from; it rises
+// with every change. A static set has version 0.
+func (s *Set) Version() uint64 { return s.version }
+
+// Schedule returns the set's schedule.
+func (s *Set) Schedule() Schedule { return s.schedule }
+
+// Keys returns the keys in the order of their activation. The caller owns the
+// slice.
+func (s *Set) Keys() []*Key { return slices.Clone(s.keys) }
+
+// Primary returns the key that seals at time now: of the keys that are neither
+// expired nor revoked and whose activation has come, the one that activated
+// last. Every holder of the same set picks the same key. The error is
+// [ErrNoPrimary].
+func (s *Set) Primary(now time.Time) (*Key, error) {
+	for _, k := range slices.Backward(s.keys) {
+		if !k.activates.After(now) && k.accepts(now) == nil {
+			return k, nil
+		}
+	}
+	return nil, ErrNoPrimary
+}
+
+// Key returns the key with that id if it may open at time now; keys that are
+// published but not yet active may. The error is [ErrUnknown], [ErrExpired] or
+// [ErrRevoked].
+func (s *Set) Key(id ID, now time.Time) (*Key, error) {
+	for _, k := range s.keys {
+		if k.id == id {
+			return k, k.accepts(now)
+		}
+	}
+	return nil, ErrUnknown
+}
+
+// next returns the published key that will take over, or nil.
+func (s *Set) next(now time.Time) *Key {
+	for _, k := range s.keys {
+		if k.activates.After(now) && k.revocation == nil {
+			return k
+		}
+	}
+	return nil
+}
+
+func (s *Set) has(id ID) bool {
+	return slices.ContainsFunc(s.keys, func(k *Key) bool { return k.id == id })
+}
+
+// seal orders the keys and works out when each expires. Expiry is a function
+// of the set and is stored nowhere, so the two cannot disagree.
+func (s *Set) seal() error {
+	if len(s.keys) == 0 || len(s.keys) > MaxKeys {
+		return fmt.Errorf("keyring: a set of %d keys: want 1 to %d", len(s.keys), MaxKeys)
+	}
+	slices.SortFunc(s.keys, func(a, b *Key) int {
+		if c := a.activates.Compare(b.activates); c != 0 {
+			return c
+		}
+		return slices.Compare(a.id[:], b.id[:])
+	})
+	seen := make(map[ID]bool, len(s.keys))
+	var successor *Key
+	for _, k := range slices.Backward(s.keys) {
+		if seen[k.id] {
+			return fmt.Errorf("keyring: two keys have the id %v", k.id)
+		}
+		seen[k.id] = true
+		k.expires = time.Time{}
+		if successor != nil && !s.static {
+			k.expires = successor.activates.Add(s.schedule.Life)
+		}
+		// A key that was revoked before its activation never took over from
+		// anybody. One revoked later did: its predecessor must not come back.
+		if k.revocation == nil || !k.revocation.At.Before(k.activates) {
+			successor = k
+		}
+	}
+	return nil
+}
+
+// change returns the successor of s, with each key copied so that edit may set
+// its times. It is the only way a set comes from another.
+func (s *Set) change(edit func(c *Set)) (*Set, error) {
+	c := &Set{version: s.version + 1, schedule: s.schedule, keys: make([]*Key, len(s.keys))}
+	for i, k := range s.keys {
+		copied := *k
+		c.keys[i] = &copied
+	}
+	edit(c)
+	if err := c.seal(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (s *Set) add(now, activates time.Time) *Key {
+	k := newKey(now, activates, s.has)
+	s.keys = append(s.keys, k)
+	return k
+}
+
+func newSet(now time.Time, schedule Schedule) (*Set, error) {
+	schedule, err := schedule.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{version: 1, schedule: schedule}
+	s.add(now, now)
+	s.add(now, now.Add(schedule.Seals))
+	return s, s.seal()
+}
+
+// rotate sees to it that a next key is published, and if the primary has
+// sealed for at least olderThan, that the next one takes over as soon as every
+// node can know it. It returns s itself where nothing is to be done, so any
+// number of callers make one key.
+func (s *Set) rotate(now time.Time, olderThan time.Duration) (*Set, error) {
+	primary, err := s.Primary(now)
+	next := s.next(now)
+	takeover := now // without a primary nothing can be sealed: at once
+	if err == nil {
+		takeover = s.successorOf(primary, now)
+		if now.Sub(primary.activates) >= olderThan {
+			takeover = now.Add(Lead)
+		}
+	}
+	switch {
+	case next == nil:
+		return s.change(func(c *Set) { c.add(now, takeover) })
+	case next.activates.After(takeover):
+		return s.change(func(c *Set) { c.at(next.id).activates = takeover })
+	}
+	return s, nil
+}
+
+// successorOf returns when the next key is due after primary: by the schedule,
+// but no sooner than every node can know it.
+func (s *Set) successorOf(primary *Key, now time.Time) time.Time {
+	due, soonest := primary.activates.Add(s.schedule.Seals), now.Add(Lead)
+	if due.Before(soonest) {
+		return soonest
+	}
+	return due
+}
+
+// revoke revokes the keys that match. If the primary is among them the
+// published next key takes over now, or a fresh one where that is gone too:
+// revoking must never stop sealing. It returns s itself where every match is
+// already revoked.
+func (s *Set) revoke(now time.Time, reason string, match func(*Key) bool) (*Set, error) {
+	if !slices.ContainsFunc(s.keys, func(k *Key) bool { return k.revocation == nil && match(k) }) {
+		return s, nil
+	}
+	primary, err := s.Primary(now)
+	// An older key that still opens must not become primary again: what it
+	// sealed would outlive it.
+	takeover := err != nil || match(primary)
+	return s.change(func(c *Set) {
+		for _, k := range c.keys {
+			if k.revocation == nil && match(k) {
+				k.revocation = &Revocation{At: now, Reason: reason}
+			}
+		}
+		if takeover {
+			if primary = c.next(now); primary != nil {
+				primary.activates = now
+			} else {
+				primary = c.add(now, now)
+			}
+		}
+		if c.next(now) == nil {
+			c.add(now, c.successorOf(primary, now))
+		}
+	})
+}
+
+// prune drops the keys that can no longer matter: nothing sealed under them
+// can still live. A revoked key stays until then, for its reason is evidence.
+func (s *Set) prune(now time.Time) (*Set, error) {
+	gone := func(k *Key) bool {
+		if k.revocation != nil {
+			return now.After(k.revocation.At.Add(s.schedule.Life))
+		}
+		return !k.expires.IsZero() && now.After(k.expires.Add(Lead))
+	}
+	if !slices.ContainsFunc(s.keys, gone) {
+		return s, nil
+	}
+	return s.change(func(c *Set) { c.keys = slices.DeleteFunc(c.keys, gone) })
+}
+
+func (s *Set) at(id ID) *Key {
+	for _, k := range s.keys {
+		if k.id == id {
+			return k
+		}
+	}
+	return nil
+}
+
+// Format prints version and key ids for every verb.
+func (s *Set) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "key set %d %v", s.version, s.keys)
+}
+
+// MarshalJSON fails: a set is written sealed, by the ring.
+func (s *Set) MarshalJSON() ([]byte, error) {
+	return nil, errors.New("keyring: a set does not marshal; it is written sealed, by the ring")
+}
