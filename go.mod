@@ -7,4 +7,7 @@ require (
 	github.com/gorilla/securecookie v1.1.2
 )
 
-require github.com/x448/float16 v0.8.4 // indirect
+require (
+	github.com/gorilla/sessions v1.4.0 // indirect
+	github.com/x448/float16 v0.8.4 // indirect
+)

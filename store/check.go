@@ -75,7 +75,7 @@ func (c *Creation) Check() error {
 	if c.Ends[0] == c.ID || c.Ends[1] == c.ID {
 		return bad("a family cannot end itself")
 	}
-	if c.Idle < time.Millisecond || c.Absolute < time.Millisecond {
+	if c.Renews == nil && (c.Idle < time.Millisecond || c.Absolute < time.Millisecond) {
 		return bad("limits of %v and %v: want at least 1ms", c.Idle, c.Absolute)
 	}
 	if c.Limit < 0 || len(c.Value) > MaxValue {

@@ -170,9 +170,11 @@ type Creation struct {
 	// the same transaction, the others are passed over. Zero ids are ignored.
 	Ends [2]ID
 	// Renews, unless nil, takes over from a family of the same subject, which
-	// must be alive and within its limits (else Unwritten, with its Snapshot)
-	// and not committed above Basis (else Behind, likewise). It is ended in the
-	// same transaction; its start, authentication and absolute deadline go on.
+	// must be of the same kind, alive and within its limits (else Unwritten,
+	// with its Snapshot) and not committed above Basis (else Behind, likewise).
+	// It is ended in the same transaction; its start, authentication, idle
+	// limit, absolute deadline and label go on, and Idle, Absolute and Label
+	// above are ignored.
 	Renews *Renewal
 	// Limit, unless 0, is how many families of the subject may live, this one
 	// included and those that it replaces not.

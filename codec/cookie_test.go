@@ -1,0 +1,168 @@
+package codec_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+)
+
+func sameSession(a, b *codec.Session) bool {
+	return a.ID == b.ID && a.Subject == b.Subject && a.Position == b.Position && a.Generation == b.Generation &&
+		a.Issued.Equal(b.Issued) && a.Access.Equal(b.Access) && a.Idle.Equal(b.Idle) &&
+		a.Absolute.Equal(b.Absolute) && a.Started.Equal(b.Started) && a.Authenticated.Equal(b.Authenticated)
+}
+
+func TestCookieKeepsEveryField(t *testing.T) {
+	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
+	highest := time.UnixMilli(1<<48 - 1)
+	sessions := map[string]*codec.Session{
+		"typical": session("anna@shop.example"),
+		"highest": {
+			ID:      codec.ID(bytes.Repeat([]byte{0xff}, 16)),
+			Subject: strings.Repeat("\xff", codec.MaxSubject), Position: codec.MaxPosition, Generation: 1<<32 - 1,
+			Issued: highest, Access: highest, Idle: highest, Absolute: highest, Started: highest, Authenticated: highest,
+		},
+		"lowest": {
+			Subject: "\x00", Generation: 1,
+			Issued: time.UnixMilli(0), Access: time.UnixMilli(1), Idle: time.UnixMilli(2),
+			Absolute: time.UnixMilli(3), Started: time.UnixMilli(4), Authenticated: time.UnixMilli(5),
+		},
+	}
+	for what, s := range sessions {
+		for _, data := range [][]byte{nil, {0}, []byte("data"), bytes.Repeat([]byte{7}, 1500)} {
+			sealed, err := cookies.Seal(now, s, data)
+			fatal(t, err)
+			if len(sealed) != cookies.Size(len(s.Subject), len(data)) {
+				t.Errorf("%s: %d bytes; Size says %d", what, len(sealed), cookies.Size(len(s.Subject), len(data)))
+			}
+			got, gotData, err := cookies.Open(ctx, now, sealed)
+			if err != nil || !sameSession(&got, s) || !bytes.Equal(gotData, data) {
+				t.Errorf("%s with %d bytes of data: got %+v, %d bytes, %v", what, len(data), got, len(gotData), err)
+			}
+		}
+	}
+}
+
+// Sub-millisecond time is cut, never rounded up: a limit is not extended.
+func TestCookieTimesAreWholeMilliseconds(t *testing.T) {
+	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
+	s := session("anna")
+	s.Absolute = now.Add(time.Millisecond - 1)
+	sealed, err := cookies.Seal(now, s, nil)
+	fatal(t, err)
+	if got, _, _ := cookies.Open(ctx, now, sealed); !got.Absolute.Equal(now) {
+		t.Errorf("absolute deadline %v: want %v", got.Absolute, now)
+	}
+}
+
+func TestCookieRefusesToSealWhatWouldNotParse(t *testing.T) {
+	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
+	for what, spoil := range map[string]func(*codec.Session){
+		"no subject":                 func(s *codec.Session) { s.Subject = "" },
+		"a subject of 256 bytes":     func(s *codec.Session) { s.Subject = strings.Repeat("s", 256) },
+		"a position above 53 bits":   func(s *codec.Session) { s.Position = codec.MaxPosition + 1 },
+		"generation 0":               func(s *codec.Session) { s.Generation = 0 },
+		"a zero time":                func(s *codec.Session) { s.Idle = time.Time{} },
+		"a time before 1970":         func(s *codec.Session) { s.Started = time.UnixMilli(-1) },
+		"a time beyond 48 bits":      func(s *codec.Session) { s.Absolute = time.UnixMilli(1 << 48) },
+		"an issued time beyond":      func(s *codec.Session) { s.Issued = time.UnixMilli(1 << 48) },
+		"an access time beyond":      func(s *codec.Session) { s.Access = time.UnixMilli(1 << 48) },
+		"an authenticated time gone": func(s *codec.Session) { s.Authenticated = time.Time{} },
+	} {
+		s := session("anna")
+		spoil(s)
+		if sealed, err := cookies.Seal(now, s, nil); err == nil || sealed != "" {
+			t.Errorf("%s: Seal = %q, %v: want an error", what, sealed, err)
+		}
+	}
+}
+
+// Judging lifetimes is the caller's: an authentic cookie opens at any time that
+// its key is accepted.
+func TestCookieOpensPastItsLifetime(t *testing.T) {
+	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
+	sealed, err := cookies.Seal(now, session("anna"), nil)
+	fatal(t, err)
+	if _, _, err := cookies.Open(ctx, now.AddDate(50, 0, 0), sealed); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestExpiresIsTheEarliestEnd(t *testing.T) {
+	base := codec.Session{Issued: now, Access: now.Add(5 * time.Minute), Idle: now.Add(30 * time.Minute), Absolute: now.Add(time.Hour)}
+	for _, c := range []struct {
+		what   string
+		change func(*codec.Session)
+		access time.Duration
+		want   time.Duration
+	}{
+		{"the access expiry", func(*codec.Session) {}, time.Hour, 5 * time.Minute},
+		{"the lifetime that is configured now", func(*codec.Session) {}, time.Minute, time.Minute},
+		{"the idle deadline", func(s *codec.Session) { s.Idle = now.Add(time.Second) }, time.Hour, time.Second},
+		{"the absolute deadline", func(s *codec.Session) { s.Absolute = now.Add(2 * time.Second) }, time.Hour, 2 * time.Second},
+	} {
+		s := base
+		c.change(&s)
+		if got := s.Expires(c.access).Sub(now); got != c.want {
+			t.Errorf("%s: %v: want %v", c.what, got, c.want)
+		}
+	}
+	for _, want := range []time.Time{base.Idle, base.Absolute.Add(-45 * time.Minute)} {
+		s := base
+		if want != base.Idle {
+			s.Absolute = want
+		}
+		if got := s.Deadline(); !got.Equal(want) {
+			t.Errorf("Deadline = %v: want %v", got, want)
+		}
+	}
+}
+
+// The caller owns what it gets: two openings share nothing, and writing into
+// one's data does not reach the other.
+func TestOpenedCookiesShareNothing(t *testing.T) {
+	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
+	sealed, err := cookies.Seal(now, session("anna"), []byte("data"))
+	fatal(t, err)
+	_, one, err := cookies.Open(ctx, now, sealed)
+	fatal(t, err)
+	clear(append(one, "more than the data had room for, whatever is behind it"...)[:cap(one)])
+	clear(one)
+	s, two, err := cookies.Open(ctx, now, sealed)
+	if err != nil || string(two) != "data" || s.Subject != "anna" {
+		t.Errorf("after writing into the first data: %q, %q, %v", two, s.Subject, err)
+	}
+}
+
+func TestCookieFailureReturnsNothing(t *testing.T) {
+	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
+	sealed, err := cookies.Seal(now, session("anna"), []byte("data"))
+	fatal(t, err)
+	s, data, err := newCookies(t, staticRing(t, secret(1)), realm, "other").Open(ctx, now, sealed)
+	if !errors.Is(err, codec.ErrForged) || s != (codec.Session{}) || data != nil {
+		t.Errorf("got %+v, %q, %v: want nothing and ErrForged", s, data, err)
+	}
+}
+
+func TestCodecsAreSafeForConcurrentUse(t *testing.T) {
+	ring := staticRing(t, secret(1), secret(2))
+	var wg sync.WaitGroup
+	for _, k := range kinds() {
+		b := k.bind(t, ring, realm, name)
+		for range 4 {
+			wg.Go(func() {
+				for range 50 {
+					if got, err := b.open(b.seal("text")); err != nil || got != k.found("text") {
+						t.Errorf("%s: %q, %v", k.format, got, err)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+}

@@ -1,0 +1,202 @@
+package codec_test
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/keyring"
+)
+
+// vectorClasses are the classes of failure that a vector may name.
+var vectorClasses = map[string]error{
+	"ok":          nil,
+	"length":      codec.ErrLength,
+	"encoding":    codec.ErrEncoding,
+	"version":     codec.ErrVersion,
+	"forged":      codec.ErrForged,
+	"content":     codec.ErrContent,
+	"expired":     codec.ErrExpired,
+	"unknown key": keyring.ErrUnknown,
+	"expired key": keyring.ErrExpired,
+	"revoked key": keyring.ErrRevoked,
+}
+
+// vectorFields are the fields of a vector in the order in which they stand in
+// its file. docs/formats.md says what each means.
+var vectorFields = []string{
+	"format", "about", "secret", "ring", "realm", "name", "family", "lifetime", "now", "class",
+	"plaintext", "session", "subject", "position", "generation", "issued", "access", "idle", "absolute", "started", "authenticated",
+	"data", "gob", "input",
+}
+
+// vector is one file of testdata: fields by their names.
+type vector map[string]string
+
+func (v vector) String() string {
+	var b strings.Builder
+	for _, field := range vectorFields {
+		if value, found := v[field]; found {
+			fmt.Fprintf(&b, "%s: %s\n", field, value)
+		}
+	}
+	return b.String()
+}
+
+func parseVector(text string) (vector, error) {
+	v := vector{}
+	for line := range strings.Lines(text) {
+		field, value, found := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		if !found {
+			return nil, fmt.Errorf("the line %q is no field", line)
+		}
+		v[field] = value
+	}
+	if v.String() != text {
+		return nil, errors.New("unknown fields, or not in their order")
+	}
+	return v, nil
+}
+
+func vectors(t testing.TB) map[string]vector {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.txt")
+	fatal(t, err)
+	all := map[string]vector{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		fatal(t, err)
+		v, err := parseVector(string(b))
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all[strings.TrimSuffix(filepath.Base(file), ".txt")] = v
+	}
+	return all
+}
+
+func (v vector) ring(t testing.TB) *keyring.Ring {
+	t.Helper()
+	if v["ring"] != "" {
+		return documentRing(t, v["ring"])
+	}
+	return staticRing(t, strings.Split(v["secret"], " ")...)
+}
+
+func (v vector) hex(t testing.TB, field string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(v[field])
+	if err != nil {
+		t.Fatalf("%s is no hexadecimal: %v", field, err)
+	}
+	return b
+}
+
+// quoted reads a field that is a JSON string.
+func (v vector) quoted(t testing.TB, field string) (s string) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(v[field]), &s); err != nil {
+		t.Fatalf("%s is no JSON string: %v", field, err)
+	}
+	return s
+}
+
+func (v vector) number(t testing.TB, field string) uint64 {
+	t.Helper()
+	n, err := strconv.ParseUint(v[field], 10, 64)
+	if err != nil {
+		t.Fatalf("%s is no number: %v", field, err)
+	}
+	return n
+}
+
+func (v vector) now(t testing.TB) time.Time {
+	t.Helper()
+	at, err := time.Parse(time.RFC3339, v["now"])
+	fatal(t, err)
+	return at
+}
+
+// open opens the vector's input, and where that works compares what it holds
+// with the fields. ok is false where it holds something else.
+func (v vector) open(t testing.TB) (err error, ok bool) {
+	t.Helper()
+	ring, at := v.ring(t), func() time.Time { return v.now(t) }
+	switch v["format"] {
+	case "cookie":
+		s, data, err := newCookies(t, ring, v["realm"], v["name"]).Open(ctx, at(), v.quoted(t, "input"))
+		return err, err != nil || sameSession(&s, v.session(t)) && string(data) == string(v.hex(t, "data"))
+	case "value":
+		lifetime, err := time.ParseDuration(v["lifetime"])
+		fatal(t, err)
+		values := newValues(t, ring, codec.ValuesConfig{Realm: v["realm"], Lifetime: lifetime, Now: at})
+		data, err := values.Open(ctx, v["name"], v.quoted(t, "input"))
+		return err, err != nil || string(data) == string(v.hex(t, "data"))
+	case "commit":
+		data, err := newCommits(t, ring, v["realm"]).Open(ctx, at(), codec.ID(v.hex(t, "family")), v.hex(t, "input"))
+		return err, err != nil || string(data) == string(v.hex(t, "data"))
+	case "refresh":
+		token, err := newRefreshTokens(t, ring, v["realm"]).Parse(ctx, at(), v.quoted(t, "input"))
+		return err, err != nil || token.Family == codec.ID(v.hex(t, "family")) && uint64(token.Generation) == v.number(t, "generation")
+	case "gorilla":
+		var text string
+		err := newGorilla(t, ring, v["realm"]).Decode(v["name"], v.quoted(t, "input"), &text)
+		return err, err != nil || text == v.quoted(t, "gob")
+	}
+	t.Fatalf("unknown format %q", v["format"])
+	return nil, false
+}
+
+func (v vector) session(t testing.TB) *codec.Session {
+	t.Helper()
+	ms := func(field string) time.Time { return time.UnixMilli(int64(v.number(t, field))) }
+	return &codec.Session{
+		ID: codec.ID(v.hex(t, "session")), Subject: v.quoted(t, "subject"),
+		Position: v.number(t, "position"), Generation: uint32(v.number(t, "generation")),
+		Issued: ms("issued"), Access: ms("access"), Idle: ms("idle"),
+		Absolute: ms("absolute"), Started: ms("started"), Authenticated: ms("authenticated"),
+	}
+}
+
+func TestVectors(t *testing.T) {
+	all := vectors(t)
+	ok, refused := 0, 0
+	byClass := map[string]int{}
+	for name, v := range all {
+		want, known := vectorClasses[v["class"]]
+		if !known {
+			t.Fatalf("%s: unknown class %q", name, v["class"])
+		}
+		byClass[v["class"]]++
+		if want == nil {
+			ok++
+		} else {
+			refused++
+		}
+		t.Run(name, func(t *testing.T) {
+			err, same := v.open(t)
+			if want == nil && err != nil || want != nil && !errors.Is(err, want) {
+				t.Errorf("%s: %v: want class %q", v["about"], err, v["class"])
+			}
+			if !same {
+				t.Errorf("%s: opens as something else", v["about"])
+			}
+		})
+	}
+	if ok < 12 || refused < 60 {
+		t.Errorf("%d vectors that open and %d that do not: want at least 12 and 60; are files missing?", ok, refused)
+	}
+	for class := range vectorClasses {
+		if byClass[class] == 0 {
+			t.Errorf("no vector for the class %q", class)
+		}
+	}
+}

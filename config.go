@@ -1,0 +1,212 @@
+package wafer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/waferkit/wafer/keyring"
+	"github.com/waferkit/wafer/refresh"
+	"github.com/waferkit/wafer/revocation"
+)
+
+// Config configures [New]. All but Realm has a default, and each default is
+// the safe choice. Every node of an application must use the same values.
+type Config[T any] struct {
+	// Realm names the application and its environment, such as
+	// "shop.example/production". Nothing sealed in one realm is accepted in
+	// another, whatever ring they share. Required; 1 to 255 bytes without NUL.
+	Realm string
+
+	// Access is for how long a session cookie is good without asking the
+	// store. Default 5 min. Lifetimes are spread downwards by up to a tenth.
+	Access time.Duration
+	// Idle ends a session that is not used. Default 30 min; more than Access.
+	// A session never outlives it by more than Skew, and may end up to one
+	// Access early.
+	Idle time.Duration
+	// Absolute ends a session that long after the login. Default 12 h; at
+	// least Idle.
+	Absolute time.Duration
+	// MaxIdle and MaxAbsolute are the most that [Limits] may give to one
+	// session ("remember me"). Default Idle and Absolute; MaxAbsolute is at
+	// most the ring's Life.
+	MaxIdle, MaxAbsolute time.Duration
+
+	// Grace is for how long after a refresh the token before it is still
+	// served, for tabs that refresh at once and for lost answers. Default 30 s,
+	// or an eighth of Access where that is less; at most a quarter of Access.
+	Grace time.Duration
+	// StrictRotation forgives no answer that was lost for longer than Grace.
+	// By default each session is forgiven one.
+	StrictRotation bool
+
+	// MaxStaleness is the longest that a revocation by another node may take
+	// to be in force on this one. Default 30 s; at least 1 s. A node that
+	// cannot confirm its list for longer asks the store for each request.
+	MaxStaleness time.Duration
+	// MaxRevocations is how many revocations the node holds in memory, at up
+	// to 54 bytes each, before it drops the oldest: sessions from before those
+	// are then refreshed once. Default 1,048,576; at least 1,024.
+	MaxRevocations int
+	// Skew is how far apart the clocks of nodes and store may be. Default 5 s.
+	Skew time.Duration
+	// StoreTimeout bounds each use of the store. Default 2 s.
+	StoreTimeout time.Duration
+
+	// MaxSessions, unless 0, is how many sessions a subject may have at once.
+	// One more is refused with [ErrLimit], or ends the oldest if EndOldest.
+	MaxSessions int
+	EndOldest   bool
+
+	// SessionCookie and RefreshCookie name the cookies. Default
+	// "__Host-session" and "__Host-refresh"; the prefix "__Host-" is required.
+	SessionCookie, RefreshCookie string
+	// SameSiteStrict sends the cookies with SameSite=Strict, so that a user
+	// who follows a link to the site arrives anonymous. Default Lax.
+	SameSiteStrict bool
+	// InsecureHTTP drops Secure and the prefix "__Host-" from the cookies, for
+	// development over plain HTTP on a host that is not localhost. Anybody on
+	// the network can then take them.
+	InsecureHTTP bool
+	// InsecureSameSiteNone lets the cookies be sent with requests from other
+	// sites. Every state-changing route must then be protected otherwise.
+	InsecureSameSiteNone bool
+
+	// Reload, unless nil, is called before each refresh to read roles or
+	// settings anew: what it returns is the session's data from then on. s.Data
+	// is what the session carries so far, or the zero T where nothing could be
+	// carried. An error that wraps [ErrEnded] ends the session; any other is
+	// an outage, and the request is unavailable.
+	Reload func(ctx context.Context, s *Session[T]) (T, error)
+	// Observe is told of events, possibly by several goroutines at once. It
+	// must not block. Default: log by [log/slog.Default].
+	Observe func(Event)
+	// Refuse answers a request in place of the default of [Sessions.Refuse].
+	// To clients, no two refusals of one status should look different.
+	Refuse func(w http.ResponseWriter, r *http.Request, err error)
+	// Now is the clock of this node. Default [time.Now].
+	Now func() time.Time
+}
+
+const (
+	defaultAccess   = 5 * time.Minute
+	defaultIdle     = 30 * time.Minute
+	defaultAbsolute = 12 * time.Hour
+	defaultGrace    = 30 * time.Second
+	defaultSkew     = 5 * time.Second
+	defaultTimeout  = 2 * time.Second
+
+	hostPrefix = "__Host-"
+)
+
+func setDefault[V comparable](field *V, value V) {
+	var zero V
+	if *field == zero {
+		*field = value
+	}
+}
+
+// withDefaults fills in what is unset and reports what does not fit together.
+func (c Config[T]) withDefaults(ring *keyring.Ring) (Config[T], error) {
+	setDefault(&c.Access, defaultAccess)
+	setDefault(&c.Idle, defaultIdle)
+	setDefault(&c.Absolute, defaultAbsolute)
+	setDefault(&c.MaxIdle, c.Idle)
+	setDefault(&c.MaxAbsolute, c.Absolute)
+	setDefault(&c.Grace, min(defaultGrace, c.Access/8))
+	setDefault(&c.MaxStaleness, revocation.DefaultMaxStaleness)
+	setDefault(&c.MaxRevocations, revocation.DefaultLimit)
+	setDefault(&c.Skew, defaultSkew)
+	setDefault(&c.StoreTimeout, defaultTimeout)
+	prefix := hostPrefix
+	if c.InsecureHTTP {
+		prefix = ""
+	}
+	setDefault(&c.SessionCookie, prefix+"session")
+	setDefault(&c.RefreshCookie, prefix+"refresh")
+	if c.Observe == nil {
+		c.Observe = logEvent
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c, c.check(ring)
+}
+
+func (c *Config[T]) check(ring *keyring.Ring) error {
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"Access", c.Access}, {"Idle", c.Idle}, {"Absolute", c.Absolute}, {"MaxIdle", c.MaxIdle},
+		{"MaxAbsolute", c.MaxAbsolute}, {"Grace", c.Grace}, {"StoreTimeout", c.StoreTimeout},
+	} {
+		if d.value < time.Millisecond {
+			return fmt.Errorf("wafer: Config.%s is %v: want at least 1ms", d.name, d.value)
+		}
+	}
+	switch {
+	case c.Idle <= c.Access:
+		return fmt.Errorf("wafer: Config.Idle (%v) must be more than Access (%v), or sessions end before they can be refreshed", c.Idle, c.Access)
+	case c.Absolute < c.Idle:
+		return fmt.Errorf("wafer: Config.Absolute (%v) is less than Idle (%v)", c.Absolute, c.Idle)
+	case c.MaxIdle < c.Idle || c.MaxAbsolute < c.Absolute:
+		return fmt.Errorf("wafer: Config.MaxIdle (%v) and MaxAbsolute (%v) must be at least Idle (%v) and Absolute (%v)", c.MaxIdle, c.MaxAbsolute, c.Idle, c.Absolute)
+	case c.MaxAbsolute > ring.Life():
+		return fmt.Errorf("wafer: Config.MaxAbsolute (%v) is more than the ring's Life (%v): keys would expire under living sessions", c.MaxAbsolute, ring.Life())
+	case c.Skew < 0:
+		return fmt.Errorf("wafer: Config.Skew is %v: want 0 or more", c.Skew)
+	case c.MaxSessions < 0:
+		return fmt.Errorf("wafer: Config.MaxSessions is %d: want 0 (no limit) or more", c.MaxSessions)
+	case c.EndOldest && c.MaxSessions == 0:
+		return errors.New("wafer: Config.EndOldest needs MaxSessions")
+	case c.SameSiteStrict && c.InsecureSameSiteNone:
+		return errors.New("wafer: Config.SameSiteStrict and InsecureSameSiteNone exclude each other")
+	case c.InsecureHTTP && c.InsecureSameSiteNone:
+		return errors.New("wafer: Config.InsecureSameSiteNone needs Secure cookies, which InsecureHTTP drops; browsers refuse both together")
+	}
+	if err := c.policy().Check(); err != nil {
+		return fmt.Errorf("wafer: Config.Access (%v) and Grace (%v): %w", c.Access, c.Grace, err)
+	}
+	return c.checkCookies()
+}
+
+func (c *Config[T]) checkCookies() error {
+	for _, name := range []string{c.SessionCookie, c.RefreshCookie} {
+		if err := (&http.Cookie{Name: name, Value: "v"}).Valid(); err != nil {
+			return fmt.Errorf("wafer: the cookie name %q: %w", name, err)
+		}
+		host := strings.HasPrefix(name, hostPrefix)
+		switch {
+		case !c.InsecureHTTP && !host:
+			return fmt.Errorf("wafer: the cookie name %q must begin with %q: without it, a sibling domain can plant the cookie", name, hostPrefix)
+		case c.InsecureHTTP && (host || strings.HasPrefix(name, "__Secure-")):
+			return fmt.Errorf("wafer: the cookie name %q promises Secure, which Config.InsecureHTTP drops; browsers would refuse it", name)
+		}
+	}
+	if c.SessionCookie == c.RefreshCookie {
+		return fmt.Errorf("wafer: both cookies are named %q", c.SessionCookie)
+	}
+	return nil
+}
+
+func (c *Config[T]) policy() refresh.Policy {
+	return refresh.Policy{Access: c.Access, Grace: c.Grace, Strict: c.StrictRotation}
+}
+
+// leeway excuses a time in the future, never one that has passed.
+func (c *Config[T]) leeway() time.Duration { return 2 * c.Skew }
+
+// warn tells of each setting that weakens.
+func (c *Config[T]) warn() {
+	if c.InsecureHTTP {
+		c.Observe(Event{Kind: KindInsecure, Reason: "Config.InsecureHTTP: cookies go over plain HTTP"})
+	}
+	if c.InsecureSameSiteNone {
+		c.Observe(Event{Kind: KindInsecure, Reason: "Config.InsecureSameSiteNone: cookies go with requests from other sites"})
+	}
+}

@@ -1,0 +1,124 @@
+package wafer
+
+import (
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"time"
+)
+
+const (
+	// maxCookie is what browsers keep of a cookie: its name and value, in
+	// bytes (RFC 6265 section 6.1).
+	maxCookie = 4096
+	// maxDuplicates is how many cookies of one name are tried.
+	maxDuplicates = 4
+)
+
+// candidates are the values that a request brought under one cookie name, in
+// its order, and no more than are tried.
+type candidates struct {
+	values [maxDuplicates]string
+	n      int
+}
+
+func (c *candidates) add(value string) {
+	if c.n < maxDuplicates {
+		c.values[c.n] = value
+		c.n++
+	}
+}
+
+func (c *candidates) all() []string { return c.values[:c.n] }
+
+// find collects the two cookies of a request in one pass over its header, with
+// no allocation. It is stricter than net/http: a quoted value stays quoted,
+// and opens nothing.
+func (s *Sessions[T]) find(header http.Header) (session, refresh candidates) {
+	for _, line := range header["Cookie"] {
+		for line != "" {
+			var pair string
+			pair, line, _ = strings.Cut(line, ";")
+			name, value, _ := strings.Cut(textproto.TrimString(pair), "=")
+			switch name {
+			case s.config.SessionCookie:
+				session.add(value)
+			case s.config.RefreshCookie:
+				refresh.add(value)
+			}
+		}
+	}
+	return session, refresh
+}
+
+// fits checks what a browser would keep.
+func (s *Sessions[T]) fits(subject string, data []byte) error {
+	over := len(s.config.SessionCookie) + s.cookies.Size(len(subject), len(data)) - maxCookie
+	if over > 0 {
+		// Base64 makes four characters of three bytes.
+		return fmt.Errorf("%w: name and value are %d bytes over %d; shorten the data by %d of its %d bytes", ErrTooLarge, over, maxCookie, (over*3+3)/4, len(data))
+	}
+	return nil
+}
+
+// setCookie writes a cookie, in place of one of that name that this response
+// already has. A zero deadline deletes it in the browser.
+func (s *Sessions[T]) setCookie(w http.ResponseWriter, name, value string, now, deadline time.Time) {
+	c := http.Cookie{
+		Name: name, Value: value, Path: "/", HttpOnly: true,
+		Secure: !s.config.InsecureHTTP, SameSite: http.SameSiteLaxMode,
+	}
+	switch {
+	case s.config.SameSiteStrict:
+		c.SameSite = http.SameSiteStrictMode
+	case s.config.InsecureSameSiteNone:
+		c.SameSite = http.SameSiteNoneMode
+	}
+	if deadline.IsZero() {
+		c.MaxAge = -1
+	} else {
+		c.MaxAge = max(1, int(deadline.Sub(now)/time.Second))
+	}
+	header := w.Header()
+	lines := header["Set-Cookie"]
+	kept := make([]string, 0, len(lines)+1)
+	for _, line := range lines {
+		if !strings.HasPrefix(line, name+"=") {
+			kept = append(kept, line)
+		}
+	}
+	header["Set-Cookie"] = append(kept, c.String())
+	noStore(header)
+}
+
+// The values are shared by all responses: appending to them copies, since
+// they have no room.
+var (
+	noStoreValue = []string{"no-store"}
+	varyValue    = []string{"Cookie"}
+)
+
+// noStore keeps a response that depends on a session out of every cache,
+// unless the application has said otherwise already.
+func noStore(header http.Header) {
+	if header["Cache-Control"] == nil {
+		header["Cache-Control"] = noStoreValue[:1:1]
+	}
+}
+
+// vary tells caches that the response depends on cookies.
+func vary(header http.Header) {
+	if header["Vary"] == nil {
+		header["Vary"] = varyValue[:1:1]
+		return
+	}
+	for _, line := range header["Vary"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(textproto.TrimString(name), "Cookie") {
+				return
+			}
+		}
+	}
+	header.Add("Vary", "Cookie")
+}

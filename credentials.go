@@ -1,0 +1,95 @@
+package wafer
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/store"
+)
+
+// credentials are what a request brought and what of it is authentic. Nothing
+// is said yet of lifetimes or revocation.
+type credentials struct {
+	cookie    codec.Session
+	data      []byte
+	hasCookie bool
+
+	token    codec.RefreshToken
+	hasToken bool
+
+	// tokens are the refresh cookies that were not looked into yet.
+	tokens candidates
+}
+
+// read opens the request's cookies. Of several under one name the first that
+// opens counts.
+func (s *Sessions[T]) read(ctx context.Context, now time.Time, header http.Header) credentials {
+	c := s.readCookie(ctx, now, header)
+	s.readToken(ctx, now, &c)
+	return c
+}
+
+// readCookie opens the session cookie and leaves the refresh token for later.
+func (s *Sessions[T]) readCookie(ctx context.Context, now time.Time, header http.Header) (c credentials) {
+	var sessions candidates
+	sessions, c.tokens = s.find(header)
+	for _, value := range sessions.all() {
+		var err error
+		if c.cookie, c.data, err = s.cookies.Open(ctx, now, value); err == nil {
+			c.hasCookie = true
+			break
+		}
+		s.config.Observe(Event{Kind: KindRefused, Reason: "session cookie not authentic", Err: err})
+	}
+	return c
+}
+
+// readToken authenticates the refresh token, unless that was done.
+func (s *Sessions[T]) readToken(ctx context.Context, now time.Time, c *credentials) {
+	for _, value := range c.tokens.all() {
+		var err error
+		if c.token, err = s.tokens.Parse(ctx, now, value); err == nil {
+			c.hasToken = true
+			break
+		}
+		s.config.Observe(Event{Kind: KindRefused, Reason: "refresh token not authentic", Err: err})
+	}
+	c.tokens = candidates{}
+}
+
+// ownTokens reports that every refresh cookie names the family of the session
+// cookie, authentic or not. While that cookie is good they change nothing, so
+// their tags can wait.
+func (s *Sessions[T]) ownTokens(c *credentials) bool {
+	for _, value := range c.tokens.all() {
+		if !s.tokens.Names(value, c.cookie.ID) {
+			return false
+		}
+	}
+	return c.hasCookie
+}
+
+// none reports that nothing the request brought is authentic.
+func (c *credentials) none() bool { return !c.hasCookie && !c.hasToken }
+
+// mixed reports that the two cookies belong to different families.
+func (c *credentials) mixed() bool {
+	return c.hasCookie && c.hasToken && c.cookie.ID != c.token.Family
+}
+
+// families returns the families that the credentials name, at most two; the
+// rest is zero.
+func (c *credentials) families() (ids [2]store.ID) {
+	if c.hasCookie {
+		ids[0] = store.ID(c.cookie.ID)
+	}
+	if c.hasToken && (!c.hasCookie || c.mixed()) {
+		ids[1] = store.ID(c.token.Family)
+	}
+	return ids
+}
+
+// position is the highest that the credentials prove.
+func (c *credentials) position() store.Position { return store.Position(c.cookie.Position) }

@@ -1,0 +1,89 @@
+package wafer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// maxPending bounds the logouts that wait for the store to come back.
+const maxPending = 1024
+
+// ender goes on trying the logouts that the store did not take. It has a
+// goroutine only while there is something to try.
+type ender struct {
+	store   store.Store
+	timeout time.Duration
+	observe func(Event)
+
+	mu      sync.Mutex
+	pending []store.Revocation
+	running bool
+	closing chan struct{}
+	done    sync.WaitGroup
+}
+
+func newEnder(s store.Store, timeout time.Duration, observe func(Event)) *ender {
+	return &ender{store: s, timeout: timeout, observe: observe, closing: make(chan struct{})}
+}
+
+// add takes over a logout that failed.
+func (e *ender) add(r store.Revocation) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.pending) >= maxPending {
+		e.observe(Event{Kind: KindAlarm, Session: r.Sessions[0], Reason: "too many logouts wait for the store; this one is in force on this node only"})
+		return
+	}
+	e.pending = append(e.pending, r)
+	if !e.running {
+		e.running = true
+		e.done.Add(1)
+		go e.run()
+	}
+}
+
+func (e *ender) run() {
+	defer e.done.Done()
+	for attempt := 0; ; attempt++ {
+		select {
+		case <-e.closing:
+			e.try()
+			return
+		case <-time.After(min(100*time.Millisecond<<min(attempt, 10), 30*time.Second)):
+		}
+		if e.try() {
+			return
+		}
+	}
+}
+
+// try reports whether nothing is left.
+func (e *ender) try() bool {
+	for {
+		e.mu.Lock()
+		if len(e.pending) == 0 {
+			e.running = false
+			e.mu.Unlock()
+			return true
+		}
+		r := e.pending[0]
+		e.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), e.timeout)
+		_, err := e.store.Revoke(ctx, r)
+		cancel()
+		if err != nil {
+			return false
+		}
+		e.mu.Lock()
+		e.pending = e.pending[1:]
+		e.mu.Unlock()
+	}
+}
+
+func (e *ender) close() {
+	close(e.closing)
+	e.done.Wait()
+}

@@ -1,0 +1,75 @@
+package wafer
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// Kind is what happened in an [Event].
+type Kind string
+
+// The kinds of events.
+const (
+	KindStarted     Kind = "session started"
+	KindRefreshed   Kind = "session refreshed"
+	KindRenewed     Kind = "session renewed"
+	KindEnded       Kind = "session ended"
+	KindRevoked     Kind = "revoked"
+	KindRefused     Kind = "credential refused" // Reason says exactly why; the client is not told
+	KindReplayed    Kind = "refresh token replayed, session ended"
+	KindUnavailable Kind = "store unavailable"
+	KindReplica     Kind = "revocation replica" // it changed its state, or its log went back
+	KindAlarm       Kind = "alarm"              // an operator should look
+	KindInsecure    Kind = "insecure configuration"
+)
+
+// Event is what operators are told. It holds no key, cookie, token or session
+// data.
+type Event struct {
+	Kind     Kind
+	Reason   string
+	Session  store.ID       // zero: none is known
+	Position store.Position // of a revocation, or the replica's head; 0: none
+	Err      error          // nil: none
+}
+
+// level says how loud an event is in a log.
+func (e Event) level() slog.Level {
+	switch e.Kind {
+	case KindStarted, KindRefreshed, KindRenewed, KindEnded, KindRefused:
+		return slog.LevelDebug
+	case KindRevoked:
+		return slog.LevelInfo
+	case KindAlarm:
+		return slog.LevelError
+	case KindReplica:
+		if e.Err == nil {
+			return slog.LevelInfo
+		}
+	}
+	return slog.LevelWarn
+}
+
+// logEvent is the default observer: it logs by [slog.Default].
+func logEvent(e Event) {
+	log := slog.Default()
+	if !log.Enabled(context.Background(), e.level()) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 4)
+	if e.Reason != "" {
+		attrs = append(attrs, slog.String("reason", e.Reason))
+	}
+	if !e.Session.IsZero() {
+		attrs = append(attrs, slog.String("session", e.Session.String()))
+	}
+	if e.Position != 0 {
+		attrs = append(attrs, slog.Uint64("position", uint64(e.Position)))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	}
+	log.LogAttrs(context.Background(), e.level(), "wafer: "+string(e.Kind), attrs...)
+}

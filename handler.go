@@ -1,0 +1,174 @@
+package wafer
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Handler puts what each request brings into its context, for [Sessions.Get]
+// and the calls that change a session. It refreshes a session that is due,
+// and writes its new cookies then. It never answers by itself: an anonymous
+// request, or one that cannot be judged because the store is down, reaches h
+// all the same, so public pages stay up. It does not wrap the ResponseWriter.
+func (s *Sessions[T]) Handler(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, _ = s.Attach(w, r)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// Require lets only requests with a session pass. The others are answered by
+// [Sessions.Refuse]. It does what Handler does where that has not been done.
+func (s *Sessions[T]) Require(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, err := s.Attach(w, r)
+		if err != nil {
+			s.Refuse(w, r, err)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// RequireRecent is Require for actions that need the user to have proved who
+// they are at most d ago: by [Sessions.Start], or [Sessions.Reauthenticate].
+// Others are refused with [ErrReauthenticate].
+func (s *Sessions[T]) RequireRecent(d time.Duration) func(http.Handler) http.Handler {
+	return func(h http.Handler) http.Handler {
+		return s.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			session, err := s.Get(r.Context())
+			if err == nil && s.config.Now().Sub(session.Authenticated) > d {
+				err = ErrReauthenticate
+			}
+			if err != nil {
+				s.Refuse(w, r, err)
+				return
+			}
+			h.ServeHTTP(w, r)
+		}))
+	}
+}
+
+// Attach is Handler's act, for routers of another shape: it returns the
+// request with what was found, and the error that Get will return. A request
+// that is attached already comes back as it is.
+func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	if a := s.attached(r.Context()); a != nil {
+		_, err := a.get()
+		return r, err
+	}
+	vary(w.Header())
+	now := s.config.Now()
+	a := &attachment[T]{Context: r.Context(), owner: s}
+	c, found, err := s.judge(r.Context(), now, r.Header)
+	var session *Session[T]
+	switch {
+	case err != nil:
+	case found == present:
+		a.first.set(c.cookie, c.data)
+		session = &a.first
+	case found == due:
+		session, err = s.resume(w, r, now, c)
+	}
+	if session == nil && err == nil {
+		err = ErrNoSession
+	}
+	a.none = err
+	if session != nil {
+		a.current.Store(session)
+		noStore(w.Header())
+	}
+	return r.WithContext(a), err
+}
+
+// attachment is the context of an attached request: what Handler found, and
+// what the request made of it since.
+type attachment[T any] struct {
+	context.Context
+	owner   *Sessions[T]
+	current atomic.Pointer[Session[T]]
+	first   Session[T]  // what current points to at first; saves an allocation
+	none    error       // why current is nil
+	over    atomic.Bool // End was called
+	changes sync.Mutex  // held while a call changes the session
+}
+
+// attachmentKey finds the attachment of one Sessions in a context.
+type attachmentKey[T any] struct{ owner *Sessions[T] }
+
+func (a *attachment[T]) Value(key any) any {
+	if k, ok := key.(attachmentKey[T]); ok && k.owner == a.owner {
+		return a
+	}
+	return a.Context.Value(key)
+}
+
+func (a *attachment[T]) get() (*Session[T], error) {
+	if session := a.current.Load(); session != nil {
+		return session, nil
+	}
+	if a.none == nil || a.over.Load() {
+		return nil, ErrNoSession
+	}
+	return nil, a.none
+}
+
+func (s *Sessions[T]) attached(ctx context.Context) *attachment[T] {
+	a, _ := ctx.Value(attachmentKey[T]{s}).(*attachment[T])
+	return a
+}
+
+// Get returns the session of a request that has passed Handler, as the request
+// itself has made it: after a Start or Save it is the new one. The error is
+// [ErrNoSession] if the request is anonymous, and matches [ErrUnavailable] if
+// that could not be found out.
+func (s *Sessions[T]) Get(ctx context.Context) (*Session[T], error) {
+	a := s.attached(ctx)
+	if a == nil {
+		return nil, errNotAttached
+	}
+	return a.get()
+}
+
+// Refuse answers a request with the status that belongs to an error of this
+// package: 401 no session, 403 authentication too old, 409 conflict, 413 too
+// large, 503 unavailable; 500 for any other error. Two refusals of one status
+// look the same. [Config.Refuse] takes its place.
+func (s *Sessions[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if s.config.Refuse != nil {
+		s.config.Refuse(w, r, err)
+		return
+	}
+	status := Status(err)
+	if status == http.StatusServiceUnavailable {
+		// Shorter than the grace, so that a client that waits is not taken
+		// for a thief.
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(s.config.Grace/(3*time.Second)))))
+	}
+	vary(w.Header())
+	noStore(w.Header())
+	http.Error(w, http.StatusText(status), status)
+}
+
+// Status returns the status code that belongs to an error of this package, as
+// [Sessions.Refuse] sends it.
+func Status(err error) int {
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, ErrNoSession), errors.Is(err, ErrEnded):
+		return http.StatusUnauthorized
+	case errors.Is(err, ErrReauthenticate):
+		return http.StatusForbidden
+	case errors.Is(err, ErrConflict), errors.Is(err, ErrExpired), errors.Is(err, ErrNotBefore), errors.Is(err, ErrLimit):
+		return http.StatusConflict
+	case errors.Is(err, ErrTooLarge):
+		return http.StatusRequestEntityTooLarge
+	}
+	return http.StatusInternalServerError
+}

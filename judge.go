@@ -1,0 +1,149 @@
+package wafer
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
+)
+
+// finding is what is to be done about a request, before anything is done.
+type finding uint8
+
+const (
+	// anonymous: there is no session, and no refresh would change that.
+	anonymous finding = iota
+	// present: the session cookie is good.
+	present
+	// due: the session cookie is no good, and the refresh token decides.
+	due
+)
+
+// judge decides what a request's credentials are worth. It refreshes and
+// writes nothing; it asks the store only where the replica cannot answer, or
+// the request mixes two sessions. The error is an outage.
+func (s *Sessions[T]) judge(ctx context.Context, now time.Time, header http.Header) (credentials, finding, error) {
+	c := s.readCookie(ctx, now, header)
+	if !s.ownTokens(&c) {
+		s.readToken(ctx, now, &c)
+	}
+	if c.mixed() {
+		living, err := s.living(ctx, store.ID(c.cookie.ID))
+		if err != nil {
+			return c, anonymous, err
+		}
+		if living {
+			// Two living sessions in one jar: somebody put one there. To pick
+			// either would be a silent change of user.
+			s.refuse(store.ID(c.token.Family), "cookies of two living sessions")
+			return c, anonymous, nil
+		}
+		// A late answer from before a login or Renew: as if it were absent.
+		c.hasCookie = false
+		return c, due, nil
+	}
+	if c.hasCookie {
+		good, err := s.good(ctx, now, &c.cookie)
+		if good || err != nil {
+			return c, present, err
+		}
+	}
+	s.readToken(ctx, now, &c)
+	if c.hasToken {
+		return c, due, nil
+	}
+	return c, anonymous, nil
+}
+
+// inTime says which limit of time a session cookie is past, or "".
+func (s *Sessions[T]) inTime(now time.Time, c *codec.Session) string {
+	switch {
+	case c.Issued.After(now.Add(s.config.leeway())):
+		return "issued in the future"
+	case !now.Before(c.Deadline()):
+		return "past the session's limits"
+	case !now.Before(c.Expires(s.config.Access)):
+		return "past the access lifetime"
+	}
+	return ""
+}
+
+// good reports whether an authentic session cookie is good now. The error is
+// an outage.
+func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session) (bool, error) {
+	if late := s.inTime(now, c); late != "" {
+		s.refuse(store.ID(c.ID), late)
+		return false, nil
+	}
+	id, at := store.ID(c.ID), store.Position(c.Position)
+	verdict := s.replica.Check(now, id, c.Subject, at)
+	if verdict == revocation.Good {
+		return true, nil
+	}
+	if verdict == revocation.Behind {
+		// The cookie was minted above what this node has read. Ask for news
+		// by a request that is sent after seeing it.
+		if err := s.replica.CatchUp(ctx); err != nil {
+			verdict = revocation.Unconfirmed
+		} else {
+			verdict = s.replica.Check(now, id, c.Subject, at)
+		}
+	}
+	if verdict == revocation.Unconfirmed {
+		var err error
+		if verdict, err = s.replica.Ask(ctx, id, c.Subject, at); err != nil {
+			return false, s.unavailable(id, err)
+		}
+	}
+	switch verdict {
+	case revocation.Good:
+		return true, nil
+	case revocation.Behind:
+		s.config.Observe(Event{Kind: KindAlarm, Session: id, Position: at, Reason: "a cookie is ahead of the store's log: the store went back in time"})
+	default:
+		s.refuse(id, verdict.String())
+	}
+	return false, nil
+}
+
+func (s *Sessions[T]) refuse(id store.ID, reason string) {
+	s.config.Observe(Event{Kind: KindRefused, Session: id, Reason: reason})
+}
+
+// living asks the store whether a family is alive and within its limits.
+func (s *Sessions[T]) living(ctx context.Context, id store.ID) (bool, error) {
+	ctx, cancel := s.detached(ctx)
+	defer cancel()
+	snap, err := s.store.Family(ctx, id)
+	if err != nil {
+		return false, s.unavailable(id, err)
+	}
+	return snap.State == store.Alive && !snap.Family.Past(snap.Now), nil
+}
+
+// Check decides what session a request has. It writes nothing and refreshes
+// nothing: where a refresh would be due, the error is [ErrExpired]. Others are
+// [ErrNoSession] and [ErrUnavailable].
+func (s *Sessions[T]) Check(r *http.Request) (*Session[T], error) {
+	c, found, err := s.judge(r.Context(), s.config.Now(), r.Header)
+	switch {
+	case err != nil:
+		return nil, err
+	case found == present:
+		return newSession[T](c.cookie, c.data), nil
+	case found == due:
+		return nil, ErrExpired
+	}
+	return nil, ErrNoSession
+}
+
+// upgrades reports whether the request asks for another protocol. Libraries
+// that answer those drop the cookies of the response.
+func upgrades(r *http.Request) bool {
+	return r.Method == http.MethodConnect || r.Header.Get("Upgrade") != "" ||
+		strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade")
+}

@@ -1,0 +1,151 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/flight"
+	"github.com/waferkit/wafer/store"
+)
+
+// Store is the part of [store.Store] that a Refresher uses.
+type Store interface {
+	Advance(ctx context.Context, a store.Advance) (store.Snapshot, error)
+	Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error)
+	Family(ctx context.Context, id store.ID) (store.Snapshot, error)
+	Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error)
+}
+
+// Refresher carries verdicts out. The common case is one call of the store.
+type Refresher struct {
+	store   Store
+	policy  Policy
+	timeout time.Duration
+	flights flight.Group[Request, Result]
+}
+
+// Result is a verdict that was carried out.
+type Result struct {
+	// Verdict is Issue where the family is served, as Snapshot shows it. Else
+	// it is Refuse, Replay (the family was ended), Ahead, or Behind (nothing
+	// was written; start again from the family's committed value).
+	Verdict  Verdict
+	Reason   Reason
+	Snapshot store.Snapshot
+	// Advanced and Forgiven say what was written on the way.
+	Advanced bool
+	Forgiven bool
+	// Entry is the position at which a replayed family was ended.
+	Entry store.Position
+}
+
+// New returns a Refresher. Calls of the store run detached from the hang-up of
+// the client that caused them, for at most timeout in all: an advance that is
+// under way must not be lost because its tab was closed.
+func New(s Store, p Policy, timeout time.Duration) (*Refresher, error) {
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
+	if timeout <= 0 {
+		return nil, errors.New("refresh: the timeout must be above 0")
+	}
+	return &Refresher{store: s, policy: p, timeout: timeout}, nil
+}
+
+// Do judges an authentic token and carries the verdict out. Equal requests at
+// one time share one flight. An error is an outage: nothing is known of the
+// token.
+func (r *Refresher) Do(ctx context.Context, q Request) (Result, error) {
+	return r.flights.Do(ctx, q, func() (Result, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
+		defer cancel()
+		return r.do(ctx, q)
+	})
+}
+
+// maxTurns bounds how often a verdict is taken anew because another request
+// changed the family in between.
+const maxTurns = 8
+
+func (r *Refresher) do(ctx context.Context, q Request) (Result, error) {
+	var res Result
+	// Optimistic: the one call that the common case needs. Whatever it did or
+	// did not do, its snapshot is judged: a generation that was advanced just
+	// now is served as one within the grace.
+	snap, err := r.advance(ctx, q)
+	res.Advanced = err == nil && snap.Outcome == store.Written
+	for range maxTurns {
+		if err != nil {
+			return Result{}, err
+		}
+		res.Snapshot = snap
+		res.Verdict, res.Reason = r.policy.Judge(q, snap)
+		switch res.Verdict {
+		case Advance:
+			snap, err = r.advance(ctx, q)
+			res.Advanced = err == nil && snap.Outcome == store.Written
+		case Forgive:
+			snap, err = r.store.Forgive(ctx, q.Family, q.Generation)
+			res.Forgiven = err == nil && snap.Outcome == store.Written
+		case Raise:
+			snap, err = r.store.Advance(ctx, store.Advance{
+				ID: q.Family, Generation: snap.Family.Generation, Native: q.Native, Basis: q.Basis, PositionOnly: true,
+			})
+		case Replay:
+			res.Entry, err = r.end(ctx, q)
+			return res, err
+		default:
+			return res, nil
+		}
+	}
+	return Result{}, fmt.Errorf("refresh: no verdict held for %d turns; the last was %v", maxTurns, res.Verdict)
+}
+
+func (r *Refresher) advance(ctx context.Context, q Request) (store.Snapshot, error) {
+	return r.store.Advance(ctx, store.Advance{
+		ID: q.Family, Generation: q.Generation, Native: q.Native, Basis: q.Basis, Age: r.policy.half(),
+	})
+}
+
+func (r *Refresher) end(ctx context.Context, q Request) (store.Position, error) {
+	snap, err := r.store.Revoke(ctx, store.Revocation{
+		Sessions: []store.ID{q.Family}, Above: q.Floor, Reason: string(ReasonReplay),
+	})
+	return snap.Entry, err
+}
+
+// Look judges an authentic token for a request that cannot carry an answer
+// (an upgrade): the family's generation, or one that would get it again, is
+// served as it stands, and nothing is written but the end of a family by
+// replay.
+func (r *Refresher) Look(ctx context.Context, q Request) (Result, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
+	defer cancel()
+	snap, err := r.store.Family(ctx, q.Family)
+	if err != nil {
+		return Result{}, err
+	}
+	res := Result{Snapshot: snap}
+	res.Verdict, res.Reason = r.policy.Judge(q, snap)
+	switch res.Verdict {
+	case Advance, Raise:
+		res.Verdict = Issue
+	case Forgive:
+		res.Verdict, res.Reason = Refuse, ReasonUpgrade
+	case Replay:
+		res.Entry, err = r.end(ctx, q)
+		return res, err
+	}
+	return res, nil
+}
+
+// Carries reports whether a session cookie's data may go on with a token of
+// its family: it belongs to the family, and it is at most one generation older
+// than the token. Whether the family has committed something newer is judged
+// by the store, against the Request's Basis.
+func Carries(cookie codec.Session, token codec.RefreshToken) bool {
+	return cookie.ID == token.Family && uint64(cookie.Generation)+1 >= uint64(token.Generation)
+}

@@ -1,0 +1,39 @@
+package revocation
+
+import "github.com/waferkit/wafer/store"
+
+// Verdict is what is known of a token at its position.
+type Verdict uint8
+
+const (
+	// Unconfirmed: the replica is unknown or stale. Ask the store.
+	Unconfirmed Verdict = iota
+	// Behind: the token's position is above the replica's head. Catch up.
+	Behind
+	// Revoked: refuse it. Only its family may still know better.
+	Revoked
+	// Expired: out of date or below the floor. It must be refreshed.
+	Expired
+	// Good: nothing that names it is above its position.
+	Good
+)
+
+// String returns the verdict in lower case.
+func (v Verdict) String() string {
+	return [...]string{"unconfirmed", "behind", "revoked", "expired", "good"}[v]
+}
+
+// Judge decides what a token minted at position at is worth. No clock takes
+// part: that is why an entry may be dropped at any time by raising the floor,
+// and why a node that seals late or a clock that jumps changes nothing.
+func Judge(c store.Cutoffs, at store.Position) Verdict {
+	switch {
+	case max(c.Ending, c.Subject, c.Everyone) > at:
+		return Revoked
+	case max(c.Floor, c.Superseding) > at:
+		return Expired
+	case at > c.Head:
+		return Behind
+	}
+	return Good
+}

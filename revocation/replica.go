@@ -1,0 +1,455 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waferkit/wafer/internal/flight"
+	"github.com/waferkit/wafer/store"
+)
+
+// Source is the read-only part of a [store.Store] that a Replica follows.
+type Source interface {
+	Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error)
+	Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error)
+}
+
+// Defaults of a [Config].
+const (
+	DefaultMaxStaleness = 30 * time.Second
+	DefaultLimit        = 1 << 20
+	DefaultTimeout      = 2 * time.Second
+)
+
+// maxAsking bounds how many questions to the store are under way at once while
+// the replica is not fresh.
+const maxAsking = 64
+
+// Config configures [Follow]. The zero value is ready.
+type Config struct {
+	// MaxStaleness is how old the last confirmation may be for the replica to
+	// be fresh. Default 30 s; at least 1 s. It is the longest that a revocation
+	// on another node may take to be in force on this one.
+	MaxStaleness time.Duration
+	// Limit is how many entries the list holds before it drops the oldest, at
+	// up to 54 bytes each. Default 1,048,576.
+	Limit int
+	// Timeout bounds one question to the store. Default 2 s.
+	Timeout time.Duration
+	// Now is the clock. Default [time.Now]. Where its times carry a monotonic
+	// reading, the larger of wall and monotonic time elapsed counts.
+	Now func() time.Time
+	// BeforeEveryone is called before an entry that revokes everyone is
+	// applied: the ring is reloaded there, since such an entry may follow the
+	// revocation of a key. An error keeps the entry, and all after it, from
+	// being applied; it is tried again.
+	BeforeEveryone func(ctx context.Context) error
+	// Observe is told of changes of state and of faults. It must not block.
+	Observe func(Event)
+}
+
+// State is what a replica can say.
+type State uint8
+
+const (
+	// Unknown: it has not yet read the whole log.
+	Unknown State = iota
+	// Stale: it was not confirmed for longer than MaxStaleness.
+	Stale
+	// Fresh: it holds everything that was committed MaxStaleness ago.
+	Fresh
+)
+
+// String returns the state in lower case.
+func (s State) String() string { return [...]string{"unknown", "stale", "fresh"}[s] }
+
+// Event tells an operator what happened to the replica.
+type Event struct {
+	State State
+	Head  store.Position
+	Floor store.Position
+	// Applied is how many entries the last answer brought.
+	Applied int
+	// Err is a fault of the store, or [ErrWentBack].
+	Err error
+}
+
+// ErrWentBack says that the store's log is not the continuation of the one
+// that the replica holds: a restored backup, a failover or a flush lost
+// entries.
+var ErrWentBack = errors.New("revocation: the log went back: the store has lost entries")
+
+// Replica is a node's copy of the log above the floor. It follows the store by
+// one goroutine until Close. It is safe for concurrent use.
+type Replica struct {
+	source Source
+	config Config
+	list   *List
+
+	confirmed atomic.Pointer[time.Time] // nil: unknown
+	stop      context.CancelFunc
+	stopped   chan struct{}
+
+	mu     sync.Mutex // of applying answers
+	cursor store.Position
+	log    store.ID
+
+	catchUps flight.Group[struct{}, struct{}]
+	asks     flight.Group[question, store.Cutoffs]
+	asking   chan struct{}
+}
+
+type question struct {
+	session store.ID
+	subject string
+}
+
+// Follow returns a replica that has read the whole log, or the error that kept
+// it from doing so until ctx ended.
+func Follow(ctx context.Context, source Source, c Config) (*Replica, error) {
+	if c.MaxStaleness == 0 {
+		c.MaxStaleness = DefaultMaxStaleness
+	}
+	if c.MaxStaleness < time.Second {
+		return nil, fmt.Errorf("revocation: Config.MaxStaleness is %v: want at least 1s", c.MaxStaleness)
+	}
+	if c.Limit == 0 {
+		c.Limit = DefaultLimit
+	}
+	if c.Timeout == 0 {
+		c.Timeout = DefaultTimeout
+	}
+	if c.Limit < 1024 || c.Timeout < 0 {
+		return nil, fmt.Errorf("revocation: Config.Limit is %d and Timeout %v: want at least 1024 and more than 0", c.Limit, c.Timeout)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.BeforeEveryone == nil {
+		c.BeforeEveryone = func(context.Context) error { return nil }
+	}
+	if c.Observe == nil {
+		c.Observe = func(Event) {}
+	}
+	r := &Replica{
+		source: source, config: c, list: NewList(c.Limit),
+		stopped: make(chan struct{}), asking: make(chan struct{}, maxAsking),
+	}
+	var last error
+	for attempt := 0; ; attempt++ {
+		err := r.readAll(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
+		if !pause(ctx, attempt, c.MaxStaleness) {
+			return nil, fmt.Errorf("revocation: the log could not be read before the context ended: %w", last)
+		}
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r.stop = stop
+	go r.follow(run)
+	return r, nil
+}
+
+// Close stops following and waits until it has stopped. The replica then grows
+// stale; it does not go on saying what it last knew.
+func (r *Replica) Close() {
+	r.stop()
+	<-r.stopped
+}
+
+// follow asks for news until ctx ends.
+func (r *Replica) follow(ctx context.Context) {
+	defer close(r.stopped)
+	state, attempt := Fresh, 0
+	for ctx.Err() == nil {
+		// A wait is at most a third of MaxStaleness, so that two lost answers
+		// in a row do not make a healthy replica stale.
+		err := r.read(ctx, r.config.MaxStaleness/3)
+		if ctx.Err() != nil {
+			return
+		}
+		now := r.State(r.config.Now())
+		if now != state {
+			state = now
+			r.config.Observe(Event{State: state, Head: r.list.Head(), Floor: r.list.Floor(), Err: err})
+		} else if err != nil && attempt == 0 {
+			r.config.Observe(Event{State: state, Head: r.list.Head(), Floor: r.list.Floor(), Err: err})
+		}
+		if err == nil {
+			attempt = 0
+			continue
+		}
+		pause(ctx, attempt, r.config.MaxStaleness)
+		attempt++
+	}
+}
+
+// pause backs off before another attempt, with jitter so that a fleet does not
+// come back as one. It reports false if ctx ended.
+func pause(ctx context.Context, attempt int, most time.Duration) bool {
+	d := min(50*time.Millisecond<<min(attempt, 10), most/6)
+	t := time.NewTimer(d/2 + rand.N(d/2+1))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// readAll reads until nothing more is there.
+func (r *Replica) readAll(ctx context.Context) error {
+	for {
+		before := r.at()
+		if err := r.read(ctx, 0); err != nil {
+			return err
+		}
+		if r.confirmed.Load() != nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if r.at() == before {
+			return errors.New("revocation: the store says that there is more, and gives nothing")
+		}
+	}
+}
+
+func (r *Replica) at() store.Position {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cursor
+}
+
+// read asks the store once and applies its answer. What it confirms, it
+// confirms as of the moment the request was sent: an answer that sat in a
+// socket while the process was paused proves nothing about the time since.
+func (r *Replica) read(ctx context.Context, wait time.Duration) error {
+	after := r.at()
+	ctx, cancel := context.WithTimeout(ctx, wait+r.config.Timeout)
+	defer cancel()
+	sent := r.config.Now()
+	b, err := r.source.Since(ctx, after, store.MaxEntries, wait)
+	if err != nil {
+		return err
+	}
+	return r.apply(ctx, sent, after, b)
+}
+
+// apply takes an answer to a question after a position. Answers may come late
+// and out of order: what is known already is passed over.
+func (r *Replica) apply(ctx context.Context, sent time.Time, after store.Position, b store.Batch) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.continues(after, b); err != nil {
+		// Read all of what is there now, from the start. What the list holds
+		// goes on counting.
+		r.cursor, r.log = 0, b.Log
+		r.config.Observe(Event{State: r.State(sent), Head: r.list.Head(), Floor: r.list.Floor(), Err: err})
+		r.confirmed.Store(nil)
+		return err
+	}
+	r.log = b.Log
+	for i := range b.Entries {
+		e := &b.Entries[i]
+		if e.Position <= r.cursor {
+			continue
+		}
+		if e.Kind == store.KindEveryone {
+			if err := r.config.BeforeEveryone(ctx); err != nil {
+				return fmt.Errorf("revocation: before everyone is revoked: %w", err)
+			}
+		}
+		r.list.Apply(*e)
+		r.cursor = e.Position
+	}
+	if !b.More {
+		// What is below the head and did not come was dropped: see continues.
+		r.cursor = max(r.cursor, b.Head)
+	}
+	if r.cursor > r.list.Head() || r.confirmed.Load() == nil {
+		r.list.SetHead(r.cursor)
+	}
+	r.list.RaiseFloor(b.Floor)
+	if !b.More {
+		if last := r.confirmed.Load(); last == nil || sent.After(*last) {
+			r.confirmed.Store(&sent)
+		}
+	}
+	return nil
+}
+
+// continues reports whether an answer goes on from what the replica holds.
+func (r *Replica) continues(after store.Position, b store.Batch) error {
+	if !r.log.IsZero() && b.Log != r.log {
+		return fmt.Errorf("%w: it is another log, %v after %v", ErrWentBack, b.Log, r.log)
+	}
+	if b.Head < after {
+		return fmt.Errorf("%w: its head is %d after %d", ErrWentBack, b.Head, after)
+	}
+	last := after
+	for i := range b.Entries {
+		e := &b.Entries[i]
+		// Between the position asked for and the first entry there may be
+		// dropped ones: the floor then is where the chain goes on.
+		if e.Previous != max(last, b.Floor) && e.Previous != last || e.Position <= last {
+			return fmt.Errorf("%w: the entry at %d follows %d, not %d", ErrWentBack, e.Position, e.Previous, last)
+		}
+		last = e.Position
+	}
+	if !b.More && max(last, b.Floor) != b.Head {
+		return fmt.Errorf("%w: its head is %d, its last entry at %d", ErrWentBack, b.Head, last)
+	}
+	return nil
+}
+
+// State returns the state at time now.
+func (r *Replica) State(now time.Time) State {
+	last := r.confirmed.Load()
+	switch {
+	case last == nil:
+		return Unknown
+	case elapsed(*last, now) > r.config.MaxStaleness:
+		return Stale
+	}
+	return Fresh
+}
+
+// elapsed returns the larger of the wall and the monotonic time between two
+// readings: one may stand still while a machine sleeps, the other may be set
+// back.
+func elapsed(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
+}
+
+// Check judges a token by the replica alone; it takes no lock and asks nobody.
+// What is revoked or expired is so in every state.
+func (r *Replica) Check(now time.Time, session store.ID, subject string, at store.Position) Verdict {
+	v := Judge(r.list.Cutoffs(session, subject), at)
+	if v >= Revoked && v != Good {
+		return v
+	}
+	if r.State(now) != Fresh {
+		return Unconfirmed
+	}
+	return v
+}
+
+// Ask judges a token by the store: what to do where Check says Unconfirmed.
+// Callers that ask for one session share one question, and a bounded number
+// are under way at once. An error is an outage. Behind means here that the
+// store itself does not know the position: it went back in time.
+func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
+	c, err := r.asks.Do(ctx, question{session, subject}, func() (store.Cutoffs, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.config.Timeout)
+		defer cancel()
+		select {
+		case r.asking <- struct{}{}:
+			defer func() { <-r.asking }()
+		case <-ctx.Done():
+			return store.Cutoffs{}, fmt.Errorf("revocation: %d questions to the store are under way already: %w", maxAsking, ctx.Err())
+		}
+		return r.source.Cutoffs(ctx, session, subject)
+	})
+	if err != nil {
+		return Unconfirmed, err
+	}
+	// What this node knows and the store does not (yet) counts too.
+	own := r.list.Cutoffs(session, subject)
+	c.Ending = max(c.Ending, own.Ending)
+	c.Superseding = max(c.Superseding, own.Superseding)
+	c.Subject = max(c.Subject, own.Subject)
+	c.Everyone = max(c.Everyone, own.Everyone)
+	c.Floor = max(c.Floor, own.Floor)
+	return Judge(c, at), nil
+}
+
+// CatchUp asks the store for news by a request that is sent after the call,
+// and applies the answer. It is what to do where Check says Behind.
+func (r *Replica) CatchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
+	defer cancel()
+	// A flight that was under way already may have asked before this call:
+	// its answer is no use, so the next one is joined or begun.
+	for turn := 0; ; turn++ {
+		began := false
+		_, err := r.catchUps.Do(ctx, struct{}{}, func() (struct{}, error) {
+			began = true
+			detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.config.Timeout)
+			defer cancel()
+			return struct{}{}, r.readOn(detached)
+		})
+		if began || turn == 1 || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// readOn reads until the log's end as it was at the last request.
+func (r *Replica) readOn(ctx context.Context) error {
+	for {
+		sent := r.config.Now()
+		after := r.at()
+		b, err := r.source.Since(ctx, after, store.MaxEntries, 0)
+		if err != nil {
+			return err
+		}
+		if err := r.apply(ctx, sent, after, b); err != nil {
+			return err
+		}
+		if !b.More {
+			return nil
+		}
+	}
+}
+
+// WaitFor returns when the replica is fresh and has applied everything up to
+// position p, or with the error that kept it from that when ctx ends.
+func (r *Replica) WaitFor(ctx context.Context, p store.Position) error {
+	for attempt := 0; ; attempt++ {
+		if r.State(r.config.Now()) == Fresh && r.list.Head() >= p {
+			return nil
+		}
+		err := r.CatchUp(ctx)
+		if err == nil && r.list.Head() >= p {
+			continue
+		}
+		if err == nil {
+			err = fmt.Errorf("the log ends at %d, before %d", r.list.Head(), p)
+		}
+		if !pause(ctx, attempt, r.config.MaxStaleness) {
+			return fmt.Errorf("revocation: position %d was not reached: %w: %w", p, ctx.Err(), err)
+		}
+	}
+}
+
+// Apply adds entries that this node knows of before the log has brought them:
+// those of a revocation that it made, or that the store has not yet taken.
+func (r *Replica) Apply(entries ...store.Entry) { r.list.Apply(entries...) }
+
+// Head returns the position up to which the replica has applied everything.
+func (r *Replica) Head() store.Position { return r.list.Head() }
+
+// Floor returns the position below which tokens count as expired.
+func (r *Replica) Floor() store.Position { return r.list.Floor() }
+
+// Len returns how many entries the list holds. It reads all; it is for metrics.
+func (r *Replica) Len() int { return r.list.Len() }
+
+// Confirmed returns how long ago, at time now, the replica was last confirmed;
+// ok is false while it is unknown.
+func (r *Replica) Confirmed(now time.Time) (age time.Duration, ok bool) {
+	last := r.confirmed.Load()
+	if last == nil {
+		return 0, false
+	}
+	return max(0, elapsed(*last, now)), true
+}

@@ -1,0 +1,99 @@
+package wafer
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/store"
+)
+
+// Save seals new data into the session cookie. It asks no store: the last of
+// several saves wins, and the owner of the session can put back any value that
+// was sealed since the refresh before last. What must not be put back, such as
+// a coupon that was spent, is for [Sessions.Commit].
+//
+// Errors: [ErrTooLarge]; [ErrExpired] if the handler took longer than the
+// cookie's own lifetime; [ErrNoSession]; [ErrUnavailable]. After an error no
+// cookie was written.
+func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error {
+	a, current, done, err := s.change(r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
+	b, err := s.encode(current.Subject, data)
+	if err != nil {
+		return err
+	}
+	now := s.config.Now()
+	if !now.Before(current.header.Expires(s.config.Access)) {
+		return ErrExpired
+	}
+	return s.rewrite(w, a, current.header, b)
+}
+
+// Commit is the save that cannot be rolled back: the store keeps the sealed
+// data with the session (up to 4 KB), and every cookie from before is out of
+// date in the same step. Whatever the browser loses, mixes up or puts back
+// after that, the session goes on from the last committed data.
+//
+// Errors: [ErrConflict] if another request committed since this request's
+// cookie was sealed: two tabs cannot lose each other's update; [ErrEnded];
+// [ErrTooLarge]; [ErrExpired] in an upgrade; [ErrNoSession]; [ErrUnavailable],
+// after which the data may have been committed or not. After an error no
+// cookie was written.
+func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) error {
+	a, current, done, err := s.change(r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
+	b, err := s.encode(current.Subject, data)
+	if err != nil {
+		return err
+	}
+	value, err := s.commits.Seal(s.config.Now(), codec.ID(current.ID), b)
+	if errors.Is(err, codec.ErrLength) {
+		return fmt.Errorf("%w: %d bytes are %d too many to commit", ErrTooLarge, len(b), len(b)-codec.MaxCommit)
+	}
+	if err != nil {
+		return s.unavailable(current.ID, err)
+	}
+	ctx, cancel := s.detached(r.Context())
+	defer cancel()
+	snap, err := s.store.Commit(ctx, store.Commit{
+		ID: current.ID, Basis: current.Position(), Value: value,
+		Above: s.above(current.Position()), Actor: current.Subject,
+	})
+	if err != nil {
+		return s.unavailable(current.ID, err)
+	}
+	switch snap.Outcome {
+	case store.Written:
+	case store.Behind:
+		return ErrConflict
+	default:
+		return ErrEnded
+	}
+	s.replica.Apply(store.Entry{Kind: store.KindSuperseding, Session: current.ID, Position: snap.Entry})
+	return s.rewriteAt(w, a, current.header, b, snap.Entry)
+}
+
+// rewriteAt is rewrite at the position that the store has just given the
+// family.
+func (s *Sessions[T]) rewriteAt(w http.ResponseWriter, a *attachment[T], header codec.Session, data []byte, at store.Position) error {
+	header.Position = uint64(at)
+	return s.rewrite(w, a, header, data)
+}
+
+// rewrite seals the session cookie again and writes it alone: the refresh
+// token stays as it is.
+func (s *Sessions[T]) rewrite(w http.ResponseWriter, a *attachment[T], header codec.Session, data []byte) error {
+	if err := s.write(w, s.config.Now(), &header, data, false); err != nil {
+		return s.unavailable(store.ID(header.ID), err)
+	}
+	a.current.Store(newSession[T](header, data))
+	return nil
+}

@@ -1,0 +1,81 @@
+package wafer
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/store"
+)
+
+// Session is one login on one device, as this request has it. It is an
+// immutable view and safe for concurrent use; Save, Commit and the others give
+// the request a new one.
+type Session[T any] struct {
+	// ID names the session for as long as it lives. It is no secret: it opens
+	// nothing.
+	ID store.ID
+	// Subject is whose session it is.
+	Subject string
+	// Started is the login. Renew keeps it.
+	Started time.Time
+	// Authenticated is when the user last proved who they are.
+	Authenticated time.Time
+
+	header codec.Session
+	data   []byte // in CBOR; nil: none could be carried
+	// readOnly: the request cannot carry an answer (an upgrade).
+	readOnly bool
+}
+
+func newSession[T any](header codec.Session, data []byte) *Session[T] {
+	s := new(Session[T])
+	s.set(header, data)
+	return s
+}
+
+func (s *Session[T]) set(header codec.Session, data []byte) {
+	*s = Session[T]{
+		ID: store.ID(header.ID), Subject: header.Subject,
+		Started: header.Started, Authenticated: header.Authenticated,
+		header: header, data: data,
+	}
+}
+
+// Data decodes the session's data into a fresh copy; changing it changes
+// nothing until it is saved. An error means that the data was saved as another
+// type: see the tags of package cbor for how to change T between releases.
+func (s *Session[T]) Data() (T, error) {
+	var data T
+	if s.data == nil {
+		return data, nil
+	}
+	err := codec.UnmarshalData(s.data, &data)
+	return data, err
+}
+
+// Deadline returns when the session ends unless it is refreshed before: the
+// earlier of its idle and absolute deadlines.
+func (s *Session[T]) Deadline() time.Time { return s.header.Deadline() }
+
+// Position returns the place in the log that the session is judged from.
+func (s *Session[T]) Position() store.Position { return store.Position(s.header.Position) }
+
+// String returns the session's id.
+func (s *Session[T]) String() string { return s.ID.String() }
+
+// GoString returns what String returns, so that no data reaches a log.
+func (s *Session[T]) GoString() string { return s.String() }
+
+// LogValue logs the session's id alone.
+func (s *Session[T]) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// Device is a living session, for a page "where you are signed in".
+type Device struct {
+	ID            store.ID
+	Label         string // as given to [Label]
+	Native        bool
+	Started       time.Time
+	Authenticated time.Time
+	Seen          time.Time // the last login, refresh or forgiven answer; not each request
+}

@@ -1,0 +1,126 @@
+package wafer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/keyring"
+	"github.com/waferkit/wafer/refresh"
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
+)
+
+// Sessions is what an application uses: the middleware, and the calls that
+// begin, change and end sessions. T is the session's data; it travels in the
+// cookie, so keep it small. Sessions is safe for concurrent use.
+type Sessions[T any] struct {
+	config    Config[T]
+	store     store.Store
+	ring      *keyring.Ring
+	cookies   *codec.Cookies
+	tokens    *codec.RefreshTokens
+	commits   *codec.Commits
+	refresher *refresh.Refresher
+	replica   *revocation.Replica
+	ender     *ender
+}
+
+// New returns the sessions of an application over a ring and a store, which
+// stay the caller's. ctx bounds the first reading of the revocations, without
+// which no cookie can be judged. Whatever does not fit together in the
+// configuration is an error here and not later.
+func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config Config[T]) (*Sessions[T], error) {
+	if ring == nil || db == nil {
+		return nil, errors.New("wafer: New needs a ring and a store")
+	}
+	config, err := config.withDefaults(ring)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sessions[T]{config: config, store: db, ring: ring}
+	if s.cookies, err = codec.NewCookies(ring, config.Realm, config.SessionCookie); err != nil {
+		return nil, fmt.Errorf("wafer: Config.Realm: %w", err)
+	}
+	if s.tokens, err = codec.NewRefreshTokens(ring, config.Realm); err != nil {
+		return nil, err
+	}
+	if s.commits, err = codec.NewCommits(ring, config.Realm); err != nil {
+		return nil, err
+	}
+	if s.refresher, err = refresh.New(db, config.policy(), config.StoreTimeout); err != nil {
+		return nil, err
+	}
+	if _, err = ring.Primary(config.Now()); err != nil {
+		return nil, fmt.Errorf("wafer: nothing can be sealed: %w", err)
+	}
+	config.warn()
+	err = db.Announce(ctx, store.Announcement{
+		Access: config.Access, Absolute: config.MaxAbsolute, Leeway: config.leeway(), MaxStaleness: config.MaxStaleness,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("wafer: the store did not take the announcement of lifetimes: %w", err)
+	}
+	s.replica, err = revocation.Follow(ctx, db, revocation.Config{
+		MaxStaleness:   config.MaxStaleness,
+		Limit:          config.MaxRevocations,
+		Timeout:        config.StoreTimeout,
+		Now:            config.Now,
+		BeforeEveryone: ring.Reload,
+		Observe:        s.observeReplica,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("wafer: %w", err)
+	}
+	s.ender = newEnder(db, config.StoreTimeout, config.Observe)
+	return s, nil
+}
+
+// Close ends what New started. Ring and store stay the caller's. Sessions must
+// not be used afterwards. Logouts that the store has not taken yet are given
+// one last attempt, for at most StoreTimeout.
+func (s *Sessions[T]) Close() {
+	s.ender.close()
+	s.replica.Close()
+}
+
+func (s *Sessions[T]) observeReplica(e revocation.Event) {
+	kind := KindReplica
+	if errors.Is(e.Err, revocation.ErrWentBack) {
+		kind = KindAlarm
+	}
+	s.config.Observe(Event{Kind: kind, Reason: e.State.String(), Position: e.Head, Err: e.Err})
+}
+
+// detached gives a use of the store its time, whatever the client does: what
+// was begun must not be lost because a tab was closed.
+func (s *Sessions[T]) detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), s.config.StoreTimeout)
+}
+
+// unavailable reports an outage and returns the error for the caller.
+func (s *Sessions[T]) unavailable(id store.ID, err error) error {
+	s.config.Observe(Event{Kind: KindUnavailable, Session: id, Err: err})
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// mint returns the header of a session cookie as a family's snapshot has it.
+// Its position is the family's own, never a head that was read later: what was
+// revoked since counts against the cookie.
+func (s *Sessions[T]) mint(now time.Time, snap store.Snapshot) codec.Session {
+	f := &snap.Family
+	// A little spread keeps the refreshes of a fleet's users apart.
+	access := s.config.Access - rand.N(s.config.Access/10+1)
+	return codec.Session{
+		ID: codec.ID(f.ID), Subject: f.Subject, Position: uint64(f.Position), Generation: f.Generation,
+		Issued: now, Access: now.Add(access), Idle: f.IdleDeadline(), Absolute: f.Absolute,
+		Started: f.Started, Authenticated: f.Authenticated,
+	}
+}
+
+// above is the highest position that this node knows of, for new ones to
+// exceed.
+func (s *Sessions[T]) above(at store.Position) store.Position { return max(at, s.replica.Head()) }

@@ -1,0 +1,232 @@
+package wafer
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/store"
+)
+
+// StartOption is a detail of one login.
+type StartOption func(*startOptions)
+
+type startOptions struct {
+	notBefore      store.Position
+	idle, absolute time.Duration
+	label          string
+}
+
+// NotBefore makes the login fail with [ErrNotBefore] if the subject, or
+// everyone, was revoked after that position. Ask for the position by
+// [Sessions.Position] before the credentials are checked: then a login with
+// the old password cannot slip past a password change.
+func NotBefore(p store.Position) StartOption {
+	return func(o *startOptions) { o.notBefore = p }
+}
+
+// Limits gives the session limits of its own, such as for "remember me", up to
+// [Config.MaxIdle] and MaxAbsolute. More is an error of Start. 0 means the
+// configured default.
+func Limits(idle, absolute time.Duration) StartOption {
+	return func(o *startOptions) { o.idle, o.absolute = idle, absolute }
+}
+
+// Label names the device, for [Sessions.Devices]: up to 255 bytes; what is
+// longer is cut, and what is not UTF-8 is replaced.
+func Label(label string) StartOption {
+	label = strings.ToValidUTF8(label, "\uFFFD")
+	if len(label) > store.MaxLabel {
+		label = strings.ToValidUTF8(label[:store.MaxLabel], "")
+	}
+	return func(o *startOptions) { o.label = label }
+}
+
+// Position returns the place in the log as the store has it now. See
+// [NotBefore].
+func (s *Sessions[T]) Position(ctx context.Context) (store.Position, error) {
+	ctx, cancel := s.detached(ctx)
+	defer cancel()
+	c, err := s.store.Cutoffs(ctx, store.ID{}, "")
+	if err != nil {
+		return 0, s.unavailable(store.ID{}, err)
+	}
+	return c.Head, nil
+}
+
+// Start begins a session of subject (1 to 255 bytes) with new ids, and writes
+// its cookies. Call it after the credentials were checked. The sessions that
+// the request's cookies name, expired or not, are ended in the same step, so a
+// planted one does not live on.
+//
+// Errors: [ErrTooLarge], [ErrNotBefore], [ErrLimit], [ErrUnavailable]; others
+// are mistakes in the arguments. After an error no cookie was written.
+func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject string, data T, options ...StartOption) error {
+	o := startOptions{idle: s.config.Idle, absolute: s.config.Absolute}
+	for _, option := range options {
+		option(&o)
+	}
+	setDefault(&o.idle, s.config.Idle)
+	setDefault(&o.absolute, s.config.Absolute)
+	if o.idle <= 0 || o.absolute <= 0 || o.idle > s.config.MaxIdle || o.absolute > s.config.MaxAbsolute {
+		return fmt.Errorf("wafer: Limits(%v, %v): want more than 0, and at most Config.MaxIdle (%v) and MaxAbsolute (%v)", o.idle, o.absolute, s.config.MaxIdle, s.config.MaxAbsolute)
+	}
+	if subject == "" || len(subject) > store.MaxSubject {
+		return fmt.Errorf("wafer: Start with a subject of %d bytes: want 1 to %d", len(subject), store.MaxSubject)
+	}
+	b, err := s.encode(subject, data)
+	if err != nil {
+		return err
+	}
+	a, done := s.changing(r.Context())
+	defer done()
+	now := s.config.Now()
+	c := s.read(r.Context(), now, r.Header)
+	creation := store.Creation{
+		ID: newID(), Subject: subject, Label: o.label, Idle: o.idle, Absolute: o.absolute,
+		NotBefore: o.notBefore, Ends: c.families(),
+		Limit: s.config.MaxSessions, EndOldest: s.config.EndOldest,
+		Above: s.above(c.position()), Reason: "replaced by a login", Actor: subject,
+	}
+	if a != nil {
+		// A session that this very request began or renewed is in no cookie of
+		// the request yet.
+		if current := a.current.Load(); current != nil && current.ID != creation.Ends[0] {
+			creation.Ends[1] = current.ID
+		}
+	}
+	snap, err := s.create(r.Context(), creation)
+	if err != nil {
+		return err
+	}
+	switch snap.Outcome {
+	case store.Written:
+	case store.Early:
+		return ErrNotBefore
+	case store.Full:
+		return ErrLimit
+	default:
+		return s.unavailable(creation.ID, fmt.Errorf("the store answered a new family with %q", snap.Outcome))
+	}
+	for _, id := range creation.Ends {
+		s.refuseHere(id, snap.Entry)
+	}
+	return s.begun(w, a, KindStarted, snap, b)
+}
+
+// Renew gives the session a new id, as is due after a change of privilege, and
+// writes its cookies. The old id is dead in the same step. Start,
+// authentication and limits stay.
+//
+// Errors: [ErrConflict] if the session was committed since this request's
+// cookie, [ErrEnded], [ErrExpired], [ErrNoSession], [ErrUnavailable].
+func (s *Sessions[T]) Renew(w http.ResponseWriter, r *http.Request) error {
+	return s.renew(w, r, false)
+}
+
+// Reauthenticate is Renew after the user has proved again who they are: the
+// authentication time is set to now. The absolute limit stays.
+func (s *Sessions[T]) Reauthenticate(w http.ResponseWriter, r *http.Request) error {
+	return s.renew(w, r, true)
+}
+
+func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, authenticated bool) error {
+	a, current, done, err := s.change(r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
+	now := s.config.Now()
+	id := newID()
+	// Kept only if the old family has a committed value: the store knows.
+	value, err := s.commits.Seal(now, codec.ID(id), current.data)
+	if err != nil {
+		return s.unavailable(current.ID, err)
+	}
+	snap, err := s.create(r.Context(), store.Creation{
+		ID: id, Subject: current.Subject, Value: value,
+		Renews: &store.Renewal{ID: current.ID, Basis: current.Position(), Authenticated: authenticated},
+		Above:  s.above(current.Position()), Reason: "renewed", Actor: current.Subject,
+	})
+	if err != nil {
+		return err
+	}
+	switch snap.Outcome {
+	case store.Written:
+	case store.Behind:
+		return ErrConflict
+	default:
+		return ErrEnded
+	}
+	s.refuseHere(current.ID, snap.Entry)
+	return s.begun(w, a, KindRenewed, snap, current.data)
+}
+
+func (s *Sessions[T]) create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
+	ctx, cancel := s.detached(ctx)
+	defer cancel()
+	snap, err := s.store.Create(ctx, c)
+	if err != nil {
+		return snap, s.unavailable(c.ID, err)
+	}
+	return snap, nil
+}
+
+// begun writes the cookies of a family that was just made.
+func (s *Sessions[T]) begun(w http.ResponseWriter, a *attachment[T], kind Kind, snap store.Snapshot, data []byte) error {
+	now := s.config.Now()
+	header := s.mint(now, snap)
+	if err := s.write(w, now, &header, data, true); err != nil {
+		return s.unavailable(snap.Family.ID, err)
+	}
+	if a != nil {
+		a.current.Store(newSession[T](header, data))
+	}
+	s.config.Observe(Event{Kind: kind, Session: snap.Family.ID, Position: snap.Entry})
+	return nil
+}
+
+// encode encodes session data and checks that it fits.
+func (s *Sessions[T]) encode(subject string, data T) ([]byte, error) {
+	b, err := codec.MarshalData(data)
+	if err != nil {
+		return nil, err
+	}
+	return b, s.fits(subject, b)
+}
+
+// changing locks the request's session for a change. a is nil if the request
+// is not attached.
+func (s *Sessions[T]) changing(ctx context.Context) (a *attachment[T], done func()) {
+	if a = s.attached(ctx); a == nil {
+		return nil, func() {}
+	}
+	a.changes.Lock()
+	return a, a.changes.Unlock
+}
+
+// change is changing for calls that need a session that can be written.
+func (s *Sessions[T]) change(ctx context.Context) (*attachment[T], *Session[T], func(), error) {
+	a, done := s.changing(ctx)
+	if a == nil {
+		return nil, nil, nil, errNotAttached
+	}
+	current, err := a.get()
+	if err == nil && current.readOnly {
+		err = fmt.Errorf("%w, and the answer to an upgrade cannot carry another", ErrExpired)
+	}
+	if err != nil {
+		done()
+		return nil, nil, nil, err
+	}
+	return a, current, done, nil
+}
+
+func newID() (id store.ID) {
+	rand.Read(id[:])
+	return id
+}

@@ -1,0 +1,495 @@
+// Package memory is the engine that keeps everything in this process: for
+// tests, for trying wafer out, and for a single process whose users may be
+// logged out when it restarts. Its log begins anew with each [New], and the
+// first entry revokes everyone, so no cookie from before is trusted.
+//
+// It meets the whole contract of package store but durability.
+package memory
+
+import (
+	"container/heap"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// Options configures [New]. The zero value is ready.
+type Options struct {
+	// Now is the engine's clock. Default [time.Now].
+	Now func() time.Time
+}
+
+// Store is the engine. It is safe for concurrent use and has nothing to close.
+type Store struct {
+	now func() time.Time
+
+	mu        sync.Mutex
+	log       store.ID
+	head      store.Position
+	floor     store.Position
+	entries   []store.Entry // those above the floor, in order
+	news      chan struct{} // closed and replaced when an entry is appended
+	everyone  store.Position
+	subjects  map[string]store.Position
+	forget    []subjectCutoff // the subjects' cutoffs in the order of their time
+	sessions  map[store.ID]sessionCutoffs
+	families  map[store.ID]*family
+	bySubject map[string]map[store.ID]*family
+	due       dueHeap
+	announced store.Announcement
+	keys      []byte
+	keysAt    uint64
+}
+
+var _ store.Store = (*Store)(nil)
+
+type family struct {
+	store.Family
+	ended bool
+}
+
+type sessionCutoffs struct{ ending, superseding store.Position }
+
+type subjectCutoff struct {
+	subject string
+	at      store.Position
+	time    time.Time
+}
+
+// sweepSteps is how much housekeeping a write does on its way. Each write adds
+// at most one thing that a later one has to clear away, so a few are enough.
+const sweepSteps = 8
+
+// New returns an empty store with a log of its own.
+func New(o Options) *Store {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Store{
+		now:       o.Now,
+		news:      make(chan struct{}),
+		subjects:  make(map[string]store.Position),
+		sessions:  make(map[store.ID]sessionCutoffs),
+		families:  make(map[store.ID]*family),
+		bySubject: make(map[string]map[store.ID]*family),
+	}
+	rand.Read(s.log[:])
+	s.append(s.clock(), store.Entry{Position: s.next(s.clock(), 0), Kind: store.KindEveryone, Reason: "the log begins"})
+	return s
+}
+
+// clock returns the time as families keep it: whole milliseconds.
+func (s *Store) clock() time.Time { return time.UnixMilli(s.now().UnixMilli()) }
+
+// begin checks the context and the arguments, and locks.
+func (s *Store) begin(ctx context.Context, argument error) (now time.Time, err error) {
+	if argument != nil {
+		return time.Time{}, argument
+	}
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
+	s.mu.Lock()
+	return s.clock(), nil
+}
+
+// next returns the position of a new entry.
+func (s *Store) next(now time.Time, above store.Position) store.Position {
+	return max(s.head+1, above+1, store.Position(max(now.UnixMicro(), 0)))
+}
+
+// room reports whether n entries more can have positions above above.
+func (s *Store) room(now time.Time, above store.Position, n int) error {
+	if s.next(now, above)+store.Position(n) > store.MaxPosition {
+		return fmt.Errorf("memory: no positions are left above %d", max(s.head, above))
+	}
+	return nil
+}
+
+// append adds an entry at its position, which is above the head.
+func (s *Store) append(now time.Time, e store.Entry) {
+	rand.Read(e.ID[:])
+	e.Previous, e.Time = s.head, now
+	s.head = e.Position
+	s.entries = append(s.entries, e)
+	switch e.Kind {
+	case store.KindEveryone:
+		s.everyone = e.Position
+	case store.KindSubject:
+		s.subjects[e.Subject] = e.Position
+		s.forget = append(s.forget, subjectCutoff{e.Subject, e.Position, now})
+	case store.KindSession:
+		c := s.sessions[e.Session]
+		c.ending = e.Position
+		s.sessions[e.Session] = c
+	case store.KindSuperseding:
+		c := s.sessions[e.Session]
+		c.superseding = e.Position
+		s.sessions[e.Session] = c
+	}
+	close(s.news)
+	s.news = make(chan struct{})
+}
+
+// end ends a family with its entry.
+func (s *Store) end(now time.Time, f *family, above store.Position, reason, actor string) {
+	f.ended = true
+	s.append(now, store.Entry{Position: s.next(now, above), Kind: store.KindSession, Session: f.ID, Reason: reason, Actor: actor})
+}
+
+func (s *Store) state(f *family) store.State {
+	switch {
+	case f == nil:
+		return store.Absent
+	case f.ended:
+		return store.Ended
+	case f.Birth < max(s.subjects[f.Subject], s.everyone):
+		return store.CutOff
+	}
+	return store.Alive
+}
+
+// live reports whether a family is alive and within its limits.
+func (s *Store) live(f *family, now time.Time) bool {
+	return s.state(f) == store.Alive && !f.Past(now)
+}
+
+// snapshot is what the caller sees, of the moment of the lock.
+func (s *Store) snapshot(now time.Time, f *family, outcome store.Outcome) store.Snapshot {
+	snap := store.Snapshot{State: s.state(f), Outcome: outcome, Head: s.head, Floor: s.floor, Log: s.log, Now: now}
+	if f != nil {
+		snap.Family = f.Family
+		snap.Family.Value = slices.Clone(f.Value)
+	}
+	return snap
+}
+
+// Create implements [store.Store].
+func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
+	now, err := s.begin(ctx, c.Check())
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	defer s.mu.Unlock()
+	s.sweep(now)
+
+	if f, found := s.families[c.ID]; found || s.sessions[c.ID].ending != 0 {
+		return s.snapshot(now, f, store.Taken), nil
+	}
+	if c.NotBefore != 0 && c.NotBefore < max(s.subjects[c.Subject], s.everyone, s.floor) {
+		return s.snapshot(now, nil, store.Early), nil
+	}
+	f := &family{Family: store.Family{
+		ID: c.ID, Subject: c.Subject, Label: c.Label, Native: c.Native, Generation: 1,
+		Started: now, Authenticated: now, Issued: now, Idle: c.Idle, Absolute: now.Add(c.Absolute),
+	}}
+	var ends []*family
+	if c.Renews != nil {
+		old := s.families[c.Renews.ID]
+		if !s.live(old, now) || old.Subject != c.Subject || old.Native != c.Native {
+			return s.snapshot(now, old, store.Unwritten), nil
+		}
+		if c.Renews.Basis < old.LastCommit {
+			return s.snapshot(now, old, store.Behind), nil
+		}
+		f.Started, f.Idle, f.Absolute, f.Label = old.Started, old.Idle, old.Absolute, old.Label
+		if !c.Renews.Authenticated {
+			f.Authenticated = old.Authenticated
+		}
+		if old.LastCommit != 0 {
+			f.Value = slices.Clone(c.Value)
+		}
+		ends = append(ends, old)
+	}
+	for _, id := range c.Ends {
+		if old := s.families[id]; s.state(old) == store.Alive && !slices.Contains(ends, old) {
+			ends = append(ends, old)
+		}
+	}
+	if c.Limit > 0 {
+		others := s.living(c.Subject, now)
+		others = slices.DeleteFunc(others, func(o *family) bool { return slices.Contains(ends, o) })
+		if over := len(others) + 1 - c.Limit; over > 0 {
+			if !c.EndOldest {
+				return s.snapshot(now, nil, store.Full), nil
+			}
+			ends = append(ends, others[len(others)-over:]...)
+		}
+	}
+	if err := s.room(now, c.Above, len(ends)); err != nil {
+		return store.Snapshot{}, err
+	}
+	for _, old := range ends {
+		s.end(now, old, c.Above, c.Reason, c.Actor)
+	}
+	f.Birth, f.Position = s.head, s.head
+	if f.Value != nil {
+		f.LastCommit = f.Birth
+	}
+	s.families[f.ID] = f
+	if s.bySubject[f.Subject] == nil {
+		s.bySubject[f.Subject] = make(map[store.ID]*family)
+	}
+	s.bySubject[f.Subject][f.ID] = f
+	heap.Push(&s.due, dueFamily{f.ID, f.IdleDeadline()})
+	snap := s.snapshot(now, f, store.Written)
+	if len(ends) > 0 {
+		snap.Entry = s.head
+	}
+	return snap, nil
+}
+
+// Advance implements [store.Store].
+func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
+	now, err := s.begin(ctx, a.Check())
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	defer s.mu.Unlock()
+	s.sweep(now)
+
+	f := s.families[a.ID]
+	if !s.live(f, now) || f.Native != a.Native || f.Generation != a.Generation ||
+		!a.PositionOnly && now.Sub(f.Issued) < a.Age {
+		return s.snapshot(now, f, store.Unwritten), nil
+	}
+	if a.Basis < f.LastCommit {
+		return s.snapshot(now, f, store.Behind), nil
+	}
+	f.Position = max(f.Position, s.head)
+	if !a.PositionOnly {
+		f.Generation++
+		f.Issued = now
+	}
+	return s.snapshot(now, f, store.Written), nil
+}
+
+// Commit implements [store.Store].
+func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
+	now, err := s.begin(ctx, c.Check())
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	defer s.mu.Unlock()
+	s.sweep(now)
+
+	f := s.families[c.ID]
+	if !s.live(f, now) {
+		return s.snapshot(now, f, store.Unwritten), nil
+	}
+	if c.Basis < f.LastCommit {
+		return s.snapshot(now, f, store.Behind), nil
+	}
+	if err := s.room(now, c.Above, 1); err != nil {
+		return store.Snapshot{}, err
+	}
+	s.append(now, store.Entry{Position: s.next(now, c.Above), Kind: store.KindSuperseding, Session: f.ID, Reason: "commit", Actor: c.Actor})
+	f.Position, f.LastCommit, f.Value = s.head, s.head, slices.Clone(c.Value)
+	snap := s.snapshot(now, f, store.Written)
+	snap.Entry = s.head
+	return snap, nil
+}
+
+// Forgive implements [store.Store].
+func (s *Store) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
+	now, err := s.begin(ctx, store.CheckForgive(id, generation))
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	defer s.mu.Unlock()
+
+	f := s.families[id]
+	if !s.live(f, now) || f.Forgiven != 0 || f.Generation-1 != generation {
+		return s.snapshot(now, f, store.Unwritten), nil
+	}
+	f.Forgiven, f.Issued = generation, now
+	return s.snapshot(now, f, store.Written), nil
+}
+
+// Family implements [store.Store].
+func (s *Store) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
+	now, err := s.begin(ctx, nil)
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	defer s.mu.Unlock()
+	return s.snapshot(now, s.families[id], store.Unwritten), nil
+}
+
+// Families implements [store.Store].
+func (s *Store) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
+	now, err := s.begin(ctx, store.CheckFamilies(subject, limit))
+	if err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	living := s.living(subject, now)
+	list := make([]store.Family, 0, min(limit, len(living)))
+	for _, f := range living[:min(limit, len(living))] {
+		list = append(list, s.snapshot(now, f, store.Unwritten).Family)
+	}
+	return list, nil
+}
+
+// living returns the families of a subject that are alive and within their
+// limits, those started last first.
+func (s *Store) living(subject string, now time.Time) []*family {
+	var list []*family
+	for _, f := range s.bySubject[subject] {
+		if s.live(f, now) {
+			list = append(list, f)
+		}
+	}
+	slices.SortFunc(list, func(a, b *family) int {
+		if c := b.Started.Compare(a.Started); c != 0 {
+			return c
+		}
+		return slices.Compare(b.ID[:], a.ID[:])
+	})
+	return list
+}
+
+// Revoke implements [store.Store].
+func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
+	now, err := s.begin(ctx, r.Check())
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	defer s.mu.Unlock()
+	s.sweep(now)
+
+	var reborn *family
+	if r.Except != nil {
+		reborn = s.families[r.Except.ID]
+		if s.live(reborn, now) && reborn.Subject == r.Subjects[0] && r.Except.Basis < reborn.LastCommit {
+			return s.snapshot(now, reborn, store.Behind), nil
+		}
+	}
+	if err := s.room(now, r.Above, len(r.Sessions)+len(r.Subjects)+1); err != nil {
+		return store.Snapshot{}, err
+	}
+	lives := s.live(reborn, now) && reborn.Subject == r.Subjects[0]
+	outcome, entry := store.Unwritten, store.Position(0)
+	appendOne := func(e store.Entry) {
+		e.Position, e.Reason, e.Actor = s.next(now, r.Above), r.Reason, r.Actor
+		s.append(now, e)
+		outcome, entry = store.Written, e.Position
+	}
+	for _, id := range r.Sessions {
+		f := s.families[id]
+		if ending := s.sessions[id].ending; ending != 0 || f != nil && f.ended {
+			entry = max(entry, ending, s.floor) // below the floor it is dropped: the floor covers it
+			continue
+		}
+		if f != nil {
+			f.ended = true
+		}
+		appendOne(store.Entry{Kind: store.KindSession, Session: id})
+	}
+	for _, subject := range r.Subjects {
+		appendOne(store.Entry{Kind: store.KindSubject, Subject: subject})
+	}
+	if r.Everyone {
+		appendOne(store.Entry{Kind: store.KindEveryone})
+	}
+	if lives {
+		reborn.Birth, reborn.Position = entry, entry
+	}
+	snap := s.snapshot(now, reborn, outcome)
+	snap.Entry = entry
+	return snap, nil
+}
+
+// Since implements [store.Store].
+func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+	if err := store.CheckSince(after, limit); err != nil {
+		return store.Batch{}, err
+	}
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	for {
+		if err := ctx.Err(); err != nil {
+			return store.Batch{}, err
+		}
+		s.mu.Lock()
+		b, news := s.batch(after, limit), s.news
+		s.mu.Unlock()
+		if len(b.Entries) > 0 || wait <= 0 {
+			return b, nil
+		}
+		select {
+		case <-news:
+		case <-timeout.C:
+			wait = 0
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *Store) batch(after store.Position, limit int) store.Batch {
+	b := store.Batch{Log: s.log, Head: s.head, Floor: s.floor, Now: s.clock()}
+	i, _ := slices.BinarySearchFunc(s.entries, after+1, func(e store.Entry, p store.Position) int {
+		return int(int64(e.Position) - int64(p))
+	})
+	n := min(limit, len(s.entries)-i)
+	b.Entries = slices.Clone(s.entries[i : i+n])
+	b.More = i+n < len(s.entries)
+	return b
+}
+
+// Cutoffs implements [store.Store].
+func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
+	now, err := s.begin(ctx, nil)
+	if err != nil {
+		return store.Cutoffs{}, err
+	}
+	defer s.mu.Unlock()
+	c := s.sessions[session]
+	return store.Cutoffs{
+		Ending: c.ending, Superseding: c.superseding,
+		Subject: s.subjects[subject], Everyone: s.everyone,
+		Floor: s.floor, Head: s.head, Log: s.log, Now: now,
+	}, nil
+}
+
+// Announce implements [store.Store].
+func (s *Store) Announce(ctx context.Context, a store.Announcement) error {
+	if _, err := s.begin(ctx, nil); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	s.announced = store.Announcement{
+		Access:       max(s.announced.Access, a.Access),
+		Absolute:     max(s.announced.Absolute, a.Absolute),
+		Leeway:       max(s.announced.Leeway, a.Leeway),
+		MaxStaleness: max(s.announced.MaxStaleness, a.MaxStaleness),
+	}
+	return nil
+}
+
+// LoadKeys implements [store.Store].
+func (s *Store) LoadKeys(ctx context.Context) (uint64, []byte, error) {
+	if _, err := s.begin(ctx, nil); err != nil {
+		return 0, nil, err
+	}
+	defer s.mu.Unlock()
+	return s.keysAt, slices.Clone(s.keys), nil
+}
+
+// SwapKeys implements [store.Store].
+func (s *Store) SwapKeys(ctx context.Context, version uint64, document []byte) (bool, error) {
+	if _, err := s.begin(ctx, nil); err != nil {
+		return false, err
+	}
+	defer s.mu.Unlock()
+	if s.keysAt != version {
+		return false, nil
+	}
+	s.keys, s.keysAt = slices.Clone(document), version+1
+	return true, nil
+}

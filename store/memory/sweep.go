@@ -1,0 +1,106 @@
+package memory
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// sweep does a few steps of housekeeping: it drops entries under the floor,
+// forgets cutoffs that cannot matter any more, and removes families past their
+// limits.
+func (s *Store) sweep(now time.Time) {
+	s.drop(now)
+	s.forgetSubjects(now)
+	s.removeFamilies(now)
+}
+
+// drop drops old entries and raises the floor to the last one dropped.
+func (s *Store) drop(now time.Time) {
+	if s.announced.Access == 0 {
+		return // nobody has said yet how long a cookie can live
+	}
+	before := now.Add(-s.announced.Access - s.announced.Leeway)
+	for range sweepSteps {
+		if len(s.entries) == 0 || !s.entries[0].Time.Before(before) {
+			return
+		}
+		e := s.entries[0]
+		s.entries[0] = store.Entry{} // the array behind the slice lives on
+		s.entries, s.floor = s.entries[1:], e.Position
+		if c, found := s.sessions[e.Session]; found {
+			if c.ending <= s.floor {
+				c.ending = 0
+			}
+			if c.superseding <= s.floor {
+				c.superseding = 0
+			}
+			if c == (sessionCutoffs{}) {
+				delete(s.sessions, e.Session)
+			} else {
+				s.sessions[e.Session] = c
+			}
+		}
+	}
+}
+
+func (s *Store) forgetSubjects(now time.Time) {
+	if s.announced.Absolute == 0 {
+		return
+	}
+	before := now.Add(-max(s.announced.Absolute, s.announced.Access) - s.announced.Leeway)
+	for range sweepSteps {
+		if len(s.forget) == 0 || !s.forget[0].time.Before(before) {
+			return
+		}
+		c := s.forget[0]
+		s.forget[0] = subjectCutoff{}
+		s.forget = s.forget[1:]
+		if s.subjects[c.subject] == c.at {
+			delete(s.subjects, c.subject)
+		}
+	}
+}
+
+// dueFamily says when to look at a family next: its idle deadline as it was
+// when it was put there. A refresh since then puts it there again.
+type dueFamily struct {
+	id store.ID
+	at time.Time
+}
+
+func (s *Store) removeFamilies(now time.Time) {
+	for range sweepSteps {
+		if len(s.due) == 0 || !s.due[0].at.Before(now) {
+			return
+		}
+		d := heap.Pop(&s.due).(dueFamily)
+		f := s.families[d.id]
+		if !f.Past(now) && !f.ended {
+			heap.Push(&s.due, dueFamily{d.id, f.IdleDeadline()})
+			continue
+		}
+		delete(s.families, d.id)
+		of := s.bySubject[f.Subject]
+		delete(of, d.id)
+		if len(of) == 0 {
+			delete(s.bySubject, f.Subject)
+		}
+	}
+}
+
+// dueHeap is a [heap.Interface], earliest first.
+type dueHeap []dueFamily
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *dueHeap) Push(x any)        { *h = append(*h, x.(dueFamily)) }
+func (h *dueHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	old[len(old)-1] = dueFamily{}
+	*h = old[:len(old)-1]
+	return last
+}

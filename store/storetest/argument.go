@@ -1,0 +1,155 @@
+package storetest
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+var arguing = []property{
+	{name: "WhatATypeForbidsIsRefused", test: func(h *harness) {
+		f := h.written(h.Advance(h.ctx, next(h.committed("anna", "value")))).Family
+		other := h.family("bob")
+		long := strings.Repeat("x", 256)
+		const far = store.MaxPosition + 1
+		calls := map[string]func() error{}
+		create := func(name string, change func(c *store.Creation)) {
+			calls["Create: "+name] = func() error {
+				// But for the one change it would renew, end and keep.
+				c := renewal(f)
+				c.Ends[0], c.Value = other.ID, []byte("value")
+				change(&c)
+				_, err := h.Create(h.ctx, c)
+				return err
+			}
+		}
+		create("zero id", func(c *store.Creation) { c.ID = store.ID{} })
+		create("no subject", func(c *store.Creation) { c.Subject = "" })
+		create("long subject", func(c *store.Creation) { c.Subject = long })
+		create("long label", func(c *store.Creation) { c.Label = long })
+		create("label not UTF-8", func(c *store.Creation) { c.Label = "\xff" })
+		create("long reason", func(c *store.Creation) { c.Reason = long })
+		create("long actor", func(c *store.Creation) { c.Actor = long })
+		create("no idle limit", func(c *store.Creation) { c.Idle = 0 })
+		create("a negative absolute limit", func(c *store.Creation) { c.Absolute = -time.Hour })
+		create("a limit below a millisecond", func(c *store.Creation) { c.Idle = time.Millisecond - 1 })
+		create("NotBefore of 54 bits", func(c *store.Creation) { c.NotBefore = far })
+		create("Above of 54 bits", func(c *store.Creation) { c.Above = far })
+		create("a negative limit of families", func(c *store.Creation) { c.Limit = -1 })
+		create("a long value", func(c *store.Creation) { c.Value = make([]byte, store.MaxValue+1) })
+		create("it ends itself", func(c *store.Creation) { c.Ends[1] = c.ID })
+		create("it renews itself", func(c *store.Creation) { c.Renews.ID = c.ID })
+		create("it renews the zero id", func(c *store.Creation) { c.Renews.ID = store.ID{} })
+		create("a basis of 54 bits", func(c *store.Creation) { c.Renews.Basis = far })
+
+		advance := func(name string, change func(a *store.Advance)) {
+			calls["Advance: "+name] = func() error {
+				a := next(f)
+				change(&a)
+				_, err := h.Advance(h.ctx, a)
+				return err
+			}
+		}
+		advance("zero id", func(a *store.Advance) { a.ID = store.ID{} })
+		advance("generation 0", func(a *store.Advance) { a.Generation = 0 })
+		advance("the last generation", func(a *store.Advance) { a.Generation = 1<<32 - 1 })
+		advance("a basis of 54 bits", func(a *store.Advance) { a.Basis = far })
+
+		commit := func(name string, change func(c *store.Commit)) {
+			calls["Commit: "+name] = func() error {
+				c := keep(f, "more")
+				change(&c)
+				_, err := h.Commit(h.ctx, c)
+				return err
+			}
+		}
+		commit("zero id", func(c *store.Commit) { c.ID = store.ID{} })
+		commit("no value", func(c *store.Commit) { c.Value = nil })
+		commit("a long value", func(c *store.Commit) { c.Value = make([]byte, store.MaxValue+1) })
+		commit("a basis of 54 bits", func(c *store.Commit) { c.Basis = far })
+		commit("Above of 54 bits", func(c *store.Commit) { c.Above = far })
+		commit("long actor", func(c *store.Commit) { c.Actor = long })
+
+		calls["Forgive: zero id"] = func() error { _, err := h.Forgive(h.ctx, store.ID{}, 1); return err }
+		calls["Forgive: generation 0"] = func() error { _, err := h.Forgive(h.ctx, f.ID, 0); return err }
+
+		revoke := func(name string, change func(r *store.Revocation)) {
+			calls["Revoke: "+name] = func() error {
+				r := elsewhere(f)
+				change(&r)
+				_, err := h.Revoke(h.ctx, r)
+				return err
+			}
+		}
+		revoke("nothing", func(r *store.Revocation) { *r = store.Revocation{} })
+		revoke("zero id among others", func(r *store.Revocation) { *r = store.Revocation{Sessions: []store.ID{f.ID, {}}} })
+		revoke("no subject", func(r *store.Revocation) { *r = store.Revocation{Subjects: []string{"anna", ""}} })
+		revoke("long subject", func(r *store.Revocation) { *r = store.Revocation{Subjects: []string{"anna", long}} })
+		revoke("too many entries", func(r *store.Revocation) {
+			*r = store.Revocation{Everyone: true}
+			for range store.MaxEntries {
+				r.Sessions = append(r.Sessions, newID())
+			}
+		})
+		revoke("long reason", func(r *store.Revocation) { r.Reason = long })
+		revoke("actor not UTF-8", func(r *store.Revocation) { r.Actor = "\xff" })
+		revoke("Above of 54 bits", func(r *store.Revocation) { r.Above = far })
+		revoke("Except of no subject", func(r *store.Revocation) { r.Subjects, r.Sessions = nil, []store.ID{other.ID} })
+		revoke("Except of two subjects", func(r *store.Revocation) { r.Subjects = []string{"anna", "bob"} })
+		revoke("Except with a session", func(r *store.Revocation) { r.Sessions = []store.ID{other.ID} })
+		revoke("Except with everyone", func(r *store.Revocation) { r.Everyone = true })
+		revoke("Except of the zero id", func(r *store.Revocation) { r.Except.ID = store.ID{} })
+		revoke("a basis of 54 bits", func(r *store.Revocation) { r.Except.Basis = far })
+
+		since := func(name string, after store.Position, limit int) {
+			calls["Since: "+name] = func() error { _, err := h.Since(h.ctx, after, limit, 0); return err }
+		}
+		since("limit 0", 0, 0)
+		since("a negative limit", 0, -1)
+		since("a limit too high", 0, store.MaxEntries+1)
+		since("after 54 bits", far, 1)
+
+		families := func(name, subject string, limit int) {
+			calls["Families: "+name] = func() error { _, err := h.Families(h.ctx, subject, limit); return err }
+		}
+		families("limit 0", "anna", 0)
+		families("a limit too high", "anna", store.MaxListed+1)
+		families("no subject", "", 1)
+		families("long subject", long, 1)
+
+		h.nothingWritten(func() {
+			for name, call := range calls {
+				if err := call(); !errors.Is(err, store.ErrArgument) {
+					h.t.Errorf("%s: %v: want an error that matches ErrArgument", name, err)
+				}
+			}
+		}, f.ID, other.ID)
+		h.wantFamilies("anna", 10, f.ID)
+	}},
+	{name: "TheZeroIDNamesNoFamily", test: func(h *harness) {
+		h.family("anna")
+		s, err := h.Family(h.ctx, store.ID{})
+		if err != nil && !errors.Is(err, store.ErrArgument) || err == nil && s.State != store.Absent {
+			h.t.Errorf("Family of the zero id: %v, %v", s.State, err)
+		}
+	}},
+	{name: "TheExtremesArePermitted", test: func(h *harness) {
+		c := login(strings.Repeat("s", store.MaxSubject))
+		c.Label, c.Reason, c.Actor = strings.Repeat("l", store.MaxLabel), strings.Repeat("r", store.MaxReason), strings.Repeat("a", store.MaxReason)
+		c.Idle, c.Absolute = time.Hour, 10*365*24*time.Hour
+		c.Limit, c.NotBefore, c.Value = 1<<31-1, store.MaxPosition, make([]byte, store.MaxValue)
+		f := h.written(h.Create(h.ctx, c)).Family
+		a := next(f)
+		a.Generation, a.Basis = 1<<32-2, store.MaxPosition
+		h.unwritten(h.Advance(h.ctx, a))
+		h.unwritten(h.Forgive(h.ctx, f.ID, 1<<32-1))
+		if _, err := h.Families(h.ctx, c.Subject, store.MaxListed); err != nil {
+			h.t.Error(err)
+		}
+		if _, err := h.Since(h.ctx, store.MaxPosition, store.MaxEntries, 0); err != nil {
+			h.t.Error(err)
+		}
+	}},
+}

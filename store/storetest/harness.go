@@ -1,0 +1,328 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// harness is what a subtest works with: a watched store and a few verbs.
+type harness struct {
+	*watch
+	engine Engine
+	open   func(t *testing.T) Engine // another, empty store
+	t      *testing.T
+	ctx    context.Context
+}
+
+func newHarness(t *testing.T, open func(t *testing.T) Engine) *harness {
+	e := open(t)
+	if e.Store == nil {
+		t.Fatal("Engine.Store is nil")
+	}
+	return &harness{watch: &watch{Store: e.Store, t: t, seen: new(seen)}, engine: e, open: open, t: t, ctx: t.Context()}
+}
+
+// over is the harness on another handle of the same data.
+func (h *harness) over(s store.Store) *harness {
+	other := *h
+	other.watch = &watch{Store: s, t: h.t, seen: h.seen}
+	return &other
+}
+
+// unit is a stretch of time that no subtest's calls take, on any machine that
+// is not hopelessly loaded.
+func (h *harness) unit() time.Duration {
+	if h.engine.Clock != nil {
+		return time.Minute
+	}
+	return 600 * time.Millisecond
+}
+
+// pass lets d go by on the engine's clock.
+func (h *harness) pass(d time.Duration) {
+	if h.engine.Clock != nil {
+		h.engine.Clock(d)
+		return
+	}
+	time.Sleep(d)
+}
+
+// tick makes the engine's next millisecond another one than the last.
+func (h *harness) tick() { h.pass(2 * time.Millisecond) }
+
+func newID() store.ID {
+	var id store.ID
+	rand.Read(id[:])
+	return id
+}
+
+// login is a plain request for a new family.
+func login(subject string) store.Creation {
+	return store.Creation{ID: newID(), Subject: subject, Idle: 30 * time.Minute, Absolute: 12 * time.Hour, Reason: "test", Actor: "storetest"}
+}
+
+func renewal(of store.Family) store.Creation {
+	c := login(of.Subject)
+	c.Renews = &store.Renewal{ID: of.ID, Basis: of.Position}
+	return c
+}
+
+// next asks for the next generation of f, from data as new as f.
+func next(f store.Family) store.Advance {
+	return store.Advance{ID: f.ID, Generation: f.Generation, Native: f.Native, Basis: f.Position}
+}
+
+func raise(f store.Family) store.Advance {
+	a := next(f)
+	a.PositionOnly = true
+	return a
+}
+
+func keep(f store.Family, value string) store.Commit {
+	return store.Commit{ID: f.ID, Basis: f.Position, Value: []byte(value)}
+}
+
+func (h *harness) outcome(want store.Outcome, s store.Snapshot, err error) store.Snapshot {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatalf("error: %v", err)
+	}
+	if s.Outcome != want {
+		h.t.Fatalf("outcome %v, of a family %v: want %v", s.Outcome, s.State, want)
+	}
+	return s
+}
+
+func (h *harness) written(s store.Snapshot, err error) store.Snapshot {
+	h.t.Helper()
+	return h.outcome(store.Written, s, err)
+}
+
+func (h *harness) unwritten(s store.Snapshot, err error) store.Snapshot {
+	h.t.Helper()
+	return h.outcome(store.Unwritten, s, err)
+}
+
+func (h *harness) behind(s store.Snapshot, err error) store.Snapshot {
+	h.t.Helper()
+	return h.outcome(store.Behind, s, err)
+}
+
+func (h *harness) early(s store.Snapshot, err error) store.Snapshot {
+	h.t.Helper()
+	return h.outcome(store.Early, s, err)
+}
+
+func (h *harness) full(s store.Snapshot, err error) store.Snapshot {
+	h.t.Helper()
+	return h.outcome(store.Full, s, err)
+}
+
+func (h *harness) taken(s store.Snapshot, err error) store.Snapshot {
+	h.t.Helper()
+	return h.outcome(store.Taken, s, err)
+}
+
+// family makes a family.
+func (h *harness) family(subject string) store.Family {
+	h.t.Helper()
+	return h.written(h.Create(h.ctx, login(subject))).Family
+}
+
+// committed makes a family with a committed value.
+func (h *harness) committed(subject, value string) store.Family {
+	h.t.Helper()
+	return h.written(h.Commit(h.ctx, keep(h.family(subject), value))).Family
+}
+
+// revoke appends the entries and returns the position of the last.
+func (h *harness) revoke(r store.Revocation) store.Position {
+	h.t.Helper()
+	return h.written(h.Revoke(h.ctx, r)).Entry
+}
+
+func (h *harness) revokeSubject(subject string) store.Position {
+	h.t.Helper()
+	return h.revoke(store.Revocation{Subjects: []string{subject}})
+}
+
+func (h *harness) revokeEveryone() store.Position {
+	h.t.Helper()
+	return h.revoke(store.Revocation{Everyone: true})
+}
+
+func (h *harness) end(id store.ID) store.Position {
+	h.t.Helper()
+	return h.revoke(store.Revocation{Sessions: []store.ID{id}})
+}
+
+// news appends an entry that concerns no family of the subtest.
+func (h *harness) news() store.Position {
+	h.t.Helper()
+	return h.end(newID())
+}
+
+func (h *harness) look(id store.ID) store.Snapshot {
+	h.t.Helper()
+	s, err := h.Family(h.ctx, id)
+	if err != nil {
+		h.t.Fatalf("Family: %v", err)
+	}
+	return s
+}
+
+func (h *harness) wantState(want store.State, ids ...store.ID) {
+	h.t.Helper()
+	for _, id := range ids {
+		if s := h.look(id); s.State != want {
+			h.t.Errorf("family %v is %v: want %v", id, s.State, want)
+		}
+	}
+}
+
+func (h *harness) cutoffs(id store.ID, subject string) store.Cutoffs {
+	h.t.Helper()
+	c, err := h.Cutoffs(h.ctx, id, subject)
+	if err != nil {
+		h.t.Fatalf("Cutoffs: %v", err)
+	}
+	return c
+}
+
+func (h *harness) head() store.Position {
+	h.t.Helper()
+	return h.cutoffs(store.ID{}, "").Head
+}
+
+// entries reads the log above after.
+func (h *harness) entries(after store.Position) []store.Entry {
+	h.t.Helper()
+	var all []store.Entry
+	for {
+		b, err := h.Since(h.ctx, after, store.MaxEntries, 0)
+		if err != nil {
+			h.t.Fatalf("Since: %v", err)
+		}
+		all = append(all, b.Entries...)
+		if !b.More {
+			return all
+		}
+		after = b.Entries[len(b.Entries)-1].Position
+	}
+}
+
+func (h *harness) announce(access, absolute, leeway time.Duration) {
+	h.t.Helper()
+	a := store.Announcement{Access: access, Absolute: absolute, Leeway: leeway, MaxStaleness: 30 * time.Second}
+	if err := h.Announce(h.ctx, a); err != nil {
+		h.t.Fatalf("Announce: %v", err)
+	}
+}
+
+// nothingWritten runs act and fails if it changed one of the families or the
+// head.
+func (h *harness) nothingWritten(act func(), ids ...store.ID) {
+	h.t.Helper()
+	before, head := make([]store.Snapshot, len(ids)), h.head()
+	for i, id := range ids {
+		before[i] = h.look(id)
+	}
+	act()
+	if now := h.head(); now != head {
+		h.t.Errorf("an entry was appended: head %d, before %d", now, head)
+	}
+	for i, id := range ids {
+		s := h.look(id)
+		if s.State != before[i].State {
+			h.t.Errorf("family %v is %v, before %v", id, s.State, before[i].State)
+		}
+		h.same(s.Family, before[i].Family)
+	}
+}
+
+func (h *harness) same(got, want store.Family) {
+	h.t.Helper()
+	if d := difference(got, want); d != "" {
+		h.t.Errorf("family %v: %s", want.ID, d)
+	}
+}
+
+// difference says where two families differ; empty: nowhere.
+func difference(got, want store.Family) string {
+	var d []string
+	differ := func(field string, g, w any) { d = append(d, fmt.Sprintf("%s %v, want %v", field, g, w)) }
+	if !bytes.Equal(got.Value, want.Value) {
+		differ("value", fmt.Sprintf("%q", got.Value), fmt.Sprintf("%q", want.Value))
+	}
+	for _, at := range []struct {
+		field     string
+		got, want time.Time
+	}{{"started", got.Started, want.Started}, {"authenticated", got.Authenticated, want.Authenticated}, {"issued", got.Issued, want.Issued}, {"absolute", got.Absolute, want.Absolute}} {
+		if !at.got.Equal(at.want) {
+			differ(at.field, at.got.UTC(), at.want.UTC())
+		}
+	}
+	for _, v := range []struct {
+		field     string
+		got, want any
+	}{
+		{"id", got.ID, want.ID}, {"subject", fmt.Sprintf("%q", got.Subject), fmt.Sprintf("%q", want.Subject)}, {"label", fmt.Sprintf("%q", got.Label), fmt.Sprintf("%q", want.Label)},
+		{"native", got.Native, want.Native}, {"birth", got.Birth, want.Birth}, {"position", got.Position, want.Position},
+		{"last commit", got.LastCommit, want.LastCommit}, {"generation", got.Generation, want.Generation}, {"forgiven", got.Forgiven, want.Forgiven}, {"idle", got.Idle, want.Idle},
+	} {
+		if v.got != v.want {
+			differ(v.field, v.got, v.want)
+		}
+	}
+	return strings.Join(d, "; ")
+}
+
+// wantEntry checks what an entry names and its texts.
+func (h *harness) wantEntry(e store.Entry, kind store.Kind, session store.ID, subject, reason, actor string) {
+	h.t.Helper()
+	if e.Kind != kind || e.Session != session || e.Subject != subject {
+		h.t.Errorf("entry %d is of kind %v, session %v, subject %q: want %v, %v, %q", e.Position, e.Kind, e.Session, e.Subject, kind, session, subject)
+	}
+	if e.Reason != reason || e.Actor != actor {
+		h.t.Errorf("entry %d has reason %q and actor %q: want %q and %q", e.Position, e.Reason, e.Actor, reason, actor)
+	}
+}
+
+// sessionsOf are the sessions that the entries end, in order of id.
+func sessionsOf(entries []store.Entry) []store.ID {
+	var ids []store.ID
+	for _, e := range entries {
+		if e.Kind == store.KindSession {
+			ids = append(ids, e.Session)
+		}
+	}
+	return sorted(ids...)
+}
+
+func sorted(ids ...store.ID) []store.ID {
+	slices.SortFunc(ids, func(a, b store.ID) int { return bytes.Compare(a[:], b[:]) })
+	return ids
+}
+
+// together runs act n times at once and waits.
+func together(n int, act func(i int)) {
+	var wait sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wait.Go(func() {
+			<-start
+			act(i)
+		})
+	}
+	close(start)
+	wait.Wait()
+}

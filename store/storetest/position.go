@@ -1,0 +1,100 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+var positioning = []property{
+	{name: "AtLeastTheMicrosecondsOfTheClock", timed: true, test: func(h *harness) {
+		for range 3 {
+			h.pass(h.unit() / 4)
+			now := h.look(newID()).Now
+			if p := h.news(); int64(p) < now.UnixMicro() {
+				h.t.Errorf("position %d at %d µs", p, now.UnixMicro())
+			}
+		}
+	}},
+	{name: "ExceedsAboveInEveryMethod", test: func(h *harness) {
+		f := h.family("anna")
+		above := h.head()
+		check := func(method string, s store.Snapshot) {
+			h.t.Helper()
+			if s.Entry != above+1 {
+				h.t.Errorf("%s: entry %d above %d: want the next", method, s.Entry, above)
+			}
+		}
+		above += 1e12 // microseconds: some eleven days ahead of any clock
+		check("Revoke", h.written(h.Revoke(h.ctx, store.Revocation{Subjects: []string{"bob"}, Above: above})))
+		above += 1e6
+		c := keep(f, "value")
+		c.Above = above
+		check("Commit", h.written(h.Commit(h.ctx, c)))
+		above += 1e6
+		n := login("anna")
+		n.Above, n.Ends = above, [2]store.ID{f.ID}
+		check("Create", h.written(h.Create(h.ctx, n)))
+		r := renewal(h.look(n.ID).Family)
+		above += 1e6
+		r.Above = above
+		check("Create of Renews", h.written(h.Create(h.ctx, r)))
+	}},
+	{name: "AboveBelowTheHeadIsNothing", test: func(h *harness) {
+		head := h.revoke(store.Revocation{Everyone: true, Above: h.head() + 1e12})
+		if p := h.revoke(store.Revocation{Everyone: true, Above: head - 5}); p != head+1 {
+			h.t.Errorf("position %d after %d: want the next", p, head)
+		}
+	}},
+	{name: "OneByOneWithinACall", test: func(h *harness) {
+		head := h.revoke(store.Revocation{Everyone: true, Above: h.head() + 1e12})
+		h.revoke(store.Revocation{Subjects: []string{"a", "b"}, Sessions: []store.ID{newID(), newID()}, Everyone: true})
+		for i, e := range h.entries(head) {
+			if want := head + 1 + store.Position(i); e.Position != want {
+				h.t.Errorf("entry %d at %d: want %d", i, e.Position, want)
+			}
+		}
+	}},
+	{name: "NoneAboveTheHighest", test: func(h *harness) {
+		f := h.family("anna")
+		h.nothingWritten(func() {
+			if s, err := h.Revoke(h.ctx, store.Revocation{Subjects: []string{"bob"}, Above: store.MaxPosition}); err == nil {
+				h.t.Errorf("Revoke above the highest position: %v, entry %d: want an error", s.Outcome, s.Entry)
+			}
+			if s, err := h.Revoke(h.ctx, store.Revocation{Subjects: []string{"bob", "carl"}, Sessions: []store.ID{f.ID}, Above: store.MaxPosition - 2}); err == nil {
+				h.t.Errorf("Revoke of three with room for two: %v, entry %d: want an error", s.Outcome, s.Entry)
+			}
+			c := keep(f, "value")
+			c.Above = store.MaxPosition
+			if s, err := h.Commit(h.ctx, c); err == nil {
+				h.t.Errorf("Commit above the highest position: %v, entry %d: want an error", s.Outcome, s.Entry)
+			}
+			n := login("anna")
+			n.Above, n.Ends = store.MaxPosition, [2]store.ID{f.ID}
+			if s, err := h.Create(h.ctx, n); err == nil {
+				h.t.Errorf("Create above the highest position: %v, entry %d: want an error", s.Outcome, s.Entry)
+			}
+			h.wantState(store.Absent, n.ID)
+		}, f.ID)
+	}},
+	{name: "RiseThoughTheClockJumpsBack", leaps: true, test: func(h *harness) {
+		f := h.family("anna")
+		h.pass(time.Hour)
+		last := h.news()
+		h.pass(-2 * time.Hour)
+		for range 3 {
+			p := h.news()
+			if p != last+1 {
+				h.t.Errorf("position %d after %d, the clock being behind: want the next", p, last)
+			}
+			last = p
+		}
+		f = h.written(h.Commit(h.ctx, keep(f, "value"))).Family
+		f = h.written(h.Advance(h.ctx, next(f))).Family
+		h.revokeSubject("anna")
+		h.wantState(store.CutOff, f.ID)
+		h.pass(2 * time.Hour)
+		h.wantState(store.CutOff, f.ID)
+		h.written(h.Create(h.ctx, login("anna")))
+	}},
+}

@@ -1,0 +1,179 @@
+package storetest
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/waferkit/wafer/store"
+)
+
+var renewing = []property{
+	{name: "TheOldOneIsEndedAndTheNewOneGoesOn", timed: true, test: func(h *harness) {
+		old := h.family("anna")
+		h.tick()
+		old = h.written(h.Advance(h.ctx, next(old))).Family
+		h.written(h.Forgive(h.ctx, old.ID, 1))
+		h.tick()
+		head := h.head()
+		c := renewal(old)
+		c.Label, c.Native, c.Reason, c.Actor = "label", true, "renewed", "anna"
+		c.Idle, c.Absolute = 7*h.unit(), 8*h.unit() // the absolute deadline goes on regardless
+		s := h.written(h.Create(h.ctx, c))
+		entries := h.entries(head)
+		if len(entries) != 1 {
+			h.t.Fatalf("%d entries: want 1", len(entries))
+		}
+		h.wantEntry(entries[0], store.KindSession, old.ID, "", "renewed", "anna")
+		p := entries[0].Position
+		f := s.Family
+		want := store.Family{
+			ID: c.ID, Subject: "anna", Label: "label", Native: true, Birth: p, Position: p, Generation: 1,
+			Started: old.Started, Authenticated: old.Authenticated, Absolute: old.Absolute, Issued: f.Issued, Idle: c.Idle,
+		}
+		h.same(f, want)
+		h.same(h.look(c.ID).Family, want)
+		if s.State != store.Alive || s.Head != p || s.Entry != p {
+			h.t.Errorf("state %v, head %d, entry %d: want alive, %d", s.State, s.Head, s.Entry, p)
+		}
+		if !f.Issued.After(old.Issued) || f.Issued.After(s.Now) {
+			h.t.Errorf("issued %v: want now, %v", f.Issued, s.Now)
+		}
+		h.wantState(store.Ended, old.ID)
+	}},
+	{name: "AuthenticatedSetsTheAuthenticationTimeAlone", timed: true, test: func(h *harness) {
+		old := h.family("anna")
+		h.tick()
+		c := renewal(old)
+		c.Renews.Authenticated = true
+		s := h.written(h.Create(h.ctx, c))
+		f := s.Family
+		if !f.Authenticated.After(old.Authenticated) || f.Authenticated.After(s.Now) || !f.Authenticated.Equal(f.Issued) {
+			h.t.Errorf("authenticated %v: want %v", f.Authenticated, f.Issued)
+		}
+		if !f.Started.Equal(old.Started) || !f.Absolute.Equal(old.Absolute) {
+			h.t.Errorf("started %v, absolute %v: want %v, %v", f.Started, f.Absolute, old.Started, old.Absolute)
+		}
+	}},
+	{name: "ACommittedValueIsReplacedAtTheBirth", test: func(h *harness) {
+		old := h.committed("anna", "old value")
+		c := renewal(old)
+		c.Value = []byte("new value")
+		f := h.written(h.Create(h.ctx, c)).Family
+		if !bytes.Equal(f.Value, c.Value) || f.LastCommit != f.Birth || f.LastCommit == 0 {
+			h.t.Errorf("value %q, last commit %d, birth %d", f.Value, f.LastCommit, f.Birth)
+		}
+		a := next(f)
+		a.Basis--
+		h.behind(h.Advance(h.ctx, a))
+		a.Basis++
+		h.written(h.Advance(h.ctx, a))
+	}},
+	{name: "NoValueIsKeptWhereTheOldHadNone", test: func(h *harness) {
+		c := renewal(h.family("anna"))
+		c.Value = []byte("value")
+		f := h.written(h.Create(h.ctx, c)).Family
+		if f.Value != nil || f.LastCommit != 0 {
+			h.t.Errorf("value %q, last commit %d: want none", f.Value, f.LastCommit)
+		}
+	}},
+	{name: "BehindWhereTheOldIsCommittedAboveBasis", test: func(h *harness) {
+		old := h.committed("anna", "value")
+		other := h.family("bob")
+		c := renewal(old)
+		c.Renews.Basis, c.Ends = old.LastCommit-1, [2]store.ID{other.ID}
+		h.nothingWritten(func() {
+			s := h.behind(h.Create(h.ctx, c))
+			h.same(s.Family, old)
+			if s.State != store.Alive || s.Entry != 0 {
+				h.t.Errorf("state %v, entry %d", s.State, s.Entry)
+			}
+		}, old.ID, c.ID, other.ID)
+		c.Renews.Basis = old.LastCommit
+		h.written(h.Create(h.ctx, c))
+	}},
+	{name: "TheDeadAreNotRenewed", test: func(h *harness) {
+		ended, cut, gone := h.committed("anna", "value"), h.committed("bob", "value"), h.committed("carl", "value")
+		h.end(ended.ID)
+		h.revokeSubject("bob")
+		h.revokeEveryone()
+		other := h.family("someone else")
+		absent := gone
+		absent.ID = newID()
+		for want, old := range map[store.State]store.Family{store.Ended: ended, store.CutOff: cut, store.Absent: absent} {
+			for _, basis := range []store.Position{old.Position, 1} {
+				c := renewal(old)
+				c.Renews.Basis, c.Ends = basis, [2]store.ID{other.ID}
+				h.nothingWritten(func() {
+					s := h.unwritten(h.Create(h.ctx, c))
+					// One that is both ended and cut off is either.
+					if s.State != want && (old.ID != ended.ID || s.State != store.CutOff) {
+						h.t.Errorf("state %v: want %v", s.State, want)
+					}
+				}, old.ID, c.ID, other.ID)
+			}
+		}
+		c := renewal(gone)
+		if s := h.unwritten(h.Create(h.ctx, c)); s.State != store.CutOff || s.Family.ID != gone.ID {
+			h.t.Errorf("state %v of %v: want the old family, cut off by everyone's revocation", s.State, s.Family.ID)
+		}
+	}},
+	{name: "TheExpiredAreNotRenewed", timed: true, test: func(h *harness) {
+		idle, absolute := login("anna"), login("anna")
+		idle.Idle, absolute.Absolute = 2*h.unit(), 2*h.unit()
+		for _, c := range []store.Creation{idle, absolute} {
+			h.written(h.Create(h.ctx, c))
+		}
+		h.pass(3 * h.unit())
+		for _, old := range []store.Creation{idle, absolute} {
+			c := login("anna")
+			c.Renews = &store.Renewal{ID: old.ID, Basis: store.MaxPosition}
+			h.nothingWritten(func() {
+				s := h.unwritten(h.Create(h.ctx, c))
+				if s.State == store.Alive && !s.Family.Past(s.Now) {
+					h.t.Errorf("at %v the family %+v is within its limits", s.Now, s.Family)
+				}
+			}, c.ID)
+		}
+	}},
+	{name: "AnotherSubjectsFamilyIsNotRenewed", test: func(h *harness) {
+		old := h.committed("anna", "value")
+		for _, basis := range []store.Position{old.Position, 1} {
+			c := renewal(old)
+			c.Subject, c.Renews.Basis = "bob", basis
+			h.nothingWritten(func() {
+				s := h.unwritten(h.Create(h.ctx, c))
+				h.same(s.Family, old)
+			}, old.ID, c.ID)
+		}
+	}},
+	{name: "ARenewedFamilyDoesNotOutliveTheAbsoluteDeadline", timed: true, test: func(h *harness) {
+		c := login("anna")
+		c.Absolute = 3 * h.unit()
+		old := h.written(h.Create(h.ctx, c)).Family
+		h.pass(h.unit())
+		young := h.written(h.Create(h.ctx, renewal(old))).Family
+		h.pass(3 * h.unit())
+		h.unwritten(h.Advance(h.ctx, next(young)))
+	}},
+	{name: "RenewAndEndsTogether", test: func(h *harness) {
+		old, a, b := h.family("anna"), h.family("anna"), h.family("bob")
+		head := h.head()
+		c := renewal(old)
+		c.Ends = [2]store.ID{a.ID, b.ID}
+		s := h.written(h.Create(h.ctx, c))
+		entries := h.entries(head)
+		if len(entries) != 3 || !slices.Equal(sessionsOf(entries), sorted(old.ID, a.ID, b.ID)) {
+			h.t.Fatalf("entries %+v: want three", entries)
+		}
+		if last := entries[2].Position; s.Entry != last || s.Family.Birth != last {
+			h.t.Errorf("entry %d, birth %d: want %d", s.Entry, s.Family.Birth, last)
+		}
+	}},
+	{name: "ARenewedFamilyMayBeForgivenAgain", test: func(h *harness) {
+		old := h.written(h.Advance(h.ctx, next(h.family("anna")))).Family
+		old = h.written(h.Forgive(h.ctx, old.ID, 1)).Family
+		f := h.written(h.Create(h.ctx, renewal(old))).Family
+		f = h.written(h.Advance(h.ctx, next(f))).Family
+		h.written(h.Forgive(h.ctx, f.ID, 1))
+	}},
+}

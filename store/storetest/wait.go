@@ -1,0 +1,174 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// promptly is how long after the commit a waiting Since may take to return.
+// MaxStaleness is 30 s by default, and a wait at most a third of it.
+const promptly = 3 * time.Second
+
+// answer is what a Since that waits came back with, and when.
+type answer struct {
+	store.Batch
+	err error
+	at  time.Time
+}
+
+// follow calls Since in the background and gives it time to begin waiting.
+func (h *harness) follow(ctx context.Context, after store.Position, wait time.Duration) <-chan answer {
+	done := make(chan answer, 1)
+	go func() {
+		b, err := h.Since(ctx, after, 10, wait)
+		done <- answer{b, err, time.Now()}
+	}()
+	time.Sleep(30 * time.Millisecond)
+	return done
+}
+
+// news waits for the answer and wants the entry at p first.
+func (h *harness) wantNews(done <-chan answer, p store.Position) {
+	h.t.Helper()
+	select {
+	case a := <-done:
+		if a.err != nil || len(a.Entries) == 0 || a.Entries[0].Position != p {
+			h.t.Errorf("%+v: want entry %d first", a, p)
+		}
+	case <-time.After(promptly):
+		h.t.Errorf("no answer %v after entry %d", promptly, p)
+	}
+}
+
+var waiting = []property{
+	{name: "WhatIsThereIsReturnedAtOnce", test: func(h *harness) {
+		head := h.head()
+		h.wantNews(h.follow(h.ctx, head, time.Minute), h.news())
+		began := time.Now()
+		if b, err := h.Since(h.ctx, 0, 1, time.Minute); err != nil || len(b.Entries) != 1 || time.Since(began) > promptly {
+			h.t.Errorf("%d entries after %v, %v", len(b.Entries), time.Since(began), err)
+		}
+	}},
+	{name: "EveryKindOfNewsWakes", test: func(h *harness) {
+		f, old, replaced := h.family("anna"), h.family("anna"), h.family("anna")
+		for _, write := range []func() store.Position{
+			func() store.Position { return h.end(f.ID) },
+			func() store.Position { return h.news() },
+			func() store.Position { return h.revokeSubject("bob") },
+			func() store.Position { return h.written(h.Commit(h.ctx, keep(old, "value"))).Entry },
+			func() store.Position { return h.written(h.Create(h.ctx, renewal(h.look(old.ID).Family))).Entry },
+			func() store.Position {
+				c := login("anna")
+				c.Ends = [2]store.ID{replaced.ID}
+				return h.written(h.Create(h.ctx, c)).Entry
+			},
+			func() store.Position { return h.revokeEveryone() },
+		} {
+			done := h.follow(h.ctx, h.head(), time.Minute)
+			h.wantNews(done, write())
+		}
+	}},
+	{name: "EveryoneWhoWaitsWakes", test: func(h *harness) {
+		var all []<-chan answer
+		head := h.head()
+		for range 30 {
+			done := make(chan answer, 1)
+			go func() {
+				b, err := h.Since(h.ctx, head, 10, time.Minute)
+				done <- answer{b, err, time.Now()}
+			}()
+			all = append(all, done)
+		}
+		time.Sleep(50 * time.Millisecond)
+		p := h.news()
+		for _, done := range all {
+			h.wantNews(done, p)
+		}
+	}},
+	{name: "NoNewsIsLostBetweenTwoCalls", test: func(h *harness) {
+		// The writer goes on as soon as the follower has read, so the entry
+		// comes before, while and after the next wait begins.
+		read := make(chan store.Position, 1)
+		after := h.head()
+		go func() {
+			defer close(read)
+			for range 40 {
+				b, err := h.Since(h.ctx, after, 10, time.Minute)
+				if h.ctx.Err() != nil {
+					return // the subtest has failed already
+				}
+				if err != nil || len(b.Entries) == 0 {
+					h.t.Errorf("Since: %d entries, %v", len(b.Entries), err)
+					return
+				}
+				after = b.Entries[len(b.Entries)-1].Position
+				read <- after
+			}
+		}()
+		for i := range 40 {
+			if i%2 == 0 {
+				time.Sleep(time.Duration(i) * 10 * time.Microsecond)
+			}
+			p := h.news()
+			select {
+			case got := <-read:
+				if got != p {
+					h.t.Fatalf("read up to %d: want %d", got, p)
+				}
+			case <-time.After(promptly):
+				h.t.Fatalf("entry %d was not read within %v", p, promptly)
+			}
+		}
+	}},
+	{name: "WithoutNewsItLastsAsLongAsAsked", test: func(h *harness) {
+		head := h.head()
+		const wait = 200 * time.Millisecond
+		began := time.Now()
+		b, err := h.Since(h.ctx, head, 10, wait)
+		took := time.Since(began)
+		if err != nil || len(b.Entries) != 0 || b.More || b.Head != head {
+			h.t.Errorf("%+v, %v: want an empty batch, head %d", b, err, head)
+		}
+		if took < wait*3/4 || took > wait+promptly {
+			h.t.Errorf("it took %v: want %v", took, wait)
+		}
+		began = time.Now()
+		if _, err := h.Since(h.ctx, head, 10, 0); err != nil || time.Since(began) > promptly {
+			h.t.Errorf("without a wait it took %v, %v", time.Since(began), err)
+		}
+	}},
+	{name: "TheEndOfTheContextEndsIt", test: func(h *harness) {
+		ctx, cancel := context.WithCancel(h.ctx)
+		done := h.follow(ctx, h.head(), time.Minute)
+		cancel()
+		select {
+		case a := <-done:
+			if a.err != nil && !errors.Is(a.err, context.Canceled) || len(a.Entries) != 0 {
+				h.t.Errorf("%+v: want the context's error or an empty batch", a)
+			}
+		case <-time.After(promptly):
+			h.t.Errorf("still waiting %v after the context ended", promptly)
+		}
+		h.wantNews(h.follow(h.ctx, h.head(), time.Minute), h.news())
+	}},
+	{name: "WaitingHoldsNobodyUp", test: func(h *harness) {
+		ctx, cancel := context.WithCancel(h.ctx)
+		defer cancel()
+		for range 20 {
+			go h.Store.Since(ctx, store.MaxPosition, 10, time.Minute)
+		}
+		time.Sleep(20 * time.Millisecond)
+		began := time.Now()
+		f := h.family("anna")
+		for range 5 {
+			f = h.written(h.Advance(h.ctx, next(f))).Family
+		}
+		h.end(f.ID)
+		if took := time.Since(began); took > promptly {
+			h.t.Errorf("seven writes took %v", took)
+		}
+	}},
+}

@@ -1,0 +1,250 @@
+package storetest
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// watch holds every answer of a store against what all answers have in common.
+// It fails the subtest and passes the answer on.
+type watch struct {
+	store.Store
+	t    *testing.T
+	seen *seen
+}
+
+// seen is what the calls that have returned have shown, by any handle.
+type seen struct {
+	mu          sync.Mutex
+	log         store.ID
+	head, floor store.Position
+}
+
+type view struct{ head, floor store.Position }
+
+func (w *watch) before() view {
+	w.seen.mu.Lock()
+	defer w.seen.mu.Unlock()
+	return view{w.seen.head, w.seen.floor}
+}
+
+// after checks the log of an answer to a call that began at v.
+func (w *watch) after(method string, v view, log store.ID, head, floor store.Position, now time.Time) {
+	w.seen.mu.Lock()
+	defer w.seen.mu.Unlock()
+	switch {
+	case log.IsZero():
+		w.t.Errorf("%s: the log has no id", method)
+	case !w.seen.log.IsZero() && log != w.seen.log:
+		w.t.Errorf("%s: the log is %v, before it was %v", method, log, w.seen.log)
+	case head == 0 || head > store.MaxPosition:
+		w.t.Errorf("%s: head %d", method, head)
+	case head < v.head:
+		w.t.Errorf("%s: the head fell from %d to %d", method, v.head, head)
+	case floor < v.floor:
+		w.t.Errorf("%s: the floor fell from %d to %d", method, v.floor, floor)
+	case floor > head:
+		w.t.Errorf("%s: floor %d is above head %d", method, floor, head)
+	case now.IsZero():
+		w.t.Errorf("%s: no time", method)
+	}
+	w.seen.log = log
+	w.seen.head = max(w.seen.head, head)
+	w.seen.floor = max(w.seen.floor, floor)
+}
+
+func (w *watch) snapshot(method string, v view, s store.Snapshot) {
+	w.after(method, v, s.Log, s.Head, s.Floor, s.Now)
+	if s.Entry > s.Head {
+		w.t.Errorf("%s: entry %d is above head %d", method, s.Entry, s.Head)
+	}
+	if s.State == store.Absent {
+		if d := difference(s.Family, store.Family{}); d != "" {
+			w.t.Errorf("%s: an absent family: %s", method, d)
+		}
+		return
+	}
+	w.family(method, &s.Family)
+	if f := &s.Family; s.State == store.Alive && (f.Position > s.Head || f.Issued.After(s.Now)) {
+		w.t.Errorf("%s: a living family at %d, issued %v, beyond head %d or the time %v", method, f.Position, f.Issued, s.Head, s.Now)
+	}
+}
+
+// family checks that a record agrees with itself.
+func (w *watch) family(method string, f *store.Family) {
+	if f.ID.IsZero() || f.Subject == "" {
+		w.t.Errorf("%s: a family without id or subject", method)
+	}
+	if f.Birth == 0 || f.Birth > f.Position || f.LastCommit > f.Position {
+		w.t.Errorf("%s: birth %d, last commit %d, position %d", method, f.Birth, f.LastCommit, f.Position)
+	}
+	if f.Generation == 0 || f.Forgiven >= f.Generation {
+		w.t.Errorf("%s: generation %d, forgiven %d", method, f.Generation, f.Forgiven)
+	}
+	for _, at := range []time.Time{f.Started, f.Authenticated, f.Issued, f.Absolute} {
+		if at.IsZero() || at.Nanosecond()%int(time.Millisecond) != 0 {
+			w.t.Errorf("%s: the time %v is not in whole milliseconds", method, at)
+		}
+	}
+}
+
+// alive checks that a living family's value goes with its last Commit.
+func (w *watch) alive(method string, s store.Snapshot) {
+	if s.State == store.Alive && (s.Family.LastCommit == 0) != (s.Family.Value == nil) {
+		w.t.Errorf("%s: last commit %d, a value of %d bytes", method, s.Family.LastCommit, len(s.Family.Value))
+	}
+}
+
+func (w *watch) check(method string, v view, id store.ID, s store.Snapshot, err error) {
+	if err != nil {
+		return
+	}
+	w.snapshot(method, v, s)
+	w.alive(method, s)
+	if s.State != store.Absent && s.Family.ID != id {
+		w.t.Errorf("%s: asked for family %v, got %v", method, id, s.Family.ID)
+	}
+}
+
+func (w *watch) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
+	v := w.before()
+	s, err := w.Store.Create(ctx, c)
+	id := c.ID
+	if c.Renews != nil && (s.Outcome == store.Unwritten || s.Outcome == store.Behind) {
+		id = c.Renews.ID
+	}
+	w.check("Create", v, id, s, err)
+	return s, err
+}
+
+func (w *watch) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
+	v := w.before()
+	s, err := w.Store.Advance(ctx, a)
+	w.check("Advance", v, a.ID, s, err)
+	if s.Entry != 0 {
+		w.t.Errorf("Advance: entry %d", s.Entry)
+	}
+	return s, err
+}
+
+func (w *watch) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
+	v := w.before()
+	s, err := w.Store.Commit(ctx, c)
+	w.check("Commit", v, c.ID, s, err)
+	return s, err
+}
+
+func (w *watch) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
+	v := w.before()
+	s, err := w.Store.Forgive(ctx, id, generation)
+	w.check("Forgive", v, id, s, err)
+	return s, err
+}
+
+func (w *watch) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
+	v := w.before()
+	s, err := w.Store.Family(ctx, id)
+	w.check("Family", v, id, s, err)
+	if s.Outcome != store.Unwritten || s.Entry != 0 {
+		w.t.Errorf("Family: outcome %v, entry %d", s.Outcome, s.Entry)
+	}
+	return s, err
+}
+
+func (w *watch) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
+	fs, err := w.Store.Families(ctx, subject, limit)
+	if len(fs) > limit {
+		w.t.Errorf("Families: %d of them, asked for %d", len(fs), limit)
+	}
+	for i := range fs {
+		w.family("Families", &fs[i])
+		if fs[i].Subject != subject {
+			w.t.Errorf("Families: asked for subject %q, got one of %q", subject, fs[i].Subject)
+		}
+		if i > 0 && fs[i].Started.After(fs[i-1].Started) {
+			w.t.Errorf("Families: one started at %v stands after one of %v", fs[i].Started, fs[i-1].Started)
+		}
+	}
+	return fs, err
+}
+
+func (w *watch) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
+	v := w.before()
+	s, err := w.Store.Revoke(ctx, r)
+	var id store.ID
+	if r.Except != nil {
+		id = r.Except.ID
+	}
+	w.check("Revoke", v, id, s, err)
+	return s, err
+}
+
+func (w *watch) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+	v := w.before()
+	b, err := w.Store.Since(ctx, after, limit, wait)
+	if err != nil {
+		return b, err
+	}
+	w.after("Since", v, b.Log, b.Head, b.Floor, b.Now)
+	if len(b.Entries) > limit {
+		w.t.Errorf("Since: %d entries, asked for %d", len(b.Entries), limit)
+	}
+	last := max(after, b.Floor)
+	for i, e := range b.Entries {
+		if e.Position <= last || e.Position > b.Head {
+			w.t.Errorf("Since: entry %d after %d, head %d", e.Position, last, b.Head)
+		}
+		if i > 0 && e.Previous != last {
+			w.t.Errorf("Since: entry %d stands after %d and names %d as the one before", e.Position, last, e.Previous)
+		}
+		last = e.Position
+		w.entry(e)
+	}
+	if more := len(b.Entries) > 0 && last < b.Head; more != b.More {
+		w.t.Errorf("Since: %d entries up to %d, head %d, more %v", len(b.Entries), last, b.Head, b.More)
+	}
+	if len(b.Entries) == 0 && after < b.Head && b.Floor < b.Head {
+		w.t.Errorf("Since(%d): nothing, though the head is %d and the floor %d", after, b.Head, b.Floor)
+	}
+	return b, nil
+}
+
+func (w *watch) entry(e store.Entry) {
+	named := 0
+	if !e.Session.IsZero() {
+		named++
+	}
+	if e.Subject != "" {
+		named += 2
+	}
+	want, known := map[store.Kind]int{store.KindEveryone: 0, store.KindSubject: 2, store.KindSession: 1, store.KindSuperseding: 1}[e.Kind]
+	if !known || named != want {
+		w.t.Errorf("entry %d: of kind %v, it names session %v and subject %q", e.Position, e.Kind, e.Session, e.Subject)
+	}
+	if e.ID.IsZero() || e.Time.IsZero() || e.Previous >= e.Position {
+		w.t.Errorf("entry %d: id %v, time %v, previous %d", e.Position, e.ID, e.Time, e.Previous)
+	}
+	if micros := e.Time.Truncate(time.Millisecond).UnixMicro(); int64(e.Position) < micros {
+		w.t.Errorf("entry %d is below its time, %d µs", e.Position, micros)
+	}
+}
+
+func (w *watch) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
+	v := w.before()
+	c, err := w.Store.Cutoffs(ctx, session, subject)
+	if err != nil {
+		return c, err
+	}
+	w.after("Cutoffs", v, c.Log, c.Head, c.Floor, c.Now)
+	if max(c.Ending, c.Superseding, c.Subject, c.Everyone) > c.Head {
+		w.t.Errorf("Cutoffs: %+v", c)
+	}
+	if c.Ending != 0 && c.Ending <= c.Floor || c.Superseding != 0 && c.Superseding <= c.Floor {
+		w.t.Errorf("Cutoffs: of the session below the floor: %+v", c)
+	}
+	return c, nil
+}

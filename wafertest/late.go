@@ -1,0 +1,73 @@
+package wafertest
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// FailLateWrites wraps a handler under test, middleware included, and fails
+// the test if it sets a cookie after the first byte of its response: such a
+// cookie never reaches the browser, and a session that was saved or renewed
+// there is lost.
+func FailLateWrites(t testing.TB, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		watched := &watchedWriter{ResponseWriter: w}
+		defer func() {
+			if watched.late() {
+				t.Errorf("wafertest: %s %s set a cookie after the first byte of its response; the browser never sees it. Save, Start and the like come before the first Write", r.Method, r.URL.Path)
+			}
+		}()
+		h.ServeHTTP(watched, r)
+	})
+}
+
+// watchedWriter remembers the cookies as they were when the header was sent.
+type watchedWriter struct {
+	http.ResponseWriter
+	mu   sync.Mutex
+	sent bool
+	then []string
+}
+
+func (w *watchedWriter) send() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.sent {
+		w.sent, w.then = true, slices.Clone(w.Header()["Set-Cookie"])
+	}
+}
+
+func (w *watchedWriter) late() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sent && !slices.Equal(w.then, w.Header()["Set-Cookie"])
+}
+
+func (w *watchedWriter) WriteHeader(status int) {
+	if status >= 200 { // 1xx may be followed by another header
+		w.send()
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *watchedWriter) Write(b []byte) (int, error) {
+	w.send()
+	return w.ResponseWriter.Write(b)
+}
+
+func (w *watchedWriter) Flush() {
+	w.send()
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+func (w *watchedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.send()
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+// Unwrap lets [http.ResponseController] reach the rest.
+func (w *watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
