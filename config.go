@@ -158,6 +158,10 @@ func (c *Config[T]) check(ring *keyring.Ring) error {
 		return fmt.Errorf("wafer: Config.MaxIdle (%v) and MaxAbsolute (%v) must be at least Idle (%v) and Absolute (%v)", c.MaxIdle, c.MaxAbsolute, c.Idle, c.Absolute)
 	case c.MaxAbsolute > ring.Life():
 		return fmt.Errorf("wafer: Config.MaxAbsolute (%v) is more than the ring's Life (%v): keys would expire under living sessions", c.MaxAbsolute, ring.Life())
+	case c.MaxStaleness < time.Second:
+		return fmt.Errorf("wafer: Config.MaxStaleness is %v: want at least 1s", c.MaxStaleness)
+	case c.MaxRevocations < 1024:
+		return fmt.Errorf("wafer: Config.MaxRevocations is %d: want at least 1024", c.MaxRevocations)
 	case c.Skew < 0:
 		return fmt.Errorf("wafer: Config.Skew is %v: want 0 or more", c.Skew)
 	case c.MaxSessions < 0:
@@ -176,22 +180,35 @@ func (c *Config[T]) check(ring *keyring.Ring) error {
 }
 
 func (c *Config[T]) checkCookies() error {
-	for _, name := range []string{c.SessionCookie, c.RefreshCookie} {
-		if err := (&http.Cookie{Name: name, Value: "v"}).Valid(); err != nil {
-			return fmt.Errorf("wafer: the cookie name %q: %w", name, err)
-		}
+	for _, cookie := range []struct{ field, name string }{
+		{"SessionCookie", c.SessionCookie}, {"RefreshCookie", c.RefreshCookie},
+	} {
+		field, name := "wafer: Config."+cookie.field, cookie.name
+		// Browsers compare these prefixes without case (RFC 6265bis section 5.4).
 		host := strings.HasPrefix(name, hostPrefix)
-		switch {
+		promises := hasPrefixFold(name, hostPrefix) || hasPrefixFold(name, "__Secure-") || hasPrefixFold(name, "__Http-")
+		switch err := (&http.Cookie{Name: name, Value: "v"}).Valid(); {
+		case err != nil:
+			return fmt.Errorf("%s is %q: %w", field, name, err)
+		case len(name) > maxCookieName:
+			return fmt.Errorf("%s has %d bytes: want at most %d, since the name counts against the %d bytes of a cookie", field, len(name), maxCookieName, maxCookie)
 		case !c.InsecureHTTP && !host:
-			return fmt.Errorf("wafer: the cookie name %q must begin with %q: without it, a sibling domain can plant the cookie", name, hostPrefix)
-		case c.InsecureHTTP && (host || strings.HasPrefix(name, "__Secure-")):
-			return fmt.Errorf("wafer: the cookie name %q promises Secure, which Config.InsecureHTTP drops; browsers would refuse it", name)
+			return fmt.Errorf("%s is %q: it must begin with %q, or a sibling domain can plant the cookie", field, name, hostPrefix)
+		case c.InsecureHTTP && promises:
+			return fmt.Errorf("%s is %q: its prefix promises Secure, which Config.InsecureHTTP drops, and browsers would refuse it", field, name)
 		}
 	}
 	if c.SessionCookie == c.RefreshCookie {
-		return fmt.Errorf("wafer: both cookies are named %q", c.SessionCookie)
+		return fmt.Errorf("wafer: Config.SessionCookie and RefreshCookie are both %q", c.SessionCookie)
 	}
 	return nil
+}
+
+// maxCookieName bounds the names of the cookies in bytes.
+const maxCookieName = 128
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 func (c *Config[T]) policy() refresh.Policy {

@@ -54,12 +54,19 @@ func (s *Sessions[T]) find(header http.Header) (session, refresh candidates) {
 
 // fits checks what a browser would keep.
 func (s *Sessions[T]) fits(subject string, data []byte) error {
-	over := len(s.config.SessionCookie) + s.cookies.Size(len(subject), len(data)) - maxCookie
-	if over > 0 {
-		// Base64 makes four characters of three bytes.
-		return fmt.Errorf("%w: name and value are %d bytes over %d; shorten the data by %d of its %d bytes", ErrTooLarge, over, maxCookie, (over*3+3)/4, len(data))
+	over := func(short int) int {
+		return len(s.config.SessionCookie) + s.cookies.Size(len(subject), len(data)-short) - maxCookie
 	}
-	return nil
+	if over(0) <= 0 {
+		return nil
+	}
+	// Base64 makes four characters of three bytes; the rest of the division is
+	// found by trying.
+	short := over(0) * 3 / 4
+	for short < len(data) && over(short) > 0 {
+		short++
+	}
+	return fmt.Errorf("%w: name and value are %d bytes over %d; shorten the data by %d of its %d bytes", ErrTooLarge, over(0), maxCookie, short, len(data))
 }
 
 // setCookie writes a cookie, in place of one of that name that this response
@@ -89,6 +96,7 @@ func (s *Sessions[T]) setCookie(w http.ResponseWriter, name, value string, now, 
 		}
 	}
 	header["Set-Cookie"] = append(kept, c.String())
+	vary(header)
 	noStore(header)
 }
 

@@ -29,7 +29,6 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 		}
 		a.over.Store(true)
 	}
-	vary(w.Header())
 	s.setCookie(w, s.config.SessionCookie, "", now, time.Time{})
 	s.setCookie(w, s.config.RefreshCookie, "", now, time.Time{})
 	slices.SortFunc(ids, func(a, b store.ID) int { return slices.Compare(a[:], b[:]) })
@@ -40,12 +39,17 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 	return s.end(r.Context(), at, "logout", actor, ids...)
 }
 
+// untaken is how far above all that this node knows a session is refused
+// whose end the store has not yet taken. Other nodes may have minted newer
+// cookies for it; positions are at least as far apart as microseconds, so this
+// covers those of an hour.
+const untaken = store.Position(time.Hour / time.Microsecond)
+
 // end ends sessions: here at once, in the store now or later.
 func (s *Sessions[T]) end(ctx context.Context, at store.Position, reason, actor string, ids ...store.ID) error {
 	r := store.Revocation{Sessions: ids, Above: s.above(at), Reason: reason, Actor: actor}
 	for _, id := range ids {
-		// Not yet an entry of the log: above all that this node knows.
-		s.refuseHere(id, r.Above+1)
+		s.refuseHere(id, r.Above+untaken)
 	}
 	ctx, cancel := s.detached(ctx)
 	defer cancel()
@@ -55,7 +59,6 @@ func (s *Sessions[T]) end(ctx context.Context, at store.Position, reason, actor 
 		return s.unavailable(ids[0], err)
 	}
 	for _, id := range ids {
-		s.refuseHere(id, snap.Entry)
 		s.config.Observe(Event{Kind: KindEnded, Session: id, Reason: reason, Position: snap.Entry})
 	}
 	return nil

@@ -21,6 +21,7 @@ type ender struct {
 	mu      sync.Mutex
 	pending []store.Revocation
 	running bool
+	once    sync.Once
 	closing chan struct{}
 	done    sync.WaitGroup
 }
@@ -84,6 +85,6 @@ func (e *ender) try() bool {
 }
 
 func (e *ender) close() {
-	close(e.closing)
+	e.once.Do(func() { close(e.closing) })
 	e.done.Wait()
 }

@@ -3,6 +3,8 @@ package wafer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -80,6 +82,7 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 	}
 	a.none = err
 	if session != nil {
+		session.readOnly = upgrades(r)
 		a.current.Store(session)
 		noStore(w.Header())
 	}
@@ -107,6 +110,12 @@ func (a *attachment[T]) Value(key any) any {
 	}
 	return a.Context.Value(key)
 }
+
+// Format keeps what the request carries out of logs that print contexts.
+func (a *attachment[T]) Format(f fmt.State, _ rune) { io.WriteString(f, a.String()) }
+
+// String is what a context derived from this one prints of it.
+func (a *attachment[T]) String() string { return "wafer.Attach" }
 
 func (a *attachment[T]) get() (*Session[T], error) {
 	if session := a.current.Load(); session != nil {

@@ -80,7 +80,9 @@ func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session)
 		return false, nil
 	}
 	id, at := store.ID(c.ID), store.Position(c.Position)
-	verdict := s.replica.Check(now, id, c.Subject, at)
+	// The clock is read again: a process that was paused since now must know
+	// that its list has grown stale.
+	verdict := s.replica.Check(s.config.Now(), id, c.Subject, at)
 	if verdict == revocation.Good {
 		return true, nil
 	}
@@ -90,7 +92,7 @@ func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session)
 		if err := s.replica.CatchUp(ctx); err != nil {
 			verdict = revocation.Unconfirmed
 		} else {
-			verdict = s.replica.Check(now, id, c.Subject, at)
+			verdict = s.replica.Check(s.config.Now(), id, c.Subject, at)
 		}
 	}
 	if verdict == revocation.Unconfirmed {
@@ -142,8 +144,9 @@ func (s *Sessions[T]) Check(r *http.Request) (*Session[T], error) {
 }
 
 // upgrades reports whether the request asks for another protocol. Libraries
-// that answer those drop the cookies of the response.
+// that answer those drop the cookies of the response. (h2c is what some clients
+// offer with every request; servers that do not know it answer as ever.)
 func upgrades(r *http.Request) bool {
-	return r.Method == http.MethodConnect || r.Header.Get("Upgrade") != "" ||
-		strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade")
+	to := r.Header.Get("Upgrade")
+	return r.Method == http.MethodConnect || to != "" && !strings.EqualFold(to, "h2c")
 }

@@ -52,7 +52,7 @@ func (s *Sessions[T]) resume(w http.ResponseWriter, r *http.Request, now time.Ti
 		}
 		switch res.Verdict {
 		case refresh.Issue:
-			return s.issue(w, now, res, data)
+			return s.issue(w, now, c.token, res, data)
 		case refresh.Behind:
 			from, err = s.committed(ctx, now, res.Snapshot)
 			if err != nil {
@@ -135,10 +135,13 @@ func (s *Sessions[T]) reload(ctx context.Context, session *Session[T]) ([]byte, 
 	return b, nil
 }
 
-// issue writes both cookies of a family as the snapshot has it.
-func (s *Sessions[T]) issue(w http.ResponseWriter, now time.Time, res refresh.Result, data []byte) (*Session[T], error) {
+// issue writes the cookies of a family as the snapshot has it. A token that is
+// the one presented is not written again: the browser has it, its deadline has
+// not moved, and an answer that comes late would put it back over a newer one
+// and make an honest browser look like a thief.
+func (s *Sessions[T]) issue(w http.ResponseWriter, now time.Time, presented codec.RefreshToken, res refresh.Result, data []byte) (*Session[T], error) {
 	header := s.mint(now, res.Snapshot)
-	if err := s.write(w, now, &header, data, true); err != nil {
+	if err := s.write(w, now, &header, data, header.Generation != presented.Generation); err != nil {
 		return nil, s.unavailable(res.Snapshot.Family.ID, err)
 	}
 	reason := "the same generation"
@@ -166,9 +169,7 @@ func (s *Sessions[T]) look(ctx context.Context, now time.Time, c credentials, fr
 	} else if res.Verdict != refresh.Issue {
 		return nil, s.refusal(id, res)
 	}
-	session := newSession[T](s.mint(now, res.Snapshot), from.data)
-	session.readOnly = true
-	return session, nil
+	return newSession[T](s.mint(now, res.Snapshot), from.data), nil
 }
 
 // refusal reports why a refresh token was refused. The client learns nothing

@@ -1,6 +1,8 @@
 package wafer
 
 import (
+	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -61,14 +63,11 @@ func (s *Session[T]) Deadline() time.Time { return s.header.Deadline() }
 // Position returns the place in the log that the session is judged from.
 func (s *Session[T]) Position() store.Position { return store.Position(s.header.Position) }
 
-// String returns the session's id.
-func (s *Session[T]) String() string { return s.ID.String() }
-
-// GoString returns what String returns, so that no data reaches a log.
-func (s *Session[T]) GoString() string { return s.String() }
+// Format prints the session's id for every verb, so that no data reaches a log.
+func (s Session[T]) Format(f fmt.State, _ rune) { io.WriteString(f, s.ID.String()) }
 
 // LogValue logs the session's id alone.
-func (s *Session[T]) LogValue() slog.Value { return slog.StringValue(s.String()) }
+func (s Session[T]) LogValue() slog.Value { return slog.StringValue(s.ID.String()) }
 
 // Device is a living session, for a page "where you are signed in".
 type Device struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -87,6 +88,14 @@ func (s *Sessions[T]) Close() {
 	s.replica.Close()
 }
 
+// Format prints the realm alone, for every verb.
+func (s *Sessions[T]) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "wafer sessions of realm %q", s.config.Realm)
+}
+
+// LogValue logs the realm alone.
+func (s *Sessions[T]) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
+
 func (s *Sessions[T]) observeReplica(e revocation.Event) {
 	kind := KindReplica
 	if errors.Is(e.Err, revocation.ErrWentBack) {
@@ -101,8 +110,12 @@ func (s *Sessions[T]) detached(ctx context.Context) (context.Context, context.Ca
 	return context.WithTimeout(context.WithoutCancel(ctx), s.config.StoreTimeout)
 }
 
-// unavailable reports an outage and returns the error for the caller.
+// unavailable reports an outage and returns the error for the caller. What the
+// store refuses as an argument is the caller's mistake, and no outage.
 func (s *Sessions[T]) unavailable(id store.ID, err error) error {
+	if errors.Is(err, store.ErrArgument) {
+		return fmt.Errorf("wafer: %w", err)
+	}
 	s.config.Observe(Event{Kind: KindUnavailable, Session: id, Err: err})
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }

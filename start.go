@@ -37,9 +37,9 @@ func Limits(idle, absolute time.Duration) StartOption {
 }
 
 // Label names the device, for [Sessions.Devices]: up to 255 bytes; what is
-// longer is cut, and what is not UTF-8 is replaced.
+// longer is cut, what is not UTF-8 is replaced, and NULs are left out.
 func Label(label string) StartOption {
-	label = strings.ToValidUTF8(label, "\uFFFD")
+	label = strings.ReplaceAll(strings.ToValidUTF8(label, "\uFFFD"), "\x00", "")
 	if len(label) > store.MaxLabel {
 		label = strings.ToValidUTF8(label[:store.MaxLabel], "")
 	}
@@ -58,8 +58,8 @@ func (s *Sessions[T]) Position(ctx context.Context) (store.Position, error) {
 	return c.Head, nil
 }
 
-// Start begins a session of subject (1 to 255 bytes) with new ids, and writes
-// its cookies. Call it after the credentials were checked. The sessions that
+// Start begins a session of subject (1 to 255 bytes of UTF-8 without NUL) with
+// new ids, and writes its cookies. Call it after the credentials were checked. The sessions that
 // the request's cookies name, expired or not, are ended in the same step, so a
 // planted one does not live on.
 //
@@ -72,11 +72,11 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	}
 	setDefault(&o.idle, s.config.Idle)
 	setDefault(&o.absolute, s.config.Absolute)
-	if o.idle <= 0 || o.absolute <= 0 || o.idle > s.config.MaxIdle || o.absolute > s.config.MaxAbsolute {
-		return fmt.Errorf("wafer: Limits(%v, %v): want more than 0, and at most Config.MaxIdle (%v) and MaxAbsolute (%v)", o.idle, o.absolute, s.config.MaxIdle, s.config.MaxAbsolute)
+	if min(o.idle, o.absolute) <= s.config.Access || o.idle > s.config.MaxIdle || o.absolute > s.config.MaxAbsolute {
+		return fmt.Errorf("wafer: Limits(%v, %v): want more than Config.Access (%v) and at most MaxIdle (%v) and MaxAbsolute (%v)", o.idle, o.absolute, s.config.Access, s.config.MaxIdle, s.config.MaxAbsolute)
 	}
-	if subject == "" || len(subject) > store.MaxSubject {
-		return fmt.Errorf("wafer: Start with a subject of %d bytes: want 1 to %d", len(subject), store.MaxSubject)
+	if err := store.CheckSubject(subject); err != nil {
+		return fmt.Errorf("wafer: Start: %w", err)
 	}
 	b, err := s.encode(subject, data)
 	if err != nil {
@@ -114,6 +114,11 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	}
 	for _, id := range creation.Ends {
 		s.refuseHere(id, snap.Entry)
+	}
+	if creation.EndOldest && snap.Entry != 0 {
+		// Which ones the limit ended, the log knows. If it does not answer, it
+		// will within MaxStaleness.
+		_ = s.replica.CatchUp(r.Context())
 	}
 	return s.begun(w, a, KindStarted, snap, b)
 }

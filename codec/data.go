@@ -27,6 +27,7 @@ var (
 		IndefLength:    cbor.IndefLengthForbidden,
 		DefaultMapType: reflect.TypeFor[map[string]any](),
 		IntDec:         cbor.IntDecConvertSignedOrBigInt,
+		UTF8:           cbor.UTF8DecodeInvalid, // a Go string may hold any bytes; what was sealed must open
 	}.DecMode())
 )
 
@@ -43,6 +44,11 @@ func MarshalData(v any) ([]byte, error) {
 	b, err := dataEncoder.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("codec: session data of type %T does not encode: %w", v, err)
+	}
+	// The decoder's bounds, such as its depth: better refused here than at every
+	// request that carries the session.
+	if err := dataDecoder.Wellformed(b); err != nil {
+		return nil, fmt.Errorf("codec: session data of type %T would not decode: %w", v, err)
 	}
 	return b, nil
 }

@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gorilla/securecookie"
@@ -73,7 +75,11 @@ func (g *Gorilla) Encode(name string, value any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := sc.Encode(g.bind(name), value)
+	plain, err := securecookie.GobEncoder{}.Serialize(value)
+	if err != nil {
+		return "", err
+	}
+	text, err := sc.Encode(g.bind(name), plain)
 	if err != nil {
 		return "", err
 	}
@@ -82,6 +88,10 @@ func (g *Gorilla) Encode(name string, value any) (string, error) {
 
 // Decode decodes what Encode encoded into the value that dst points to.
 func (g *Gorilla) Decode(name, value string, dst any) error {
+	return refusal(g.decode(name, value, dst))
+}
+
+func (g *Gorilla) decode(name, value string, dst any) error {
 	if len(value) > MaxSealed || len(value) <= gorillaHead {
 		return ErrLength
 	}
@@ -94,7 +104,8 @@ func (g *Gorilla) Decode(name, value string, dst any) error {
 	}
 	// securecookie's decoder skips line breaks and trailing bits; one value has
 	// one encoding here too.
-	if b, err := base64.URLEncoding.DecodeString(value[gorillaHead:]); err != nil || base64.URLEncoding.EncodeToString(b) != value[gorillaHead:] {
+	b, err := base64.URLEncoding.DecodeString(value[gorillaHead:])
+	if err != nil || base64.URLEncoding.EncodeToString(b) != value[gorillaHead:] {
 		return ErrEncoding
 	}
 	key, err := g.ring.Key(context.Background(), id, time.Now())
@@ -105,10 +116,21 @@ func (g *Gorilla) Decode(name, value string, dst any) error {
 	if err != nil {
 		return err
 	}
-	if err := sc.Decode(g.bind(name), value[gorillaHead:], dst); err != nil {
-		return fmt.Errorf("%w: %w", ErrForged, err)
+	var plain []byte
+	if sc.Decode(g.bind(name), value[gorillaHead:], &plain) != nil {
+		return ErrForged
 	}
-	return nil
+	// What is authentic begins with its date; securecookie's own check of it
+	// would not tell expiry from forgery.
+	date, _, _ := strings.Cut(string(b), "|")
+	seconds, err := strconv.ParseInt(date, 10, 64)
+	if err != nil {
+		return ErrContent
+	}
+	if time.Now().Unix()-seconds > int64(g.maxAge) {
+		return ErrExpired
+	}
+	return deserialize(plain, dst)
 }
 
 // bind ties the realm to the name that securecookie authenticates. Its MAC
@@ -128,7 +150,8 @@ func (g *Gorilla) under(key *keyring.Key) (*securecookie.SecureCookie, error) {
 		return nil, err
 	}
 	sc := securecookie.New(keys[:32], keys[32:])
-	sc.MaxAge(g.maxAge)
+	sc.MaxAge(0) // decode checks the date
+	sc.SetSerializer(securecookie.NopEncoder{})
 	sc.MaxLength(MaxSealed - gorillaHead)
 	return sc, nil
 }

@@ -86,8 +86,8 @@ func TestNamesNeedsNoAuthenticity(t *testing.T) {
 			t.Errorf("%s: Names is true", what)
 		}
 	}
-	for _, text := range []string{"", "wfr1_", token[:58], token + "A", strings.Repeat("A", 1<<20), "wfr1_" + strings.Repeat("\n", 54), "wfr1_" + strings.Repeat("!", 54)} {
-		if refresh.Names(text, codec.ID{}) {
+	for _, text := range []string{"", "wfr1_", token[:58], token + "A", token[:57] + "\n\n", token[:5] + "\r\n" + token[5:57], strings.Repeat("A", 1<<20), "wfr1_" + strings.Repeat("\n", 54), "wfr1_" + strings.Repeat("!", 54)} {
+		if refresh.Names(text, codec.ID{}) || refresh.Names(text, family) {
 			t.Errorf("Names is true for %d bytes of junk", len(text))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -40,6 +41,12 @@ type Session struct {
 	Started       time.Time // the login
 	Authenticated time.Time // the last time the user proved who they are
 }
+
+// Format prints the session's id alone, so that no subject reaches a log.
+func (s Session) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%x", s.ID[:]) }
+
+// LogValue logs the session's id alone.
+func (s Session) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
 
 // Expires returns the earliest end of the cookie: of its three times and of
 // Issued plus access, the access lifetime that is configured now.

@@ -125,10 +125,37 @@ func (v *Values) Encode(name string, value any) (string, error) {
 func (v *Values) Decode(name, sealed string, dst any) error {
 	b, err := v.Open(context.Background(), name, sealed)
 	if err != nil {
-		return err
+		return refusal(err)
 	}
-	return securecookie.GobEncoder{}.Deserialize(b, dst)
+	return refusal(deserialize(b, dst))
 }
+
+// deserialize reads gob. Its error tells types, never values.
+func deserialize(b []byte, dst any) error {
+	if (securecookie.GobEncoder{}).Deserialize(b, dst) != nil {
+		return fmt.Errorf("codec: the value does not decode into %T; was its type changed?: %w", dst, ErrContent)
+	}
+	return nil
+}
+
+// refused is a refusal as securecookie's callers know it. Applications ask
+// IsDecode to tell a bad cookie, which is an anonymous request, from a fault.
+type refused struct{ error }
+
+var _ securecookie.Error = refused{}
+
+func refusal(err error) error {
+	if err == nil {
+		return nil
+	}
+	return refused{err}
+}
+
+func (r refused) Unwrap() error  { return r.error }
+func (r refused) Cause() error   { return r.error }
+func (refused) IsUsage() bool    { return false }
+func (refused) IsDecode() bool   { return true }
+func (refused) IsInternal() bool { return false }
 
 func checkName(name string) error {
 	if name == "" || strings.ContainsRune(name, 0) {

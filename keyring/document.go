@@ -46,7 +46,7 @@ func marshalSet(s *Set) ([]byte, error) {
 	for _, k := range s.keys {
 		dk := documentKey{
 			ID:        k.id.String(),
-			Secret:    k.material.secret[:],
+			Secret:    k.material().secret[:],
 			Created:   k.created.UnixMilli(),
 			Activates: k.activates.UnixMilli(),
 		}
@@ -73,7 +73,7 @@ func parseSet(plain []byte) (*Set, error) {
 	if d.Format != documentFormat {
 		return nil, fmt.Errorf("keyring: the key set's format is not %q; is this program too old for it?", documentFormat)
 	}
-	if d.Version == 0 || d.Seals < 0 || d.Seals > maxSeconds || d.Life < 0 || d.Life > maxSeconds {
+	if d.Version == 0 || d.Seals < 0 || d.Seals > int64(maxPeriod/time.Second) || d.Life < 0 || d.Life > int64(maxPeriod/time.Second) {
 		return nil, errors.New("keyring: the key set's version or schedule is out of range")
 	}
 	schedule, err := Schedule{Seals: time.Duration(d.Seals) * time.Second, Life: time.Duration(d.Life) * time.Second}.withDefaults()
@@ -93,9 +93,8 @@ func parseSet(plain []byte) (*Set, error) {
 			id:        id,
 			created:   time.UnixMilli(dk.Created),
 			activates: time.UnixMilli(dk.Activates),
-			material:  new(material),
+			material:  hold(dk.Secret),
 		}
-		copy(k.material.secret[:], dk.Secret)
 		if dk.Revoked != nil {
 			k.revocation = &Revocation{At: time.UnixMilli(dk.Revoked.At), Reason: dk.Revoked.Reason}
 		}
@@ -112,5 +111,3 @@ func parseSet(plain []byte) (*Set, error) {
 	}
 	return s, nil
 }
-
-const maxSeconds = 100 * 365 * 24 * 60 * 60

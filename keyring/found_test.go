@@ -2,7 +2,9 @@ package keyring
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -97,13 +99,11 @@ func TestFound_FileStoresOnlyWhatItLoads(t *testing.T) {
 // went back.
 func TestFound_SlowReadIsNotWentBack(t *testing.T) {
 	r, source := newMemoryRing(t, Schedule{})
-	var once sync.Once
 	source.afterLoad = func() { // between the read and its use
-		once.Do(func() {
-			if _, err := r.Rotate(t.Context(), day(31), DefaultSeals); err != nil {
-				t.Error(err)
-			}
-		})
+		source.afterLoad = nil
+		if _, err := r.Rotate(t.Context(), day(31), DefaultSeals); err != nil {
+			t.Error(err)
+		}
 	}
 	if err := r.Reload(t.Context()); err != nil {
 		t.Fatalf("a reload beside a rotation: %v", err)
@@ -192,25 +192,39 @@ func TestFound_ScheduleThatCannotBeKept(t *testing.T) {
 	}
 }
 
-// A full set must not stand in the way of a revocation.
+// A full set must not stand in the way of a revocation, nor may what goes to
+// make room let a key come back.
 func TestFound_RevokeInAFullSet(t *testing.T) {
-	r, _ := newMemoryRing(t, Schedule{})
+	r, _ := newMemoryRing(t, Schedule{Life: 5 * oneDay})
+	dead := make(map[ID]bool)
 	now := day(31)
-	for i := range 2 * MaxKeys {
-		now = day(31).Add(time.Duration(i) * time.Minute)
-		if _, err := r.Revoke(t.Context(), now, mustPrimary(t, r.Set(), now).ID(), ""); err != nil {
+	for i := range MaxKeys + 20 {
+		now = day(31).Add(time.Duration(i) * time.Hour)
+		primary := mustPrimary(t, r.Set(), now)
+		if _, err := r.Revoke(t.Context(), now, primary.ID(), ""); err != nil {
 			t.Fatalf("revocation %d, of the primary, within %v: %v", i+1, now.Sub(day(31)), err)
+		}
+		if k := mustPrimary(t, r.Set(), now); dead[k.ID()] || k.ID() == primary.ID() {
+			t.Fatalf("%v seals again after revocation %d", k, i+1)
+		}
+		for _, k := range r.Set().keys {
+			if err := k.accepts(now); err != nil {
+				dead[k.id] = true
+			} else if dead[k.id] {
+				t.Fatalf("%v opens again after revocation %d", k, i+1)
+			}
 		}
 	}
 	if err := r.RevokeAll(t.Context(), now.Add(time.Minute), ""); err != nil {
 		t.Fatalf("RevokeAll: %v", err)
 	}
+	mustPrimary(t, r.Set(), now.Add(time.Minute))
 }
 
 // Nor may a set that nobody prunes stop a rotation.
 func TestFound_RotateInASetThatNobodyPrunes(t *testing.T) {
 	r, _ := newMemoryRing(t, Schedule{Seals: oneDay, Life: oneDay})
-	for d := 1; d < 2*MaxKeys; d++ {
+	for d := 1; d < MaxKeys+20; d++ {
 		if _, err := r.Rotate(t.Context(), day(float64(d)), oneDay); err != nil {
 			t.Fatalf("day %d: %v", d, err)
 		}
@@ -271,6 +285,30 @@ func TestFound_KeeperFileIsReadWholeOrNotAtAll(t *testing.T) {
 	writeFile(t, long, []byte(keeperText+strings.Repeat("\n", 100)+"a second line"))
 	if _, err := OpenKeeper(long); err == nil {
 		t.Error("accepted a key with something after it")
+	}
+}
+
+// Package fmt follows a pointer that a verb does not suit, so what a Formatter
+// hides must not be one pointer away where fmt cannot call the Formatter.
+func TestFound_VerbsThatFollowAPointer(t *testing.T) {
+	s := handMade(t, Schedule{}, keySpec{id: 0x5a}) // the secret is 90 90 90 …
+	hidden := struct{ k Key }{*s.keys[0]}
+	for _, format := range []string{"%s", "%q", "%t"} {
+		for what, v := range map[string]any{"a Key": *s.keys[0], "a struct that holds a Key": hidden} {
+			if text := fmt.Sprintf(format, v); strings.Contains(text, "90 90 90 90") {
+				t.Errorf("%s of %s shows its secret: %.120s…", format, what, text)
+			}
+		}
+	}
+	secret := must(decodeSecret(keeperText))(t)
+	key := independentHKDF(secret, "wafer/1 keeper", 32)
+	for _, order := range []binary.ByteOrder{binary.BigEndian, binary.LittleEndian} {
+		word := fmt.Sprint(order.Uint32(key))
+		for _, format := range []string{"%s", "%q", "%t"} {
+			if text := fmt.Sprintf(format, testKeeper(t)); strings.Contains(text, word) {
+				t.Errorf("%s of a keeper shows its AES key: %.120s…", format, text)
+			}
+		}
 	}
 }
 

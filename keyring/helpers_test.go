@@ -39,13 +39,9 @@ func handMade(t testing.TB, schedule Schedule, specs ...keySpec) *Set {
 	}
 	s := &Set{version: 1, schedule: schedule}
 	for _, spec := range specs {
-		k := &Key{
-			id:        idOf(spec.id),
-			created:   epoch,
-			activates: day(spec.activates),
-			material:  new(material),
-		}
-		copy(k.material.secret[:], bytes.Repeat([]byte{spec.id}, SecretSize))
+		k := newKey(epoch, day(spec.activates), func(ID) bool { return false })
+		k.id = idOf(spec.id)
+		copy(k.material().secret[:], bytes.Repeat([]byte{spec.id}, SecretSize))
 		if spec.revoked != 0 {
 			k.revocation = &Revocation{At: day(spec.revoked), Reason: "by hand"}
 		}

@@ -17,7 +17,7 @@ func TestParseID(t *testing.T) {
 func TestNewKeyTakesNoIDTwice(t *testing.T) {
 	asked := 0
 	k := newKey(epoch, epoch, func(ID) bool { asked++; return asked < 5 })
-	if asked != 5 || k.id == (ID{}) || k.material.secret == ([SecretSize]byte{}) {
+	if asked != 5 || k.id == (ID{}) || k.material().secret == ([SecretSize]byte{}) {
 		t.Fatalf("asked %d times for %v", asked, k)
 	}
 }

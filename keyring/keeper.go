@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"runtime"
@@ -45,17 +46,21 @@ func NewKeeper(secret string) (Keeper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keyring: keeper: %w", err)
 	}
-	return &localKeeper{aead}, nil
+	return &localKeeper{func() cipher.AEAD { return aead }}, nil
 }
 
-type localKeeper struct{ aead cipher.AEAD }
+// localKeeper holds its cipher behind a function, as Key does its material.
+type localKeeper struct{ aead func() cipher.AEAD }
+
+// Format keeps the key out of every fmt verb.
+func (k localKeeper) Format(f fmt.State, _ rune) { io.WriteString(f, "keeper") }
 
 func (k *localKeeper) Encrypt(_ context.Context, plaintext []byte) ([]byte, error) {
-	return k.aead.Seal(nil, nil, plaintext, []byte(documentFormat)), nil
+	return k.aead().Seal(nil, nil, plaintext, []byte(documentFormat)), nil
 }
 
 func (k *localKeeper) Decrypt(_ context.Context, ciphertext []byte) ([]byte, error) {
-	plaintext, err := k.aead.Open(nil, nil, ciphertext, []byte(documentFormat))
+	plaintext, err := k.aead().Open(nil, nil, ciphertext, []byte(documentFormat))
 	if err != nil {
 		return nil, errors.New("keyring: keeper: the key set does not open: it was sealed under another key, or was changed")
 	}
@@ -78,9 +83,11 @@ func OpenKeeper(path string) (Keeper, error) {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
 		return nil, fmt.Errorf("keyring: keeper: %s has mode %04o: others can read it; run chmod 600 and think of the key as seen", path, mode)
 	}
-	var b [128]byte
-	n, _ := f.Read(b[:])
-	return NewKeeper(string(bytes.TrimSpace(b[:n])))
+	b, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
+		return nil, fmt.Errorf("keyring: keeper: %w", err)
+	}
+	return NewKeeper(string(bytes.TrimSpace(b)))
 }
 
 // CreateKeeper makes a key-encryption key, writes it to a new file with mode

@@ -74,7 +74,9 @@ type Key struct {
 	activates  time.Time
 	expires    time.Time
 	revocation *Revocation
-	material   *material
+	// material is behind a function since package fmt follows pointers where
+	// it cannot call Format, but never a function.
+	material func() *material
 }
 
 // Revocation says when and why a key was revoked.
@@ -118,14 +120,21 @@ func (k *Key) accepts(now time.Time) error {
 	return nil
 }
 
+// tookOver reports whether the key is one that others hand over to. One that
+// was revoked before its activation never was. One revoked later was: those
+// before it must not come back.
+func (k *Key) tookOver() bool {
+	return k.revocation == nil || !k.revocation.At.Before(k.activates)
+}
+
 // Format prints the key's id for every verb, so that no secret reaches a log.
-func (k *Key) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "key %v", k.id) }
+func (k Key) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "key %v", k.id) }
 
 // LogValue keeps the secret out of structured logs.
-func (k *Key) LogValue() slog.Value { return slog.StringValue(k.id.String()) }
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.id.String()) }
 
 // MarshalJSON fails: the only way out for a secret is through a [Keeper].
-func (k *Key) MarshalJSON() ([]byte, error) {
+func (k Key) MarshalJSON() ([]byte, error) {
 	return nil, errors.New("keyring: a key does not marshal; its set is written sealed, by the ring")
 }
 
@@ -134,6 +143,13 @@ func (k *Key) MarshalJSON() ([]byte, error) {
 type material struct {
 	secret  [SecretSize]byte
 	derived [purposes]memo
+}
+
+// hold returns the accessor of a new material.
+func hold(secret []byte) func() *material {
+	m := new(material)
+	copy(m.secret[:], secret)
+	return func() *material { return m }
 }
 
 type memo struct {
@@ -152,9 +168,9 @@ func (m *material) Format(f fmt.State, _ rune) { fmt.Fprint(f, "secret") }
 // the key: a cache kept there is consulted only after the ring accepted the
 // key, and goes away with it. All callers for one purpose must use one type.
 func Derived[V any](k *Key, p Purpose, build func(subkey []byte) (V, error)) (V, error) {
-	m := &k.material.derived[p]
+	m := &k.material().derived[p]
 	m.once.Do(func() {
-		subkey, err := hkdf.Key(sha256.New, k.material.secret[:], nil, purposeInfo[p], SecretSize)
+		subkey, err := hkdf.Key(sha256.New, k.material().secret[:], nil, purposeInfo[p], SecretSize)
 		if err != nil {
 			m.err = fmt.Errorf("keyring: derive %q from key %v: %w", p, k.id, err)
 			return
@@ -170,8 +186,9 @@ func Derived[V any](k *Key, p Purpose, build func(subkey []byte) (V, error)) (V,
 
 // newKey makes a key with a fresh random secret and an id that is not taken.
 func newKey(now, activates time.Time, taken func(ID) bool) *Key {
-	k := &Key{created: now, activates: activates, material: new(material)}
-	rand.Read(k.material.secret[:]) // never fails: crypto/rand ends the program instead
+	var secret [SecretSize]byte
+	rand.Read(secret[:]) // never fails: crypto/rand ends the program instead
+	k := &Key{created: now, activates: activates, material: hold(secret[:])}
 	for {
 		rand.Read(k.id[:])
 		if !taken(k.id) {

@@ -53,7 +53,7 @@ type child struct {
 func startChild(t testing.TB, role, path string) *child {
 	t.Helper()
 	c := &child{Cmd: exec.Command(must(os.Executable())(t), path)}
-	c.Env = append(os.Environ(), roleVariable+"="+role)
+	c.Env = append(os.Environ(), roleVariable+"="+role, "GORACE=atexit_sleep_ms=0")
 	c.Stderr = os.Stderr
 	c.in = must(c.StdinPipe())(t)
 	c.out = bufio.NewReader(must(c.StdoutPipe())(t))

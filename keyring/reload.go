@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -28,6 +29,7 @@ func (r *Ring) Reload(ctx context.Context) error {
 	if r.source == nil {
 		return nil
 	}
+	have := r.set.Load() // before the read: a slow one is no version that went back
 	version, sealed, err := r.source.LoadKeys(ctx)
 	if err != nil {
 		return fmt.Errorf("keyring: load the key set: %w", err)
@@ -35,9 +37,13 @@ func (r *Ring) Reload(ctx context.Context) error {
 	if version == 0 {
 		return ErrAbsent
 	}
-	if have := r.set.Load(); have != nil {
+	document := sha256.Sum256(sealed)
+	if have != nil {
 		if version < have.version {
 			return fmt.Errorf("%w: %d after %d", ErrWentBack, version, have.version)
+		}
+		if version == have.version && document != have.document {
+			return fmt.Errorf("%w: %d again, with another content", ErrWentBack, version)
 		}
 		if version == have.version {
 			return nil // nothing new, and no call to the keeper
@@ -56,21 +62,25 @@ func (r *Ring) Reload(ctx context.Context) error {
 		// The version outside is for comparing; the one inside is sealed.
 		return errors.New("keyring: the key set's outer version is not its sealed one; it was changed or put back")
 	}
+	s.document = document
 	r.adopt(s)
 	return nil
 }
 
 // awaitReload waits for a reload that starts after the call: its caller met an
-// unknown id, and only a later read can know it. All callers share it, and
-// reloads start at least reloadEvery apart. So junk ids cost a few reads a
-// second however many come, and cannot use up the read that a true id needs.
+// unknown id, and only a later read can know it. All callers share it; one
+// runs at a time, and they start at least reloadEvery apart. So junk ids cost
+// a few reads a second however many come, and cannot use up the read that a
+// true id needs.
 func (r *Ring) awaitReload(ctx context.Context) error {
 	r.mu.Lock()
-	flight := r.reload
+	flight := r.next
 	if flight == nil {
 		flight = &reload{done: make(chan struct{})}
-		r.reload = flight
-		time.AfterFunc(time.Until(r.last.Add(reloadEvery)), func() { r.runReload(flight) })
+		r.next = flight
+		if !r.running {
+			r.schedule()
+		}
 	}
 	r.mu.Unlock()
 
@@ -84,14 +94,28 @@ func (r *Ring) awaitReload(ctx context.Context) error {
 	}
 }
 
-func (r *Ring) runReload(flight *reload) {
+// schedule starts the reload that is due as soon as it may. r.mu is held.
+func (r *Ring) schedule() {
+	r.running = true
+	time.AfterFunc(time.Until(r.last.Add(reloadEvery)), r.runReload)
+}
+
+func (r *Ring) runReload() {
 	r.mu.Lock()
-	// From here on, new callers need the next one: this read may have begun
-	// before the key they look for was written.
-	r.reload, r.last = nil, time.Now()
+	// From here on, new callers need the one after this: this read may begin
+	// before the key that they look for is written.
+	flight := r.next
+	r.next, r.last = nil, time.Now()
 	r.mu.Unlock()
+
 	ctx, cancel := context.WithTimeout(context.Background(), ReloadWait)
 	defer cancel()
 	flight.err = r.Reload(ctx)
 	close(flight.done)
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running = false; r.next != nil {
+		r.schedule()
+	}
 }

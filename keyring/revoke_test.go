@@ -25,8 +25,9 @@ func TestRevokePrimaryHandsOverAtOnce(t *testing.T) {
 		t.Fatalf("the revocation on record is %v, %v", why, ok)
 	}
 	keys := r.Set().Keys()
-	if len(keys) != 3 || !keys[2].Activates().Equal(now.Add(DefaultSeals)) {
-		t.Fatalf("no next of the next: %v", r)
+	// The takeover may be dated back a little, for clocks that are behind.
+	if due := keys[len(keys)-1].Activates(); len(keys) != 3 || due.After(now.Add(DefaultSeals)) || due.Before(now.Add(DefaultSeals-Lead)) {
+		t.Fatalf("the next of the next is due %v: %v", due, r)
 	}
 	if k := mustPrimary(t, r.Set(), now.Add(DefaultSeals)); k.ID() != keys[2].ID() {
 		t.Fatalf("the next of the next does not take over: %v", k)
@@ -135,14 +136,19 @@ func TestRevokeAll(t *testing.T) {
 	now := day(31)
 	must(r.Rotate(t.Context(), now, DefaultSeals))(t)
 	old := r.Set().Keys()
+	must(r.Revoke(t.Context(), now, old[0].ID(), "lost before"))(t)
 	if err := r.RevokeAll(t.Context(), now.Add(time.Hour), "the document leaked"); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range old {
 		_, err := r.Key(t.Context(), k.ID(), now)
 		wantError(t, err, ErrRevoked)
-		if why, _ := r.Set().at(k.ID()).Revocation(); why.Reason != "the document leaked" {
-			t.Fatalf("%v was revoked for %q", k, why.Reason)
+		want := Revocation{now.Add(time.Hour), "the document leaked"}
+		if k == old[0] {
+			want = Revocation{now, "lost before"}
+		}
+		if why, _ := r.Set().at(k.ID()).Revocation(); why.Reason != want.Reason || !why.At.Equal(want.At) {
+			t.Fatalf("%v was revoked %v for %q: want %v", k, why.At, why.Reason, want)
 		}
 	}
 	keys := r.Set().Keys()
@@ -155,7 +161,7 @@ func TestRevokeAll(t *testing.T) {
 		if primary.ID() == k.ID() || next == nil || next.ID() == k.ID() {
 			t.Fatalf("%v seals and %v is next, of the old keys", primary, next)
 		}
-		if k.material.secret == primary.material.secret || k.material.secret == next.material.secret {
+		if k.material().secret == primary.material().secret || k.material().secret == next.material().secret {
 			t.Fatal("a fresh key has an old secret")
 		}
 	}

@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,9 +31,10 @@ type Ring struct {
 	source Source // nil: static
 	keeper Keeper
 
-	mu     sync.Mutex
-	reload *reload // the one that is under way or due; nil: none
-	last   time.Time
+	mu      sync.Mutex
+	next    *reload   // the one that is due; nil: none
+	running bool      // one is under way
+	last    time.Time // when one began last
 }
 
 // Create makes a key set with a primary and a next key, stores it, and returns
@@ -182,6 +184,7 @@ func (r *Ring) store(ctx context.Context, version uint64, s *Set) (bool, error) 
 	if err != nil {
 		return false, fmt.Errorf("keyring: seal the key set: %w", err)
 	}
+	s.document = sha256.Sum256(sealed)
 	swapped, err := r.source.SwapKeys(ctx, version, sealed)
 	if err != nil {
 		return false, fmt.Errorf("keyring: store the key set: %w", err)
@@ -199,7 +202,7 @@ func (r *Ring) adopt(s *Set) {
 				return
 			}
 			for _, k := range s.keys {
-				if o := old.at(k.id); o != nil && o.material.secret == k.material.secret {
+				if o := old.at(k.id); o != nil && o.material().secret == k.material().secret {
 					k.material = o.material
 				}
 			}

@@ -1,9 +1,11 @@
 package keyring
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -46,13 +48,23 @@ func (s Schedule) withDefaults() (Schedule, error) {
 	if s.Life < time.Minute {
 		return s, fmt.Errorf("keyring: Schedule.Life is %v: want at least 1m", s.Life)
 	}
+	if s.Seals%time.Second != 0 || s.Life%time.Second != 0 || s.Seals > maxPeriod || s.Life > maxPeriod {
+		return s, fmt.Errorf("keyring: a Schedule of %v and %v: want whole seconds, and at most %v", s.Seals, s.Life, maxPeriod)
+	}
+	if n := s.Life/s.Seals + 2; n > MaxKeys/2 {
+		return s, fmt.Errorf("keyring: a Schedule of %v and %v keeps %d keys at once: want at most %d; let each seal for longer", s.Seals, s.Life, n, MaxKeys/2)
+	}
 	return s, nil
 }
+
+// maxPeriod bounds both parts of a schedule: a hundred years.
+const maxPeriod = 100 * 365 * 24 * time.Hour
 
 // Set is an immutable snapshot of a ring's keys, ordered by activation. It is
 // safe for concurrent use.
 type Set struct {
 	version  uint64
+	document [sha256.Size]byte // the hash of the sealed document
 	schedule Schedule
 	keys     []*Key
 	static   bool
@@ -86,12 +98,14 @@ func (s *Set) Primary(now time.Time) (*Key, error) {
 // published but not yet active may. The error is [ErrUnknown], [ErrExpired] or
 // [ErrRevoked].
 func (s *Set) Key(id ID, now time.Time) (*Key, error) {
-	for _, k := range s.keys {
-		if k.id == id {
-			return k, k.accepts(now)
-		}
+	k := s.at(id)
+	if k == nil {
+		return nil, ErrUnknown
 	}
-	return nil, ErrUnknown
+	if err := k.accepts(now); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // next returns the published key that will take over, or nil.
@@ -121,20 +135,17 @@ func (s *Set) seal() error {
 		return slices.Compare(a.id[:], b.id[:])
 	})
 	seen := make(map[ID]bool, len(s.keys))
-	var successor *Key
-	for _, k := range slices.Backward(s.keys) {
+	for i, k := range s.keys {
 		if seen[k.id] {
 			return fmt.Errorf("keyring: two keys have the id %v", k.id)
 		}
 		seen[k.id] = true
 		k.expires = time.Time{}
-		if successor != nil && !s.static {
-			k.expires = successor.activates.Add(s.schedule.Life)
-		}
-		// A key that was revoked before its activation never took over from
-		// anybody. One revoked later did: its predecessor must not come back.
-		if k.revocation == nil || !k.revocation.At.Before(k.activates) {
-			successor = k
+		for _, successor := range s.keys[i+1:] {
+			if !s.static && successor.tookOver() && successor.activates.After(k.activates) {
+				k.expires = successor.activates.Add(s.schedule.Life)
+				break
+			}
 		}
 	}
 	return nil
@@ -142,17 +153,40 @@ func (s *Set) seal() error {
 
 // change returns the successor of s, with each key copied so that edit may set
 // its times. It is the only way a set comes from another.
-func (s *Set) change(edit func(c *Set)) (*Set, error) {
+func (s *Set) change(now time.Time, edit func(c *Set)) (*Set, error) {
 	c := &Set{version: s.version + 1, schedule: s.schedule, keys: make([]*Key, len(s.keys))}
 	for i, k := range s.keys {
 		copied := *k
 		c.keys[i] = &copied
 	}
 	edit(c)
+	c.trim(now)
 	if err := c.seal(); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// trim makes room in a set that is too full, as one that nobody prunes, or
+// whose keys are revoked again and again: nothing may stand in the way of the
+// next revocation. What goes first is expired, then what was revoked first; a
+// key that is gone opens as little as before.
+func (s *Set) trim(now time.Time) {
+	if len(s.keys) > MaxKeys {
+		s.keys = slices.DeleteFunc(s.keys, func(k *Key) bool { return k.accepts(now) == ErrExpired })
+	}
+	for len(s.keys) > MaxKeys {
+		first := -1
+		for i, k := range s.keys {
+			if k.revocation != nil && (first < 0 || k.revocation.At.Before(s.keys[first].revocation.At)) {
+				first = i
+			}
+		}
+		if first < 0 {
+			return // seal will refuse the set
+		}
+		s.keys = slices.Delete(s.keys, first, first+1)
+	}
 }
 
 func (s *Set) add(now, activates time.Time) *Key {
@@ -188,9 +222,9 @@ func (s *Set) rotate(now time.Time, olderThan time.Duration) (*Set, error) {
 	}
 	switch {
 	case next == nil:
-		return s.change(func(c *Set) { c.add(now, takeover) })
+		return s.change(now, func(c *Set) { c.add(now, takeover) })
 	case next.activates.After(takeover):
-		return s.change(func(c *Set) { c.at(next.id).activates = takeover })
+		return s.change(now, func(c *Set) { c.at(next.id).activates = takeover })
 	}
 	return s, nil
 }
@@ -214,26 +248,56 @@ func (s *Set) revoke(now time.Time, reason string, match func(*Key) bool) (*Set,
 		return s, nil
 	}
 	primary, err := s.Primary(now)
-	// An older key that still opens must not become primary again: what it
-	// sealed would outlive it.
-	takeover := err != nil || match(primary)
-	return s.change(func(c *Set) {
+	lost := err != nil || match(primary)
+	reason = cut(reason)
+	return s.change(now, func(c *Set) {
 		for _, k := range c.keys {
 			if k.revocation == nil && match(k) {
 				k.revocation = &Revocation{At: now, Reason: reason}
 			}
 		}
-		if takeover {
-			if primary = c.next(now); primary != nil {
-				primary.activates = now
-			} else {
-				primary = c.add(now, now)
-			}
+		if lost {
+			primary = c.takeOver(now)
 		}
 		if c.next(now) == nil {
 			c.add(now, c.successorOf(primary, now))
 		}
 	})
+}
+
+// takeOver makes the published next key, or a fresh one where that is gone too,
+// primary at once: also on nodes whose clocks are behind, which would else
+// have nothing to seal with. It comes after every key that was active: an older
+// one must not become primary again, for what it sealed would outlive it.
+func (s *Set) takeOver(now time.Time) *Key {
+	at := now.Add(-maxSkew)
+	for _, k := range s.keys {
+		if !k.activates.After(now) && !k.activates.Before(at) {
+			at = k.activates.Add(time.Millisecond)
+		}
+	}
+	if at.After(now) {
+		at = now
+	}
+	k := s.next(now)
+	if k == nil {
+		return s.add(now, at)
+	}
+	k.activates = at
+	return k
+}
+
+// maxSkew is how far clocks may be behind for a takeover to be seen at once.
+const maxSkew = time.Minute
+
+// maxReason bounds a reason in bytes: it is written into the document, which
+// is bounded too.
+const maxReason = 255
+
+// cut makes a reason that the document can hold. A revocation never fails for
+// its reason.
+func cut(reason string) string {
+	return strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "\uFFFD")
 }
 
 // prune drops the keys that can no longer matter: nothing sealed under them
@@ -248,7 +312,7 @@ func (s *Set) prune(now time.Time) (*Set, error) {
 	if !slices.ContainsFunc(s.keys, gone) {
 		return s, nil
 	}
-	return s.change(func(c *Set) { c.keys = slices.DeleteFunc(c.keys, gone) })
+	return s.change(now, func(c *Set) { c.keys = slices.DeleteFunc(c.keys, gone) })
 }
 
 func (s *Set) at(id ID) *Key {

@@ -28,7 +28,7 @@ func seeds(t *testing.T, n int) []uint64 {
 // Whatever any node seals opens on every node for its whole life, unless its
 // key was revoked.
 func TestSimulation(t *testing.T) {
-	for _, seed := range seeds(t, 3) {
+	for _, seed := range seeds(t, 2) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Logf("to see it again: %s=%d", seedVariable, seed)
 			sim := newSimulation(t, seed)
@@ -49,6 +49,7 @@ type simulation struct {
 	events events
 	source *memorySource
 	nodes  []*Ring
+	newest *Ring // reads before each use
 
 	seals, opened, refused, revocations, mostKeys int
 	everRevoked                                   map[ID]bool
@@ -81,12 +82,13 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	first, source := newMemoryRing(t, schedule)
 	sim := &simulation{T: t, random: random, now: epoch, source: source, everRevoked: make(map[ID]bool)}
 	sim.nodes = append(sim.nodes, first)
-	for range 5 {
+	sim.newest = openRing(t, source)
+	for range 3 {
 		sim.nodes = append(sim.nodes, openRing(t, source))
 	}
 	for _, node := range sim.nodes {
 		sim.every(Lead-time.Second, func() { sim.reload(node) })
-		sim.every(4*time.Hour, func() { sim.seal(node) })
+		sim.every(8*time.Hour, func() { sim.seal(node) })
 	}
 	sim.every(12*time.Hour, func() { sim.operate("the timer", sim.timer) })
 	sim.every(4*oneDay, func() { sim.operate("rotate", sim.rotate) })
@@ -181,8 +183,8 @@ func (sim *simulation) open(id ID, sealed time.Time) {
 	}
 	if sim.everRevoked[id] {
 		sim.refused++
-		newest := openRing(sim, sim.source)
-		if _, err := newest.Set().Key(id, sim.now); err == nil {
+		sim.reload(sim.newest)
+		if _, err := sim.newest.Set().Key(id, sim.now); err == nil {
 			sim.Fatalf("%v opens after its revocation", id)
 		}
 	} else {
@@ -193,12 +195,14 @@ func (sim *simulation) open(id ID, sealed time.Time) {
 // operate lets a random node, as it is, change the set.
 func (sim *simulation) operate(what string, do func(*Ring) error) {
 	node := sim.nodes[sim.random.IntN(len(sim.nodes))]
+	before := sim.source.version
 	if err := do(node); err != nil {
 		sim.Fatalf("%s: %v", what, err)
 	}
 	sim.onePrimary(node.Set())
 	sim.mostKeys = max(sim.mostKeys, len(node.Set().keys))
-	if node.Set().next(sim.now) == nil && (what == "rotate" || what == "revoke") {
+	changed := sim.source.version != before
+	if node.Set().next(sim.now) == nil && (what == "rotate" || what == "revoke" && changed) {
 		sim.Fatalf("no next key after %s: %v", what, node)
 	}
 }

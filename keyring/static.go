@@ -33,9 +33,8 @@ func Static(secrets ...string) (*Ring, error) {
 			return nil, fmt.Errorf("keyring: Static: %w", err)
 		}
 		// The order of the list stands in for times: the first activated last.
-		k := &Key{activates: time.Unix(int64(len(secrets)-i), 0), material: new(material)}
+		k := &Key{activates: time.Unix(int64(len(secrets)-i), 0), material: hold(secret)}
 		copy(k.id[:], id)
-		copy(k.material.secret[:], secret)
 		s.keys = append(s.keys, k)
 	}
 	if err := s.seal(); err != nil {

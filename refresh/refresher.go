@@ -129,10 +129,16 @@ func (r *Refresher) Look(ctx context.Context, q Request) (Result, error) {
 		return Result{}, err
 	}
 	res := Result{Snapshot: snap}
-	res.Verdict, res.Reason = r.policy.Judge(q, snap)
+	// The token first, whatever data is beside it.
+	token := q
+	token.Basis = store.MaxPosition
+	res.Verdict, res.Reason = r.policy.Judge(token, snap)
 	switch res.Verdict {
-	case Advance, Raise:
+	case Issue, Advance, Raise:
 		res.Verdict = Issue
+		if q.Basis < snap.Family.LastCommit {
+			res.Verdict = Behind
+		}
 	case Forgive:
 		res.Verdict, res.Reason = Refuse, ReasonUpgrade
 	case Replay:

@@ -30,11 +30,10 @@ type List struct {
 	head     atomic.Uint64
 	shards   [shards]shard
 
-	mu      sync.Mutex // of the writers
-	steps   []store.Position
-	inStep  int
-	highest store.Position // of anything applied
-	tidied  int            // the shard that is tidied next
+	mu     sync.Mutex // of the writers
+	steps  []store.Position
+	inStep int
+	tidied int // the shard that is tidied next
 }
 
 type shard struct {
@@ -140,26 +139,26 @@ func (l *List) put(k key, m mark) {
 	if m.position() <= l.Floor() {
 		return // covered by the floor
 	}
-	l.highest = max(l.highest, m.position())
 	s := l.shard(k)
 	t := s.table.Load()
 	if t.full() {
 		t = l.rebuild(s)
 	}
-	before := t.used
-	t.put(k, m)
-	if t.used > before {
+	if t.put(k, m) {
 		l.count()
 	}
 }
 
-// count counts an entry, and at the limit drops the oldest part of them.
+// count counts a mark that was made or raised, and at the limit drops the
+// oldest part of them.
 func (l *List) count() {
 	if l.inStep++; l.inStep < l.limit/drops {
 		return
 	}
 	l.inStep = 0
-	l.steps = append(l.steps, l.highest)
+	// The head and not the mark: the floor must never rise above what the
+	// store would mint from, or nothing could be refreshed.
+	l.steps = append(l.steps, l.Head())
 	if len(l.steps) >= drops {
 		l.raiseFloor(l.steps[drops/8])
 	}
@@ -169,15 +168,7 @@ func (l *List) count() {
 // floor, with room for more.
 func (l *List) rebuild(s *shard) *table {
 	old, floor := s.table.Load(), l.Floor()
-	live := 0
-	if old != nil {
-		for i := range old.slots {
-			if mark(old.slots[i].mark.Load()).position() > floor {
-				live++
-			}
-		}
-	}
-	t := &table{slots: make([]slot, grown(live))}
+	t := &table{slots: make([]slot, grown(old.live(floor)))}
 	if old != nil {
 		for i := range old.slots {
 			from := &old.slots[i]
@@ -196,13 +187,7 @@ func (l *List) tidy(s *shard) {
 	if t == nil {
 		return
 	}
-	floor, live := l.Floor(), 0
-	for i := range t.slots {
-		if mark(t.slots[i].mark.Load()).position() > floor {
-			live++
-		}
-	}
-	switch {
+	switch live := t.live(l.Floor()); {
 	case live == 0:
 		s.table.Store(nil)
 	case grown(live) < len(t.slots)/2:
@@ -210,20 +195,12 @@ func (l *List) tidy(s *shard) {
 	}
 }
 
-// Len returns how many entries above the floor the list holds. It reads all of
-// them; it is for metrics.
+// Len returns how many sessions and subjects the list holds above the floor.
+// It reads the whole list; it is for metrics.
 func (l *List) Len() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	n, floor := 0, l.Floor()
 	for i := range l.shards {
-		if t := l.shards[i].table.Load(); t != nil {
-			for j := range t.slots {
-				if mark(t.slots[j].mark.Load()).position() > floor {
-					n++
-				}
-			}
-		}
+		n += l.shards[i].table.Load().live(floor)
 	}
 	return n
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -73,8 +74,6 @@ type Event struct {
 	State State
 	Head  store.Position
 	Floor store.Position
-	// Applied is how many entries the last answer brought.
-	Applied int
 	// Err is a fault of the store, or [ErrWentBack].
 	Err error
 }
@@ -98,6 +97,7 @@ type Replica struct {
 	mu     sync.Mutex // of applying answers
 	cursor store.Position
 	log    store.ID
+	epoch  int // counts the reloads: an answer to a question from before one is void
 
 	catchUps flight.Group[struct{}, struct{}]
 	asks     flight.Group[question, store.Cutoffs]
@@ -142,7 +142,7 @@ func Follow(ctx context.Context, source Source, c Config) (*Replica, error) {
 	}
 	var last error
 	for attempt := 0; ; attempt++ {
-		err := r.readAll(ctx)
+		err := r.readOn(ctx)
 		if err == nil {
 			break
 		}
@@ -173,15 +173,19 @@ func (r *Replica) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		// A wait is at most a third of MaxStaleness, so that two lost answers
 		// in a row do not make a healthy replica stale.
-		err := r.read(ctx, r.config.MaxStaleness/3)
+		wait := r.config.MaxStaleness / 3
+		if attempt > 0 {
+			wait = 0 // confirm first: there may be little time left
+		}
+		_, err := r.question(ctx, wait)
 		if ctx.Err() != nil {
 			return
 		}
-		now := r.State(r.config.Now())
-		if now != state {
-			state = now
-			r.config.Observe(Event{State: state, Head: r.list.Head(), Floor: r.list.Floor(), Err: err})
-		} else if err != nil && attempt == 0 {
+		before := state
+		state = r.State(r.config.Now())
+		if errors.Is(err, ErrWentBack) {
+			// apply has told of it
+		} else if state != before || err != nil && attempt == 0 {
 			r.config.Observe(Event{State: state, Head: r.list.Head(), Floor: r.list.Floor(), Err: err})
 		}
 		if err == nil {
@@ -207,61 +211,71 @@ func pause(ctx context.Context, attempt int, most time.Duration) bool {
 	}
 }
 
-// readAll reads until nothing more is there.
-func (r *Replica) readAll(ctx context.Context) error {
-	for {
-		before := r.at()
-		if err := r.read(ctx, 0); err != nil {
-			return err
-		}
-		if r.confirmed.Load() != nil || ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if r.at() == before {
-			return errors.New("revocation: the store says that there is more, and gives nothing")
-		}
-	}
-}
-
-func (r *Replica) at() store.Position {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.cursor
-}
-
-// read asks the store once and applies its answer. What it confirms, it
-// confirms as of the moment the request was sent: an answer that sat in a
-// socket while the process was paused proves nothing about the time since.
-func (r *Replica) read(ctx context.Context, wait time.Duration) error {
-	after := r.at()
+// question asks for what comes after the cursor, and applies the answer.
+func (r *Replica) question(ctx context.Context, wait time.Duration) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+r.config.Timeout)
 	defer cancel()
-	sent := r.config.Now()
-	b, err := r.source.Since(ctx, after, store.MaxEntries, wait)
+	r.mu.Lock()
+	q := asked{after: r.cursor, epoch: r.epoch, sent: r.config.Now()}
+	r.mu.Unlock()
+	b, err := r.source.Since(ctx, q.after, store.MaxEntries, wait)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return r.apply(ctx, sent, after, b)
+	return b.More, r.apply(ctx, q, b)
 }
 
-// apply takes an answer to a question after a position. Answers may come late
-// and out of order: what is known already is passed over.
-func (r *Replica) apply(ctx context.Context, sent time.Time, after store.Position, b store.Batch) error {
+// asked is a question to the log, as it was when it was sent.
+type asked struct {
+	after store.Position
+	epoch int
+	sent  time.Time
+}
+
+// readOn reads to the log's end as it is at the last question.
+func (r *Replica) readOn(ctx context.Context) error {
+	for {
+		more, err := r.question(ctx, 0)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// apply takes the answer to a question. Answers may come late and out of
+// order: what is known already is passed over. What one confirms, it confirms
+// as of the moment its question was sent: an answer that sat in a socket while
+// the process was paused proves nothing about the time since.
+func (r *Replica) apply(ctx context.Context, q asked, b store.Batch) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.continues(after, b); err != nil {
+	if q.epoch != r.epoch {
+		return errors.New("revocation: the answer is from before the log was read anew")
+	}
+	if b.More && len(b.Entries) == 0 {
+		return errors.New("revocation: the store says that there is more, and gives nothing")
+	}
+	if err := r.continues(q.after, b); err != nil {
 		// Read all of what is there now, from the start. What the list holds
 		// goes on counting.
 		r.cursor, r.log = 0, b.Log
-		r.config.Observe(Event{State: r.State(sent), Head: r.list.Head(), Floor: r.list.Floor(), Err: err})
+		r.epoch++
 		r.confirmed.Store(nil)
+		r.config.Observe(Event{State: Unknown, Head: r.list.Head(), Floor: r.list.Floor(), Err: err})
 		return err
 	}
 	r.log = b.Log
+	// The floor first: it covers what was dropped before this node read it.
+	r.list.RaiseFloor(b.Floor)
 	for i := range b.Entries {
 		e := &b.Entries[i]
 		if e.Position <= r.cursor {
 			continue
+		}
+		if e.Kind < store.KindEveryone || e.Kind > store.KindSuperseding {
+			// Passing over what this release does not understand could be
+			// passing over a revocation.
+			return fmt.Errorf("revocation: the entry at %d is of %v: this program is too old for the store", e.Position, e.Kind)
 		}
 		if e.Kind == store.KindEveryone {
 			if err := r.config.BeforeEveryone(ctx); err != nil {
@@ -269,22 +283,26 @@ func (r *Replica) apply(ctx context.Context, sent time.Time, after store.Positio
 			}
 		}
 		r.list.Apply(*e)
-		r.cursor = e.Position
+		r.reach(e.Position)
 	}
-	if !b.More {
-		// What is below the head and did not come was dropped: see continues.
-		r.cursor = max(r.cursor, b.Head)
+	if b.More {
+		return nil
 	}
+	r.reach(b.Head) // what is below it and did not come was dropped: see continues
+	// A later confirmation stands, unless the clock was set back behind it.
+	if last := r.confirmed.Load(); last == nil || q.sent.After(*last) || last.After(r.config.Now()) {
+		r.confirmed.Store(&q.sent)
+	}
+	return nil
+}
+
+// reach moves cursor and head to p. While the log is read anew the head follows
+// the cursor from the start.
+func (r *Replica) reach(p store.Position) {
+	r.cursor = max(r.cursor, p)
 	if r.cursor > r.list.Head() || r.confirmed.Load() == nil {
 		r.list.SetHead(r.cursor)
 	}
-	r.list.RaiseFloor(b.Floor)
-	if !b.More {
-		if last := r.confirmed.Load(); last == nil || sent.After(*last) {
-			r.confirmed.Store(&sent)
-		}
-	}
-	return nil
 }
 
 // continues reports whether an answer goes on from what the replica holds.
@@ -325,19 +343,27 @@ func (r *Replica) State(now time.Time) State {
 
 // elapsed returns the larger of the wall and the monotonic time between two
 // readings: one may stand still while a machine sleeps, the other may be set
-// back.
+// back. A clock without monotonic readings that was set back tells nothing:
+// that counts as forever.
 func elapsed(from, to time.Time) time.Duration {
-	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
+	d := max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
+	switch {
+	case d >= 0:
+		return d
+	case d > -time.Second, from != from.Round(0) && to != to.Round(0):
+		return 0 // to was read just before from
+	}
+	return math.MaxInt64
 }
 
 // Check judges a token by the replica alone; it takes no lock and asks nobody.
 // What is revoked or expired is so in every state.
 func (r *Replica) Check(now time.Time, session store.ID, subject string, at store.Position) Verdict {
+	// The state is read before the list: a list that is caught up between the
+	// two must not be read in its old form and trusted in its new state.
+	state := r.State(now)
 	v := Judge(r.list.Cutoffs(session, subject), at)
-	if v >= Revoked && v != Good {
-		return v
-	}
-	if r.State(now) != Fresh {
+	if state != Fresh && v != Revoked && v != Expired {
 		return Unconfirmed
 	}
 	return v
@@ -348,28 +374,46 @@ func (r *Replica) Check(now time.Time, session store.ID, subject string, at stor
 // are under way at once. An error is an outage. Behind means here that the
 // store itself does not know the position: it went back in time.
 func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
-	c, err := r.asks.Do(ctx, question{session, subject}, func() (store.Cutoffs, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.config.Timeout)
-		defer cancel()
-		select {
-		case r.asking <- struct{}{}:
-			defer func() { <-r.asking }()
-		case <-ctx.Done():
-			return store.Cutoffs{}, fmt.Errorf("revocation: %d questions to the store are under way already: %w", maxAsking, ctx.Err())
+	for turn := 0; ; turn++ {
+		began := false
+		c, err := r.asks.Do(ctx, question{session, subject}, func() (store.Cutoffs, error) {
+			began = true
+			return r.ask(ctx, session, subject)
+		})
+		if err != nil {
+			return Unconfirmed, err
 		}
-		return r.source.Cutoffs(ctx, session, subject)
-	})
-	if err != nil {
-		return Unconfirmed, err
+		// What this node knows and the store does not (yet) counts too.
+		own := r.list.Cutoffs(session, subject)
+		c.Ending = max(c.Ending, own.Ending)
+		c.Superseding = max(c.Superseding, own.Superseding)
+		c.Subject = max(c.Subject, own.Subject)
+		c.Everyone = max(c.Everyone, own.Everyone)
+		c.Floor = max(c.Floor, own.Floor)
+		// A question that was under way already may have been answered before
+		// the token was minted; only one sent after seeing it can say that the
+		// store does not know its position.
+		if v := Judge(c, at); v != Behind || began || turn == 1 {
+			return v, nil
+		}
 	}
-	// What this node knows and the store does not (yet) counts too.
-	own := r.list.Cutoffs(session, subject)
-	c.Ending = max(c.Ending, own.Ending)
-	c.Superseding = max(c.Superseding, own.Superseding)
-	c.Subject = max(c.Subject, own.Subject)
-	c.Everyone = max(c.Everyone, own.Everyone)
-	c.Floor = max(c.Floor, own.Floor)
-	return Judge(c, at), nil
+}
+
+func (r *Replica) ask(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.config.Timeout)
+	defer cancel()
+	select {
+	case r.asking <- struct{}{}:
+		defer func() { <-r.asking }()
+	case <-ctx.Done():
+		return store.Cutoffs{}, fmt.Errorf("revocation: %d questions to the store are under way already: %w", maxAsking, ctx.Err())
+	}
+	sent := r.config.Now()
+	c, err := r.source.Cutoffs(ctx, session, subject)
+	if err == nil && elapsed(sent, r.config.Now()) > r.config.MaxStaleness {
+		err = errors.New("revocation: the store's answer is older than MaxStaleness; was the process paused?")
+	}
+	return c, err
 }
 
 // CatchUp asks the store for news by a request that is sent after the call,
@@ -393,24 +437,6 @@ func (r *Replica) CatchUp(ctx context.Context) error {
 	}
 }
 
-// readOn reads until the log's end as it was at the last request.
-func (r *Replica) readOn(ctx context.Context) error {
-	for {
-		sent := r.config.Now()
-		after := r.at()
-		b, err := r.source.Since(ctx, after, store.MaxEntries, 0)
-		if err != nil {
-			return err
-		}
-		if err := r.apply(ctx, sent, after, b); err != nil {
-			return err
-		}
-		if !b.More {
-			return nil
-		}
-	}
-}
-
 // WaitFor returns when the replica is fresh and has applied everything up to
 // position p, or with the error that kept it from that when ctx ends.
 func (r *Replica) WaitFor(ctx context.Context, p store.Position) error {
@@ -419,11 +445,14 @@ func (r *Replica) WaitFor(ctx context.Context, p store.Position) error {
 			return nil
 		}
 		err := r.CatchUp(ctx)
-		if err == nil && r.list.Head() >= p {
-			continue
-		}
-		if err == nil {
+		switch {
+		case err != nil:
+		case r.list.Head() < p:
 			err = fmt.Errorf("the log ends at %d, before %d", r.list.Head(), p)
+		case r.State(r.config.Now()) == Fresh:
+			return nil
+		default:
+			err = errors.New("the store answers later than MaxStaleness")
 		}
 		if !pause(ctx, attempt, r.config.MaxStaleness) {
 			return fmt.Errorf("revocation: position %d was not reached: %w: %w", p, ctx.Err(), err)
@@ -441,7 +470,8 @@ func (r *Replica) Head() store.Position { return r.list.Head() }
 // Floor returns the position below which tokens count as expired.
 func (r *Replica) Floor() store.Position { return r.list.Floor() }
 
-// Len returns how many entries the list holds. It reads all; it is for metrics.
+// Len returns how many sessions and subjects the list holds. It reads the whole
+// list; it is for metrics.
 func (r *Replica) Len() int { return r.list.Len() }
 
 // Confirmed returns how long ago, at time now, the replica was last confirmed;

@@ -82,8 +82,9 @@ func (t *table) get(k key) mark {
 	}
 }
 
-// put joins m into the key's mark. The table must not be full.
-func (t *table) put(k key, m mark) {
+// put joins m into the key's mark, and reports whether that changed. The table
+// must not be full.
+func (t *table) put(k key, m mark) bool {
 	for i := t.first(k.a); ; {
 		s := &t.slots[i]
 		old := mark(s.mark.Load())
@@ -92,14 +93,28 @@ func (t *table) put(k key, m mark) {
 			s.b.Store(k.b)
 			s.mark.Store(uint64(m))
 			t.used++
-			return
+			return true
 		}
 		if s.a.Load() == k.a && s.b.Load() == k.b {
-			s.mark.Store(uint64(old.join(m)))
-			return
+			joined := old.join(m)
+			s.mark.Store(uint64(joined))
+			return joined != old
 		}
 		if i++; i == len(t.slots) {
 			i = 0
 		}
 	}
+}
+
+// live counts the marks above the floor.
+func (t *table) live(floor store.Position) (n int) {
+	if t == nil {
+		return 0
+	}
+	for i := range t.slots {
+		if mark(t.slots[i].mark.Load()).position() > floor {
+			n++
+		}
+	}
+	return n
 }

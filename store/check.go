@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -20,16 +21,18 @@ func checkID(what string, id ID) error {
 	return nil
 }
 
-func checkSubject(subject string) error {
-	if subject == "" || len(subject) > MaxSubject {
-		return bad("a subject of %d bytes: want 1 to %d", len(subject), MaxSubject)
+// CheckSubject reports what is no subject: it is text, and databases hold text
+// without NUL alone.
+func CheckSubject(subject string) error {
+	if subject == "" {
+		return bad("an empty subject")
 	}
-	return nil
+	return checkText("subject", subject, MaxSubject)
 }
 
 func checkText(what, text string, most int) error {
-	if len(text) > most || !utf8.ValidString(text) {
-		return bad("a %s of %d bytes: want valid UTF-8 of at most %d", what, len(text), most)
+	if len(text) > most || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return bad("a %s of %d bytes: want at most %d, of UTF-8 without NUL", what, len(text), most)
 	}
 	return nil
 }
@@ -54,7 +57,7 @@ func first(errs ...error) error {
 func (c *Creation) Check() error {
 	err := first(
 		checkID("Creation.ID", c.ID),
-		checkSubject(c.Subject),
+		CheckSubject(c.Subject),
 		checkText("label", c.Label, MaxLabel),
 		checkText("reason", c.Reason, MaxReason),
 		checkText("actor", c.Actor, MaxReason),
@@ -128,7 +131,7 @@ func (r *Revocation) Check() error {
 		}
 	}
 	for _, s := range r.Subjects {
-		if err := checkSubject(s); err != nil {
+		if err := CheckSubject(s); err != nil {
 			return err
 		}
 	}
@@ -152,7 +155,7 @@ func CheckFamilies(subject string, limit int) error {
 	if limit < 1 || limit > MaxListed {
 		return bad("a limit of %d families: want 1 to %d", limit, MaxListed)
 	}
-	return checkSubject(subject)
+	return CheckSubject(subject)
 }
 
 // CheckForgive reports what Forgive forbids.

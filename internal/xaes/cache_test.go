@@ -16,6 +16,15 @@ func (a *AEAD) cached() (n int) {
 	return n
 }
 
+func (a *AEAD) holds(salt []byte) bool {
+	for i := range a.cache {
+		if o := a.cache[i].Load(); o != nil && string(o.salt[:]) == string(salt) {
+			return true
+		}
+	}
+	return false
+}
+
 // sealUnder returns a message under a salt of the test's choice.
 func sealUnder(key, salt, plaintext []byte) []byte {
 	nonce := append(slices.Clone(salt), randomBytes(NonceSize)...)
@@ -61,6 +70,9 @@ func TestCacheIsBoundedAndForgetsSafely(t *testing.T) {
 		}
 		if n := a.cached(); n > cacheWays {
 			t.Fatalf("%d entries in a set of %d", n, cacheWays)
+		}
+		if !a.holds(salt) {
+			t.Fatal("the newest salt is not kept: old ones would stay for good")
 		}
 	}
 	for i, message := range all {

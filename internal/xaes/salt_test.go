@@ -96,6 +96,34 @@ func TestConcurrentSealersShareASalt(t *testing.T) {
 	}
 }
 
+// Sealers that start at once all use the salt of the one who was first.
+func TestConcurrentFirstSealsDrawOneSalt(t *testing.T) {
+	for range 500 {
+		const sealers = 4
+		a := newAEAD(t, randomBytes(KeySize))
+		var salts [sealers][SaltSize]byte
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i := range sealers {
+			wg.Go(func() {
+				<-start
+				if sealed, err := a.Seal(nil, nil, nil); err != nil {
+					t.Error(err)
+				} else {
+					salts[i] = [SaltSize]byte(sealed)
+				}
+			})
+		}
+		close(start)
+		wg.Wait()
+		for _, salt := range salts {
+			if salt != salts[0] {
+				t.Fatal("two salts are in use at once")
+			}
+		}
+	}
+}
+
 func TestNoNonceRepeats(t *testing.T) {
 	a := newAEAD(t, randomBytes(KeySize))
 	seen := make(map[[SaltSize + NonceSize]byte]bool, 100_000)

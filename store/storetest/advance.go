@@ -78,7 +78,8 @@ var advancing = []property{
 			c.Native = native
 			f := h.written(h.Create(h.ctx, c)).Family
 			h.news()
-			for _, a := range []store.Advance{next(f), raise(f)} {
+			for _, ask := range []func(store.Family) store.Advance{next, raise} {
+				a := ask(f)
 				a.Native = !native
 				h.nothingWritten(func() { h.unwritten(h.Advance(h.ctx, a)) }, f.ID)
 				a.Native = native

@@ -28,13 +28,16 @@ var arguing = []property{
 		create("zero id", func(c *store.Creation) { c.ID = store.ID{} })
 		create("no subject", func(c *store.Creation) { c.Subject = "" })
 		create("long subject", func(c *store.Creation) { c.Subject = long })
+		create("subject not UTF-8", func(c *store.Creation) { c.Subject = "anna\xff" })
+		create("subject with NUL", func(c *store.Creation) { c.Subject = "anna\x00" })
+		create("label with NUL", func(c *store.Creation) { c.Label = "\x00" })
 		create("long label", func(c *store.Creation) { c.Label = long })
 		create("label not UTF-8", func(c *store.Creation) { c.Label = "\xff" })
 		create("long reason", func(c *store.Creation) { c.Reason = long })
 		create("long actor", func(c *store.Creation) { c.Actor = long })
-		create("no idle limit", func(c *store.Creation) { c.Idle = 0 })
-		create("a negative absolute limit", func(c *store.Creation) { c.Absolute = -time.Hour })
-		create("a limit below a millisecond", func(c *store.Creation) { c.Idle = time.Millisecond - 1 })
+		create("no idle limit", func(c *store.Creation) { c.Renews, c.Idle = nil, 0 })
+		create("a negative absolute limit", func(c *store.Creation) { c.Renews, c.Absolute = nil, -time.Hour })
+		create("a limit below a millisecond", func(c *store.Creation) { c.Renews, c.Idle = nil, time.Millisecond-1 })
 		create("NotBefore of 54 bits", func(c *store.Creation) { c.NotBefore = far })
 		create("Above of 54 bits", func(c *store.Creation) { c.Above = far })
 		create("a negative limit of families", func(c *store.Creation) { c.Limit = -1 })
@@ -87,6 +90,7 @@ var arguing = []property{
 		revoke("zero id among others", func(r *store.Revocation) { *r = store.Revocation{Sessions: []store.ID{f.ID, {}}} })
 		revoke("no subject", func(r *store.Revocation) { *r = store.Revocation{Subjects: []string{"anna", ""}} })
 		revoke("long subject", func(r *store.Revocation) { *r = store.Revocation{Subjects: []string{"anna", long}} })
+		revoke("subject with NUL", func(r *store.Revocation) { *r = store.Revocation{Subjects: []string{"anna", "\x00"}} })
 		revoke("too many entries", func(r *store.Revocation) {
 			*r = store.Revocation{Everyone: true}
 			for range store.MaxEntries {
@@ -118,6 +122,7 @@ var arguing = []property{
 		families("a limit too high", "anna", store.MaxListed+1)
 		families("no subject", "", 1)
 		families("long subject", long, 1)
+		families("subject not UTF-8", "\xff", 1)
 
 		h.nothingWritten(func() {
 			for name, call := range calls {
@@ -127,6 +132,15 @@ var arguing = []property{
 			}
 		}, f.ID, other.ID)
 		h.wantFamilies("anna", 10, f.ID)
+	}},
+	{name: "OfNoSubjectThereIsNoCutoff", test: func(h *harness) {
+		h.revokeSubject("anna")
+		for _, subject := range []string{"anna\x00", "\xff", strings.Repeat("anna", 64)} {
+			c, err := h.Cutoffs(h.ctx, newID(), subject)
+			if err != nil && !errors.Is(err, store.ErrArgument) || c.Subject != 0 {
+				h.t.Errorf("Cutoffs of %q: %+v, %v", subject, c, err)
+			}
+		}
 	}},
 	{name: "TheZeroIDNamesNoFamily", test: func(h *harness) {
 		h.family("anna")

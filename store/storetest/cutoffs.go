@@ -25,7 +25,7 @@ var cutting = []property{
 		for range 2 {
 			h.end(other.ID)
 			h.revokeSubject("bob")
-			h.written(h.Create(h.ctx, login("bob")))
+			other = h.family("bob")
 			f = h.written(h.Commit(h.ctx, keep(f, "value"))).Family
 			want.Superseding = f.LastCommit
 			check()

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -21,8 +22,8 @@ type Engine struct {
 	// still or run. Waiting in Since goes by real time regardless.
 	//
 	// Nil: the clock is a real one. What depends on time then runs with limits
-	// of a second or so, in parallel, and what needs a clock that jumps or many
-	// hours is left out.
+	// of a second or so, 16 subtests at once, and what needs a clock that jumps
+	// or many hours is left out.
 	Clock func(d time.Duration)
 
 	// Reopen opens one more handle on the same data as another process would,
@@ -85,19 +86,33 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 			t.Logf("storetest: the engine offers no %s", hook)
 		}
 	}
+	run := func(g group, p property) {
+		t.Run(g.name+"/"+p.name, func(t *testing.T) { p.test(newHarness(t, open)) })
+	}
+	// Under a real clock the timed ones mostly sleep, so they do it together,
+	// before the others keep the machine busy.
+	var sleeping sync.WaitGroup
+	beds := make(chan struct{}, 16)
+	var rest []func()
 	for _, g := range groups() {
-		t.Run(g.name, func(t *testing.T) {
-			for _, p := range g.properties {
-				if p.leaps && has.Clock == nil || g.name == "Handles" && has.Reopen == nil || g.name == "Restart" && has.Restart == nil {
-					continue
-				}
-				t.Run(p.name, func(t *testing.T) {
-					if p.timed && has.Clock == nil {
-						t.Parallel() // it mostly sleeps
-					}
-					p.test(newHarness(t, open))
+		if g.name == "Handles" && has.Reopen == nil || g.name == "Restart" && has.Restart == nil {
+			continue
+		}
+		for _, p := range g.properties {
+			switch {
+			case has.Clock != nil, !p.timed && !p.leaps:
+				rest = append(rest, func() { run(g, p) })
+			case p.timed:
+				sleeping.Go(func() {
+					beds <- struct{}{}
+					defer func() { <-beds }()
+					run(g, p)
 				})
 			}
-		})
+		}
+	}
+	sleeping.Wait()
+	for _, test := range rest {
+		test()
 	}
 }

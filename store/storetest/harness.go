@@ -72,6 +72,7 @@ func login(subject string) store.Creation {
 
 func renewal(of store.Family) store.Creation {
 	c := login(of.Subject)
+	c.Native = of.Native
 	c.Renews = &store.Renewal{ID: of.ID, Basis: of.Position}
 	return c
 }

@@ -77,8 +77,26 @@ var positioning = []property{
 			h.wantState(store.Absent, n.ID)
 		}, f.ID)
 	}},
-	{name: "RiseThoughTheClockJumpsBack", leaps: true, test: func(h *harness) {
+	{name: "TheHighestIsReached", test: func(h *harness) {
 		f := h.family("anna")
+		s := h.written(h.Commit(h.ctx, store.Commit{ID: f.ID, Basis: f.Position, Value: []byte("value"), Above: store.MaxPosition - 2}))
+		f = s.Family
+		if p := h.revoke(store.Revocation{Subjects: []string{"bob"}}); p != store.MaxPosition || f.Position != p-1 {
+			h.t.Errorf("positions %d and %d: want the two highest", f.Position, p)
+		}
+		h.nothingWritten(func() {
+			if s, err := h.Revoke(h.ctx, store.Revocation{Subjects: []string{"bob"}}); err == nil {
+				h.t.Errorf("%v, entry %d: want an error", s.Outcome, s.Entry)
+			}
+		}, f.ID)
+		// What appends nothing goes on.
+		h.written(h.Advance(h.ctx, next(f)))
+		h.written(h.Create(h.ctx, login("anna")))
+	}},
+	{name: "RiseThoughTheClockJumpsBack", leaps: true, test: func(h *harness) {
+		c := login("anna")
+		c.Idle = 12 * time.Hour
+		f := h.written(h.Create(h.ctx, c)).Family
 		h.pass(time.Hour)
 		last := h.news()
 		h.pass(-2 * time.Hour)
@@ -90,7 +108,7 @@ var positioning = []property{
 			last = p
 		}
 		f = h.written(h.Commit(h.ctx, keep(f, "value"))).Family
-		f = h.written(h.Advance(h.ctx, next(f))).Family
+		f = h.written(h.Advance(h.ctx, raise(f))).Family
 		h.revokeSubject("anna")
 		h.wantState(store.CutOff, f.ID)
 		h.pass(2 * time.Hour)

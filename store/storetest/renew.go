@@ -9,15 +9,17 @@ import (
 
 var renewing = []property{
 	{name: "TheOldOneIsEndedAndTheNewOneGoesOn", timed: true, test: func(h *harness) {
-		old := h.family("anna")
+		c := login("anna")
+		c.Label, c.Native = "the old label", true
+		old := h.written(h.Create(h.ctx, c)).Family
 		h.tick()
 		old = h.written(h.Advance(h.ctx, next(old))).Family
 		h.written(h.Forgive(h.ctx, old.ID, 1))
 		h.tick()
 		head := h.head()
-		c := renewal(old)
-		c.Label, c.Native, c.Reason, c.Actor = "label", true, "renewed", "anna"
-		c.Idle, c.Absolute = 7*h.unit(), 8*h.unit() // the absolute deadline goes on regardless
+		c = renewal(old)
+		c.Reason, c.Actor = "renewed", "anna"
+		c.Label, c.Idle, c.Absolute = "ignored", 7*h.unit(), 8*h.unit()
 		s := h.written(h.Create(h.ctx, c))
 		entries := h.entries(head)
 		if len(entries) != 1 {
@@ -27,8 +29,8 @@ var renewing = []property{
 		p := entries[0].Position
 		f := s.Family
 		want := store.Family{
-			ID: c.ID, Subject: "anna", Label: "label", Native: true, Birth: p, Position: p, Generation: 1,
-			Started: old.Started, Authenticated: old.Authenticated, Absolute: old.Absolute, Issued: f.Issued, Idle: c.Idle,
+			ID: c.ID, Subject: "anna", Label: "the old label", Native: true, Birth: p, Position: p, Generation: 1,
+			Started: old.Started, Authenticated: old.Authenticated, Absolute: old.Absolute, Issued: f.Issued, Idle: old.Idle,
 		}
 		h.same(f, want)
 		h.same(h.look(c.ID).Family, want)
@@ -145,6 +147,23 @@ var renewing = []property{
 				h.same(s.Family, old)
 			}, old.ID, c.ID)
 		}
+	}},
+	{name: "TheOtherKindIsNotRenewed", test: func(h *harness) {
+		old := h.committed("anna", "value")
+		for _, basis := range []store.Position{old.Position, 1} {
+			c := renewal(old)
+			c.Native, c.Renews.Basis = true, basis
+			h.nothingWritten(func() {
+				s := h.unwritten(h.Create(h.ctx, c))
+				h.same(s.Family, old)
+			}, old.ID, c.ID)
+		}
+	}},
+	{name: "TheLimitsNeedNotBeGiven", test: func(h *harness) {
+		c := renewal(h.family("anna"))
+		c.Idle, c.Absolute = 0, 0
+		h.written(h.Create(h.ctx, c))
+		h.wantState(store.Alive, c.ID)
 	}},
 	{name: "ARenewedFamilyDoesNotOutliveTheAbsoluteDeadline", timed: true, test: func(h *harness) {
 		c := login("anna")

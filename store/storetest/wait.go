@@ -3,6 +3,9 @@ package storetest
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waferkit/wafer/store"
@@ -89,37 +92,46 @@ var waiting = []property{
 		}
 	}},
 	{name: "NoNewsIsLostBetweenTwoCalls", test: func(h *harness) {
-		// The writer goes on as soon as the follower has read, so the entry
-		// comes before, while and after the next wait begins.
-		read := make(chan store.Position, 1)
+		// Entries come before, while and after each of many followers goes back
+		// to waiting; the last one of a burst has none after it to make up for
+		// a follower that was not woken.
+		const followers = 8
+		var read [followers]atomic.Uint64
+		ctx, cancel := context.WithCancel(h.ctx)
+		var done sync.WaitGroup
+		defer done.Wait()
+		defer cancel()
 		after := h.head()
-		go func() {
-			defer close(read)
-			for range 40 {
-				b, err := h.Since(h.ctx, after, 10, time.Minute)
-				if h.ctx.Err() != nil {
-					return // the subtest has failed already
+		for i := range followers {
+			done.Go(func() {
+				for after := after; ; {
+					b, err := h.Since(ctx, after, 10, time.Minute)
+					if ctx.Err() != nil {
+						return
+					}
+					if err != nil || len(b.Entries) == 0 {
+						h.t.Errorf("Since: %d entries, %v", len(b.Entries), err)
+						return
+					}
+					after = b.Entries[len(b.Entries)-1].Position
+					read[i].Store(uint64(after))
 				}
-				if err != nil || len(b.Entries) == 0 {
-					h.t.Errorf("Since: %d entries, %v", len(b.Entries), err)
-					return
-				}
-				after = b.Entries[len(b.Entries)-1].Position
-				read <- after
+			})
+		}
+		began := time.Now()
+		for burst := 0; burst < 20 || time.Since(began) < time.Second; burst++ {
+			var last store.Position
+			for range 1 + burst%4 {
+				last = h.news()
 			}
-		}()
-		for i := range 40 {
-			if i%2 == 0 {
-				time.Sleep(time.Duration(i) * 10 * time.Microsecond)
-			}
-			p := h.news()
-			select {
-			case got := <-read:
-				if got != p {
-					h.t.Fatalf("read up to %d: want %d", got, p)
+			written := time.Now()
+			for i := range read {
+				for read[i].Load() < uint64(last) {
+					if time.Since(written) > promptly {
+						h.t.Fatalf("a follower has read up to %d, %v after entry %d", read[i].Load(), promptly, last)
+					}
+					runtime.Gosched()
 				}
-			case <-time.After(promptly):
-				h.t.Fatalf("entry %d was not read within %v", p, promptly)
 			}
 		}
 	}},

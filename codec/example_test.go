@@ -1,0 +1,108 @@
+package codec_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"github.com/gorilla/securecookie"
+	"github.com/gorilla/sessions"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/keyring"
+)
+
+// The state between a password and the second factor: a small secret that the
+// browser carries for a few minutes. It is no session, and cannot become one.
+func ExampleValues() {
+	ring, err := keyring.Static("y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=") // from the environment, in earnest
+	if err != nil {
+		panic(err)
+	}
+	clock := time.Now()
+	values, err := codec.NewValues(ring, codec.ValuesConfig{
+		Realm:    "shop.example/production",
+		Lifetime: 5 * time.Minute,
+		Now:      func() time.Time { return clock },
+	})
+	if err != nil {
+		panic(err)
+	}
+
+	// After the password: this goes into a cookie.
+	pending, err := values.Seal("pending-second-factor", []byte("anna"))
+	if err != nil {
+		panic(err)
+	}
+
+	// With the second factor:
+	subject, err := values.Open(context.Background(), "pending-second-factor", pending)
+	fmt.Printf("%s %v\n", subject, err)
+
+	// It opens under its own name only, and for five minutes.
+	_, err = values.Open(context.Background(), "remember-this-device", pending)
+	fmt.Println(errors.Is(err, codec.ErrForged))
+	clock = clock.Add(5 * time.Minute)
+	_, err = values.Open(context.Background(), "pending-second-factor", pending)
+	fmt.Println(errors.Is(err, codec.ErrExpired))
+	// Output:
+	// anna <nil>
+	// true
+	// true
+}
+
+// An application that stays with gorilla/sessions puts the ring under it. To
+// rotate, it puts a new secret in front of the old one: no user notices.
+func ExampleValues_gorillaSessions() {
+	shop := func(secrets ...string) *sessions.CookieStore {
+		ring, err := keyring.Static(secrets...)
+		if err != nil {
+			panic(err)
+		}
+		values, err := codec.NewValues(ring, codec.ValuesConfig{Realm: "shop.example/production", Lifetime: 24 * time.Hour})
+		if err != nil {
+			panic(err)
+		}
+		return &sessions.CookieStore{
+			Codecs:  []securecookie.Codec{values},
+			Options: &sessions.Options{Path: "/", MaxAge: 24 * 60 * 60, HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode},
+		}
+	}
+
+	store := shop("y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=")
+	r, w := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
+	basket, _ := store.Get(r, "basket")
+	basket.Values["pears"] = 3
+	if err := basket.Save(r, w); err != nil {
+		panic(err)
+	}
+
+	store = shop("bQ0q1zMZ1Qm4wVfVXG2cnM6rUZKcC7aZdG5bL1xj5ts=", "y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=")
+	r = httptest.NewRequest("GET", "/", nil)
+	r.AddCookie(w.Result().Cookies()[0])
+	basket, err := store.Get(r, "basket")
+	fmt.Println(basket.Values["pears"], err)
+	// Output: 3 <nil>
+}
+
+// Cookies in gorilla's own format, under the ring's keys.
+func ExampleGorilla() {
+	ring, err := keyring.Static("y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=")
+	if err != nil {
+		panic(err)
+	}
+	g, err := codec.NewGorilla(ring, codec.GorillaConfig{Realm: "shop.example/production", Lifetime: 24 * time.Hour})
+	if err != nil {
+		panic(err)
+	}
+	text, err := g.Encode("basket", []string{"pear", "plum"})
+	if err != nil {
+		panic(err)
+	}
+	var basket []string
+	fmt.Println(g.Decode("basket", text, &basket), basket)
+	// Output: <nil> [pear plum]
+}

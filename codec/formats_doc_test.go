@@ -1,0 +1,133 @@
+package codec_test
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/keyring"
+)
+
+func formatsDoc(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("../docs/formats.md")
+	fatal(t, err)
+	return string(b)
+}
+
+// fenced returns the fenced block of docs/formats.md that follows a marker.
+func fenced(t *testing.T, marker string) string {
+	t.Helper()
+	_, after, found := strings.Cut(formatsDoc(t), "<!-- "+marker+" -->\n\n```\n")
+	block, _, closed := strings.Cut(after, "```\n")
+	if !found || !closed {
+		t.Fatalf("docs/formats.md has no block %q", marker)
+	}
+	return block
+}
+
+// TestDocumentedExample works through the sealed cookie of the specification,
+// step by step, and holds the document to every value.
+func TestDocumentedExample(t *testing.T) {
+	v := vectors(t)["cookie-ok"]
+	secret, err := base64.StdEncoding.DecodeString(v["secret"])
+	fatal(t, err)
+	sealed, err := base64.RawURLEncoding.DecodeString(v.quoted(t, "input"))
+	fatal(t, err)
+	head, salt, nonce := sealed[:5:5], sealed[5:17:17], sealed[17:29:29]
+	ciphertext, tag := sealed[29:len(sealed)-16], sealed[len(sealed)-16:]
+	subkey := specHKDF(secret, "wafer/1 cookie", 32)
+
+	var want strings.Builder
+	step := func(label string, b []byte) { fmt.Fprintf(&want, "%-12s %s\n", label, hex.EncodeToString(b)) }
+	step("secret", secret)
+	step("key id", specKeyID(secret))
+	step("subkey", subkey)
+	step("head", head)
+	step("salt", salt)
+	step("nonce", nonce)
+	step("derived key", specXAES(subkey, salt))
+	step("AAD", append(append([]byte{1}, specKeyID(secret)...), v["realm"]+"\x00"+v["name"]...))
+	step("header", specHeader(v.session(t)))
+	step("data", v.hex(t, "data"))
+	step("ciphertext", ciphertext)
+	step("tag", tag)
+	fmt.Fprintf(&want, "%-12s %s\n", "value", v.quoted(t, "input"))
+	if got := fenced(t, "worked example: cookie-ok"); got != want.String() {
+		t.Errorf("the document has\n%s\nwant\n%s", got, want.String())
+	}
+
+	// And the steps lead from the document's plaintext to its ciphertext.
+	if gcm, err := specGCM(specXAES(subkey, salt)); err == nil {
+		plaintext := append(specHeader(v.session(t)), v.hex(t, "data")...)
+		again := gcm.Seal(nil, nonce, plaintext, append(head, v["realm"]+"\x00"+v["name"]...))
+		if string(again) != string(ciphertext)+string(tag) {
+			t.Errorf("the steps make %x", again)
+		}
+	}
+	if err, same := v.open(t); err != nil || !same {
+		t.Errorf("Cookies.Open: %v, the same session: %t", err, same)
+	}
+}
+
+// TestDocumentedRingFile opens the ring file of the specification with the
+// keeper's secret that stands beside it, and finds the key set that stands
+// there too.
+func TestDocumentedRingFile(t *testing.T) {
+	secret := strings.TrimSpace(fenced(t, "ring file: keeper secret"))
+	set := strings.TrimSpace(fenced(t, "ring file: key set"))
+	content := fenced(t, "ring file")
+
+	kek, err := base64.StdEncoding.DecodeString(secret)
+	fatal(t, err)
+	nonce := []byte("twelve nonce")
+	if gcm, err := specGCM(specHKDF(kek, "wafer/1 keeper", 32)); err == nil {
+		sealed := gcm.Seal([]byte(nonce), nonce, []byte(set), []byte("wafer/1 keyring"))
+		if want := "wafer/1 keyring\n1\n" + base64.StdEncoding.EncodeToString(sealed) + "\n"; content != want {
+			t.Errorf("the document has\n%s\nwant\n%s", content, want)
+		}
+	}
+
+	path := filepath.Join(t.TempDir(), "ring")
+	fatal(t, os.WriteFile(path, []byte(content), 0o600))
+	keeper, err := keyring.NewKeeper(secret)
+	fatal(t, err)
+	ring, err := keyring.Open(ctx, keyring.File(path), keeper)
+	fatal(t, err)
+	first := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	keys := ring.Set().Keys()
+	if len(keys) != 2 || keys[0].ID().String() != "0badc0de" || !keys[0].Activates().Equal(first) || !keys[0].Expires().Equal(first.AddDate(0, 0, 60)) {
+		t.Errorf("the ring holds %v", keys)
+	}
+	if r, revoked := keys[1].Revocation(); revoked {
+		t.Errorf("revoked: %+v", r)
+	}
+	// The same set in clear is the same ring.
+	clear := documentRing(t, set)
+	sealed, err := newCommits(t, clear, realm).Seal(first, codec.ID{}, []byte("x"))
+	fatal(t, err)
+	if got, err := newCommits(t, ring, realm).Open(ctx, first, codec.ID{}, sealed); err != nil || string(got) != "x" {
+		t.Errorf("Open = %q, %v", got, err)
+	}
+}
+
+// Every class of the specification is one of the vectors', and the reverse.
+func TestDocumentNamesEveryClass(t *testing.T) {
+	doc := formatsDoc(t)
+	for class := range vectorClasses {
+		if !strings.Contains(doc, "`"+class+"`") {
+			t.Errorf("docs/formats.md does not name the class %q", class)
+		}
+	}
+	for _, field := range vectorFields {
+		if !strings.Contains(doc, "`"+field+"`") {
+			t.Errorf("docs/formats.md does not explain the vectors' field %q", field)
+		}
+	}
+}

@@ -1,0 +1,19 @@
+package codec_test
+
+import (
+	"testing"
+
+	"github.com/gorilla/securecookie"
+)
+
+// Applications on gorilla ask IsDecode whether a cookie was bad, as against a
+// fault of the server's. A codec of ours must answer as securecookie's does.
+func TestPromise5_RefusalsAreDecodeErrorsToGorilla(t *testing.T) {
+	for what, build := range securecookieCodecs {
+		c := build(t, staticRing(t, secret(1)))
+		err, ok := securecookie.DecodeMulti(name, "junk of a browser", new(string), c).(securecookie.MultiError)
+		if !ok || !err.IsDecode() || err.IsInternal() || err.IsUsage() {
+			t.Errorf("%s: %v: IsDecode %t, IsInternal %t, IsUsage %t", what, err, err.IsDecode(), err.IsInternal(), err.IsUsage())
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/store"
+)
+
+// me is what GET /me tells of the session.
+type me struct {
+	Subject       string    `json:"subject"`
+	ID            store.ID  `json:"id"`
+	Started       time.Time `json:"started"`
+	Authenticated time.Time `json:"authenticated"`
+	Data          basket    `json:"data"`
+}
+
+func newMe(session *wafer.Session[basket]) (me, error) {
+	data, err := session.Data()
+	if data.Cart == nil {
+		data.Cart = map[string]int{}
+	}
+	return me{session.Subject, session.ID, session.Started.UTC(), session.Authenticated.UTC(), data}, err
+}
+
+// writeMe answers with the session as this request has made it.
+func (s *shop) writeMe(w http.ResponseWriter, r *http.Request) error {
+	session, err := s.sessions.Get(r.Context())
+	if err != nil {
+		return err
+	}
+	v, err := newMe(session)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, v)
+	return nil
+}
+
+// doneMe answers a change of the session: JSON gets the session.
+func (s *shop) doneMe(w http.ResponseWriter, r *http.Request, path, note string) {
+	if !wantsJSON(r) {
+		s.done(w, r, nil, path, note)
+		return
+	}
+	if err := s.writeMe(w, r); err != nil {
+		s.fail(w, r, err)
+	}
+}
+
+type meView struct {
+	me
+	Deadline time.Time
+	Items    int
+}
+
+func (s *shop) showMe(w http.ResponseWriter, r *http.Request) {
+	if wantsJSON(r) {
+		s.doneMe(w, r, "", "")
+		return
+	}
+	session, err := s.sessions.Get(r.Context())
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	v, err := newMe(session)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.page(w, r, http.StatusOK, "me", meView{v, session.Deadline(), v.Data.count()})
+}
+
+// device is one row of GET /devices.
+type device struct {
+	ID      store.ID  `json:"id"`
+	Current bool      `json:"current"`
+	Started time.Time `json:"started"`
+	Seen    time.Time `json:"seen"`
+	Label   string    `json:"label"`
+}
+
+func (s *shop) devices(r *http.Request, subject string) ([]device, error) {
+	var current store.ID
+	if session, err := s.sessions.Get(r.Context()); err == nil {
+		current = session.ID
+	}
+	living, err := s.sessions.Devices(r.Context(), subject)
+	list := make([]device, len(living))
+	for i, d := range living {
+		list[i] = device{d.ID, d.ID == current, d.Started.UTC(), d.Seen.UTC(), d.Label}
+	}
+	return list, err
+}
+
+func (s *shop) showDevices(w http.ResponseWriter, r *http.Request) {
+	session, err := s.sessions.Get(r.Context())
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	list, err := s.devices(r, session.Subject)
+	switch {
+	case err != nil:
+		s.fail(w, r, err)
+	case wantsJSON(r):
+		writeJSON(w, http.StatusOK, list)
+	default:
+		s.page(w, r, http.StatusOK, "devices", list)
+	}
+}
+
+const maxTransfer = 500
+
+// transfer pretends to send a voucher: an act that wants a recent proof of who
+// the user is. Both fields have a default, for callers that only try the door.
+func (s *shop) transfer(w http.ResponseWriter, r *http.Request, f fields) error {
+	to, amount := f["to"], 10
+	if to == "" {
+		to = "a friend"
+	}
+	if text := f["amount"]; text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxTransfer {
+			return badRequest("amount is not a whole number from 1 to " + strconv.Itoa(maxTransfer))
+		}
+		amount = n
+	}
+	s.done(w, r, map[string]any{"ok": true, "to": to, "amount": amount}, "/transfer", "sent")
+	return nil
+}

@@ -1,0 +1,37 @@
+package main
+
+import "strings"
+
+// deviceLabel names a device by its User-Agent, for a list that people read.
+// It is a guess, and anybody can send any: it labels, it proves nothing.
+func deviceLabel(agent string) string {
+	program := firstIn(agent, [][2]string{
+		{"Edg", "Edge"}, {"OPR/", "Opera"}, {"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"},
+		{"Chrome/", "Chrome"}, {"CriOS/", "Chrome"}, {"Safari/", "Safari"},
+		{"curl/", "curl"}, {"Go-http-client/", "a Go program"},
+	})
+	if program == "" {
+		// The product's name and version, as RFC 9110 section 10.1.5 has it.
+		program, _, _ = strings.Cut(agent, " ")
+		if len(program) > 40 || program == "" {
+			program = "Unknown device"
+		}
+	}
+	system := firstIn(agent, [][2]string{
+		{"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"}, {"CrOS", "ChromeOS"},
+		{"Windows", "Windows"}, {"Mac OS X", "macOS"}, {"Linux", "Linux"},
+	})
+	if system == "" {
+		return program
+	}
+	return program + " on " + system
+}
+
+func firstIn(text string, marks [][2]string) string {
+	for _, mark := range marks {
+		if strings.Contains(text, mark[0]) {
+			return mark[1]
+		}
+	}
+	return ""
+}

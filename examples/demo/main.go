@@ -1,0 +1,176 @@
+// Demo is a small shop on wafer: a cart in a sealed cookie, a coupon that
+// cannot be put back, devices, a password change, and an administrator who
+// revokes.
+//
+//	go run ./examples/demo
+//
+// Log in as alice, bob or admin; the password is wafer. Every route answers
+// browsers in HTML, and in JSON where the request says
+// "Accept: application/json".
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/waferkit/wafer"
+)
+
+// shutdownTime is for requests under way, once the demo was told to end.
+const shutdownTime = 3 * time.Second
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// errUsage: the flags were wrong, and the user was told.
+var errUsage = errors.New("usage")
+
+type flags struct {
+	addr, data, store string
+	tls               bool
+	config            wafer.Config[basket]
+}
+
+func parseFlags(args []string, stderr io.Writer) (*flags, error) {
+	f := new(flags)
+	set := flag.NewFlagSet("demo", flag.ContinueOnError)
+	set.SetOutput(stderr)
+	set.StringVar(&f.addr, "addr", "localhost:8080", "listen on this `address`")
+	set.StringVar(&f.data, "data", "demo-data", "keep the key ring in this `directory`, made if absent")
+	set.StringVar(&f.store, "store", "memory:", "keep sessions and revocations in this `engine`")
+	set.DurationVar(&f.config.Access, "access", 5*time.Minute, "a cookie is good for this long without the store")
+	set.DurationVar(&f.config.Idle, "idle", 30*time.Minute, "a session ends when it is unused for this long")
+	set.DurationVar(&f.config.Absolute, "absolute", 12*time.Hour, "a session ends this long after its login")
+	set.DurationVar(&f.config.Grace, "grace", 0, "the token before a refresh is served for this long (0: 30s, or an eighth of -access where that is less)")
+	set.IntVar(&f.config.MaxSessions, "max-sessions", 0, "a user may have this many sessions at once (0: no limit)")
+	set.BoolVar(&f.config.EndOldest, "end-oldest", false, "with -max-sessions: end the oldest session instead of refusing the login")
+	set.BoolVar(&f.tls, "tls", false, "serve https with a certificate made for this run")
+	if err := set.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, err
+		}
+		return nil, errUsage
+	}
+	if set.NArg() > 0 {
+		fmt.Fprintf(stderr, "demo: unexpected argument %q\n", set.Arg(0))
+		set.Usage()
+		return nil, errUsage
+	}
+	return f, nil
+}
+
+// run serves the shop until ctx ends. It prints one line to stdout, with the
+// URL, once it serves.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	f, err := parseFlags(args, stderr)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	slog.SetDefault(log)
+
+	ring, err := openRing(ctx, f.data, time.Now())
+	if err != nil {
+		return err
+	}
+	db, err := openStore(f.store)
+	if err != nil {
+		return err
+	}
+	starting, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	shop, err := newShop(starting, ring, db, f.config)
+	if err != nil {
+		return err
+	}
+	defer shop.Close()
+	listener, err := net.Listen("tcp", f.addr)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, listener, f, shop.handler(), log, stdout)
+}
+
+func serve(ctx context.Context, listener net.Listener, f *flags, h http.Handler, log *slog.Logger, stdout io.Writer) error {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	host, scheme := publicHost(f.addr), "http"
+	if f.tls {
+		certificate, err := selfSigned(time.Now(), host)
+		if err != nil {
+			listener.Close()
+			return fmt.Errorf("-tls: %w", err)
+		}
+		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+		scheme = "https"
+	} else if !loopback(host) {
+		log.Warn("browsers keep the session's Secure cookies over plain http on localhost only: use -tls here")
+	}
+	ended := make(chan error, 1)
+	go func() {
+		if f.tls {
+			ended <- server.ServeTLS(listener, "", "")
+		} else {
+			ended <- server.Serve(listener)
+		}
+	}()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	fmt.Fprintf(stdout, "The shop is open at %s://%s\n", scheme, net.JoinHostPort(host, port))
+
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	if err := server.Shutdown(stopping); err != nil {
+		server.Close() // what is still under way had its time
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// publicHost is the host to type into a browser for an address to listen on.
+func publicHost(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {
+		return "localhost"
+	}
+	return host
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,129 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// process is the built demo, running.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	url    string
+	lines  chan string // what it printed after the URL
+	stderr bytes.Buffer
+}
+
+func start(t *testing.T, binary string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(binary, append([]string{"-addr", "127.0.0.1:0"}, args...)...), lines: make(chan string, 16)}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Stderr = &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.cmd.Process.Kill() })
+	go func() {
+		defer close(p.lines)
+		for s := bufio.NewScanner(stdout); s.Scan(); {
+			p.lines <- s.Text()
+		}
+	}()
+	select {
+	case line := <-p.lines:
+		if p.url = regexp.MustCompile(`https?://\S+`).FindString(line); p.url == "" {
+			t.Fatalf("it printed %q: %s", line, &p.stderr)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("it does not serve")
+	}
+	return p
+}
+
+// end sends a signal and checks that the process ends well, with no line more.
+func (p *process) end(signal os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		p.t.Fatal(err)
+	}
+	for line := range p.lines {
+		p.t.Errorf("it printed more than its URL: %q", line)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Errorf("%v ended it by %v: %s", signal, err, &p.stderr)
+	}
+}
+
+func (p *process) browser() *browser {
+	return &browser{t: p.t, base: p.url, json: true, jar: map[string]string{}}
+}
+
+func TestProcess(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "demo")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	data := filepath.Join(t.TempDir(), "data")
+
+	p := start(t, binary, "-data", data)
+	b := p.browser().login("alice")
+	b.post("/cart", "item", "ink").decode(t, 200, &me{})
+	var first health
+	b.get("/healthz").decode(t, 200, &first)
+	p.end(syscall.SIGTERM)
+	for _, secret := range []string{b.jar["__Host-session"], b.jar["__Host-refresh"], "wafer:ink"} {
+		if strings.Contains(p.stderr.String(), secret) {
+			t.Error("a secret is in the log")
+		}
+	}
+
+	// A second start opens the same ring. The memory engine began anew, so the
+	// old cookies are authentic and dead.
+	p = start(t, binary, "-data", data, "-max-sessions", "1", "-access", "3s", "-idle", "1m", "-absolute", "1h", "-grace", "100ms")
+	old := b
+	b = p.browser()
+	var second health
+	b.get("/healthz").decode(t, 200, &second)
+	if second.Key != first.Key || first.Key == "" || second.State != "fresh" {
+		t.Errorf("first %+v, second %+v", first, second)
+	}
+	old.base = p.url
+	old.dead("a cookie from before the restart")
+	b.login("bob")
+	p.browser().post("/login", "user", "bob", "password", "wafer").is(t, 409, "conflict")
+	before := b.jar["__Host-refresh"]
+	time.Sleep(3 * time.Second)
+	b.me()
+	if b.jar["__Host-refresh"] == before {
+		t.Error("nothing was refreshed after the access lifetime")
+	}
+	p.end(os.Interrupt)
+
+	p = start(t, binary, "-data", data, "-tls")
+	if !strings.HasPrefix(p.url, "https://127.0.0.1:") {
+		t.Errorf("with -tls it serves %s", p.url)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	resp, err := client.Get(p.url + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	client.CloseIdleConnections()
+	p.end(syscall.SIGTERM)
+}

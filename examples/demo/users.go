@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"golang.org/x/crypto/argon2"
+
+	"github.com/waferkit/wafer"
+)
+
+// users are the accounts of the shop. A real one keeps them in its database;
+// here they begin anew with each start.
+type users struct {
+	mu     sync.Mutex
+	byName map[string]*password
+	// nobody is checked where there is no such user, so that the time an
+	// answer takes does not tell who has an account.
+	nobody *password
+	// slots bounds how many hashes are worked out at once: each takes memory
+	// on purpose, and a flood of logins must not take it all.
+	slots chan struct{}
+}
+
+// password is a salted hash by Argon2id (RFC 9106), with the parameters that
+// OWASP's password storage cheat sheet gives for 19 MiB.
+type password struct {
+	salt [16]byte
+	hash [32]byte
+}
+
+const (
+	argonTime    = 2
+	argonMemory  = 19 << 10 // KiB
+	argonThreads = 1
+)
+
+func newPassword(text string) *password {
+	p := new(password)
+	rand.Read(p.salt[:])
+	copy(p.hash[:], p.derive(text))
+	return p
+}
+
+func (p *password) derive(text string) []byte {
+	return argon2.IDKey([]byte(text), p.salt[:], argonTime, argonMemory, argonThreads, uint32(len(p.hash)))
+}
+
+func (p *password) is(text string) bool {
+	return subtle.ConstantTimeCompare(p.derive(text), p.hash[:]) == 1
+}
+
+func newUsers(first string, names ...string) *users {
+	u := &users{
+		byName: make(map[string]*password, len(names)),
+		nobody: newPassword(rand.Text()),
+		slots:  make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+	}
+	for _, name := range names {
+		u.byName[name] = newPassword(first)
+	}
+	return u
+}
+
+// slot waits for its turn to work out hashes. An error is an outage.
+func (u *users) slot(ctx context.Context) (done func(), err error) {
+	select {
+	case u.slots <- struct{}{}:
+		return func() { <-u.slots }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: gave up waiting to check a password: %w", wafer.ErrUnavailable, ctx.Err())
+	}
+}
+
+// verify reports whether text is the password of the user, and takes as long
+// where there is no such user. The error is an outage.
+func (u *users) verify(ctx context.Context, name, text string) (bool, error) {
+	_, ok, err := u.check(ctx, name, text)
+	return ok, err
+}
+
+func (u *users) check(ctx context.Context, name, text string) (*password, bool, error) {
+	done, err := u.slot(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	defer done()
+	u.mu.Lock()
+	p, known := u.byName[name]
+	u.mu.Unlock()
+	if !known {
+		p = u.nobody
+	}
+	right := p.is(text)
+	return p, right && known, nil
+}
+
+// change replaces a password by another. It reports false if old is wrong, or
+// ceased to be right while the new hash was worked out: of two changes at once
+// one wins.
+func (u *users) change(ctx context.Context, name, old, text string) (bool, error) {
+	before, ok, err := u.check(ctx, name, old)
+	if !ok || err != nil {
+		return false, err
+	}
+	done, err := u.slot(ctx)
+	if err != nil {
+		return false, err
+	}
+	after := newPassword(text)
+	done()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.byName[name] != before {
+		return false, nil
+	}
+	u.byName[name] = after
+	return true, nil
+}

@@ -1,0 +1,34 @@
+package wafer
+
+import (
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// Health is what this node knows of the revocations, for a health page and
+// metrics.
+type Health struct {
+	// State is "fresh"; "stale" if the store has not confirmed the list for
+	// longer than [Config.MaxStaleness]; or "unknown" while it is read anew.
+	// In the last two each request is judged by asking the store.
+	State string
+	// Position is how far the node has read the log. Floor is the position
+	// below which cookies are refreshed instead of looked up.
+	Position, Floor store.Position
+	// Revocations is how many sessions and subjects the list names.
+	Revocations int
+	// Age is how long ago the store last confirmed the list.
+	Age time.Duration
+}
+
+// Health returns the node's state now. It asks no store.
+func (s *Sessions[T]) Health() Health {
+	now := s.config.Now()
+	age, _ := s.replica.Confirmed(now)
+	return Health{
+		State:    s.replica.State(now).String(),
+		Position: s.replica.Head(), Floor: s.replica.Floor(),
+		Revocations: s.replica.Len(), Age: age,
+	}
+}

@@ -1,0 +1,255 @@
+package revocation_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
+)
+
+// What was appended before the call is there after it, in however many answers.
+func TestPromise1_CatchUp(t *testing.T) {
+	clock := newClock()
+	d := newDouble()
+	r := still(t, d, revocation.Config{Now: clock.Now})
+	d.most = 50
+	for i := range 320 {
+		d.add(ending(session(i), 0))
+	}
+	check(t, r, clock.Now(), 1, d.head, revocation.Behind)
+	d.asked()
+	if err := r.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r.Head() != d.head || r.Len() != 320 || len(d.asked()) != 7 {
+		t.Errorf("head %d of %d, %d entries", r.Head(), d.head, r.Len())
+	}
+	check(t, r, clock.Now(), 1, d.head, revocation.Good)
+	check(t, r, clock.Now(), 1, d.head+1, revocation.Behind)
+	for _, q := range d.asked() {
+		if q.wait != 0 {
+			t.Errorf("it asked for a wait of %v", q.wait)
+		}
+	}
+	d.onSince(func(context.Context, question) (store.Batch, error) { return store.Batch{}, errDown })
+	if err := r.CatchUp(t.Context()); !errors.Is(err, errDown) {
+		t.Error(err)
+	}
+}
+
+// A flight that was under way before the call may have asked before the news
+// was there: its answer is no use to the caller, and a request that is sent
+// after the call follows. Callers who come meanwhile share that.
+func TestPromise1_CatchUpAsksAfterTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDouble()
+		r := still(t, d, revocation.Config{Timeout: time.Minute})
+		d.asked()
+		var h holder
+		h.hold(d)
+		go func() { _ = r.CatchUp(context.Background()) }() // asks too early
+		synctest.Wait()
+		p := d.add(ending(session(1), 0))
+		const callers = 20
+		var returned atomic.Int64
+		for range callers {
+			go func() {
+				if err := r.CatchUp(context.Background()); err != nil {
+					t.Error(err)
+				}
+				if r.Head() < p {
+					t.Errorf("CatchUp returned, and the head is %d: the entry at %d was there before the call", r.Head(), p)
+				}
+				returned.Add(1)
+			}()
+			synctest.Wait()
+		}
+		if n := len(d.asked()); n != 1 {
+			t.Fatalf("%d questions", n)
+		}
+		close(h.take(0).deliver)
+		synctest.Wait()
+		if n := returned.Load(); n != 0 {
+			t.Errorf("%d callers returned with an answer from before their call", n)
+		}
+		if h.len() != 1 {
+			t.Fatalf("%d questions are under way", h.len())
+		}
+		close(h.take(0).deliver)
+		synctest.Wait()
+		if returned.Load() != callers || r.Head() != p {
+			t.Errorf("%d of %d callers returned, head %d", returned.Load(), callers, r.Head())
+		}
+	})
+}
+
+// The first flight's failure is not the caller's.
+func TestCatchUp_AfterAnotherFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDouble()
+		r := still(t, d, revocation.Config{Timeout: time.Minute})
+		var h holder
+		h.hold(d)
+		go func() {
+			if err := r.CatchUp(context.Background()); !errors.Is(err, errDown) {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		p := d.add(everyone(0))
+		done := make(chan error, 1)
+		go func() { done <- r.CatchUp(context.Background()) }()
+		synctest.Wait()
+		a := h.take(0)
+		a.err = errDown
+		d.onSince(nil)
+		close(a.deliver)
+		if err := <-done; err != nil || r.Head() != p {
+			t.Errorf("%v, head %d", err, r.Head())
+		}
+	})
+}
+
+// It takes Timeout at most, and no longer than the caller's context.
+func TestPromise8_CatchUpIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDouble()
+		r := still(t, d, revocation.Config{Timeout: 5 * time.Second})
+		d.onSince(func(ctx context.Context, _ question) (store.Batch, error) {
+			<-ctx.Done()
+			return store.Batch{}, ctx.Err()
+		})
+		began := time.Now()
+		if err := r.CatchUp(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 5*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		go func() { _ = r.CatchUp(context.Background()) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began = time.Now()
+		if err := r.CatchUp(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		// A store that has more and more, and gives nothing, is an error.
+		d.onSince(func(_ context.Context, q question) (store.Batch, error) {
+			return store.Batch{Log: d.id, Head: d.head + 100, More: true}, nil
+		})
+		time.Sleep(time.Minute)
+		d.asked()
+		if err := r.CatchUp(t.Context()); err == nil || len(d.asked()) > 2 {
+			t.Errorf("a store that says there is more, and gives nothing: %v", err)
+		}
+	})
+}
+
+func TestWaitFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDouble()
+		r := follow(t, d, revocation.Config{})
+		synctest.Wait()
+		d.asked()
+		for p := range store.Position(11) {
+			if err := r.WaitFor(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(d.asked()); n != 0 {
+			t.Errorf("%d questions about what is known", n)
+		}
+		// What is in the store is here by one question.
+		gate := make(chan struct{})
+		d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+			if q.wait > 0 {
+				<-gate
+			}
+			return d.answer(ctx, q)
+		})
+		p := d.add(ending(session(1), 0))
+		synctest.Wait()
+		p = d.add(ending(session(2), 0))
+		if err := r.WaitFor(t.Context(), p); err != nil || r.Head() < p {
+			t.Errorf("%v, head %d", err, r.Head())
+		}
+		check(t, r, time.Now(), 2, p-1, revocation.Revoked)
+		// What is not there yet is waited for.
+		done := make(chan error, 1)
+		go func() { done <- r.WaitFor(context.Background(), p+10) }()
+		time.Sleep(20 * time.Second)
+		if len(done) != 0 {
+			t.Fatal("it did not wait")
+		}
+		d.add(everyone(0))
+		time.Sleep(5 * time.Second) // at most a sixth of MaxStaleness between two questions
+		if len(done) != 1 {
+			t.Fatal("it waits still")
+		}
+		if err := <-done; err != nil || r.Head() != p+10 {
+			t.Errorf("%v, head %d", err, r.Head())
+		}
+		// And for no longer than the context allows, with the reason.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		d.asked()
+		began := time.Now()
+		if err := r.WaitFor(ctx, p+20); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Minute {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if n := len(d.asked()); n < 5 || n > 60 {
+			t.Errorf("%d questions in a minute", n)
+		}
+		d.onSince(func(context.Context, question) (store.Batch, error) { return store.Batch{}, errDown })
+		close(gate)
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := r.WaitFor(ctx, p+20); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errDown) {
+			t.Error(err)
+		}
+	})
+}
+
+// It waits for a fresh replica, too, even for a position that is long known.
+func TestWaitFor_Fresh(t *testing.T) {
+	clock := newClock()
+	d := newDouble()
+	r := still(t, d, revocation.Config{Now: clock.Now})
+	clock.move(time.Hour)
+	if err := r.WaitFor(t.Context(), 0); err != nil || r.State(clock.Now()) != revocation.Fresh {
+		t.Errorf("%v, %v", err, r.State(clock.Now()))
+	}
+}
+
+// Where each answer is older than MaxStaleness when it comes, the replica is
+// never fresh, and the wait ends with the context all the same.
+func TestWaitFor_EndsWhereAnswersAreAlwaysOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDouble()
+		r := still(t, d, revocation.Config{MaxStaleness: time.Second, Timeout: 5 * time.Second})
+		time.Sleep(time.Minute)
+		d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+			b, _ := d.batch(q)
+			time.Sleep(1500 * time.Millisecond)
+			return b, nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- r.WaitFor(ctx, 10) }()
+		time.Sleep(time.Minute)
+		select {
+		case err := <-done:
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+		default:
+			t.Error("it waits 40s after its context has ended")
+			d.onSince(nil)
+			<-done
+		}
+	})
+}

@@ -1,0 +1,277 @@
+package revocation_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
+)
+
+// double is the part of a store that a replica reads, under the test's
+// control. Positions are ten apart, so that there is room for tokens between.
+type double struct {
+	mu        sync.Mutex
+	id        store.ID
+	head      store.Position
+	floor     store.Position
+	entries   []store.Entry // those above the floor
+	news      chan struct{}
+	most      int // how many entries an answer holds at most; 0: as asked
+	questions []question
+	since     func(context.Context, question) (store.Batch, error)
+	cutoffs   func(context.Context, store.ID, string) (store.Cutoffs, error)
+}
+
+// question is a call of Since.
+type question struct {
+	after store.Position
+	limit int
+	wait  time.Duration
+	sent  time.Time
+}
+
+// newDouble returns a log that has begun, with an entry at 10.
+func newDouble() *double {
+	d := &double{id: store.ID{0: 0xd0}, news: make(chan struct{})}
+	d.add(everyone(0))
+	return d
+}
+
+// add appends entries and returns the last one's position.
+func (d *double) add(entries ...store.Entry) store.Position {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range entries {
+		e.Previous, e.Position = d.head, d.head+10
+		d.head = e.Position
+		d.entries = append(d.entries, e)
+	}
+	close(d.news)
+	d.news = make(chan struct{})
+	return d.head
+}
+
+// drop raises the floor and drops what is not above.
+func (d *double) drop(p store.Position) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.entries) > 0 && d.entries[0].Position <= p {
+		d.floor, d.entries = d.entries[0].Position, d.entries[1:]
+	}
+}
+
+// lose makes the log end at p again: entries above are gone.
+func (d *double) lose(p store.Position) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entries = slices.DeleteFunc(slices.Clone(d.entries), func(e store.Entry) bool { return e.Position > p })
+	d.head = p
+}
+
+// become gives the log another id.
+func (d *double) become(id store.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.id = id
+}
+
+// onSince sets what answers Since; nil: the log itself.
+func (d *double) onSince(f func(context.Context, question) (store.Batch, error)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.since = f
+}
+
+// onCutoffs does the same for Cutoffs.
+func (d *double) onCutoffs(f func(context.Context, store.ID, string) (store.Cutoffs, error)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cutoffs = f
+}
+
+// asked returns the questions so far, and forgets them.
+func (d *double) asked() []question {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := d.questions
+	d.questions = nil
+	return all
+}
+
+// Since implements [revocation.Source].
+func (d *double) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+	q := question{after, limit, wait, time.Now()}
+	d.mu.Lock()
+	d.questions = append(d.questions, q)
+	f := d.since
+	d.mu.Unlock()
+	if f != nil {
+		return f(ctx, q)
+	}
+	return d.answer(ctx, q)
+}
+
+// answer is what an honest store says.
+func (d *double) answer(ctx context.Context, q question) (store.Batch, error) {
+	if err := store.CheckSince(q.after, q.limit); err != nil {
+		return store.Batch{}, err
+	}
+	timeout := time.NewTimer(q.wait)
+	defer timeout.Stop()
+	for waited := q.wait <= 0; ; {
+		b, news := d.batch(q)
+		if waited || len(b.Entries) > 0 {
+			return b, ctx.Err()
+		}
+		select {
+		case <-news:
+		case <-timeout.C:
+			waited = true
+		case <-ctx.Done():
+			return store.Batch{}, ctx.Err()
+		}
+	}
+}
+
+// batch is the answer as it is now.
+func (d *double) batch(q question) (store.Batch, <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	limit := q.limit
+	if d.most > 0 {
+		limit = min(limit, d.most)
+	}
+	b := store.Batch{Log: d.id, Head: d.head, Floor: d.floor}
+	for _, e := range d.entries {
+		if e.Position <= q.after {
+			continue
+		}
+		if len(b.Entries) == limit {
+			b.More = true
+			break
+		}
+		b.Entries = append(b.Entries, e)
+	}
+	return b, d.news
+}
+
+// Cutoffs implements [revocation.Source].
+func (d *double) Cutoffs(ctx context.Context, id store.ID, name string) (store.Cutoffs, error) {
+	d.mu.Lock()
+	f := d.cutoffs
+	d.mu.Unlock()
+	if f != nil {
+		return f(ctx, id, name)
+	}
+	return d.know(id, name), ctx.Err()
+}
+
+// know is what the log holds of a session and a subject.
+func (d *double) know(id store.ID, name string) store.Cutoffs {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := store.Cutoffs{Floor: d.floor, Head: d.head, Log: d.id}
+	for _, e := range d.entries {
+		switch {
+		case e.Kind == store.KindEveryone:
+			c.Everyone = e.Position
+		case e.Kind == store.KindSubject && e.Subject == name:
+			c.Subject = e.Position
+		case e.Kind == store.KindSession && e.Session == id:
+			c.Ending = e.Position
+		case e.Kind == store.KindSuperseding && e.Session == id:
+			c.Superseding = e.Position
+		}
+	}
+	return c
+}
+
+// recorder keeps a replica's events.
+type recorder struct {
+	mu     sync.Mutex
+	events []revocation.Event
+}
+
+func (r *recorder) observe(e revocation.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+}
+
+// take returns the events so far, and forgets them.
+func (r *recorder) take() []revocation.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.events
+	r.events = nil
+	return all
+}
+
+// follow returns a replica that lives as long as the test.
+func follow(t testing.TB, source revocation.Source, c revocation.Config) *revocation.Replica {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	r, err := revocation.Follow(ctx, source, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
+
+// clock stands still until it is moved.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Unix(1_800_000_000, 0)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// split moves the wall time and the monotonic time by different durations, as
+// when a machine sleeps or its clock is set. Package time offers no such thing:
+// this reaches into a Time as it is, and checks that it worked.
+func (c *clock) split(t testing.TB, wall, monotonic time.Duration) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := c.now.Add(wall)
+	(*struct {
+		wall uint64
+		ext  int64
+		loc  *time.Location
+	})(unsafe.Pointer(&next)).ext += int64(monotonic - wall)
+	if next.Sub(c.now) != monotonic || next.Round(0).Sub(c.now.Round(0)) != wall {
+		t.Fatalf("a Time is not what it was: %v and %v: want %v and %v", next.Sub(c.now), next.Round(0).Sub(c.now.Round(0)), monotonic, wall)
+	}
+	c.now = next
+}
+
+// newSplitClock returns a clock with a monotonic reading. It must be made
+// outside a synctest bubble.
+func newSplitClock() *clock { return &clock{now: time.Now()} }
+
+// check fails the test unless the replica's verdict is the wanted one.
+func check(t testing.TB, r *revocation.Replica, now time.Time, n int, at store.Position, want revocation.Verdict) {
+	t.Helper()
+	if got := r.Check(now, session(n), subject(n), at); got != want {
+		t.Errorf("session %d at %d is %v: want %v", n, at, got, want)
+	}
+}

@@ -1,0 +1,60 @@
+package revocation_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/memory"
+)
+
+// A service that only verifies tokens follows the log of the store that the
+// logins write to, and judges each token by what it then knows.
+func ExampleFollow() {
+	ctx := context.Background()
+	db := memory.New(memory.Options{})
+
+	replica, err := revocation.Follow(ctx, db, revocation.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer replica.Close()
+
+	// A token carries its session, its subject, and the log's position as it
+	// was when the token was minted.
+	session, minted := store.ID{15: 1}, replica.Head()
+	fmt.Println(replica.Check(time.Now(), session, "alice", minted))
+
+	ended, err := db.Revoke(ctx, store.Revocation{Sessions: []store.ID{session}, Reason: "logout"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// The entry is here at once, and at the latest after MaxStaleness. Who
+	// cannot wait for that says so:
+	if err := replica.WaitFor(ctx, ended.Entry); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(replica.Check(time.Now(), session, "alice", minted))
+	fmt.Println(replica.Check(time.Now(), store.ID{15: 2}, "bob", minted))
+
+	// Output:
+	// good
+	// revoked
+	// good
+}
+
+// Judge needs no replica: two comparisons of whole numbers.
+func ExampleJudge() {
+	fmt.Println(revocation.Judge(store.Cutoffs{Subject: 40, Head: 90}, 50))
+	fmt.Println(revocation.Judge(store.Cutoffs{Subject: 60, Head: 90}, 50))
+	fmt.Println(revocation.Judge(store.Cutoffs{Superseding: 60, Head: 90}, 50))
+	fmt.Println(revocation.Judge(store.Cutoffs{Head: 90}, 100))
+	// Output:
+	// good
+	// revoked
+	// expired
+	// behind
+}

@@ -1,0 +1,40 @@
+package revocation
+
+import (
+	"context"
+	"time"
+)
+
+// MaxAsking is maxAsking.
+const MaxAsking = maxAsking
+
+// Drops is drops: in how many steps a full list drops.
+const Drops = drops
+
+// HoldWriters takes the lock of a list's writers until it is released.
+func (l *List) HoldWriters() (release func()) {
+	l.mu.Lock()
+	return l.mu.Unlock
+}
+
+// Slots returns how many slots the tables have.
+func (l *List) Slots() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for i := range l.shards {
+		if t := l.shards[i].table.Load(); t != nil {
+			n += len(t.slots)
+		}
+	}
+	return n
+}
+
+// List is what the replica holds.
+func (r *Replica) List() *List { return r.list }
+
+// Read asks the store once, as the replica's goroutine does.
+func (r *Replica) Read(ctx context.Context, wait time.Duration) error {
+	_, err := r.question(ctx, wait)
+	return err
+}

@@ -1,0 +1,135 @@
+package revocation_test
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
+)
+
+// Readers look for entries that were applied before the reading began, while
+// a writer applies more, the floor is raised, tables are rebuilt and tidied,
+// and (in the second run) the list drops by itself. Each is found, or the floor
+// that was read with it covers it.
+func TestPromise1_RevocationListNeverForgetsUnderConcurrency(t *testing.T) {
+	for name, limit := range map[string]int{"dropping as told": 1 << 20, "dropping by itself": 1024} {
+		t.Run(name, func(t *testing.T) {
+			l := revocation.NewList(limit)
+			var applied atomic.Int64 // entries 1 to applied are in
+			var stop atomic.Bool
+			var work sync.WaitGroup
+			at := func(i int) store.Position { return store.Position(10 * i) }
+			n := smaller(200_000, 16)
+
+			work.Go(func() { // the writer
+				defer stop.Store(true)
+				for i := 1; i <= n; i++ {
+					if i%3 == 0 {
+						l.Apply(ofSubject(subject(i), at(i)))
+					} else {
+						l.Apply(ending(session(i), at(i)))
+					}
+					l.SetHead(at(i))
+					applied.Store(int64(i))
+				}
+			})
+			work.Go(func() { // raises the floor
+				for !stop.Load() {
+					if i := int(applied.Load()) - rand.N(3000); i > 0 && limit > n {
+						l.RaiseFloor(at(i))
+					} else {
+						l.RaiseFloor(0) // tidies
+					}
+				}
+			})
+			var found, covered atomic.Int64
+			for range 2 {
+				work.Go(func() {
+					r := rand.New(rand.NewPCG(rand.Uint64(), 0))
+					for !stop.Load() {
+						last := int(applied.Load())
+						if last == 0 {
+							continue
+						}
+						i := last - r.IntN(min(last, 4000))
+						c := l.Cutoffs(session(i), subject(i))
+						switch {
+						case max(c.Ending, c.Subject) == at(i):
+							found.Add(1)
+						case c.Floor >= at(i):
+							covered.Add(1)
+						default:
+							t.Errorf("entry %d at %d was applied, and is lost: %+v", i, at(i), c)
+							stop.Store(true)
+							return
+						}
+						if v := revocation.Judge(c, at(i)-1); v == revocation.Good {
+							t.Errorf("a token below entry %d is good: %+v", i, c)
+						}
+					}
+				})
+			}
+			work.Wait()
+			t.Logf("%d found, %d covered by the floor", found.Load(), covered.Load())
+			if found.Load() < 1000 || covered.Load() < 1000 {
+				t.Error("the test shows nothing")
+			}
+		})
+	}
+}
+
+// slowSubject is longer than any store takes: hashing it gives the writers
+// time between one step of a reader and the next, as if the reader had been
+// interrupted there.
+var slowSubject = strings.Repeat("s", 1<<20)
+
+// A reader is interrupted between its steps while entries are dropped, tables
+// replaced and freed.
+func TestPromise1_RevocationListNeverForgetsWhileAReaderSleeps(t *testing.T) {
+	l := revocation.NewList(1024)
+	var applied, floor atomic.Uint64 // of the slow subject's entry
+	var stop atomic.Bool
+	var work sync.WaitGroup
+	work.Go(func() {
+		for !stop.Load() {
+			least, below := store.Position(applied.Load()), store.Position(floor.Load())
+			c := l.Cutoffs(session(0), slowSubject)
+			if c.Floor < below || c.Subject < least && c.Floor < least {
+				t.Errorf("an entry at %d was applied and the floor was %d: %+v", least, below, c)
+				stop.Store(true)
+			}
+		}
+	})
+	next := store.Position(1)
+	rounds := 0
+	// While the reader hashes, the entry comes, stays a while, and is dropped.
+	for deadline := time.Now().Add(time.Second); !stop.Load() && time.Now().Before(deadline); rounds++ {
+		next += 10
+		l.Apply(ofSubject(slowSubject, next))
+		l.SetHead(next)
+		applied.Store(uint64(next))
+		for until := time.Now().Add(rand.N(500 * time.Microsecond)); time.Now().Before(until); {
+			runtime.Gosched()
+		}
+		for range 64 { // every shard
+			l.RaiseFloor(next)
+		}
+		floor.Store(uint64(next))
+		if l.Slots() != 0 {
+			t.Error("the dropped entry is still held")
+			stop.Store(true)
+		}
+	}
+	stop.Store(true)
+	work.Wait()
+	t.Logf("%d rounds", rounds)
+	if rounds < 20 {
+		t.Errorf("%d rounds: the test shows nothing", rounds)
+	}
+}

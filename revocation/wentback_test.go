@@ -1,0 +1,250 @@
+package revocation_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
+)
+
+// waysBack are the ways a log shows that it is not the one the replica holds.
+// Before, it ends at 110 with an end of session 9.
+var waysBack = map[string]func(d *double){
+	"another log": func(d *double) {
+		d.become(store.ID{0: 0xd1})
+	},
+	"another log that begins anew": func(d *double) {
+		d.lose(0)
+		d.become(store.ID{0: 0xd1})
+		d.add(everyone(0))
+	},
+	"a head below the cursor": func(d *double) {
+		d.lose(60)
+	},
+	"a predecessor that is not ours": func(d *double) {
+		d.lose(60)
+		d.mu.Lock()
+		d.head = 200 // goes on above all that was known
+		d.mu.Unlock()
+		d.add(superseding(session(50), 0))
+		d.mu.Lock()
+		d.entries[len(d.entries)-1].Previous = 60
+		d.mu.Unlock()
+	},
+	"a head that no entry reaches": func(d *double) {
+		d.mu.Lock()
+		d.head = 200
+		d.mu.Unlock()
+	},
+	"a gap that the floor does not explain": func(d *double) {
+		d.drop(50)
+		d.mu.Lock()
+		d.head = 200
+		d.mu.Unlock()
+		d.add(superseding(session(50), 0))
+	},
+}
+
+func wentBack(events []revocation.Event) (n int) {
+	for _, e := range events {
+		if errors.Is(e.Err, revocation.ErrWentBack) {
+			n++
+		}
+	}
+	return n
+}
+
+// All of the ways are noticed and reported; the log is read whole, from the
+// start; and whatever the list held goes on counting.
+func TestPromise1_LogThatWentBack(t *testing.T) {
+	for name, goBack := range waysBack {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var rec recorder
+				d := newDouble()
+				for i := range 10 {
+					d.add(ending(session(i), 0))
+				}
+				r := follow(t, d, revocation.Config{Observe: rec.observe})
+				synctest.Wait()
+				goBack(d)
+				d.asked()
+				if err := r.CatchUp(t.Context()); !errors.Is(err, revocation.ErrWentBack) {
+					t.Fatalf("CatchUp: %v", err)
+				}
+				now := time.Now()
+				if s := r.State(now); s != revocation.Unknown {
+					t.Errorf("it is %v", s)
+				}
+				if _, ok := r.Confirmed(now); ok {
+					t.Error("it is still confirmed")
+				}
+				events := rec.take()
+				if len(events) == 0 || !errors.Is(events[0].Err, revocation.ErrWentBack) || events[0].State != revocation.Unknown {
+					t.Fatalf("events: %+v", events)
+				}
+				for i := range 10 {
+					check(t, r, now, i, store.Position(20+10*i-1), revocation.Revoked)
+					check(t, r, now, i, 110, revocation.Unconfirmed)
+				}
+				if name == "a head that no entry reaches" || name == "a gap that the floor does not explain" {
+					d.lose(110) // the store comes to its senses
+				}
+				// The goroutine's question from before is answered in the end.
+				p := d.add(superseding(session(60), 0))
+				time.Sleep(time.Minute)
+				now = time.Now()
+				if s := r.State(now); s != revocation.Fresh || r.Head() != p {
+					t.Fatalf("it is %v, its head %d: want %d", s, r.Head(), p)
+				}
+				whole := false
+				for _, q := range d.asked() {
+					whole = whole || q.after == 0
+				}
+				if !whole {
+					t.Error("the log was not read from the start")
+				}
+				for i := range 10 {
+					check(t, r, now, i, store.Position(20+10*i-1), revocation.Revoked)
+				}
+				check(t, r, now, 60, p-1, revocation.Expired)
+				check(t, r, now, 61, p+1, revocation.Behind)
+			})
+		})
+	}
+}
+
+// A log that went back once is one alarm.
+func TestReplica_WentBackIsReportedOnce(t *testing.T) {
+	for name, goBack := range waysBack {
+		if name == "a head that no entry reaches" || name == "a gap that the floor does not explain" {
+			continue // these go on: the store is broken
+		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var rec recorder
+				d := newDouble()
+				for i := range 10 {
+					d.add(ending(session(i), 0))
+				}
+				r := follow(t, d, revocation.Config{Observe: rec.observe})
+				synctest.Wait()
+				goBack(d)
+				time.Sleep(2 * time.Minute)
+				events := rec.take()
+				if n := wentBack(events); n != 1 {
+					t.Errorf("%d alarms: %+v", n, events)
+				}
+				if last := events[len(events)-1]; last.State != revocation.Fresh || last.Err != nil || r.State(time.Now()) != revocation.Fresh {
+					t.Errorf("in the end %+v", last)
+				}
+			})
+		})
+	}
+}
+
+// While the log is read anew, in several answers, the replica is unknown; what
+// is revoked is so all the same.
+func TestPromise1_ReplicaIsUnknownWhileItReadsAnew(t *testing.T) {
+	d, clock := newDouble(), newClock()
+	for i := range 10 {
+		d.add(ending(session(i), 0))
+	}
+	r := still(t, d, revocation.Config{Now: clock.Now})
+	d.lose(60)
+	d.become(store.ID{0: 0xd1})
+	for i := range 30 {
+		d.add(ending(session(100+i), 0)) // 70 to 360
+	}
+	d.most = 7
+	if err := r.Read(t.Context(), 0); !errors.Is(err, revocation.ErrWentBack) {
+		t.Fatal(err)
+	}
+	for answer := range 6 { // 36 entries
+		if s := r.State(clock.Now()); s != revocation.Unknown {
+			t.Fatalf("after %d answers it is %v", answer, s)
+		}
+		check(t, r, clock.Now(), 9, 109, revocation.Revoked)
+		check(t, r, clock.Now(), 200, 30, revocation.Unconfirmed)
+		check(t, r, clock.Now(), 200, 1000, revocation.Unconfirmed)
+		if err := r.Read(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.State(clock.Now()) != revocation.Fresh || r.Head() != 360 {
+		t.Errorf("it is %v, its head %d", r.State(clock.Now()), r.Head())
+	}
+	check(t, r, clock.Now(), 129, 359, revocation.Revoked)
+	check(t, r, clock.Now(), 9, 109, revocation.Revoked)
+}
+
+// An answer from before the log was read anew is from another past. It neither
+// puts the cursor where it was, nor confirms, nor raises the alarm again.
+func TestPromise1_AnswersFromBeforeTheReload(t *testing.T) {
+	for _, before := range []bool{true, false} { // the answer was made before the log went back, or after
+		synctest.Test(t, func(t *testing.T) {
+			var rec recorder
+			d := newDouble()
+			for i := range 10 {
+				d.add(ending(session(i), 0))
+			}
+			r := still(t, d, revocation.Config{Observe: rec.observe})
+			var h holder
+			hold := func() {
+				h.hold(d)
+				go func() { _ = r.Read(context.Background(), time.Hour) }()
+				synctest.Wait()
+				d.onSince(nil)
+			}
+			if before {
+				hold()
+			}
+			d.lose(60)
+			if !before {
+				hold()
+			}
+			if err := r.Read(t.Context(), 0); !errors.Is(err, revocation.ErrWentBack) {
+				t.Fatal(err)
+			}
+			hold() // one after the reload has begun, which is good
+			rec.take()
+			close(h.take(0).deliver)
+			synctest.Wait()
+			if s := r.State(time.Now()); s != revocation.Unknown {
+				t.Errorf("an answer from before made it %v", s)
+			}
+			if n := wentBack(rec.take()); n != 0 {
+				t.Errorf("an answer from before raised %d alarms more", n)
+			}
+			close(h.take(0).deliver)
+			synctest.Wait()
+			if s := r.State(time.Now()); s != revocation.Fresh || r.Head() != 60 {
+				t.Errorf("after the log was read anew: %v, head %d", s, r.Head())
+			}
+		})
+	}
+}
+
+// The head may fall then: positions above it are not known any more.
+func TestReplica_HeadFallsWithTheLog(t *testing.T) {
+	d, clock := newDouble(), newClock()
+	for i := range 10 {
+		d.add(ending(session(i), 0))
+	}
+	r := still(t, d, revocation.Config{Now: clock.Now})
+	check(t, r, clock.Now(), 50, 105, revocation.Good)
+	d.lose(60)
+	_ = r.Read(t.Context(), 0)
+	if err := r.Read(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if r.Head() != 60 {
+		t.Errorf("head %d", r.Head())
+	}
+	check(t, r, clock.Now(), 50, 105, revocation.Behind)
+	check(t, r, clock.Now(), 50, 60, revocation.Good)
+}

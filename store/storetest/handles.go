@@ -1,0 +1,161 @@
+package storetest
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// another is the harness on one more handle of the same data.
+func (h *harness) another() *harness { return h.over(h.engine.Reopen(h.t)) }
+
+// sharing runs for engines that several processes can share.
+var sharing = []property{
+	{name: "OneLogAndOneFirstEntry", test: func(h *harness) {
+		h.news()
+		all := h.entries(0)
+		h.another().sameEntries(h.entries(0), all)
+		if n := len(h.entries(0)); n != 2 {
+			h.t.Errorf("%d entries: want no other first one", n)
+		}
+	}},
+	{name: "ManyOpenAtOnce", test: func(h *harness) {
+		others := make([]store.Store, 6)
+		for i := range others {
+			others[i] = h.engine.Reopen(h.t)
+		}
+		together(len(others), func(i int) {
+			o := h.over(others[i])
+			for n := range 10 {
+				if _, err := o.writeSome(i + n); err != nil {
+					h.t.Error(err)
+				}
+			}
+		})
+		h.entries(0)
+	}},
+	{name: "WhatOneWritesTheOtherReads", test: func(h *harness) {
+		o := h.another()
+		f := h.committed("anna", "value")
+		o.same(o.look(f.ID).Family, f)
+		f = o.written(o.Advance(h.ctx, next(f))).Family
+		h.same(h.look(f.ID).Family, f)
+		h.unwritten(h.Advance(h.ctx, store.Advance{ID: f.ID, Generation: 1, Basis: f.Position}))
+		o.wantFamilies("anna", 10, f.ID)
+		o.revokeSubject("anna")
+		h.wantState(store.CutOff, f.ID)
+		h.unwritten(h.Advance(h.ctx, next(f)))
+		h.sameEntries(o.entries(0), h.entries(0))
+		h.swap(0, "document", true)
+		o.wantKeys(1, "document")
+		o.swap(0, "document", false)
+	}},
+	{name: "NewsOfOneWakesTheOther", test: func(h *harness) {
+		o := h.another()
+		for range 3 {
+			done := h.follow(h.ctx, h.head(), time.Minute)
+			h.wantNews(done, o.news())
+			done = o.follow(h.ctx, h.head(), time.Minute)
+			o.wantNews(done, h.news())
+		}
+	}},
+	{name: "OneSuccessorOfAGeneration", test: func(h *harness) {
+		hs := []*harness{h, h.another(), h.another()}
+		f := h.family("anna")
+		for range 5 {
+			won := h.winners(48, func(i int) (store.Snapshot, error) { return hs[i%3].Advance(h.ctx, next(f)) }, store.Unwritten)
+			if len(won) != 1 {
+				h.t.Fatalf("%d of 48 callers advanced generation %d: want 1", len(won), f.Generation)
+			}
+			f = won[0].Family
+		}
+	}},
+	{name: "OneOfManySwaps", test: func(h *harness) {
+		hs := []*harness{h, h.another(), h.another()}
+		for version := range uint64(3) {
+			var won atomic.Int64
+			together(15, func(i int) {
+				ok, err := hs[i%3].SwapKeys(h.ctx, version, fmt.Appendf(nil, "%d", i))
+				if err != nil {
+					h.t.Error(err)
+				}
+				if ok {
+					won.Add(1)
+				}
+			})
+			if won.Load() != 1 {
+				h.t.Errorf("%d of 15 callers swapped version %d: want 1", won.Load(), version)
+			}
+		}
+	}},
+	{name: "AReaderMissesNoPosition", test: func(h *harness) {
+		h.readerMissesNothing(h.another())
+	}},
+	{name: "NoRefreshAfterTheRevocation", test: func(h *harness) {
+		o := h.another()
+		h.revokedWhileRefreshing(o, store.Revocation{Subjects: []string{"anna"}})
+		o.revokedWhileRefreshing(h, store.Revocation{Everyone: true})
+	}},
+	{name: "AnAnnouncementIsForAll", timed: true, test: func(h *harness) {
+		o := h.another()
+		l := o.ledger(2*h.unit(), 10*h.unit(), h.unit())
+		h.announce(h.unit()/4, h.unit()/4, 0)
+		for range 4 {
+			h.news()
+			h.pass(h.unit() / 2)
+			h.housekeep()
+			l.read()
+		}
+		l.drop(l.entries[len(l.entries)-1].Position)
+	}},
+	{name: "HistoryOverThreeHandles", test: func(h *harness) {
+		newHistory(h, []*harness{h, h.another(), h.another()}, seed(h.t)).run()
+	}},
+}
+
+// restarting runs for engines that keep their data when they are closed.
+var restarting = []property{
+	{name: "EverythingIsThere", test: func(h *harness) {
+		f, ended, cut := h.committed("anna", "value"), h.family("anna"), h.family("bob")
+		f = h.written(h.Advance(h.ctx, next(f))).Family
+		f = h.written(h.Forgive(h.ctx, f.ID, 1)).Family
+		h.end(ended.ID)
+		h.revokeSubject("bob")
+		h.announce(time.Hour, 2*time.Hour, time.Minute)
+		h.swap(0, "document", true)
+		all, cutoffs := h.entries(0), h.cutoffs(ended.ID, "bob")
+
+		o := h.over(h.engine.Restart(h.t))
+		o.sameEntries(o.entries(0), all)
+		o.same(o.look(f.ID).Family, f)
+		o.wantState(store.Ended, ended.ID)
+		o.wantState(store.CutOff, cut.ID)
+		o.wantFamilies("anna", 10, f.ID)
+		got := o.cutoffs(ended.ID, "bob")
+		got.Now = cutoffs.Now
+		if got != cutoffs {
+			h.t.Errorf("cutoffs %+v: want %+v", got, cutoffs)
+		}
+		o.wantKeys(1, "document")
+		o.swap(0, "created again", false)
+		o.written(o.Advance(h.ctx, next(f)))
+		if p := o.news(); p <= all[len(all)-1].Position {
+			h.t.Errorf("position %d after %d", p, all[len(all)-1].Position)
+		}
+	}},
+	{name: "TheFloorStays", timed: true, test: func(h *harness) {
+		l := h.ledger(h.unit(), 20*h.unit(), 0)
+		f := h.family("anna")
+		p := h.revokeSubject("anna")
+		l.drop(p)
+		o := h.over(h.engine.Restart(h.t))
+		if c := o.cutoffs(store.ID{}, "anna"); c.Floor < p || c.Subject != p {
+			h.t.Errorf("cutoffs %+v: want floor and subject at %d", c, p)
+		}
+		o.wantState(store.CutOff, f.ID)
+		l.h = o
+		l.read()
+	}},
+}

@@ -1,0 +1,362 @@
+package storetest
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+var remembering = []property{
+	{name: "RandomOperationsAtOnce", test: func(h *harness) {
+		h.repeat(3, func(h *harness, seed uint64) { newHistory(h, []*harness{h}, seed).run() })
+	}},
+}
+
+// history is what several goroutines did and were answered. No time passes and
+// nothing is dropped, so the log that remains tells for every answer, by its
+// head alone, what the family's state had to be.
+type history struct {
+	h        *harness
+	handles  []*harness
+	seed     uint64
+	clock    atomic.Int64 // orders beginnings and ends of calls
+	subjects []string
+
+	mu       sync.Mutex
+	families []store.Family // as they were last seen by someone
+	events   []event
+}
+
+// event is one call and its answer.
+type event struct {
+	began, ended int64
+	method       string
+	id           store.ID       // the family that the Snapshot is about
+	basis        store.Position // of Advance, Commit, Renews and Except
+	only         bool           // PositionOnly
+	renews       store.ID
+	store.Snapshot
+}
+
+func newHistory(h *harness, handles []*harness, seed uint64) *history {
+	y := &history{h: h, handles: handles, seed: seed, subjects: []string{"anna", "bob"}}
+	for i := range 6 {
+		y.families = append(y.families, h.family(y.subjects[i%2]))
+	}
+	for _, f := range y.families {
+		s := h.look(f.ID)
+		s.Outcome = store.Written
+		y.events = append(y.events, event{method: "Create", id: f.ID, Snapshot: s})
+	}
+	return y
+}
+
+func (y *history) run() {
+	const workers, steps = 6, 120
+	together(workers, func(i int) {
+		r := rand.New(rand.NewPCG(y.seed, uint64(i)))
+		for range steps {
+			y.step(r, y.handles[r.IntN(len(y.handles))])
+		}
+	})
+	for _, id := range y.ids() {
+		y.call(event{method: "Family", id: id}, func() (store.Snapshot, error) { return y.h.Family(y.h.ctx, id) })
+	}
+	y.judge(y.h.entries(0))
+}
+
+func (y *history) ids() []store.ID {
+	var ids []store.ID
+	for _, e := range y.events {
+		if !slices.Contains(ids, e.id) && e.State != store.Absent {
+			ids = append(ids, e.id)
+		}
+	}
+	return ids
+}
+
+// call makes and records a call, and lets others see the family.
+func (y *history) call(e event, act func() (store.Snapshot, error)) {
+	e.began = y.clock.Add(1)
+	s, err := act()
+	e.ended = y.clock.Add(1)
+	if err != nil {
+		y.h.t.Errorf("%s: %v", e.method, err)
+		return
+	}
+	e.Snapshot = s
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.events = append(y.events, e)
+	if s.State == store.Absent {
+		return
+	}
+	for i := range y.families {
+		if y.families[i].ID == s.Family.ID {
+			y.families[i] = s.Family
+			return
+		}
+	}
+	y.families = append(y.families, s.Family)
+}
+
+func (y *history) pick(r *rand.Rand) store.Family {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	recent := y.families[max(0, len(y.families)-8):]
+	return recent[r.IntN(len(recent))]
+}
+
+func (y *history) step(r *rand.Rand, h *harness) {
+	ctx := h.ctx
+	f := y.pick(r)
+	basis := f.Position
+	if r.IntN(10) == 0 {
+		basis = f.Birth
+	}
+	switch n := r.IntN(100); {
+	case n < 40:
+		a := next(f)
+		a.Basis, a.PositionOnly = basis, n < 5
+		y.call(event{method: "Advance", id: f.ID, basis: basis, only: a.PositionOnly}, func() (store.Snapshot, error) { return h.Advance(ctx, a) })
+	case n < 60:
+		c := keep(f, "value")
+		c.Basis = basis
+		y.call(event{method: "Commit", id: f.ID, basis: basis}, func() (store.Snapshot, error) { return h.Commit(ctx, c) })
+	case n < 65:
+		y.call(event{method: "Forgive", id: f.ID}, func() (store.Snapshot, error) { return h.Forgive(ctx, f.ID, max(1, f.Generation-1)) })
+	case n < 75:
+		y.call(event{method: "Family", id: f.ID}, func() (store.Snapshot, error) { return h.Family(ctx, f.ID) })
+	case n < 85:
+		c := login(y.subjects[r.IntN(2)])
+		c.Limit, c.EndOldest = r.IntN(6), true
+		if r.IntN(3) == 0 {
+			c.Ends[r.IntN(2)] = f.ID
+		}
+		y.call(event{method: "Create", id: c.ID}, func() (store.Snapshot, error) { return h.Create(ctx, c) })
+	case n < 91:
+		c := renewal(f)
+		c.Renews.Basis, c.Value = basis, []byte("renewed")
+		e := event{method: "Renew", id: c.ID, basis: basis, renews: f.ID}
+		y.call(e, func() (store.Snapshot, error) { return h.Create(ctx, c) })
+	case n < 93:
+		y.call(event{method: "Revoke"}, func() (store.Snapshot, error) {
+			return h.Revoke(ctx, store.Revocation{Sessions: []store.ID{f.ID}})
+		})
+	case n < 97:
+		x := elsewhere(f)
+		x.Except.Basis = basis
+		y.call(event{method: "Except", id: f.ID, basis: basis}, func() (store.Snapshot, error) { return h.Revoke(ctx, x) })
+	case n < 99:
+		y.call(event{method: "Revoke"}, func() (store.Snapshot, error) {
+			return h.Revoke(ctx, store.Revocation{Subjects: []string{f.Subject}})
+		})
+	default:
+		y.call(event{method: "Revoke"}, func() (store.Snapshot, error) { return h.Revoke(ctx, store.Revocation{Everyone: true}) })
+	}
+}
+
+// judge holds all answers against the log.
+func (y *history) judge(log []store.Entry) {
+	at := map[store.Position]store.Entry{}
+	endings := map[store.ID]int{}
+	var previous store.Position
+	for _, e := range log {
+		if e.Previous != previous {
+			y.h.t.Errorf("entry %d, after %d, names %d", e.Position, previous, e.Previous)
+		}
+		previous = e.Position
+		at[e.Position] = e
+		if e.Kind == store.KindSession {
+			if endings[e.Session]++; endings[e.Session] > 1 {
+				y.h.t.Errorf("session %v has %d entries", e.Session, endings[e.Session])
+			}
+		}
+	}
+	for i := range y.events {
+		e := &y.events[i]
+		if e.method == "Renew" && (e.Outcome == store.Unwritten || e.Outcome == store.Behind) {
+			e.id = e.renews
+		}
+		if _, ok := at[e.Entry]; e.Entry != 0 && !ok {
+			y.wrong(*e, "its entry is not in the log")
+		}
+		if e.State != store.Absent {
+			y.state(*e, log)
+		}
+		y.written(*e)
+	}
+	y.winners()
+	y.lineages(log)
+	y.order()
+}
+
+func (y *history) wrong(e event, format string, args ...any) {
+	y.h.t.Helper()
+	f := e.Family
+	y.h.t.Errorf("%s of %v, calls %d to %d: %v, a family %v, birth %d, position %d, last commit %d, generation %d; entry %d, head %d, basis %d: "+format,
+		append([]any{e.method, e.id, e.began, e.ended, e.Outcome, e.State, f.Birth, f.Position, f.LastCommit, f.Generation, e.Entry, e.Head, e.basis}, args...)...)
+}
+
+// state derives the state of the family from the log up to the answer's head.
+func (y *history) state(e event, log []store.Entry) {
+	var cutoff, ending, superseding store.Position
+	for _, l := range log {
+		switch {
+		case l.Position > e.Head:
+		case l.Kind == store.KindEveryone, l.Kind == store.KindSubject && l.Subject == e.Family.Subject:
+			cutoff = l.Position
+		case l.Kind == store.KindSession && l.Session == e.id:
+			ending = l.Position
+		case l.Kind == store.KindSuperseding && l.Session == e.id:
+			superseding = l.Position
+		}
+	}
+	cut, ended := cutoff > e.Family.Birth, ending != 0
+	switch e.State {
+	case store.Alive:
+		if cut || ended {
+			y.wrong(e, "by its head it is cut off at %d or ended at %d", cutoff, ending)
+		}
+		if superseding != 0 && e.Family.LastCommit != superseding {
+			y.wrong(e, "by its head it is committed at %d", superseding)
+		}
+	case store.CutOff:
+		if !cut {
+			y.wrong(e, "by its head the last cutoff is %d", cutoff)
+		}
+	case store.Ended:
+		if !ended {
+			y.wrong(e, "by its head nothing ended it")
+		}
+	}
+}
+
+// written checks what an outcome says of the answer itself.
+func (y *history) written(e event) {
+	f := e.Family
+	switch e.Outcome {
+	case store.Behind:
+		if e.State != store.Alive || f.LastCommit <= e.basis {
+			y.wrong(e, "it was not behind")
+		}
+	case store.Written:
+		if e.method != "Revoke" && e.method != "Except" && e.State != store.Alive {
+			y.wrong(e, "written to the dead")
+		}
+		ok := true
+		switch e.method {
+		case "Advance":
+			ok = f.Position == e.Head && f.LastCommit <= e.basis
+		case "Commit":
+			ok = f.Position == e.Entry && f.LastCommit == e.Entry && e.Entry == e.Head
+		case "Create", "Renew":
+			ok = f.Birth == e.Head && f.Position == e.Head && f.Generation == 1
+		case "Except":
+			ok = e.Entry == e.Head && (e.State != store.Alive || f.Birth == e.Entry && f.Position == e.Entry && f.LastCommit <= e.basis)
+		case "Revoke":
+			ok = e.Entry == e.Head
+		}
+		if !ok {
+			y.wrong(e, "the answer does not fit")
+		}
+	}
+}
+
+// winners checks that a generation has one successor, a family is forgiven and
+// renewed once, and no commit went on from data that another had replaced.
+func (y *history) winners() {
+	type once struct {
+		what       string
+		id         store.ID
+		generation uint32
+	}
+	won := map[once]int64{}
+	commits := map[store.ID][]event{}
+	for _, e := range y.events {
+		if e.Outcome != store.Written || e.only {
+			continue
+		}
+		key := once{what: e.method, id: e.id}
+		switch e.method {
+		case "Advance":
+			key.generation = e.Family.Generation
+		case "Renew":
+			key.id = e.renews
+		case "Commit":
+			commits[e.id] = append(commits[e.id], e)
+			continue
+		case "Forgive":
+		default:
+			continue
+		}
+		if first, ok := won[key]; ok {
+			y.wrong(e, "call %d had been written before", first)
+		}
+		won[key] = e.began
+	}
+	for _, es := range commits {
+		slices.SortFunc(es, func(a, b event) int { return int(int64(a.Entry) - int64(b.Entry)) })
+		for i, e := range es[1:] {
+			if e.basis < es[i].Entry {
+				y.wrong(e, "another had committed at %d", es[i].Entry)
+			}
+		}
+	}
+}
+
+// lineages checks that no family was reborn over a cutoff: from one birth to
+// the next its subject's entry is the first that reaches it.
+func (y *history) lineages(log []store.Entry) {
+	births := map[store.ID][]event{}
+	for _, e := range y.events {
+		first := e.method == "Create" || e.method == "Renew"
+		again := e.method == "Except" && e.State == store.Alive
+		if e.Outcome == store.Written && (first || again) {
+			births[e.id] = append(births[e.id], e)
+		}
+	}
+	for _, es := range births {
+		slices.SortFunc(es, func(a, b event) int { return int(int64(a.Family.Birth) - int64(b.Family.Birth)) })
+		for i, e := range es[1:] {
+			for _, l := range log {
+				between := l.Position > es[i].Family.Birth && l.Position < e.Family.Birth
+				if between && (l.Kind == store.KindEveryone || l.Kind == store.KindSubject && l.Subject == e.Family.Subject || l.Kind == store.KindSession && l.Session == e.id) {
+					y.wrong(e, "reborn over the %v entry %d, born before at %d", l.Kind, l.Position, es[i].Family.Birth)
+				}
+			}
+		}
+	}
+}
+
+// order checks that what a call saw is never undone for one that began after
+// its end.
+func (y *history) order() {
+	byID := map[store.ID][]event{}
+	for _, e := range y.events {
+		if !e.id.IsZero() && e.Outcome != store.Early && e.Outcome != store.Full {
+			byID[e.id] = append(byID[e.id], e)
+		}
+	}
+	for _, es := range byID {
+		for _, a := range es {
+			for _, b := range es {
+				if a.ended >= b.began || a.State == store.Absent {
+					continue
+				}
+				switch f, g := a.Family, b.Family; {
+				case b.State == store.Absent:
+					y.wrong(b, "call %d had seen it", a.began)
+				case a.State != store.Alive && b.State == store.Alive:
+					y.wrong(b, "call %d had seen it %v", a.began, a.State)
+				case b.Head < a.Head || g.Birth < f.Birth || g.Position < f.Position || g.LastCommit < f.LastCommit || g.Generation < f.Generation || g.Forgiven < f.Forgiven || g.Issued.Before(f.Issued.Add(-time.Minute)):
+					y.wrong(b, "call %d had seen head %d, birth %d, position %d, last commit %d, generation %d", a.began, a.Head, f.Birth, f.Position, f.LastCommit, f.Generation)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,257 @@
+package storetest
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// seed is that of WAFER_SEED, or a new one.
+func seed(t *testing.T) uint64 {
+	if s := os.Getenv("WAFER_SEED"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatalf("WAFER_SEED: %v", err)
+		}
+		return n
+	}
+	return rand.Uint64()
+}
+
+// long is how long to go on for by WAFER_LONG, or else 0.
+func long(t *testing.T) time.Duration {
+	s := os.Getenv("WAFER_LONG")
+	if s == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatalf("WAFER_LONG: %v", err)
+	}
+	return d
+}
+
+// repeat runs act on new stores, each with its seed: some rounds at least, and
+// for a while where the engine is fast.
+func (h *harness) repeat(rounds int, act func(h *harness, seed uint64)) {
+	once := os.Getenv("WAFER_SEED") != ""
+	until := time.Now().Add(max(long(h.t), 2*time.Second))
+	for i := 0; i < rounds || time.Now().Before(until); i++ {
+		n := seed(h.t)
+		if !h.t.Run(strconv.FormatUint(n, 10), func(t *testing.T) {
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("to repeat: WAFER_SEED=%d", n)
+				}
+			})
+			act(newHarness(t, h.open), n)
+		}) || once {
+			return
+		}
+	}
+}
+
+var modelling = []property{
+	{name: "RandomOperations", test: func(h *harness) {
+		h.repeat(4, func(h *harness, seed uint64) { newWalk(h, seed).run(500) })
+	}},
+}
+
+// walk makes random calls: mostly those of honest clients, with some from the
+// past, of other kinds, and of families that do not exist.
+type walk struct {
+	*rand.Rand
+	m        *model
+	subjects []string
+	ids      []store.ID // families that were asked for
+	strange  []store.ID // sessions that never were families
+	old      []store.Family
+}
+
+func newWalk(h *harness, seed uint64) *walk {
+	w := &walk{Rand: rand.New(rand.NewPCG(seed, 0)), m: newModel(h), subjects: []string{"anna", "bob", "carl"}}
+	for range 3 {
+		w.strange = append(w.strange, w.newID())
+	}
+	return w
+}
+
+func (w *walk) newID() store.ID {
+	var id store.ID
+	for i := range id {
+		id[i] = byte(w.Uint32())
+	}
+	return id
+}
+
+func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
+
+func (w *walk) chance(percent int) bool { return w.IntN(100) < percent }
+
+func (w *walk) run(steps int) {
+	for range steps {
+		if w.m.h.engine.Clock != nil && w.chance(10) {
+			w.m.h.pass(time.Duration(w.IntN(600_000)) * time.Millisecond)
+		}
+		w.step()
+	}
+	for _, id := range w.ids {
+		w.m.family(id)
+	}
+}
+
+func (w *walk) step() {
+	m := w.m
+	f := w.family()
+	if len(w.old) == 0 || w.chance(20) {
+		w.old = append(w.old, f)
+	}
+	switch n := w.IntN(100); {
+	case n < 22:
+		m.h.tick() // no two families start in one millisecond
+		m.create(w.creation(f))
+	case n < 50:
+		a := next(f)
+		a.Basis = w.basis(f)
+		if w.chance(10) {
+			a.Generation = uint32(1 + w.IntN(5))
+		}
+		if w.chance(5) {
+			a.Native = !a.Native
+		}
+		if w.chance(20) {
+			a.Age = time.Duration(w.IntN(300)) * time.Second
+		}
+		a.PositionOnly = w.chance(15)
+		m.advance(a)
+	case n < 60:
+		m.commit(store.Commit{ID: f.ID, Basis: w.basis(f), Value: []byte{byte(w.Uint32())}, Above: w.above(), Actor: pick(w.Rand, []string{"", "a", "b"})})
+	case n < 68:
+		generation := max(1, f.Generation-1)
+		if w.chance(20) {
+			generation = uint32(1 + w.IntN(5))
+		}
+		m.forgive(f.ID, generation)
+	case n < 78:
+		m.revoke(w.revocation(f))
+	case n < 86:
+		m.family(f.ID)
+	case n < 93:
+		m.list(pick(w.Rand, w.subjects), 1+w.IntN(6))
+	default:
+		id, subject := f.ID, pick(w.Rand, w.subjects)
+		if w.chance(20) {
+			id = pick(w.Rand, w.strange)
+		}
+		m.cutoffs(id, subject)
+	}
+}
+
+// family picks a family as the model knows it, as it once was, or one that
+// does not exist. Of those that were asked for lately more are alive.
+func (w *walk) family() store.Family {
+	if len(w.ids) == 0 || w.chance(3) {
+		return store.Family{ID: pick(w.Rand, w.strange), Subject: "anna", Generation: 1}
+	}
+	if len(w.old) > 0 && w.chance(8) {
+		return pick(w.Rand, w.old)
+	}
+	ids := w.ids
+	if len(ids) > 12 && w.chance(80) {
+		ids = ids[len(ids)-12:]
+	}
+	if f := w.m.families[pick(w.Rand, ids)]; f != nil {
+		return f.Family
+	}
+	return store.Family{ID: pick(w.Rand, w.strange), Subject: "anna", Generation: 1}
+}
+
+func (w *walk) basis(f store.Family) store.Position {
+	if w.chance(15) {
+		return f.Birth
+	}
+	return f.Position
+}
+
+func (w *walk) above() store.Position {
+	if w.chance(10) {
+		return w.m.head() + store.Position(w.IntN(100))
+	}
+	return 0
+}
+
+func (w *walk) creation(f store.Family) store.Creation {
+	c := store.Creation{
+		ID: w.newID(), Subject: pick(w.Rand, w.subjects), Label: pick(w.Rand, []string{"", "phone", "desk"}), Native: w.chance(25),
+		Idle: time.Duration(5+w.IntN(60)) * time.Minute, Absolute: time.Duration(10+w.IntN(300)) * time.Minute,
+		Above: w.above(), Reason: pick(w.Rand, []string{"", "r"}), Actor: pick(w.Rand, []string{"", "a"}),
+	}
+	if w.chance(8) {
+		// Once more with an id that is taken; an expired one may be free again.
+		if f := w.m.families[f.ID]; f != nil && !f.Past(w.now()) {
+			c.ID = f.ID
+		}
+	}
+	if w.chance(30) {
+		c.Renews = &store.Renewal{ID: f.ID, Basis: w.basis(f), Authenticated: w.chance(30)}
+		c.Value = []byte{byte(w.Uint32())}
+		if !w.chance(10) {
+			c.Subject, c.Native = f.Subject, f.Native
+		}
+	}
+	for i := range c.Ends {
+		if w.chance(20) {
+			// Whether an expired one is ended or passed over is left open.
+			id := w.family().ID
+			if f := w.m.families[id]; f == nil || !f.Past(w.now()) {
+				c.Ends[i] = id
+			}
+		}
+	}
+	if w.chance(30) {
+		c.Limit, c.EndOldest = 1+w.IntN(4), w.chance(60)
+	}
+	if w.chance(20) {
+		c.NotBefore = pick(w.Rand, w.m.log).Position
+	} else if w.chance(20) {
+		c.NotBefore = w.m.head()
+	}
+	if c.Ends[0] == c.ID || c.Ends[1] == c.ID || c.Renews != nil && c.Renews.ID == c.ID {
+		c.ID = w.newID()
+	}
+	w.ids = append(w.ids, c.ID)
+	return c
+}
+
+func (w *walk) now() time.Time { return w.m.h.cutoffs(store.ID{}, "").Now }
+
+func (w *walk) revocation(f store.Family) store.Revocation {
+	r := store.Revocation{Above: w.above(), Reason: pick(w.Rand, []string{"", "r"}), Actor: pick(w.Rand, []string{"", "a"})}
+	if w.chance(30) {
+		r.Subjects = []string{f.Subject}
+		r.Except = &store.Rebirth{ID: f.ID, Basis: w.basis(f)}
+		return r
+	}
+	for range 1 + w.IntN(3) {
+		switch n := w.IntN(10); {
+		case n < 6:
+			r.Sessions = append(r.Sessions, w.family().ID)
+		case n < 7:
+			r.Sessions = append(r.Sessions, pick(w.Rand, w.strange))
+		case n < 9:
+			if s := pick(w.Rand, w.subjects); len(r.Subjects) == 0 || r.Subjects[0] != s {
+				r.Subjects = append(r.Subjects, s)
+			}
+		default:
+			r.Everyone = w.chance(30)
+		}
+	}
+	if len(r.Sessions)+len(r.Subjects) == 0 {
+		r.Sessions = []store.ID{f.ID}
+	}
+	return r
+}
