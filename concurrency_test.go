@@ -720,6 +720,25 @@ func TestPromise8_LogoutsInAnOutageAreBounded(t *testing.T) {
 	}
 }
 
+// Logouts are revocations like others: the list's limit holds for them too.
+func TestPromise8_LogoutsDoNotOutgrowTheList(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(func(c *wafer.Config[basket]) { c.MaxRevocations = 1024 })
+	for i := range 2500 {
+		b := w.browser().login(n, fmt.Sprint("user", i), "a")
+		if err := n.End(httptest.NewRecorder(), b.request()); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.Move(time.Millisecond)
+	}
+	w.pass(0)
+	if h := n.Health(); h.Revocations > 1024 {
+		t.Errorf("the list holds %d revocations, above a limit of 1024", h.Revocations)
+	}
+	b := w.browser().login(n, "alice", "a")
+	b.is(n, "alice: a")
+}
+
 // What a client sends costs what its header cost already, and no more.
 func TestPromise8_OversizedInputIsCheap(t *testing.T) {
 	w := newWorld(t)

@@ -206,6 +206,33 @@ func TestCookieWritingTwiceReplaces(t *testing.T) {
 	}
 }
 
+// A token that the browser has is not written again: an answer that comes late
+// would put it back over a newer one.
+func TestCookieOfTheSameGenerationIsNotWrittenAgain(t *testing.T) {
+	world := httpNewWorld(t)
+	s := httpSessions(t, world, wafer.Config[string]{})
+	jar := httpJar{}
+	jar.in(s, func(w http.ResponseWriter, r *http.Request) {
+		if err := errors.Join(s.Start(w, r, "alice", ""), s.Commit(w, r, "data")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	read := func(http.ResponseWriter, *http.Request) {}
+	lost := jar.only(httpRefresh)
+	if lines := httpLines(t, lost.in(s, read).Header()); len(lines) != 1 || lines[httpSession] == "" {
+		t.Errorf("n again: %d cookies, want the session cookie alone", len(lines))
+	}
+	httpWant(t, "n again", s, lost, "alice", "data")
+	old := jar.clone()
+	world.clock.Move(6 * time.Minute)
+	if lines := httpLines(t, jar.in(s, read).Header()); len(lines) != 2 {
+		t.Errorf("an advance: %d cookies", len(lines))
+	}
+	if lines := httpLines(t, old.in(s, read).Header()); len(lines) != 2 || old[httpRefresh] != jar[httpRefresh] {
+		t.Errorf("n-1 within the grace: %d cookies, n's token %v", len(lines), old[httpRefresh] == jar[httpRefresh])
+	}
+}
+
 func TestCookieOthersStayUntouched(t *testing.T) {
 	s := httpSessions(t, httpNewWorld(t), wafer.Config[string]{})
 	before := []string{"theme=dark; Path=/", httpSession + "-hint=1", "x" + httpSession + "=2", "session=3", "__host-session=4", httpSession, ""}

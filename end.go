@@ -48,16 +48,21 @@ const untaken = store.Position(time.Hour / time.Microsecond)
 // end ends sessions: here at once, in the store now or later.
 func (s *Sessions[T]) end(ctx context.Context, at store.Position, reason, actor string, ids ...store.ID) error {
 	r := store.Revocation{Sessions: ids, Above: s.above(at), Reason: reason, Actor: actor}
-	for _, id := range ids {
-		s.refuseHere(id, r.Above+untaken)
+	mark := func(at store.Position) {
+		for _, id := range ids {
+			s.refuseHere(id, at)
+		}
 	}
+	mark(r.Above + 1)
 	ctx, cancel := s.detached(ctx)
 	defer cancel()
 	snap, err := s.store.Revoke(ctx, r)
 	if err != nil {
+		mark(r.Above + untaken)
 		s.ender.add(r)
 		return s.unavailable(ids[0], err)
 	}
+	mark(snap.Entry)
 	for _, id := range ids {
 		s.config.Observe(Event{Kind: KindEnded, Session: id, Reason: reason, Position: snap.Entry})
 	}
@@ -123,7 +128,7 @@ type Revocation struct {
 // have been revoked; revoking again does no harm.
 func (s *Sessions[T]) Revoke(ctx context.Context, r Revocation) (store.Position, error) {
 	if len(r.Sessions)+len(r.Subjects) == 0 && !r.Everyone {
-		return 0, fmt.Errorf("wafer: a Revocation that names no session, no subject and not everyone")
+		return 0, fmt.Errorf("wafer: Revoke: %w: it names no session, no subject and not everyone", store.ErrArgument)
 	}
 	var last store.Position
 	for len(r.Sessions)+len(r.Subjects) > 0 || r.Everyone {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/waferkit/wafer/store"
 )
 
 // Handler puts what each request brings into its context, for [Sessions.Get]
@@ -146,13 +148,10 @@ func (s *Sessions[T]) Get(ctx context.Context) (*Session[T], error) {
 
 // Refuse answers a request with the status that belongs to an error of this
 // package: 401 no session, 403 authentication too old, 409 conflict, 413 too
-// large, 503 unavailable; 500 for any other error. Two refusals of one status
-// look the same. [Config.Refuse] takes its place.
+// large, 503 unavailable; 400 for an argument that no store takes, 500 for any
+// other error. Two refusals of one status look the same. [Config.Refuse] takes
+// its place; the header's Retry-After, Vary and Cache-Control are set before.
 func (s *Sessions[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if s.config.Refuse != nil {
-		s.config.Refuse(w, r, err)
-		return
-	}
 	status := Status(err)
 	if status == http.StatusServiceUnavailable {
 		// Shorter than the grace, so that a client that waits is not taken
@@ -161,6 +160,10 @@ func (s *Sessions[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) 
 	}
 	vary(w.Header())
 	noStore(w.Header())
+	if s.config.Refuse != nil {
+		s.config.Refuse(w, r, err)
+		return
+	}
 	http.Error(w, http.StatusText(status), status)
 }
 
@@ -178,6 +181,8 @@ func Status(err error) int {
 		return http.StatusConflict
 	case errors.Is(err, ErrTooLarge):
 		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, store.ErrArgument):
+		return http.StatusBadRequest
 	}
 	return http.StatusInternalServerError
 }

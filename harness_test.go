@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,6 +115,16 @@ func (w *world) node(configure ...func(*wafer.Config[basket])) *node {
 	w.t.Cleanup(n.stop)
 	w.nodes = append(w.nodes, n)
 	return n
+}
+
+// nodeOnItsOwnClock starts a process whose clock can be set off the world's.
+func (w *world) nodeOnItsOwnClock() (n *node, jump func(time.Duration)) {
+	w.t.Helper()
+	var offset atomic.Int64
+	n = w.node(func(c *wafer.Config[basket]) {
+		c.Now = func() time.Time { return w.clock.Now().Add(time.Duration(offset.Load())) }
+	})
+	return n, func(d time.Duration) { offset.Store(int64(d)) }
 }
 
 // stop ends the process, once.

@@ -882,6 +882,7 @@ func TestHTTPLimits(t *testing.T) {
 	}{
 		{0, 0, true}, {10 * day, 30 * day, true}, {0, 30 * day, true}, {10 * day, 0, true}, {time.Hour, 2 * time.Hour, true},
 		{10*day + 1, 30 * day, false}, {10 * day, 30*day + 1, false}, {-1, 0, false}, {0, -time.Hour, false},
+		{5 * time.Minute, time.Hour, false}, {time.Hour, 5 * time.Minute, false}, // not more than Access: it would end before its refresh
 	} {
 		w := httptest.NewRecorder()
 		err := s.Start(w, httptest.NewRequest(http.MethodPost, "/", nil), "alice", "", wafer.Limits(c.idle, c.absolute))
@@ -950,8 +951,8 @@ func TestHTTPMistakesAreNoOutages(t *testing.T) {
 			if err == nil {
 				t.Fatal("no error")
 			}
-			if wafer.Status(err) != http.StatusInternalServerError {
-				t.Errorf("%v: status %d, want that of a mistake, 500", err, wafer.Status(err))
+			if status := wafer.Status(err); status != http.StatusBadRequest && status != http.StatusInternalServerError {
+				t.Errorf("%v: status %d, want that of a mistake, 400 or 500", err, status)
 			}
 			for _, e := range world.told() {
 				if e.Kind == wafer.KindUnavailable {
@@ -1364,6 +1365,7 @@ func TestHTTPStartAndEndInAnOutage(t *testing.T) {
 	jar := httpLogin(t, s, "alice", "")
 	id := httpWant(t, "login", s, jar, "alice", "").ID
 	copied := jar.clone()
+	other := httpLogin(t, s, "carol", "")
 	world.store.down.Store(true)
 	fresh := httpJar{}
 	fresh.in(s, func(w http.ResponseWriter, r *http.Request) {
@@ -1389,8 +1391,18 @@ func TestHTTPStartAndEndInAnOutage(t *testing.T) {
 	if len(jar) != 0 {
 		t.Error("End did not clear the browser")
 	}
+	world.clock.Move(31 * time.Second) // now the replica is stale
+	other.in(s, func(w http.ResponseWriter, r *http.Request) {
+		if _, err := s.Get(r.Context()); !errors.Is(err, wafer.ErrUnavailable) {
+			t.Errorf("before End: %v", err)
+		}
+		_ = s.End(w, r)
+		if _, err := s.Get(r.Context()); !errors.Is(err, wafer.ErrNoSession) {
+			t.Errorf("after End of a session that could not be judged: %v", err)
+		}
+	})
 	httpWantError(t, "a copy of the session cookie, on this node", s, copied.only(httpSession), wafer.ErrNoSession)
-	httpWantError(t, "a copy of both, of which the store decides", s, copied, wafer.ErrUnavailable)
+	httpWantError(t, "a copy of both, on this node", s, copied, wafer.ErrNoSession)
 	world.store.down.Store(false)
 	deadline := time.Now().Add(10 * time.Second)
 	for world.family(t, id).State != store.Ended {

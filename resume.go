@@ -30,6 +30,11 @@ const maxResume = 4
 func (s *Sessions[T]) resume(w http.ResponseWriter, r *http.Request, now time.Time, c credentials) (*Session[T], error) {
 	ctx := r.Context()
 	id := store.ID(c.token.Family)
+	if s.replica.Ended(id) {
+		// An end is final, also one that the store has not taken yet, or lost.
+		s.refuse(id, string(refresh.ReasonEnded))
+		return nil, ErrNoSession
+	}
 	from, header, err := s.settle(ctx, now, c)
 	if err != nil {
 		return nil, err

@@ -113,7 +113,7 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 		return s.unavailable(creation.ID, fmt.Errorf("the store answered a new family with %q", snap.Outcome))
 	}
 	for _, id := range creation.Ends {
-		s.refuseHere(id, snap.Entry)
+		s.refuseHere(id, snap.Head) // ended now or before, they are dead at the head
 	}
 	if creation.EndOldest && snap.Entry != 0 {
 		// Which ones the limit ended, the log knows. If it does not answer, it

@@ -459,8 +459,12 @@ func TestStreamWhatCountsAsAnUpgrade(t *testing.T) {
 		}, true},
 		"a proxy took Connection away": {func(r *http.Request) { r.Header.Set("Upgrade", "websocket") }, true},
 		"extended CONNECT (RFC 8441)":  {func(r *http.Request) { r.Method = http.MethodConnect }, true},
-		"a plain request":              {func(r *http.Request) { r.Header.Set("Connection", "keep-alive") }, false},
-		"another header of that kind":  {func(r *http.Request) { r.Header.Set("Upgrade-Insecure-Requests", "1") }, false},
+		"what some clients offer with every request": {func(r *http.Request) {
+			r.Header.Set("Connection", "Upgrade, HTTP2-Settings")
+			r.Header.Set("Upgrade", "h2c")
+		}, false},
+		"a plain request":             {func(r *http.Request) { r.Header.Set("Connection", "keep-alive") }, false},
+		"another header of that kind": {func(r *http.Request) { r.Header.Set("Upgrade-Insecure-Requests", "1") }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			world := httpNewWorld(t)

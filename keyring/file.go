@@ -22,6 +22,9 @@ const maxFile = 1 << 20
 // compare-and-swap holds between processes of one machine. The file system
 // must honour locks (a local one does).
 //
+// A new file belongs to whoever writes it and has mode 0600: let the same user
+// run the application and the command line.
+//
 // The file has three lines: "wafer/1 keyring", the version in decimal, and the
 // sealed set in base64.
 func File(path string) Source { return file(path) }
@@ -52,6 +55,10 @@ func (f file) LoadKeys(context.Context) (uint64, []byte, error) {
 }
 
 func (f file) SwapKeys(ctx context.Context, version uint64, document []byte) (bool, error) {
+	// A link stays one, and its file has one lock whatever name it goes by.
+	if target, err := filepath.EvalSymlinks(string(f)); err == nil {
+		f = file(target)
+	}
 	unlock, err := lockFile(ctx, string(f)+".lock")
 	if err != nil {
 		return false, fmt.Errorf("lock %s: %w", f, err)

@@ -169,6 +169,8 @@ func TestFound_ScheduleThatCannotBeKept(t *testing.T) {
 	for what, schedule := range map[string]Schedule{
 		"a life that parseSet refuses":      {Life: math.MaxInt64},
 		"seals that parseSet refuses":       {Seals: math.MaxInt64},
+		"seals of two hundred years":        {Seals: 200 * 365 * oneDay},
+		"a life of two hundred years":       {Seals: 50 * 365 * oneDay, Life: 200 * 365 * oneDay},
 		"more keys at once than MaxKeys":    {Seals: 2 * Lead, Life: 30 * oneDay},
 		"a life of no whole seconds":        {Life: oneDay + time.Second/2},
 		"a seals period of no whole second": {Seals: oneDay + time.Second/2},

@@ -104,7 +104,7 @@ func CreateKeeper(path string) (Keeper, error) {
 }
 
 // createFile writes a new file durably. It is complete or absent: a crash
-// leaves no half of it under its name.
+// leaves no half of it under its name, on file systems that have hard links.
 func createFile(path string, content []byte) error {
 	temp, err := writeTemp(path, content)
 	if err != nil {

@@ -76,6 +76,7 @@ const (
 	ReasonIdle     Reason = "past the idle limit"
 	ReasonAbsolute Reason = "past the absolute limit"
 	ReasonKind     Reason = "family of the other kind of client"
+	ReasonZero     Reason = "generations start at 1"
 	ReasonReplay   Reason = "refresh token replayed"
 	ReasonAhead    Reason = "store went back in time"
 	ReasonUpgrade  Reason = "refresh is due, and an upgrade cannot carry it"
@@ -104,6 +105,8 @@ func (p Policy) Judge(r Request, s store.Snapshot) (Verdict, Reason) {
 	age := s.Now.Sub(f.Issued)
 	verdict := Issue
 	switch g, n := r.Generation, f.Generation; {
+	case g == 0:
+		return Refuse, ReasonZero
 	case g > n:
 		return Ahead, ReasonAhead
 	case g == n:

@@ -138,13 +138,15 @@ func TestJudge(t *testing.T) {
 		{"generation 0", lax, request(0), with(living(0), func(s *store.Snapshot) { s.Family.Generation = 1 }), refresh.Replay, refresh.ReasonReplay},
 		{"generation 0, late", lax, request(0), with(living(grace), func(s *store.Snapshot) { s.Family.Generation = 1 }), refresh.Replay, refresh.ReasonReplay},
 	} {
-		got, reason := test.policy.Judge(test.request, test.snap)
-		if test.request.Generation == 0 && (got == refresh.Refuse || got == refresh.Replay) {
-			continue // either will do
-		}
-		if got != test.want || reason != test.reason {
-			t.Errorf("%s: %v, %q; want %v, %q", test.name, got, reason, test.want, test.reason)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			got, reason := test.policy.Judge(test.request, test.snap)
+			if test.request.Generation == 0 && (got == refresh.Refuse || got == refresh.Replay) {
+				return // either will do
+			}
+			if got != test.want || reason != test.reason {
+				t.Errorf("%v, %q; want %v, %q", got, reason, test.want, test.reason)
+			}
+		})
 	}
 }
 

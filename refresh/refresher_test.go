@@ -27,6 +27,7 @@ type bench struct {
 	calls  map[string]int
 	before map[string]func() // of the next call
 	after  map[string]func() error
+	stall  bool // Advance waits for the end of its context first
 }
 
 var errLost = errors.New("the answer is lost")
@@ -88,6 +89,9 @@ func (b *bench) call(method string, do func() (store.Snapshot, error)) (store.Sn
 }
 
 func (b *bench) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
+	if b.stall {
+		<-ctx.Done()
+	}
 	method := "Advance"
 	if a.PositionOnly {
 		method = "Raise"
@@ -493,7 +497,7 @@ func TestDo_EndsWithItsTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.before["Advance"] = func() { time.Sleep(20 * time.Millisecond) }
+	b.stall = true
 	if _, err := slow.Do(context.Background(), b.request(1)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("past its timeout: %v", err)
 	}

@@ -27,7 +27,13 @@ type holder struct {
 	all []*held
 }
 
-func (h *holder) hold(d *double) {
+func (h *holder) hold(t *testing.T, d *double) {
+	t.Cleanup(func() { // what a failed test leaves behind
+		d.onSince(nil)
+		for h.len() > 0 {
+			close(h.take(0).deliver)
+		}
+	})
 	d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
 		a := &held{q: q, deliver: make(chan struct{})}
 		a.b, _ = d.batch(q)
@@ -63,7 +69,7 @@ func TestReplica_AnswersOutOfOrder(t *testing.T) {
 		r := still(t, d, revocation.Config{BeforeEveryone: func(context.Context) error { everyones++; return nil }})
 		everyones = 0
 		var h holder
-		h.hold(d)
+		h.hold(t, d)
 		read := func() {
 			go func() {
 				if err := r.Read(context.Background(), time.Hour); err != nil {
@@ -110,7 +116,7 @@ func testAnyOrderOfAnswers(t *testing.T) {
 	everyones := 0
 	replica := still(t, d, revocation.Config{Observe: rec.observe, BeforeEveryone: func(context.Context) error { everyones++; return nil }})
 	var h holder
-	h.hold(d)
+	h.hold(t, d)
 	type named struct {
 		at   store.Position
 		kind store.Kind
@@ -299,6 +305,38 @@ func TestPromise1_FloorBeforeHead(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, r, clock.Now(), 1, p-1, revocation.Expired)
+}
+
+// And an entry is in the list before the head says so.
+func TestPromise1_EntriesBeforeHead(t *testing.T) {
+	clock := newClock()
+	d := newDouble()
+	var r *revocation.Replica
+	held := make(chan func(), 1)
+	r = still(t, d, revocation.Config{Now: clock.Now, BeforeEveryone: func(context.Context) error {
+		if r != nil {
+			held <- r.List().HoldWriters() // what follows is applied when this is released
+		}
+		return nil
+	}})
+	d.add(ending(session(1), 0))
+	p := d.add(everyone(0))
+	done := make(chan error)
+	go func() { done <- r.Read(context.Background(), 0) }()
+	release := <-held
+	for range 100 {
+		if r.Head() >= p {
+			t.Errorf("the head is %d before the entry there is in the list", r.Head())
+			break
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+	release()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	check(t, r, clock.Now(), 2, p-1, revocation.Revoked)
+	check(t, r, clock.Now(), 2, p, revocation.Good)
 }
 
 // An entry of a kind that this program does not know might be a revocation: it

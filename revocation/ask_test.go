@@ -169,13 +169,34 @@ func TestPromise8_AskIsCoalescedAndBounded(t *testing.T) {
 		if all.Load() != sessions || most.Load() > revocation.MaxAsking {
 			t.Errorf("%d questions for %d sessions, %d at a time", all.Load(), sessions, most.Load())
 		}
-		// Another subject of the same session is another question.
-		all.Store(0)
-		_, _ = r.Ask(t.Context(), session(1), "alice", 10)
-		_, _ = r.Ask(t.Context(), session(1), "bob", 10)
-		if all.Load() != 2 {
-			t.Errorf("%d questions", all.Load())
+	})
+}
+
+// Another subject of the same session is another question, also at the same
+// time.
+func TestPromise1_AskSharesNothingAcrossSubjects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDouble()
+		p := d.add(ofSubject("alice", 0))
+		r := still(t, d, revocation.Config{})
+		gate := make(chan struct{})
+		d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
+			<-gate
+			return d.know(id, name), nil
+		})
+		var wait sync.WaitGroup
+		for name, want := range map[string]revocation.Verdict{"alice": revocation.Revoked, "bob": revocation.Good, "": revocation.Good} {
+			for _, n := range []int{1, 2} {
+				wait.Go(func() {
+					if v, err := r.Ask(t.Context(), session(n), name, p-1); v != want || err != nil {
+						t.Errorf("of %q: %v, %v: want %v", name, v, err, want)
+					}
+				})
+			}
 		}
+		synctest.Wait()
+		close(gate)
+		wait.Wait()
 	})
 }
 

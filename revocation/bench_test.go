@@ -62,7 +62,7 @@ func BenchmarkCheck(b *testing.B) {
 			b.Run(fmt.Sprintf("%d entries/%s", n, beside), func(b *testing.B) {
 				r, now := filled(b, n, n*64/63+1000)
 				written := n
-				beside := func(b *testing.B, read func()) {
+				measure := func(b *testing.B, read func()) {
 					if beside != "alone" {
 						defer write(r, &written)(b)
 					}
@@ -88,10 +88,10 @@ func BenchmarkCheck(b *testing.B) {
 				b.Run("one reader", func(b *testing.B) {
 					b.ReportAllocs()
 					i := 0
-					beside(b, func() { run(b, func() bool { i++; return i <= b.N }) })
+					measure(b, func() { run(b, func() bool { i++; return i <= b.N }) })
 				})
 				b.Run("parallel", func(b *testing.B) {
-					beside(b, func() { b.RunParallel(func(p *testing.PB) { run(b, p.Next) }) })
+					measure(b, func() { b.RunParallel(func(p *testing.PB) { run(b, p.Next) }) })
 				})
 			})
 		}

@@ -51,7 +51,7 @@ func TestPromise1_CatchUpAsksAfterTheCall(t *testing.T) {
 		r := still(t, d, revocation.Config{Timeout: time.Minute})
 		d.asked()
 		var h holder
-		h.hold(d)
+		h.hold(t, d)
 		go func() { _ = r.CatchUp(context.Background()) }() // asks too early
 		synctest.Wait()
 		p := d.add(ending(session(1), 0))
@@ -94,7 +94,7 @@ func TestCatchUp_AfterAnotherFailed(t *testing.T) {
 		d := newDouble()
 		r := still(t, d, revocation.Config{Timeout: time.Minute})
 		var h holder
-		h.hold(d)
+		h.hold(t, d)
 		go func() {
 			if err := r.CatchUp(context.Background()); !errors.Is(err, errDown) {
 				t.Error(err)

@@ -168,7 +168,9 @@ func TestPromise1_ReplicaUnderAWallClockSetBack(t *testing.T) {
 	d, c := newDouble(), newClock()
 	r := still(t, d, revocation.Config{Now: c.Now})
 	c.move(-time.Hour)
-	// The store answers, or not: the answer is from now, by this clock.
+	check(t, r, c.Now(), 1, 10, revocation.Unconfirmed)
+	check(t, r, c.Now(), 1, 9, revocation.Revoked)
+	// A new answer is from now, by this clock.
 	if err := r.CatchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -120,3 +120,41 @@ func TestFollow_BeforeEveryone(t *testing.T) {
 		}
 	})
 }
+
+// What was dropped before this node read it may have been an entry of
+// everyone, after the revocation of a key: the ring is reloaded for it all the
+// same, before the replica is confirmed.
+func TestPromise1_BeforeEveryoneForAGap(t *testing.T) {
+	errRing := errors.New("the ring could not be reloaded")
+	clock := newClock()
+	calls, fail := 0, false
+	d := newDouble()
+	r := still(t, d, revocation.Config{Now: clock.Now, BeforeEveryone: func(context.Context) error {
+		calls++
+		if fail {
+			return errRing
+		}
+		return nil
+	}})
+	clock.move(time.Hour) // an outage
+	calls, fail = 0, true
+	d.add(ending(session(1), 0))
+	p := d.add(everyone(0))
+	d.drop(p)
+	d.add(superseding(session(2), 0))
+	if err := r.CatchUp(t.Context()); !errors.Is(err, errRing) || calls == 0 {
+		t.Errorf("after %d calls: %v", calls, err)
+	}
+	check(t, r, clock.Now(), 3, p, revocation.Unconfirmed)
+	calls, fail = 0, false
+	if err := r.CatchUp(t.Context()); err != nil || calls != 1 {
+		t.Errorf("after %d calls: %v", calls, err)
+	}
+	check(t, r, clock.Now(), 3, p-1, revocation.Expired)
+	check(t, r, clock.Now(), 3, p, revocation.Good)
+	// Where nothing was dropped unread there is no need for it.
+	d.drop(d.head)
+	if err := r.CatchUp(t.Context()); err != nil || calls != 1 {
+		t.Errorf("after %d calls: %v", calls, err)
+	}
+}

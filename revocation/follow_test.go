@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -373,18 +374,44 @@ func TestReplica_Close(t *testing.T) {
 			t.Errorf("%d questions after Close", n)
 		}
 	})
-	// Also from the midst of a pause, and of BeforeEveryone.
+	// It waits for a question that does not end with its context.
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
-		down := false
+		r := follow(t, d, revocation.Config{})
+		synctest.Wait()
+		gate := make(chan struct{})
+		d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+			<-gate
+			return d.answer(context.WithoutCancel(ctx), q)
+		})
+		d.add(everyone(0))
+		synctest.Wait()
+		closed := make(chan struct{})
+		go func() {
+			r.Close()
+			close(closed)
+		}()
+		synctest.Wait()
+		select {
+		case <-closed:
+			t.Error("Close did not wait")
+		default:
+		}
+		close(gate)
+		<-closed
+	})
+	// Also from the midst of BeforeEveryone.
+	synctest.Test(t, func(t *testing.T) {
+		d := newDouble()
+		var down atomic.Bool
 		r := follow(t, d, revocation.Config{BeforeEveryone: func(ctx context.Context) error {
-			if down {
+			if down.Load() {
 				<-ctx.Done()
 			}
 			return ctx.Err()
 		}})
 		time.Sleep(time.Second)
-		down = true
+		down.Store(true)
 		d.add(everyone(0))
 		synctest.Wait()
 		began := time.Now()

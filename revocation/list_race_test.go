@@ -22,6 +22,7 @@ func TestPromise1_RevocationListNeverForgetsUnderConcurrency(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := revocation.NewList(limit)
 			var applied atomic.Int64 // entries 1 to applied are in
+			var found, covered atomic.Int64
 			var stop atomic.Bool
 			var work sync.WaitGroup
 			at := func(i int) store.Position { return store.Position(10 * i) }
@@ -29,7 +30,8 @@ func TestPromise1_RevocationListNeverForgetsUnderConcurrency(t *testing.T) {
 
 			work.Go(func() { // the writer
 				defer stop.Store(true)
-				for i := 1; i <= n; i++ {
+				deadline := time.Now().Add(20 * time.Second)
+				for i := 1; i <= n || min(found.Load(), covered.Load()) < 2000 && time.Now().Before(deadline); i++ {
 					if i%3 == 0 {
 						l.Apply(ofSubject(subject(i), at(i)))
 					} else {
@@ -41,14 +43,13 @@ func TestPromise1_RevocationListNeverForgetsUnderConcurrency(t *testing.T) {
 			})
 			work.Go(func() { // raises the floor
 				for !stop.Load() {
-					if i := int(applied.Load()) - rand.N(3000); i > 0 && limit > n {
+					if i := int(applied.Load()) - rand.N(3000); i > 0 && limit > 1024 {
 						l.RaiseFloor(at(i))
 					} else {
 						l.RaiseFloor(0) // tidies
 					}
 				}
 			})
-			var found, covered atomic.Int64
 			for range 2 {
 				work.Go(func() {
 					r := rand.New(rand.NewPCG(rand.Uint64(), 0))
@@ -77,11 +78,52 @@ func TestPromise1_RevocationListNeverForgetsUnderConcurrency(t *testing.T) {
 			}
 			work.Wait()
 			t.Logf("%d found, %d covered by the floor", found.Load(), covered.Load())
-			if found.Load() < 1000 || covered.Load() < 1000 {
+			if found.Load() < 2000 || covered.Load() < 2000 {
 				t.Error("the test shows nothing")
 			}
 		})
 	}
+}
+
+// Tables grow to some size and are then dropped all at once, under readers of
+// all that was applied: a table that is replaced too early, or a floor that is
+// stored too late, is a hole for as long as the writer takes.
+func TestPromise1_RevocationListNeverForgetsAsTablesComeAndGo(t *testing.T) {
+	n, rounds := smaller(20_000, 10), smaller(30, 2)
+	l := revocation.NewList(1 << 20)
+	var applied atomic.Int64 // entries up to here
+	var stop atomic.Bool
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			r := rand.New(rand.NewPCG(rand.Uint64(), 0))
+			for !stop.Load() {
+				last := int(applied.Load())
+				if last == 0 {
+					continue
+				}
+				i := last - r.IntN((last-1)%n+1) // of this round
+				if c := l.Cutoffs(session(i), ""); c.Ending != store.Position(i) && c.Floor < store.Position(i) {
+					t.Errorf("entry %d of %d was applied, and is lost: %+v", i, last, c)
+					stop.Store(true)
+				}
+			}
+		})
+	}
+	for i := 1; i <= n*rounds && !stop.Load(); i++ {
+		l.Apply(ending(session(i), store.Position(i)))
+		applied.Store(int64(i))
+		if i%n == 0 {
+			for range 64 {
+				l.RaiseFloor(store.Position(i))
+			}
+			if l.Slots() != 0 {
+				t.Fatal("the dropped entries are still held")
+			}
+		}
+	}
+	stop.Store(true)
+	readers.Wait()
 }
 
 // slowSubject is longer than any store takes: hashing it gives the writers

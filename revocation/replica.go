@@ -266,6 +266,12 @@ func (r *Replica) apply(ctx context.Context, q asked, b store.Batch) error {
 	}
 	r.log = b.Log
 	// The floor first: it covers what was dropped before this node read it.
+	// That may have been an entry of everyone.
+	if r.cursor < b.Floor {
+		if err := r.prepare(ctx); err != nil {
+			return err
+		}
+	}
 	r.list.RaiseFloor(b.Floor)
 	for i := range b.Entries {
 		e := &b.Entries[i]
@@ -278,8 +284,8 @@ func (r *Replica) apply(ctx context.Context, q asked, b store.Batch) error {
 			return fmt.Errorf("revocation: the entry at %d is of %v: this program is too old for the store", e.Position, e.Kind)
 		}
 		if e.Kind == store.KindEveryone {
-			if err := r.config.BeforeEveryone(ctx); err != nil {
-				return fmt.Errorf("revocation: before everyone is revoked: %w", err)
+			if err := r.prepare(ctx); err != nil {
+				return err
 			}
 		}
 		r.list.Apply(*e)
@@ -292,6 +298,14 @@ func (r *Replica) apply(ctx context.Context, q asked, b store.Batch) error {
 	// A later confirmation stands, unless the clock was set back behind it.
 	if last := r.confirmed.Load(); last == nil || q.sent.After(*last) || last.After(r.config.Now()) {
 		r.confirmed.Store(&q.sent)
+	}
+	return nil
+}
+
+// prepare is what has to happen before everyone is revoked here.
+func (r *Replica) prepare(ctx context.Context) error {
+	if err := r.config.BeforeEveryone(ctx); err != nil {
+		return fmt.Errorf("revocation: before everyone is revoked: %w", err)
 	}
 	return nil
 }
@@ -463,6 +477,10 @@ func (r *Replica) WaitFor(ctx context.Context, p store.Position) error {
 // Apply adds entries that this node knows of before the log has brought them:
 // those of a revocation that it made, or that the store has not yet taken.
 func (r *Replica) Apply(entries ...store.Entry) { r.list.Apply(entries...) }
+
+// Ended reports whether this node knows that a session was ended. That is
+// final; false means nothing, since old entries are dropped.
+func (r *Replica) Ended(session store.ID) bool { return r.list.Cutoffs(session, "").Ending != 0 }
 
 // Head returns the position up to which the replica has applied everything.
 func (r *Replica) Head() store.Position { return r.list.Head() }

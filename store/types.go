@@ -101,7 +101,7 @@ type State uint8
 const (
 	// Absent: there is no such family, or it is gone. Snapshot.Family is zero.
 	Absent State = iota
-	// Ended: it was ended, for whatever reason.
+	// Ended: it was ended, for whatever reason, and cut off or not.
 	Ended
 	// CutOff: a cutoff of its subject or of everyone is above its birth.
 	CutOff

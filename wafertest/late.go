@@ -33,11 +33,13 @@ type watchedWriter struct {
 	then []string
 }
 
-func (w *watchedWriter) send() {
+func (w *watchedWriter) send() { w.sentWith(w.Header()["Set-Cookie"]) }
+
+func (w *watchedWriter) sentWith(cookies []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.sent {
-		w.sent, w.then = true, slices.Clone(w.Header()["Set-Cookie"])
+		w.sent, w.then = true, slices.Clone(cookies)
 	}
 }
 
@@ -48,7 +50,8 @@ func (w *watchedWriter) late() bool {
 }
 
 func (w *watchedWriter) WriteHeader(status int) {
-	if status >= 200 { // 1xx may be followed by another header
+	// Another header follows a 1xx, but for the one that ends HTTP.
+	if status >= 200 || status == http.StatusSwitchingProtocols {
 		w.send()
 	}
 	w.ResponseWriter.WriteHeader(status)
@@ -60,13 +63,19 @@ func (w *watchedWriter) Write(b []byte) (int, error) {
 }
 
 func (w *watchedWriter) Flush() {
-	w.send()
-	_ = http.NewResponseController(w.ResponseWriter).Flush()
+	cookies := slices.Clone(w.Header()["Set-Cookie"])
+	if http.NewResponseController(w.ResponseWriter).Flush() == nil {
+		w.sentWith(cookies)
+	}
 }
 
 func (w *watchedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	w.send()
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+	cookies := slices.Clone(w.Header()["Set-Cookie"])
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil { // where it is refused, the handler may still answer
+		w.sentWith(cookies)
+	}
+	return conn, rw, err
 }
 
 // Unwrap lets [http.ResponseController] reach the rest.

@@ -12,6 +12,8 @@ import (
 // revoked while the password was being checked.
 const maxLogins = 3
 
+// login begins a session. It does not slow down who guesses at passwords: a
+// real shop puts a limit in front.
 func (s *shop) login(w http.ResponseWriter, r *http.Request, f fields) error {
 	user, err := f.need("user")
 	if err != nil {

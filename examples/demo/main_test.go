@@ -48,7 +48,7 @@ func TestWrongStarts(t *testing.T) {
 		{[]string{"-grace", "4m"}, "Grace"},
 		{[]string{"-max-sessions", "-1"}, "MaxSessions"},
 		{[]string{"-end-oldest"}, "MaxSessions"},
-		{[]string{"-absolute", "10000h"}, "MaxAbsolute"},
+		{[]string{"-absolute", "10000h"}, "ring's Life"},
 		{[]string{"-addr", "localhost:notaport"}, "notaport"},
 	} {
 		var out bytes.Buffer

@@ -36,18 +36,18 @@ type shop struct {
 	ring     *keyring.Ring
 	users    *users
 	owed     *owed
-	remember time.Duration
+	remember time.Duration // the limits of a session with "remember me"
 	now      func() time.Time
 }
 
-// newShop returns a shop over a ring and a store. Of the configuration, what
-// the shop decides itself must be unset: Realm, the maxima and Refuse.
-func newShop(ctx context.Context, ring *keyring.Ring, db store.Store, config wafer.Config[basket]) (*shop, error) {
-	s := &shop{ring: ring, users: newUsers(firstPassword, userNames...), now: config.Now}
+// newShop returns a shop over a ring, a store and its users. Of the
+// configuration, Realm, the maxima and Refuse are the shop's own.
+func newShop(ctx context.Context, ring *keyring.Ring, db store.Store, users *users, config wafer.Config[basket]) (*shop, error) {
+	s := &shop{ring: ring, users: users, now: config.Now}
 	if s.now == nil {
 		s.now = time.Now
 	}
-	s.remember = min(max(rememberFor, config.Idle, config.Absolute), ring.Life())
+	s.remember = max(rememberFor, config.Idle, config.Absolute)
 	config.Realm = realm
 	config.MaxIdle, config.MaxAbsolute = s.remember, s.remember
 	config.Refuse = s.fail

@@ -43,7 +43,7 @@ func openShop(t *testing.T, config wafer.Config[basket]) *testShop {
 	if config.Observe == nil {
 		config.Observe = func(wafer.Event) {}
 	}
-	shop, err := newShop(t.Context(), ring, db, config)
+	shop, err := newShop(t.Context(), ring, db, newUsers(cost{1, 64}, firstPassword, userNames...), config)
 	if err != nil {
 		t.Fatal(err)
 	}

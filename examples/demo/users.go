@@ -16,6 +16,8 @@ import (
 // users are the accounts of the shop. A real one keeps them in its database;
 // here they begin anew with each start.
 type users struct {
+	cost cost
+
 	mu     sync.Mutex
 	byName map[string]*password
 	// nobody is checked where there is no such user, so that the time an
@@ -26,42 +28,47 @@ type users struct {
 	slots chan struct{}
 }
 
-// password is a salted hash by Argon2id (RFC 9106), with the parameters that
-// OWASP's password storage cheat sheet gives for 19 MiB.
+// password is a salted hash by Argon2id (RFC 9106).
 type password struct {
+	cost cost
 	salt [16]byte
 	hash [32]byte
 }
 
-const (
-	argonTime    = 2
-	argonMemory  = 19 << 10 // KiB
-	argonThreads = 1
-)
+// cost is what a guess costs whoever has stolen the hashes.
+type cost struct {
+	time   uint32
+	memory uint32 // KiB
+}
 
-func newPassword(text string) *password {
-	p := new(password)
+// safeCost is what OWASP's password storage cheat sheet gives for 19 MiB.
+var safeCost = cost{time: 2, memory: 19 << 10}
+
+func newPassword(c cost, text string) *password {
+	p := &password{cost: c}
 	rand.Read(p.salt[:])
 	copy(p.hash[:], p.derive(text))
 	return p
 }
 
 func (p *password) derive(text string) []byte {
-	return argon2.IDKey([]byte(text), p.salt[:], argonTime, argonMemory, argonThreads, uint32(len(p.hash)))
+	return argon2.IDKey([]byte(text), p.salt[:], p.cost.time, p.cost.memory, 1, uint32(len(p.hash)))
 }
 
 func (p *password) is(text string) bool {
 	return subtle.ConstantTimeCompare(p.derive(text), p.hash[:]) == 1
 }
 
-func newUsers(first string, names ...string) *users {
+// newUsers makes users who all have the same first password.
+func newUsers(c cost, first string, names ...string) *users {
 	u := &users{
+		cost:   c,
 		byName: make(map[string]*password, len(names)),
-		nobody: newPassword(rand.Text()),
+		nobody: newPassword(c, rand.Text()),
 		slots:  make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
 	}
 	for _, name := range names {
-		u.byName[name] = newPassword(first)
+		u.byName[name] = newPassword(c, first)
 	}
 	return u
 }
@@ -111,7 +118,7 @@ func (u *users) change(ctx context.Context, name, old, text string) (bool, error
 	if err != nil {
 		return false, err
 	}
-	after := newPassword(text)
+	after := newPassword(u.cost, text)
 	done()
 	u.mu.Lock()
 	defer u.mu.Unlock()

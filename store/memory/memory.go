@@ -103,9 +103,9 @@ func (s *Store) next(now time.Time, above store.Position) store.Position {
 	return max(s.head+1, above+1, store.Position(max(now.UnixMicro(), 0)))
 }
 
-// room reports whether n entries more can have positions above above.
+// room checks that n entries more can have positions above above.
 func (s *Store) room(now time.Time, above store.Position, n int) error {
-	if s.next(now, above)+store.Position(n) > store.MaxPosition {
+	if n > 0 && s.next(now, above)+store.Position(n-1) > store.MaxPosition {
 		return fmt.Errorf("memory: no positions are left above %d", max(s.head, above))
 	}
 	return nil
@@ -370,7 +370,11 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 			return s.snapshot(now, reborn, store.Behind), nil
 		}
 	}
-	if err := s.room(now, r.Above, len(r.Sessions)+len(r.Subjects)+1); err != nil {
+	entries := len(r.Sessions) + len(r.Subjects)
+	if r.Everyone {
+		entries++
+	}
+	if err := s.room(now, r.Above, entries); err != nil {
 		return store.Snapshot{}, err
 	}
 	lives := s.live(reborn, now) && reborn.Subject == r.Subjects[0]

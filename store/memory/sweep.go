@@ -77,7 +77,7 @@ func (s *Store) removeFamilies(now time.Time) {
 		}
 		d := heap.Pop(&s.due).(dueFamily)
 		f := s.families[d.id]
-		if !f.Past(now) && !f.ended {
+		if !f.Past(now) {
 			heap.Push(&s.due, dueFamily{d.id, f.IdleDeadline()})
 			continue
 		}

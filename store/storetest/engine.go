@@ -68,7 +68,7 @@ func groups() []group {
 		{"Revoke", revoking}, {"Rebirth", rebearing}, {"Birth", bearing},
 		{"Position", positioning}, {"Log", logging}, {"Wait", waiting}, {"Floor", dropping}, {"Cutoffs", cutting},
 		{"Keys", keeping}, {"Argument", arguing}, {"Context", cancelling},
-		{"Race", racing}, {"Handles", sharing}, {"Restart", restarting},
+		{"Race", racing}, {"Overtake", overtaking}, {"Handles", sharing}, {"Restart", restarting},
 		{"Model", modelling}, {"History", remembering},
 	}
 }
@@ -78,12 +78,12 @@ func groups() []group {
 func Run(t *testing.T, open func(t *testing.T) Engine) {
 	t.Helper()
 	has := open(t)
-	for hook, missing := range map[string]bool{
-		"Clock": has.Clock == nil, "Reopen": has.Reopen == nil, "Restart": has.Restart == nil,
-		"Tidy": has.Tidy == nil, "Families": has.Families == nil,
-	} {
-		if missing {
-			t.Logf("storetest: the engine offers no %s", hook)
+	for _, hook := range []struct {
+		name    string
+		missing bool
+	}{{"Clock", has.Clock == nil}, {"Reopen", has.Reopen == nil}, {"Restart", has.Restart == nil}, {"Tidy", has.Tidy == nil}, {"Families", has.Families == nil}} {
+		if hook.missing {
+			t.Logf("storetest: the engine offers no %s", hook.name)
 		}
 	}
 	run := func(g group, p property) {
