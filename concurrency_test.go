@@ -190,6 +190,28 @@ func TestPromise3_OverlappedTabs(t *testing.T) {
 	}
 }
 
+// An answer that brings the generation that was presented must not bring its
+// token: it may arrive after the answer of the next one, and would put the
+// older token back for good.
+func TestPromise3_TheSameGenerationAgainBringsNoToken(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(func(c *wafer.Config[basket]) { c.StrictRotation = true })
+	b := w.browser().login(n, "alice", "a")
+	wants(t, "Commit", b.do(n, commit("c")), nil)
+	w.pass(testAccess/2 - time.Second)
+	again := b.without(sessionCookie).ask(n, nil)
+	w.pass(time.Second)
+	next := b.without(sessionCookie).ask(n, nil)
+	again.b, next.b = b, b
+	next.arrive()
+	again.arrive()
+	if g := b.token(w).Generation; g != 2 {
+		t.Errorf("the jar is back at generation %d", g)
+	}
+	w.pass(testAccess)
+	b.is(n, "alice: a c")
+}
+
 // A family advances at most once in half an access lifetime, whatever is
 // presented.
 func TestPromise3_AtMostOneAdvanceInHalfALifetime(t *testing.T) {

@@ -49,7 +49,7 @@ type Config[T any] struct {
 	// cannot confirm its list for longer asks the store for each request.
 	MaxStaleness time.Duration
 	// MaxRevocations is how many revocations the node holds in memory, at up
-	// to 54 bytes each, before it drops the oldest: sessions from before those
+	// to 56 bytes each, before it drops the oldest: sessions from before those
 	// are then refreshed once. Default 1,048,576; at least 1,024.
 	MaxRevocations int
 	// Skew is how far apart the clocks of nodes and store may be. Default 5 s.

@@ -1229,6 +1229,31 @@ func TestHTTPReloadAndALostSessionCookie(t *testing.T) {
 	}
 }
 
+// A session cookie carries its data into a refresh by a token of its own
+// generation or the next; an older one put back beside a newer token does not.
+func TestHTTPWhoseDataARefreshGoesOnFrom(t *testing.T) {
+	world := httpNewWorld(t)
+	s := httpSessions(t, world, wafer.Config[string]{})
+	jar := httpLogin(t, s, "alice", "data")
+	old := []string{jar[httpSession]} // by generation, from 1
+	for len(old) < 3 {
+		world.clock.Move(6 * time.Minute)
+		httpWant(t, "refresh", s, jar, "alice", "data")
+		old = append(old, jar[httpSession])
+	}
+	world.clock.Move(6 * time.Minute)
+	mixed := func(generation int) httpJar {
+		return httpJar{httpSession: old[generation-1], httpRefresh: jar[httpRefresh]}
+	}
+	before := mixed(1)
+	httpWantError(t, "a cookie two generations older", s, before, wafer.ErrNoSession)
+	if !maps.Equal(before, mixed(1)) {
+		t.Error("its cookies were touched")
+	}
+	httpWant(t, "one generation older", s, mixed(2), "alice", "data")
+	httpWant(t, "its own", s, mixed(3), "alice", "data")
+}
+
 func TestHTTPDataTypeChangesBetweenReleases(t *testing.T) {
 	type first struct {
 		Theme string

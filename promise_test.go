@@ -1278,12 +1278,16 @@ func TestPromise6_EveryRefusalLooksTheSame(t *testing.T) {
 	}
 }
 
-// Nor do the endpoints' errors that come later, and an outage of any kind is
-// like any other.
+// Nor does an outage tell what is out.
 func TestPromise6_EveryOutageLooksTheSame(t *testing.T) {
 	w := newWorld(t)
-	n := w.node()
+	fault := fmt.Errorf("the directory ldap://internal does not answer")
+	n := w.node(func(c *wafer.Config[basket]) {
+		c.Reload = func(context.Context, *wafer.Session[basket]) (basket, error) { return basket{}, fault }
+	})
 	b := w.browser().login(n, "alice", "a")
+	mixed := b.copy()
+	mixed.cookies[refreshCookie] = w.browser().login(n, "bob", "b").cookies[refreshCookie]
 	w.pass(time.Second)
 	look := func(b *browser) string {
 		rec := httptest.NewRecorder()
@@ -1291,14 +1295,19 @@ func TestPromise6_EveryOutageLooksTheSame(t *testing.T) {
 		return fmt.Sprint(rec.Code, rec.Header(), rec.Body)
 	}
 	n.store.fail()
+	looks := map[string]string{"mixed cookies": look(mixed)}
 	w.clock.Move(testStaleness + 1)
-	stale := look(b)
-	w.clock.Move(testAccess)
-	if due := look(b); due != stale {
-		t.Errorf("an outage at a refresh looks like %s, on a stale list like %s", due, stale)
-	}
-	if !strings.HasPrefix(stale, "503") {
-		t.Errorf("an outage is %s", stale)
+	looks["a stale list"] = look(b)
+	n.store.heal()
+	w.pass(testAccess)
+	looks["a Reload that fails"] = look(b)
+	fault = nil
+	n.store.fail("Advance")
+	looks["a refresh"] = look(b)
+	for what, got := range looks {
+		if !strings.HasPrefix(got, "503") || got != looks["a stale list"] {
+			t.Errorf("an outage at %s looks like %s, on a stale list like %s", what, got, looks["a stale list"])
+		}
 	}
 }
 

@@ -77,6 +77,7 @@ func (r *Refresher) do(ctx context.Context, q Request) (Result, error) {
 	// now is served as one within the grace.
 	snap, err := r.advance(ctx, q)
 	res.Advanced = err == nil && snap.Outcome == store.Written
+	raised := false
 	for range maxTurns {
 		if err != nil {
 			return Result{}, err
@@ -91,6 +92,14 @@ func (r *Refresher) do(ctx context.Context, q Request) (Result, error) {
 			snap, err = r.store.Forgive(ctx, q.Family, q.Generation)
 			res.Forgiven = err == nil && snap.Outcome == store.Written
 		case Raise:
+			if raised {
+				// The caller's floor is above the store's head: the store went
+				// back. What is issued will be refreshed at each request until
+				// the log has caught up; that is better than nothing.
+				res.Verdict = Issue
+				return res, nil
+			}
+			raised = true
 			snap, err = r.store.Advance(ctx, store.Advance{
 				ID: q.Family, Generation: snap.Family.Generation, Native: q.Native, Basis: q.Basis, PositionOnly: true,
 			})

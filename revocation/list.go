@@ -42,7 +42,7 @@ type shard struct {
 }
 
 // NewList returns an empty list that holds at most limit entries; at least
-// 1,024. It takes up to 54 bytes an entry.
+// 1,024. It takes up to 56 bytes an entry.
 func NewList(limit int) *List {
 	l := &List{limit: max(limit, 1024)}
 	for i := range l.seed {

@@ -38,7 +38,7 @@ type Config struct {
 	// on another node may take to be in force on this one.
 	MaxStaleness time.Duration
 	// Limit is how many entries the list holds before it drops the oldest, at
-	// up to 54 bytes each. Default 1,048,576.
+	// up to 56 bytes each. Default 1,048,576.
 	Limit int
 	// Timeout bounds one question to the store. Default 2 s.
 	Timeout time.Duration
