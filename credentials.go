@@ -71,9 +71,6 @@ func (s *Sessions[T]) ownTokens(c *credentials) bool {
 	return c.hasCookie
 }
 
-// none reports that nothing the request brought is authentic.
-func (c *credentials) none() bool { return !c.hasCookie && !c.hasToken }
-
 // mixed reports that the two cookies belong to different families.
 func (c *credentials) mixed() bool {
 	return c.hasCookie && c.hasToken && c.cookie.ID != c.token.Family

@@ -1229,6 +1229,32 @@ func TestHTTPReloadAndALostSessionCookie(t *testing.T) {
 	}
 }
 
+// Of two requests with one cookie, the one that commits second starts again.
+func TestHTTPConflictWithAnotherCommit(t *testing.T) {
+	for _, method := range []string{"Commit", "Renew", "Reauthenticate", "EndOthers"} {
+		world := httpNewWorld(t)
+		s := httpSessions(t, world, wafer.Config[string]{})
+		jar := httpLogin(t, s, "alice", "old")
+		elsewhere := httpLogin(t, s, "alice", "elsewhere")
+		jar.clone().in(s, func(w http.ResponseWriter, r *http.Request) {
+			jar.in(s, func(w http.ResponseWriter, r *http.Request) {
+				if err := s.Commit(w, r, "first"); err != nil {
+					t.Fatal(err)
+				}
+			})
+			err := map[string]func() error{
+				"Commit": func() error { return s.Commit(w, r, "second") }, "Renew": func() error { return s.Renew(w, r) },
+				"Reauthenticate": func() error { return s.Reauthenticate(w, r) }, "EndOthers": func() error { return s.EndOthers(w, r) },
+			}[method]()
+			if !errors.Is(err, wafer.ErrConflict) || len(w.Header()["Set-Cookie"]) != 0 {
+				t.Errorf("%s: %v with %d cookies, want ErrConflict", method, err, len(w.Header()["Set-Cookie"]))
+			}
+		})
+		httpWant(t, "the first Commit", s, jar, "alice", "first")
+		httpWant(t, "a conflict revokes nothing", s, elsewhere, "alice", "elsewhere")
+	}
+}
+
 // A session cookie carries its data into a refresh by a token of its own
 // generation or the next; an older one put back beside a newer token does not.
 func TestHTTPWhoseDataARefreshGoesOnFrom(t *testing.T) {

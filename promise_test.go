@@ -193,7 +193,7 @@ func TestPromise1_ClockSetBackWhileNoNewsCome(t *testing.T) {
 }
 
 func TestPromise1_KeyRotation(t *testing.T) {
-	forEachRevocation(t, func(w *world, _, _ *node, b *browser, r wafer.Revocation) {
+	forEachRevocation(t, func(w *world, _, _ *node, _ *browser, r wafer.Revocation) {
 		first, second := newStaticSecret(), newStaticSecret()
 		ring := func(secrets ...string) {
 			var err error
@@ -203,7 +203,7 @@ func TestPromise1_KeyRotation(t *testing.T) {
 		}
 		ring(first)
 		before := w.node()
-		b = w.browser().login(before, "alice", "a")
+		b := w.browser().login(before, "alice", "a")
 		if len(r.Sessions) > 0 {
 			r.Sessions = []store.ID{store.ID(b.token(w).Family)}
 		}

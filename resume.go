@@ -131,7 +131,7 @@ func (s *Sessions[T]) reload(ctx context.Context, session *Session[T]) ([]byte, 
 		return nil, ErrNoSession
 	}
 	if err != nil {
-		return nil, s.unavailable(session.ID, fmt.Errorf("Reload: %w", err))
+		return nil, s.unavailable(session.ID, fmt.Errorf("wafer: Config.Reload: %w", err))
 	}
 	b, err := codec.MarshalData(data)
 	if err != nil {

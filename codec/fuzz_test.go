@@ -38,7 +38,7 @@ func seedsOf(t testing.TB, format string) fuzzSeeds {
 		if v["format"] != format {
 			continue
 		}
-		input := v["input"]
+		var input string
 		if format == "commit" {
 			input = string(v.hex(t, "input"))
 		} else {

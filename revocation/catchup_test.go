@@ -170,9 +170,9 @@ func TestWaitFor(t *testing.T) {
 			}
 			return d.answer(ctx, q)
 		})
-		p := d.add(ending(session(1), 0))
+		d.add(ending(session(1), 0))
 		synctest.Wait()
-		p = d.add(ending(session(2), 0))
+		p := d.add(ending(session(2), 0))
 		if err := r.WaitFor(t.Context(), p); err != nil || r.Head() < p {
 			t.Errorf("%v, head %d", err, r.Head())
 		}

@@ -45,10 +45,9 @@ func (m mark) ends() bool               { return m&1 != 0 }
 func (m mark) join(o mark) mark { return max(m>>1, o>>1)<<1 | (m|o)&1 }
 
 const (
-	slotSize = 24
-	// A table is at most maxLoad/8 full; a new one begins below that by a
-	// third, so that replacing costs each entry a constant. That is 40 to 56
-	// bytes an entry.
+	// A table is at most 3/5 full; a new one begins at 4/9, so that replacing
+	// costs each entry a constant. A slot has 24 bytes: that is 40 to 56 bytes
+	// an entry.
 	minSlots = 8
 )
 

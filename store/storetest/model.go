@@ -103,9 +103,7 @@ func (m *model) expect(inOrder bool, reason *string, actor string, want ...store
 	}
 	got := slices.Clone(m.fresh[:len(want)])
 	m.fresh = m.fresh[len(want):]
-	for _, e := range got {
-		m.log = append(m.log, e)
-	}
+	m.log = append(m.log, got...)
 	if !inOrder {
 		byID := func(a, b store.Entry) int { return bytes.Compare(a.Session[:], b.Session[:]) }
 		slices.SortFunc(got, byID)
