@@ -2,6 +2,7 @@ package wafer
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -75,7 +76,11 @@ func (e *ender) try() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), e.timeout)
 		_, err := e.store.Revoke(ctx, r)
 		cancel()
-		if err != nil {
+		switch {
+		case errors.Is(err, store.ErrArgument):
+			// It never will be taken, and must not stand in the way of others.
+			e.observe(Event{Kind: KindAlarm, Session: r.Sessions[0], Reason: "the store refuses a logout", Err: err})
+		case err != nil:
 			return false
 		}
 		e.mu.Lock()

@@ -90,9 +90,12 @@ func TestFailLateWrites(t *testing.T) {
 			}
 			start(w, r)
 		}, true},
-		"after http.Error":    {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 400); start(w, r) }, true},
-		"after http.Redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusSeeOther); start(w, r) }, true},
-		"after io.Copy":       {func(w http.ResponseWriter, r *http.Request) { io.Copy(w, strings.NewReader("x")); start(w, r) }, true},
+		"after http.Error": {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 400); start(w, r) }, true},
+		"after http.Redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+			start(w, r)
+		}, true},
+		"after io.Copy": {func(w http.ResponseWriter, r *http.Request) { io.Copy(w, strings.NewReader("x")); start(w, r) }, true},
 		"after ServeContent": {func(w http.ResponseWriter, r *http.Request) {
 			http.ServeContent(w, r, "x", time.Time{}, strings.NewReader("x"))
 			start(w, r)

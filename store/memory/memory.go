@@ -79,7 +79,10 @@ func New(o Options) *Store {
 		bySubject: make(map[string]map[store.ID]*family),
 	}
 	rand.Read(s.log[:])
-	s.append(s.clock(), store.Entry{Position: s.next(s.clock(), 0), Kind: store.KindEveryone, Reason: "the log begins"})
+	// A minute ahead, so that a clock that was set back a little over a restart
+	// revives no cookie.
+	now := s.clock()
+	s.append(now, store.Entry{Position: s.next(now.Add(time.Minute), 0), Kind: store.KindEveryone, Reason: "the log begins"})
 	return s
 }
 
