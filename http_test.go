@@ -1229,6 +1229,55 @@ func TestHTTPReloadAndALostSessionCookie(t *testing.T) {
 	}
 }
 
+// What this node did itself is in force here when the call returns, though no
+// news of the log arrives.
+func TestHTTPInForceHereAtOnce(t *testing.T) {
+	world := httpNewWorld(t)
+	s := httpSessions(t, world, wafer.Config[string]{})
+	world.store.silent.Store(true)
+	for name, act := range map[string]func(w http.ResponseWriter, r *http.Request, session *wafer.Session[string]) error{
+		"End": func(w http.ResponseWriter, r *http.Request, _ *wafer.Session[string]) error { return s.End(w, r) },
+		"Start": func(w http.ResponseWriter, r *http.Request, _ *wafer.Session[string]) error {
+			return s.Start(w, r, "bob", "")
+		},
+		"Renew": func(w http.ResponseWriter, r *http.Request, _ *wafer.Session[string]) error { return s.Renew(w, r) },
+		"Commit": func(w http.ResponseWriter, r *http.Request, _ *wafer.Session[string]) error {
+			return s.Commit(w, r, "new")
+		},
+		"Revoke the session": func(_ http.ResponseWriter, r *http.Request, session *wafer.Session[string]) error {
+			_, err := s.Revoke(r.Context(), wafer.Revocation{Sessions: []store.ID{session.ID}})
+			return err
+		},
+		"Revoke the subject": func(_ http.ResponseWriter, r *http.Request, session *wafer.Session[string]) error {
+			_, err := s.Revoke(r.Context(), wafer.Revocation{Subjects: []string{session.Subject}})
+			return err
+		},
+		"EndOthers": func(w http.ResponseWriter, r *http.Request, _ *wafer.Session[string]) error { return s.EndOthers(w, r) },
+		"Revoke everyone": func(_ http.ResponseWriter, r *http.Request, _ *wafer.Session[string]) error {
+			_, err := s.Revoke(r.Context(), wafer.Revocation{Everyone: true})
+			return err
+		},
+	} {
+		jar, other := httpLogin(t, s, "alice", ""), httpLogin(t, s, "alice", "")
+		copied := jar.only(httpSession)
+		httpWant(t, name+": before", s, copied, "alice", "")
+		jar.in(s, func(w http.ResponseWriter, r *http.Request) {
+			session, err := s.Get(r.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := act(w, r, session); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+		httpWantError(t, name+": a copy of the cookie from before", s, copied, wafer.ErrNoSession)
+		if name == "EndOthers" {
+			httpWantError(t, name+": another device", s, other.only(httpSession), wafer.ErrNoSession)
+			httpWant(t, name+": this one", s, jar, "alice", "")
+		}
+	}
+}
+
 // Of two requests with one cookie, the one that commits second starts again.
 func TestHTTPConflictWithAnotherCommit(t *testing.T) {
 	for _, method := range []string{"Commit", "Renew", "Reauthenticate", "EndOthers"} {
