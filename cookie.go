@@ -96,29 +96,32 @@ func (s *Sessions[T]) setCookie(w http.ResponseWriter, name, value string, now, 
 		}
 	}
 	header["Set-Cookie"] = append(kept, c.String())
-	vary(header)
-	noStore(header)
+	private(header)
 }
-
-// The values are shared by all responses: appending to them copies, since
-// they have no room.
-var (
-	noStoreValue = []string{"no-store"}
-	varyValue    = []string{"Cookie"}
-)
 
 // noStore keeps a response that depends on a session out of every cache,
 // unless the application has said otherwise already.
 func noStore(header http.Header) {
 	if header["Cache-Control"] == nil {
-		header["Cache-Control"] = noStoreValue[:1:1]
+		header["Cache-Control"] = []string{"no-store"}
 	}
+}
+
+// private is vary and noStore, with one allocation where both are new.
+func private(header http.Header) {
+	if header["Vary"] != nil || header["Cache-Control"] != nil {
+		vary(header)
+		noStore(header)
+		return
+	}
+	values := []string{"Cookie", "no-store"}
+	header["Vary"], header["Cache-Control"] = values[:1:1], values[1:]
 }
 
 // vary tells caches that the response depends on cookies.
 func vary(header http.Header) {
 	if header["Vary"] == nil {
-		header["Vary"] = varyValue[:1:1]
+		header["Vary"] = []string{"Cookie"}
 		return
 	}
 	for _, line := range header["Vary"] {

@@ -66,7 +66,6 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 		_, err := a.get()
 		return r, err
 	}
-	vary(w.Header())
 	now := s.config.Now()
 	a := &attachment[T]{Context: r.Context(), owner: s}
 	c, found, err := s.judge(r.Context(), now, r.Header)
@@ -86,7 +85,9 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 	if session != nil {
 		session.readOnly = upgrades(r)
 		a.current.Store(session)
-		noStore(w.Header())
+		private(w.Header())
+	} else {
+		vary(w.Header())
 	}
 	return r.WithContext(a), err
 }
@@ -150,7 +151,8 @@ func (s *Sessions[T]) Get(ctx context.Context) (*Session[T], error) {
 // package: 401 no session, 403 authentication too old, 409 conflict, 413 too
 // large, 503 unavailable; 400 for an argument that no store takes, 500 for any
 // other error. Two refusals of one status look the same. [Config.Refuse] takes
-// its place; the header's Retry-After, Vary and Cache-Control are set before.
+// its place; the header's Retry-After, Vary and Cache-Control are set before. A
+// 401 carries no WWW-Authenticate, since cookies are no scheme of RFC 9110.
 func (s *Sessions[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status := Status(err)
 	if status == http.StatusServiceUnavailable {
@@ -158,8 +160,7 @@ func (s *Sessions[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) 
 		// for a thief.
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(s.config.Grace/(3*time.Second)))))
 	}
-	vary(w.Header())
-	noStore(w.Header())
+	private(w.Header())
 	if s.config.Refuse != nil {
 		s.config.Refuse(w, r, err)
 		return

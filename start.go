@@ -61,7 +61,8 @@ func (s *Sessions[T]) Position(ctx context.Context) (store.Position, error) {
 // Start begins a session of subject (1 to 255 bytes of UTF-8 without NUL) with
 // new ids, and writes its cookies. Call it after the credentials were checked. The sessions that
 // the request's cookies name, expired or not, are ended in the same step, so a
-// planted one does not live on.
+// planted one does not live on; so is one that this request itself has begun,
+// if it has passed Handler.
 //
 // Errors: [ErrTooLarge], [ErrNotBefore], [ErrLimit], [ErrUnavailable]; others
 // are mistakes in the arguments. After an error no cookie was written.
