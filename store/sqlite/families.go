@@ -1,0 +1,368 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// write has a transaction's work done, and returns the snapshot it filled in.
+func (s *Store) write(ctx context.Context, argument error, do func(t *tx, out *store.Snapshot) error) (store.Snapshot, error) {
+	if argument != nil {
+		return store.Snapshot{}, argument
+	}
+	// Its own variable: a caller that gives up must not share it with the
+	// committer.
+	out := new(store.Snapshot)
+	if err := s.writer.submit(ctx, func(t *tx) error { return do(t, out) }); err != nil {
+		return store.Snapshot{}, err
+	}
+	return *out, nil
+}
+
+// Create implements [store.Store].
+func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
+	return s.write(ctx, c.Check(), func(t *tx, out *store.Snapshot) error { return t.create(&c, out) })
+}
+
+func (t *tx) create(c *store.Creation, out *store.Snapshot) error {
+	existing, err := t.family(c.ID)
+	if err != nil {
+		return err
+	}
+	ended, err := t.ending(c.ID)
+	if err != nil {
+		return err
+	}
+	if existing.found || ended != 0 {
+		return t.snapshot(existing, store.Taken, out)
+	}
+	cutoff, err := t.number("SELECT position FROM subjects WHERE subject = ?", c.Subject)
+	if err != nil {
+		return err
+	}
+	if c.NotBefore != 0 && int64(c.NotBefore) < max(cutoff, t.log.everyone, t.log.floor) {
+		return t.snapshot(nil, store.Early, out)
+	}
+	f := &familyRow{found: true, cutoff: cutoff, Family: store.Family{
+		ID: c.ID, Subject: c.Subject, Label: c.Label, Native: c.Native, Generation: 1,
+		Started: t.now, Authenticated: t.now, Issued: t.now, Idle: c.Idle, Absolute: t.now.Add(c.Absolute),
+	}}
+	var ends []store.ID
+	keep := false
+	if c.Renews != nil {
+		old, err := t.family(c.Renews.ID)
+		if err != nil {
+			return err
+		}
+		if !old.lives(t.log.everyone, t.now) || old.Subject != c.Subject || old.Native != c.Native {
+			return t.snapshot(old, store.Unwritten, out)
+		}
+		if c.Renews.Basis < old.LastCommit {
+			return t.snapshot(old, store.Behind, out)
+		}
+		f.Started, f.Idle, f.Absolute, f.Label = old.Started, old.Idle, old.Absolute, old.Label
+		if !c.Renews.Authenticated {
+			f.Authenticated = old.Authenticated
+		}
+		keep = old.LastCommit != 0 && c.Value != nil
+		ends = append(ends, old.ID)
+	}
+	for i, id := range c.Ends {
+		if id.IsZero() || c.Renews != nil && id == c.Renews.ID || i == 1 && id == c.Ends[0] {
+			continue
+		}
+		old, err := t.family(id)
+		if err != nil {
+			return err
+		}
+		if old.state(t.log.everyone) == store.Alive {
+			ends = append(ends, id)
+		}
+	}
+	if c.Limit > 0 {
+		over, err := t.tooMany(c, ends)
+		if err != nil {
+			return err
+		}
+		if len(over) > 0 && !c.EndOldest {
+			return t.snapshot(nil, store.Full, out)
+		}
+		ends = append(ends, over...)
+	}
+	if err := t.room(c.Above, len(ends)); err != nil {
+		return err
+	}
+	for _, id := range ends {
+		if err := t.endFamily(id, c.Above, c.Reason, c.Actor); err != nil {
+			return err
+		}
+	}
+	f.Birth, f.Position = store.Position(t.log.head), store.Position(t.log.head)
+	if keep {
+		f.LastCommit = f.Birth
+	}
+	if err := t.insert(f); err != nil {
+		return err
+	}
+	if keep {
+		if err := t.exec("INSERT INTO committed VALUES (?, ?)", f.ID[:], c.Value); err != nil {
+			return err
+		}
+	}
+	err = t.snapshot(f, store.Written, out)
+	if len(ends) > 0 {
+		out.Entry = out.Head
+	}
+	return err
+}
+
+// tooMany returns the families of the subject that are too many beside a new
+// one, those that were started first.
+func (t *tx) tooMany(c *store.Creation, ends []store.ID) ([]store.ID, error) {
+	living, err := t.living(c.Subject)
+	if err != nil {
+		return nil, err
+	}
+	var others []store.ID
+	for _, f := range living {
+		replaced := false
+		for _, id := range ends {
+			replaced = replaced || id == f.ID
+		}
+		if !replaced {
+			others = append(others, f.ID)
+		}
+	}
+	over := len(others) + 1 - c.Limit
+	if over <= 0 {
+		return nil, nil
+	}
+	return others[len(others)-over:], nil
+}
+
+// livingQuery selects the living families of a subject that are within their
+// limits, those started last first. A family of somebody who was cut off is
+// found by its birth.
+const livingQuery = "SELECT " + familyColumns + ` FROM families WHERE subject = ?1 AND ended = 0
+	AND birth >= max(?2, coalesce((SELECT position FROM subjects WHERE subject = ?1), 0))
+	AND issued + idle > ?3 AND absolute > ?3 ORDER BY started DESC, id DESC LIMIT ?4`
+
+func (t *tx) living(subject string) ([]*familyRow, error) {
+	s, err := t.c.prepared(t.ctx, livingQuery)
+	if err != nil {
+		return nil, err
+	}
+	return scanFamilies(s.QueryContext(t.ctx, subject, t.log.everyone, t.now.UnixMilli(), -1))
+}
+
+func scanFamilies(rows *sql.Rows, err error) ([]*familyRow, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []*familyRow
+	for rows.Next() {
+		f := new(familyRow)
+		if err := f.scan(rows); err != nil {
+			return nil, err
+		}
+		list = append(list, f)
+	}
+	return list, rows.Err()
+}
+
+func (t *tx) insert(f *familyRow) error {
+	return t.exec("INSERT INTO families VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		f.ID[:], f.Subject, f.Label, f.Native, int64(f.Birth), int64(f.Position), int64(f.LastCommit), f.Generation, f.Forgiven,
+		f.Started.UnixMilli(), f.Authenticated.UnixMilli(), f.Issued.UnixMilli(), f.Idle.Milliseconds(), f.Absolute.UnixMilli(), false,
+		f.IdleDeadline().UnixMilli())
+}
+
+// advanceQuery is the common case in one statement: every condition is in it,
+// and what it returns is the row as it is then.
+const advanceQuery = `UPDATE families SET generation = generation + 1, issued = ?1, position = max(position, ?2)
+	WHERE id = ?3 AND generation = ?4 AND native = ?5 AND ended = 0
+	AND birth >= max(?6, coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0))
+	AND ?1 - issued >= ?7 AND issued + idle > ?1 AND absolute > ?1 AND last_commit <= ?8
+	RETURNING ` + familyColumns
+
+// raiseQuery is the same for a position alone.
+const raiseQuery = `UPDATE families SET position = max(position, ?2)
+	WHERE id = ?3 AND generation = ?4 AND native = ?5 AND ended = 0
+	AND birth >= max(?6, coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0))
+	AND issued + idle > ?1 AND absolute > ?1 AND last_commit <= ?7
+	RETURNING ` + familyColumns
+
+// Advance implements [store.Store].
+func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
+	return s.write(ctx, a.Check(), func(t *tx, out *store.Snapshot) error { return t.advance(&a, out) })
+}
+
+func (t *tx) advance(a *store.Advance, out *store.Snapshot) error {
+	now := t.now.UnixMilli()
+	var row *sql.Row
+	var err error
+	if a.PositionOnly {
+		row, err = t.row(raiseQuery, now, t.log.head, a.ID[:], a.Generation, a.Native, t.log.everyone, int64(a.Basis))
+	} else {
+		// Ages are in whole milliseconds: one that is asked for is rounded up.
+		age := int64((a.Age + time.Millisecond - 1) / time.Millisecond)
+		row, err = t.row(advanceQuery, now, t.log.head, a.ID[:], a.Generation, a.Native, t.log.everyone, age, int64(a.Basis))
+	}
+	if err != nil {
+		return err
+	}
+	f := new(familyRow)
+	switch err := f.scan(row); {
+	case err == nil:
+		return t.snapshot(f, store.Written, out)
+	case !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	// Why not?
+	if f, err = t.family(a.ID); err != nil {
+		return err
+	}
+	outcome := store.Unwritten
+	if f.lives(t.log.everyone, t.now) && f.Native == a.Native && f.Generation == a.Generation &&
+		(a.PositionOnly || t.now.Sub(f.Issued) >= a.Age) {
+		outcome = store.Behind
+	}
+	return t.snapshot(f, outcome, out)
+}
+
+// Commit implements [store.Store].
+func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
+	return s.write(ctx, c.Check(), func(t *tx, out *store.Snapshot) error { return t.commit(&c, out) })
+}
+
+func (t *tx) commit(c *store.Commit, out *store.Snapshot) error {
+	f, err := t.family(c.ID)
+	if err != nil {
+		return err
+	}
+	if !f.lives(t.log.everyone, t.now) {
+		return t.snapshot(f, store.Unwritten, out)
+	}
+	if c.Basis < f.LastCommit {
+		return t.snapshot(f, store.Behind, out)
+	}
+	if err := t.room(c.Above, 1); err != nil {
+		return err
+	}
+	if err := t.append(store.Entry{Kind: store.KindSuperseding, Session: c.ID, Reason: "commit", Actor: c.Actor}, c.Above); err != nil {
+		return err
+	}
+	f.Position, f.LastCommit = store.Position(t.log.head), store.Position(t.log.head)
+	if err := t.exec("UPDATE families SET position = ?1, last_commit = ?1 WHERE id = ?2", t.log.head, c.ID[:]); err != nil {
+		return err
+	}
+	if err := t.exec("INSERT INTO committed VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET value = excluded.value", c.ID[:], c.Value); err != nil {
+		return err
+	}
+	err = t.snapshot(f, store.Written, out)
+	out.Entry = out.Head
+	return err
+}
+
+// Forgive implements [store.Store].
+func (s *Store) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
+	return s.write(ctx, store.CheckForgive(id, generation), func(t *tx, out *store.Snapshot) error {
+		f, err := t.family(id)
+		if err != nil {
+			return err
+		}
+		if !f.lives(t.log.everyone, t.now) || f.Forgiven != 0 || f.Generation-1 != generation {
+			return t.snapshot(f, store.Unwritten, out)
+		}
+		f.Forgiven, f.Issued = generation, t.now
+		if err := t.exec("UPDATE families SET forgiven = ?, issued = ? WHERE id = ?", generation, t.now.UnixMilli(), id[:]); err != nil {
+			return err
+		}
+		return t.snapshot(f, store.Written, out)
+	})
+}
+
+// Revoke implements [store.Store].
+func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
+	return s.write(ctx, r.Check(), func(t *tx, out *store.Snapshot) error { return t.revoke(&r, out) })
+}
+
+func (t *tx) revoke(r *store.Revocation, out *store.Snapshot) error {
+	reborn := new(familyRow)
+	if r.Except != nil {
+		var err error
+		if reborn, err = t.family(r.Except.ID); err != nil {
+			return err
+		}
+	}
+	lives := reborn.lives(t.log.everyone, t.now) && reborn.Subject == r.Subjects[0]
+	if lives && r.Except.Basis < reborn.LastCommit {
+		return t.snapshot(reborn, store.Behind, out)
+	}
+	entries := len(r.Sessions) + len(r.Subjects)
+	if r.Everyone {
+		entries++
+	}
+	if err := t.room(r.Above, entries); err != nil {
+		return err
+	}
+	outcome, entry := store.Unwritten, int64(0)
+	appendOne := func(e store.Entry) error {
+		e.Reason, e.Actor = r.Reason, r.Actor
+		err := t.append(e, r.Above)
+		outcome, entry = store.Written, t.log.head
+		return err
+	}
+	for _, id := range r.Sessions {
+		ended, err := t.ending(id)
+		if err != nil {
+			return err
+		}
+		f, err := t.family(id)
+		if err != nil {
+			return err
+		}
+		if ended != 0 || f.ended {
+			entry = max(entry, ended, t.log.floor) // below the floor it is dropped: the floor covers it
+			continue
+		}
+		if f.found {
+			if err := t.exec("UPDATE families SET ended = 1 WHERE id = ?", id[:]); err != nil {
+				return err
+			}
+		}
+		if err := appendOne(store.Entry{Kind: store.KindSession, Session: id}); err != nil {
+			return err
+		}
+	}
+	for _, subject := range r.Subjects {
+		if err := appendOne(store.Entry{Kind: store.KindSubject, Subject: subject}); err != nil {
+			return err
+		}
+	}
+	if r.Everyone {
+		if err := appendOne(store.Entry{Kind: store.KindEveryone}); err != nil {
+			return err
+		}
+	}
+	if lives {
+		if err := t.exec("UPDATE families SET birth = ?1, position = ?1 WHERE id = ?2", entry, reborn.ID[:]); err != nil {
+			return err
+		}
+	}
+	if reborn.found {
+		// As it is now: reborn, or cut off.
+		var err error
+		if reborn, err = t.family(r.Except.ID); err != nil {
+			return err
+		}
+	}
+	err := t.snapshot(reborn, outcome, out)
+	out.Entry = store.Position(entry)
+	return err
+}

@@ -1,0 +1,194 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// read runs f in a read transaction: everything it sees is of one moment.
+func (s *Store) read(ctx context.Context, f func(t *sql.Tx, l *logRow, now time.Time) error) error {
+	t, err := s.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return wrap(err)
+	}
+	defer t.Rollback()
+	var l logRow
+	if err := l.scan(t.QueryRowContext(ctx, "SELECT "+logColumns+" FROM log WHERE one = 1")); err != nil {
+		return wrap(err)
+	}
+	return wrap(f(t, &l, time.UnixMilli(s.now().UnixMilli())))
+}
+
+// number reads one number, 0 where there is no row or it is null.
+func number(ctx context.Context, t *sql.Tx, query string, args ...any) (int64, error) {
+	var n sql.NullInt64
+	err := t.QueryRowContext(ctx, query, args...).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return n.Int64, err
+}
+
+// Family implements [store.Store].
+func (s *Store) Family(ctx context.Context, id store.ID) (snap store.Snapshot, err error) {
+	err = s.read(ctx, func(t *sql.Tx, l *logRow, now time.Time) error {
+		f := new(familyRow)
+		err := f.scan(t.QueryRowContext(ctx, "SELECT "+familyColumns+" FROM families WHERE id = ?", id[:]))
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		snap = snapshot(l, f, store.Unwritten, now)
+		if f.LastCommit == 0 {
+			return nil
+		}
+		return t.QueryRowContext(ctx, "SELECT value FROM committed WHERE id = ?", id[:]).Scan(&snap.Family.Value)
+	})
+	return snap, err
+}
+
+// Families implements [store.Store].
+func (s *Store) Families(ctx context.Context, subject string, limit int) (list []store.Family, err error) {
+	if err := store.CheckFamilies(subject, limit); err != nil {
+		return nil, err
+	}
+	err = s.read(ctx, func(t *sql.Tx, l *logRow, now time.Time) error {
+		rows, err := scanFamilies(t.QueryContext(ctx, livingQuery, subject, l.everyone, now.UnixMilli(), limit))
+		if err != nil {
+			return err
+		}
+		list = make([]store.Family, len(rows))
+		for i, f := range rows {
+			list[i] = f.Family
+			if f.LastCommit == 0 {
+				continue
+			}
+			if err := t.QueryRowContext(ctx, "SELECT value FROM committed WHERE id = ?", f.ID[:]).Scan(&list[i].Value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Since implements [store.Store].
+func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+	if err := store.CheckSince(after, limit); err != nil {
+		return store.Batch{}, err
+	}
+	until := time.Now().Add(wait)
+	for {
+		listening := s.news.listen() // before the read: no news falls between
+		b, err := s.batch(ctx, after, limit)
+		left := time.Until(until)
+		if err == nil && len(b.Entries) == 0 && left > 0 {
+			err = s.news.wait(ctx, listening, left)
+		} else {
+			left = 0
+		}
+		s.news.leave()
+		if err != nil || left <= 0 {
+			return b, err
+		}
+	}
+}
+
+func (s *Store) batch(ctx context.Context, after store.Position, limit int) (b store.Batch, err error) {
+	err = s.read(ctx, func(t *sql.Tx, l *logRow, now time.Time) error {
+		b = store.Batch{Log: l.id, Head: store.Position(l.head), Floor: store.Position(l.floor), Now: now}
+		if int64(after) >= l.head {
+			return nil
+		}
+		rows, err := t.QueryContext(ctx, `SELECT position, previous, id, kind, session, subject, reason, actor, time
+			FROM entries WHERE position > ? ORDER BY position LIMIT ?`, int64(after), limit+1)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var e store.Entry
+			var id, session []byte
+			var subject sql.NullString
+			var at int64
+			if err := rows.Scan(&e.Position, &e.Previous, &id, &e.Kind, &session, &subject, &e.Reason, &e.Actor, &at); err != nil {
+				return err
+			}
+			if len(b.Entries) == limit {
+				b.More = true
+				break
+			}
+			copy(e.ID[:], id)
+			copy(e.Session[:], session)
+			e.Subject, e.Time = subject.String, time.UnixMilli(at)
+			b.Entries = append(b.Entries, e)
+		}
+		return rows.Err()
+	})
+	return b, err
+}
+
+// Cutoffs implements [store.Store].
+func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (c store.Cutoffs, err error) {
+	err = s.read(ctx, func(t *sql.Tx, l *logRow, now time.Time) error {
+		c = store.Cutoffs{
+			Everyone: store.Position(l.everyone), Floor: store.Position(l.floor),
+			Head: store.Position(l.head), Log: l.id, Now: now,
+		}
+		ending, err := number(ctx, t, "SELECT max(position) FROM entries WHERE session = ? AND kind = ?", session[:], store.KindSession)
+		if err != nil {
+			return err
+		}
+		superseding, err := number(ctx, t, "SELECT max(position) FROM entries WHERE session = ? AND kind = ?", session[:], store.KindSuperseding)
+		if err != nil {
+			return err
+		}
+		cutoff, err := number(ctx, t, "SELECT position FROM subjects WHERE subject = ?", subject)
+		c.Ending, c.Superseding, c.Subject = store.Position(ending), store.Position(superseding), store.Position(cutoff)
+		return err
+	})
+	return c, err
+}
+
+// Announce implements [store.Store].
+func (s *Store) Announce(ctx context.Context, a store.Announcement) error {
+	return s.writer.submit(ctx, func(t *tx) error {
+		l := &t.log
+		for _, raise := range []struct {
+			kept *int64
+			to   time.Duration
+		}{{&l.access, a.Access}, {&l.absolute, a.Absolute}, {&l.leeway, a.Leeway}, {&l.staleness, a.MaxStaleness}} {
+			if ms := int64((raise.to + time.Millisecond - 1) / time.Millisecond); ms > *raise.kept {
+				*raise.kept, t.changed = ms, true
+			}
+		}
+		return nil
+	})
+}
+
+// LoadKeys implements [store.Store].
+func (s *Store) LoadKeys(ctx context.Context) (version uint64, document []byte, err error) {
+	err = wrap(s.readers.QueryRowContext(ctx, "SELECT keys_version, keys FROM log WHERE one = 1").Scan(&version, &document))
+	return version, document, err
+}
+
+// SwapKeys implements [store.Store].
+func (s *Store) SwapKeys(ctx context.Context, version uint64, document []byte) (bool, error) {
+	swapped := new(bool)
+	err := s.writer.submit(ctx, func(t *tx) error {
+		result, err := t.c.exec(t.ctx, "UPDATE log SET keys_version = keys_version + 1, keys = ? WHERE one = 1 AND keys_version = ?", document, int64(version))
+		if err != nil {
+			return err
+		}
+		n, err := result.RowsAffected()
+		*swapped = n == 1
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	return *swapped, nil
+}

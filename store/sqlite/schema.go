@@ -1,0 +1,124 @@
+package sqlite
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// applicationID marks the file as ours ("wafr"); userVersion is the schema's.
+const (
+	applicationID = 0x77616672
+	userVersion   = 1
+)
+
+// migrations[i] brings a file of schema i to schema i+1. One that has been
+// released never changes.
+var migrations = [userVersion]string{`
+CREATE TABLE log (
+	one          INTEGER PRIMARY KEY CHECK (one = 1),
+	id           BLOB    NOT NULL,
+	head         INTEGER NOT NULL,
+	floor        INTEGER NOT NULL,
+	everyone     INTEGER NOT NULL,
+	access       INTEGER NOT NULL, -- the longest announced, in milliseconds
+	absolute     INTEGER NOT NULL,
+	leeway       INTEGER NOT NULL,
+	staleness    INTEGER NOT NULL,
+	keys_version INTEGER NOT NULL,
+	keys         BLOB
+) STRICT;
+
+CREATE TABLE entries (
+	position INTEGER PRIMARY KEY,
+	previous INTEGER NOT NULL,
+	id       BLOB    NOT NULL,
+	kind     INTEGER NOT NULL,
+	session  BLOB,
+	subject  TEXT,
+	reason   TEXT    NOT NULL,
+	actor    TEXT    NOT NULL,
+	time     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX entries_session ON entries (session, kind, position) WHERE session IS NOT NULL;
+
+CREATE TABLE subjects (
+	subject  TEXT    PRIMARY KEY,
+	position INTEGER NOT NULL,
+	time     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX subjects_time ON subjects (time);
+
+CREATE TABLE families (
+	id            BLOB    PRIMARY KEY,
+	subject       TEXT    NOT NULL,
+	label         TEXT    NOT NULL,
+	native        INTEGER NOT NULL,
+	birth         INTEGER NOT NULL,
+	position      INTEGER NOT NULL,
+	last_commit   INTEGER NOT NULL,
+	generation    INTEGER NOT NULL,
+	forgiven      INTEGER NOT NULL,
+	started       INTEGER NOT NULL,
+	authenticated INTEGER NOT NULL,
+	issued        INTEGER NOT NULL,
+	idle          INTEGER NOT NULL,
+	absolute      INTEGER NOT NULL,
+	ended         INTEGER NOT NULL,
+	due           INTEGER NOT NULL  -- when housekeeping looks at it next
+) STRICT, WITHOUT ROWID;
+CREATE INDEX families_subject ON families (subject, started);
+CREATE INDEX families_due ON families (due);
+
+CREATE TABLE committed (
+	id    BLOB PRIMARY KEY,
+	value BLOB NOT NULL
+) STRICT;
+`}
+
+// migrate brings the file to this release's schema, and makes the log of one
+// that has none. The connection is the only one that writes, and holds the
+// file's lock meanwhile.
+func migrate(ctx context.Context, c *sql.Conn, now int64) error {
+	var application, version, tables int
+	err := c.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
+		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`).Scan(&application, &version, &tables)
+	switch {
+	case err != nil:
+		return err
+	case application == 0 && version == 0 && tables == 0:
+	case application != applicationID:
+		return fmt.Errorf("it is a database of another program (application id %#x); give wafer a file of its own", application)
+	case version > userVersion:
+		return fmt.Errorf("its schema is version %d, and this program knows %d; a newer release has migrated it: run that one", version, userVersion)
+	case version < 1:
+		return fmt.Errorf("its schema has no version; restore it from a backup")
+	}
+	for v := version; v < userVersion; v++ {
+		if _, err := c.ExecContext(ctx, migrations[v]); err != nil {
+			return fmt.Errorf("migrate the schema from version %d: %w", v, err)
+		}
+	}
+	if version == userVersion {
+		return nil
+	}
+	if _, err := c.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, userVersion)); err != nil {
+		return err
+	}
+	if version > 0 {
+		return nil
+	}
+	// A log knows itself: a random id, and a first entry that revokes everyone.
+	var log, entry store.ID
+	rand.Read(log[:])
+	rand.Read(entry[:])
+	first := max(1, now*1000)
+	if _, err = c.ExecContext(ctx, `INSERT INTO log VALUES (1, ?, ?, 0, ?, 0, 0, 0, 0, 0, NULL)`, log[:], first, first); err != nil {
+		return err
+	}
+	_, err = c.ExecContext(ctx, `INSERT INTO entries VALUES (?, 0, ?, ?, NULL, NULL, 'the log begins', '', ?)`, first, entry[:], store.KindEveryone, now)
+	return err
+}

@@ -1,0 +1,185 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+const (
+	// tidyEvery is how often housekeeping looks; after a full step it goes on
+	// at once, so it keeps up with any churn.
+	tidyEvery = time.Second
+	// tidyRows bounds one step of each kind, so that no writer waits long.
+	tidyRows = 512
+	// tidyPages bounds how many free pages one step gives back to the file
+	// system.
+	tidyPages = 256
+)
+
+// tidyAlways keeps house until ctx ends.
+func (s *Store) tidyAlways(ctx context.Context) {
+	timer := time.NewTimer(tidyEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		again := tidyEvery
+		if full, err := s.tidy(ctx); err == nil && full {
+			again = time.Millisecond
+		}
+		timer.Reset(again)
+	}
+}
+
+// tidy does one bounded step: it drops old entries under a rising floor,
+// forgets cutoffs that cannot matter any more, removes families past their
+// limits, and gives back space. It reports whether there was more to do.
+func (s *Store) tidy(ctx context.Context) (full bool, err error) {
+	out := new(bool)
+	err = s.writer.submit(ctx, func(t *tx) error {
+		*out = false
+		for _, step := range []func(*tx) (bool, error){(*tx).drop, (*tx).forget, (*tx).remove, (*tx).shrink} {
+			more, err := step(t)
+			if err != nil {
+				return err
+			}
+			*out = *out || more
+		}
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	return *out, nil
+}
+
+// drop drops entries older than the longest announced access lifetime plus
+// leeway, and raises the floor to the last one dropped.
+func (t *tx) drop() (bool, error) {
+	if t.log.access == 0 {
+		return false, nil // nobody has said yet how long a cookie can live
+	}
+	before := t.now.UnixMilli() - t.log.access - t.log.leeway
+	// In order, and none behind one that must stay: a clock may have jumped.
+	rows, err := t.query("SELECT position, time FROM entries ORDER BY position LIMIT ?", tidyRows)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	n, floor := 0, t.log.floor
+	for rows.Next() {
+		var position, at int64
+		if err := rows.Scan(&position, &at); err != nil {
+			return false, err
+		}
+		if at >= before {
+			break
+		}
+		n, floor = n+1, position
+	}
+	if err := rows.Err(); err != nil || n == 0 {
+		return false, err
+	}
+	rows.Close()
+	if err := t.exec("DELETE FROM entries WHERE position <= ?", floor); err != nil {
+		return false, err
+	}
+	t.log.floor, t.changed = floor, true
+	return n == tidyRows, nil
+}
+
+// forget forgets subjects' cutoffs that no living family can be below.
+func (t *tx) forget() (bool, error) {
+	if t.log.absolute == 0 {
+		return false, nil
+	}
+	before := t.now.UnixMilli() - max(t.log.absolute, t.log.access) - t.log.leeway
+	return t.limited("DELETE FROM subjects WHERE subject IN (SELECT subject FROM subjects WHERE time < ? ORDER BY time LIMIT ?)", before)
+}
+
+// remove removes families past their limits. One that was refreshed since it
+// was put down for now is put down for later.
+func (t *tx) remove() (bool, error) {
+	rows, err := t.query("SELECT id, issued + idle, absolute FROM families WHERE due < ? ORDER BY due LIMIT ?", t.now.UnixMilli(), tidyRows)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	type due struct {
+		id             store.ID
+		idle, absolute int64
+	}
+	var list []due
+	for rows.Next() {
+		var d due
+		var id []byte
+		if err := rows.Scan(&id, &d.idle, &d.absolute); err != nil {
+			return false, err
+		}
+		copy(d.id[:], id)
+		list = append(list, d)
+	}
+	if err := rows.Err(); err != nil {
+		return false, err
+	}
+	rows.Close()
+	for _, d := range list {
+		if later := min(d.idle, d.absolute); later > t.now.UnixMilli() {
+			if err := t.exec("UPDATE families SET due = ? WHERE id = ?", later, d.id[:]); err != nil {
+				return false, err
+			}
+			continue
+		}
+		if err := t.exec("DELETE FROM families WHERE id = ?", d.id[:]); err != nil {
+			return false, err
+		}
+		if err := t.exec("DELETE FROM committed WHERE id = ?", d.id[:]); err != nil {
+			return false, err
+		}
+	}
+	return len(list) == tidyRows, nil
+}
+
+// shrink gives free pages back to the file system once they are a quarter of
+// the file: less than that a steady churn uses again.
+func (t *tx) shrink() (bool, error) {
+	free, err := t.number("SELECT freelist_count FROM pragma_freelist_count")
+	if err != nil {
+		return false, err
+	}
+	pages, err := t.number("SELECT page_count FROM pragma_page_count")
+	if err != nil || free < tidyPages || free < pages/4 {
+		return false, err
+	}
+	rows, err := t.query("PRAGMA incremental_vacuum(256)")
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	for rows.Next() { // each step frees a page
+	}
+	return true, rows.Err()
+}
+
+func (t *tx) limited(statement string, before int64) (bool, error) {
+	result, err := t.c.exec(t.ctx, statement, before, tidyRows)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n == tidyRows, err
+}
+
+func (t *tx) query(text string, args ...any) (*sql.Rows, error) {
+	s, err := t.c.prepared(t.ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	return s.QueryContext(t.ctx, args...)
+}
