@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/memory"
+	"github.com/waferkit/wafer/store/sqlite"
 )
 
 // openRing opens the key ring of a data directory. The first start makes both
@@ -52,11 +54,19 @@ func openRing(ctx context.Context, dir string, now time.Time) (*keyring.Ring, er
 	return ring, err
 }
 
-// openStore opens the engine that a -store flag names.
-func openStore(name string) (store.Store, error) {
-	engine, rest, _ := strings.Cut(name, ":")
-	if engine == "memory" && rest == "" {
-		return memory.New(memory.Options{}), nil
+// openStore opens the engine that a -store flag names, and returns what closes
+// it. Without a name it is SQLite in the data directory.
+func openStore(ctx context.Context, name, dir string) (store.Store, io.Closer, error) {
+	if name == "" {
+		name = "sqlite:" + filepath.Join(dir, "wafer.db")
 	}
-	return nil, fmt.Errorf("-store %q: this demo knows memory: only", name)
+	engine, rest, _ := strings.Cut(name, ":")
+	switch {
+	case engine == "memory" && rest == "":
+		return memory.New(memory.Options{}), io.NopCloser(nil), nil
+	case engine == "sqlite" && rest != "":
+		db, err := sqlite.Open(ctx, rest, sqlite.Options{})
+		return db, db, err
+	}
+	return nil, nil, fmt.Errorf("-store %q: want memory: or sqlite:FILE", name)
 }

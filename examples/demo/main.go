@@ -58,8 +58,8 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	set := flag.NewFlagSet("demo", flag.ContinueOnError)
 	set.SetOutput(stderr)
 	set.StringVar(&f.addr, "addr", "localhost:8080", "listen on this `address`")
-	set.StringVar(&f.data, "data", "demo-data", "keep the key ring in this `directory`, made if absent")
-	set.StringVar(&f.store, "store", "memory:", "keep sessions and revocations in this `engine`")
+	set.StringVar(&f.data, "data", "demo-data", "keep keys and sessions in this `directory`, made if absent")
+	set.StringVar(&f.store, "store", "", "keep sessions and revocations in this `engine`: memory: or sqlite:FILE (default sqlite:DIR/wafer.db in the -data directory)")
 	set.DurationVar(&f.config.Access, "access", 5*time.Minute, "a cookie is good for this long without the store")
 	set.DurationVar(&f.config.Idle, "idle", 30*time.Minute, "a session ends when it is unused for this long")
 	set.DurationVar(&f.config.Absolute, "absolute", 12*time.Hour, "a session ends this long after its login")
@@ -95,10 +95,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	db, err := openStore(f.store)
+	db, file, err := openStore(ctx, f.store, f.data)
 	if err != nil {
 		return err
 	}
+	defer file.Close()
 	starting, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	shop, err := newShop(starting, ring, db, newUsers(safeCost, firstPassword, userNames...), f.config)

@@ -20,7 +20,7 @@ func TestFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.addr != "localhost:8080" || f.data != "demo-data" || f.store != "memory:" || f.tls || f.config.MaxSessions != 0 {
+	if f.addr != "localhost:8080" || f.data != "demo-data" || f.store != "" || f.tls || f.config.MaxSessions != 0 {
 		t.Errorf("%+v", f)
 	}
 	if f.config.Access != 5*time.Minute || f.config.Idle != 30*time.Minute || f.config.Absolute != 12*time.Hour {

@@ -74,10 +74,7 @@ func (p *process) browser() *browser {
 }
 
 func TestProcess(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "demo")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	binary := buildDemo(t)
 	data := filepath.Join(t.TempDir(), "data")
 
 	p := start(t, binary, "-data", data)
@@ -92,9 +89,16 @@ func TestProcess(t *testing.T) {
 		}
 	}
 
-	// A second start opens the same ring. The memory engine began anew, so the
-	// old cookies are authentic and dead.
-	p = start(t, binary, "-data", data, "-max-sessions", "1", "-access", "3s", "-idle", "1m", "-absolute", "1h", "-grace", "100ms")
+	// A second start goes on with the same ring and the same sessions.
+	p = start(t, binary, "-data", data)
+	b.base = p.url
+	if v := b.me(); v.Subject != "alice" || v.Data.Cart["ink"] != 1 {
+		t.Errorf("after a restart: %+v", v)
+	}
+	p.end(syscall.SIGTERM)
+
+	// The memory engine begins anew, so the old cookies are authentic and dead.
+	p = start(t, binary, "-data", data, "-store", "memory:", "-max-sessions", "1", "-access", "3s", "-idle", "1m", "-absolute", "1h", "-grace", "100ms")
 	old := b
 	b = p.browser()
 	var second health
@@ -126,4 +130,56 @@ func TestProcess(t *testing.T) {
 	resp.Body.Close()
 	client.CloseIdleConnections()
 	p.end(syscall.SIGTERM)
+}
+
+// Two demos share one data directory: what one revokes is dead on the other
+// within a second. After SIGKILL and a restart an open browser's session goes
+// on, and a revoked one stays dead.
+func TestTwoProcessesOnOneFile(t *testing.T) {
+	binary := buildDemo(t)
+	data := filepath.Join(t.TempDir(), "data")
+	one, two := start(t, binary, "-data", data), start(t, binary, "-data", data)
+	at := func(b *browser, p *process) *browser {
+		c := b.copy()
+		c.base = p.url
+		return c
+	}
+	leaving, staying := one.browser().login("alice"), one.browser().login("bob")
+	for _, b := range []*browser{leaving, staying} {
+		at(b, two).me()
+	}
+	copied := leaving.copy()
+	if a := leaving.post("/logout"); a.status != http.StatusOK {
+		t.Fatalf("logout: %d", a.status)
+	}
+	at(copied, one).dead("a copy after the logout, where it was made")
+	deadline := time.Now().Add(time.Second)
+	for at(copied, two).get("/me").status != http.StatusUnauthorized {
+		if time.Now().After(deadline) {
+			t.Fatal("a second after the logout the other process still accepts the session")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+
+	for _, p := range []*process{one, two} {
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		p.cmd.Wait()
+	}
+	again := start(t, binary, "-data", data)
+	if v := at(staying, again).me(); v.Subject != "bob" {
+		t.Errorf("after SIGKILL and a restart: %+v", v)
+	}
+	at(copied, again).dead("a copy of the revoked session after SIGKILL and a restart")
+	again.end(syscall.SIGTERM)
+}
+
+func buildDemo(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "demo")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return binary
 }

@@ -19,7 +19,7 @@ func app(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := memory.New(memory.Options{}) // a database: another engine of store/ here
+	db := memory.New(memory.Options{}) // a database: sqlite.Open(ctx, "wafer.db", sqlite.Options{})
 	sessions, err := wafer.New(ctx, ring, db, wafer.Config[account]{Realm: "shop.example/production"})
 	if err != nil {
 		return nil, err
