@@ -1,0 +1,379 @@
+package sqlite_test
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/sqlite"
+)
+
+// The benchmarks hold the engine against the bare statements that its work
+// comes down to: through the same driver, on the same schema and file system,
+// with the same pragmas, in the same run. Rounds of both alternate, and what is
+// reported is the median of each and of their ratio:
+//
+//	bare/s     what the statements alone make
+//	store/s    what the Store makes of them
+//	%of-bare   the ratio
+//
+// The budgets are 60% with 64 clients, of the statements committed in groups,
+// and 80% with one, of the statements committed by themselves.
+
+// BenchmarkAdvance is a refresh against its UPDATE.
+func BenchmarkAdvance(b *testing.B) {
+	compare(b, func(b *testing.B, clients int) (bare, engine func(i int) error) {
+		path, ids := filled(b, 10_000)
+		other := copied(b, path)
+		db := open(b, path, sqlite.Options{})
+		c := newBare(b, other, clients)
+		generations, bareGenerations := ones(len(ids)), ones(len(ids))
+		bare = func(i int) error {
+			// A family is one client's at a time.
+			i = i % len(ids)
+			g := bareGenerations[i]
+			bareGenerations[i]++
+			return c.do(func(c *bareCommitter) error { return c.advance(ids[i], g) })
+		}
+		engine = func(i int) error {
+			i = i % len(ids)
+			g := generations[i]
+			generations[i]++
+			s, err := db.Advance(b.Context(), store.Advance{ID: ids[i], Generation: g})
+			if err == nil && s.Outcome != store.Written {
+				err = fmt.Errorf("%v, %v", s.Outcome, s.State)
+			}
+			return err
+		}
+		return bare, engine
+	})
+}
+
+// BenchmarkRevoke is a logout against its INSERT and UPDATE.
+func BenchmarkRevoke(b *testing.B) {
+	compare(b, func(b *testing.B, clients int) (bare, engine func(i int) error) {
+		path, ids := filled(b, 40_000)
+		other := copied(b, path)
+		db := open(b, path, sqlite.Options{})
+		c := newBare(b, other, clients)
+		// Each family is revoked once; once all are, more are unknown ids.
+		id := func(i int) store.ID {
+			if i < len(ids) {
+				return ids[i]
+			}
+			return named(1<<40 + i)
+		}
+		bare = func(i int) error {
+			return c.do(func(c *bareCommitter) error { return c.revoke(id(i)) })
+		}
+		engine = func(i int) error {
+			s, err := db.Revoke(b.Context(), store.Revocation{Sessions: []store.ID{id(i)}, Reason: "logout"})
+			if err == nil && s.Outcome != store.Written {
+				err = fmt.Errorf("%v, %v", s.Outcome, s.State)
+			}
+			return err
+		}
+		return bare, engine
+	})
+}
+
+// compare runs rounds of both in turn at 1, 64 and 256 clients.
+func compare(b *testing.B, prepare func(b *testing.B, clients int) (bare, engine func(i int) error)) {
+	for _, clients := range []int{1, 64, 256} {
+		b.Run(fmt.Sprintf("%d clients", clients), func(b *testing.B) {
+			b.Logf("on %s", fileSystem(b.TempDir()))
+			bare, engine := prepare(b, clients)
+			ops := 40 * clients
+			if clients == 1 {
+				ops = 200
+			}
+			var both [2][]float64
+			var ratios []float64
+			done := 0
+			for b.Loop() {
+				var r [2]float64
+				// Who goes first changes, so that neither always pays for
+				// what the other left to the disk.
+				for turn := range 2 {
+					which := (turn + len(ratios)) % 2
+					r[which] = rate(b, clients, done, ops, [2]func(int) error{bare, engine}[which])
+					both[which] = append(both[which], r[which])
+				}
+				done += ops
+				ratios = append(ratios, r[1]/r[0])
+			}
+			b.ReportMetric(median(both[0]), "bare/s")
+			b.ReportMetric(median(both[1]), "store/s")
+			b.ReportMetric(100*median(ratios), "%of-bare")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// rate has clients do operations from up to from+ops, and returns how many a
+// second they made.
+func rate(b *testing.B, clients, from, ops int, do func(i int) error) float64 {
+	var next atomic.Int64
+	next.Store(int64(from))
+	var wait sync.WaitGroup
+	began := time.Now()
+	for range clients {
+		wait.Go(func() {
+			for {
+				i := int(next.Add(1) - 1)
+				if i >= from+ops {
+					return
+				}
+				if err := do(i); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if b.Failed() {
+		b.FailNow()
+	}
+	return float64(ops) / time.Since(began).Seconds()
+}
+
+// bareCommitter is the least that commits in groups: no errors told apart, no
+// contexts, no log.
+type bareCommitter struct {
+	conn                     *sql.Conn
+	update, insert, end      *sql.Stmt
+	begin, commit            *sql.Stmt
+	alone                    bool // one client: each statement commits itself
+	queue                    chan *bareWrite
+	position, revokedAlready int64
+}
+
+type bareWrite struct {
+	do   func(c *bareCommitter) error
+	done chan error
+}
+
+// bareUpdate is the statement of a refresh as one would write it by hand.
+const bareUpdate = `UPDATE families SET generation = generation + 1, issued = ?1, position = max(position, ?2)
+	WHERE id = ?3 AND generation = ?4 AND ended = 0 AND issued + idle > ?1 AND absolute > ?1
+	AND birth >= max(?5, coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0))
+	RETURNING subject, label, birth, position, last_commit, generation, forgiven, started, authenticated, issued, idle, absolute`
+
+func newBare(b *testing.B, path string, clients int) *bareCommitter {
+	pragmas := []string{"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(67108864)", "cache_size(-16384)"}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": pragmas}.Encode()}).String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { db.Close() })
+	ctx := context.Background()
+	c := &bareCommitter{alone: clients == 1, queue: make(chan *bareWrite, 256)}
+	if c.conn, err = db.Conn(ctx); err != nil {
+		b.Fatal(err)
+	}
+	for text, s := range map[string]**sql.Stmt{
+		"BEGIN IMMEDIATE": &c.begin, "COMMIT": &c.commit, bareUpdate: &c.update,
+		"INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)": &c.insert,
+		"UPDATE families SET ended = 1 WHERE id = ?":             &c.end,
+	} {
+		if *s, err = c.conn.PrepareContext(ctx, text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := c.conn.QueryRowContext(ctx, "SELECT head FROM log").Scan(&c.position); err != nil {
+		b.Fatal(err)
+	}
+	if c.alone {
+		return c
+	}
+	var wait sync.WaitGroup
+	wait.Go(c.run)
+	b.Cleanup(func() { // before the pool closes
+		close(c.queue)
+		wait.Wait()
+		c.conn.Close()
+	})
+	return c
+}
+
+func (c *bareCommitter) do(f func(c *bareCommitter) error) error {
+	if c.alone {
+		return f(c)
+	}
+	w := &bareWrite{f, make(chan error, 1)}
+	c.queue <- w
+	return <-w.done
+}
+
+// run commits what waits, up to 256 at once, until the queue is closed.
+func (c *bareCommitter) run() {
+	for w := range c.queue {
+		group := []*bareWrite{w}
+	gather:
+		for len(group) < 256 {
+			select {
+			case w, open := <-c.queue:
+				if !open {
+					break gather
+				}
+				group = append(group, w)
+			default:
+				break gather
+			}
+		}
+		_, err := c.begin.Exec()
+		for _, w := range group {
+			if err == nil {
+				err = w.do(c)
+			}
+		}
+		if err == nil {
+			_, err = c.commit.Exec()
+		}
+		for _, w := range group {
+			w.done <- err
+		}
+	}
+}
+
+func (c *bareCommitter) advance(id store.ID, generation uint32) error {
+	var subject, label string
+	var n [10]int64
+	return c.update.QueryRow(time.Now().UnixMilli(), c.position, id[:], generation, 0).Scan(&subject, &label,
+		&n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8], &n[9])
+}
+
+func (c *bareCommitter) revoke(id store.ID) error {
+	if c.alone {
+		if _, err := c.begin.Exec(); err != nil {
+			return err
+		}
+	}
+	c.position++
+	entry := named(int(c.position))
+	if _, err := c.insert.Exec(c.position, c.position-1, entry[:], store.KindSession, id[:], nil, "logout", "", time.Now().UnixMilli()); err != nil {
+		return err
+	}
+	if _, err := c.end.Exec(id[:]); err != nil {
+		return err
+	}
+	if c.alone {
+		_, err := c.commit.Exec()
+		return err
+	}
+	return nil
+}
+
+// named returns an id of a number; ids of near numbers are far apart.
+func named(i int) (id store.ID) {
+	r := rand.New(rand.NewPCG(uint64(i), 1))
+	binary.BigEndian.PutUint64(id[:8], r.Uint64())
+	binary.BigEndian.PutUint64(id[8:], uint64(i)+1)
+	return id
+}
+
+// filled returns a file of n families, each of its own subject, and their ids.
+func filled(tb testing.TB, n int) (path string, ids []store.ID) {
+	tb.Helper()
+	path = filepath.Join(tb.TempDir(), "wafer.db")
+	db, err := sqlite.Open(tb.Context(), path, sqlite.Options{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ids = make([]store.ID, n)
+	for i := range ids {
+		ids[i] = named(i)
+	}
+	parallel(tb, 256, n, func(i int) error {
+		s, err := db.Create(tb.Context(), store.Creation{ID: ids[i], Subject: fmt.Sprintf("user-%d@example.com", i), Idle: 12 * time.Hour, Absolute: 12 * time.Hour})
+		if err == nil && s.Outcome != store.Written {
+			err = fmt.Errorf("create: %v", s.Outcome)
+		}
+		return err
+	})
+	if err := db.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return path, ids
+}
+
+// parallel has workers do 0 to n-1.
+func parallel(tb testing.TB, workers, n int, do func(i int) error) {
+	tb.Helper()
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for range workers {
+		wait.Go(func() {
+			for i := int(next.Add(1) - 1); i < n; i = int(next.Add(1) - 1) {
+				if err := do(i); err != nil {
+					tb.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if tb.Failed() {
+		tb.FailNow()
+	}
+}
+
+// copied copies a closed file.
+func copied(tb testing.TB, path string) string {
+	tb.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	other := filepath.Join(tb.TempDir(), "bare.db")
+	if err := os.WriteFile(other, data, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return other
+}
+
+func ones(n int) []uint32 {
+	list := make([]uint32, n)
+	for i := range list {
+		list[i] = 1
+	}
+	return list
+}
+
+func median[T cmp.Ordered](list []T) T {
+	list = slices.Sorted(slices.Values(list))
+	return list[len(list)/2]
+}
+
+// fileSystem names what a directory is on, so that figures of a tmpfs are not
+// taken for a disk's.
+func fileSystem(dir string) string {
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	at, kind := "", "a file system of unknown kind"
+	for line := range strings.Lines(string(mounts)) {
+		f := strings.Fields(line)
+		if len(f) > 2 && len(f[1]) >= len(at) && (f[1] == "/" || dir == f[1] || strings.HasPrefix(dir, f[1]+"/")) {
+			at, kind = f[1], f[2]+" ("+f[0]+")"
+		}
+	}
+	return kind
+}
+
+var _ = runtime.GC
+var _ = revocation.Follow
