@@ -2,10 +2,12 @@ package wafer
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -21,6 +23,30 @@ type credentials struct {
 
 	// tokens are the refresh cookies that were not looked into yet.
 	tokens candidates
+	// reloaded: a key id was unknown, and the ring was reloaded for it. Once is
+	// enough for a request: that reload has brought every true id.
+	reloaded bool
+}
+
+// over is a context that has ended: opening under it waits for no reload.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// patience returns the context to open the next cookie under.
+func (c *credentials) patience(ctx context.Context) context.Context {
+	if c.reloaded {
+		return over
+	}
+	return ctx
+}
+
+// note tells the observer why a cookie did not open.
+func (s *Sessions[T]) note(c *credentials, reason string, err error) {
+	c.reloaded = c.reloaded || errors.Is(err, keyring.ErrUnknown)
+	s.config.Observe(Event{Kind: KindRefused, Reason: reason, Err: err})
 }
 
 // read opens the request's cookies. Of several under one name the first that
@@ -37,11 +63,11 @@ func (s *Sessions[T]) readCookie(ctx context.Context, now time.Time, header http
 	sessions, c.tokens = s.find(header)
 	for _, value := range sessions.all() {
 		var err error
-		if c.cookie, c.data, err = s.cookies.Open(ctx, now, value); err == nil {
+		if c.cookie, c.data, err = s.cookies.Open(c.patience(ctx), now, value); err == nil {
 			c.hasCookie = true
 			break
 		}
-		s.config.Observe(Event{Kind: KindRefused, Reason: "session cookie not authentic", Err: err})
+		s.note(&c, "session cookie not authentic", err)
 	}
 	return c
 }
@@ -50,11 +76,11 @@ func (s *Sessions[T]) readCookie(ctx context.Context, now time.Time, header http
 func (s *Sessions[T]) readToken(ctx context.Context, now time.Time, c *credentials) {
 	for _, value := range c.tokens.all() {
 		var err error
-		if c.token, err = s.tokens.Parse(ctx, now, value); err == nil {
+		if c.token, err = s.tokens.Parse(c.patience(ctx), now, value); err == nil {
 			c.hasToken = true
 			break
 		}
-		s.config.Observe(Event{Kind: KindRefused, Reason: "refresh token not authentic", Err: err})
+		s.note(c, "refresh token not authentic", err)
 	}
 	c.tokens = candidates{}
 }

@@ -25,7 +25,7 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 	if a != nil {
 		// The session that this request began or renewed is in no cookie yet.
 		if current := a.current.Swap(nil); current != nil {
-			ids, at, actor = append(ids, current.ID), max(at, current.Position()), current.Subject
+			ids, at, actor = append(ids, current.id()), max(at, current.Position()), current.header.Subject
 		}
 		a.over.Store(true)
 	}
@@ -62,6 +62,7 @@ func (s *Sessions[T]) end(ctx context.Context, at store.Position, reason, actor 
 		s.ender.add(r)
 		return s.unavailable(ids[0], err)
 	}
+	s.replica.Learn(snap.Head)
 	mark(snap.Entry)
 	for _, id := range ids {
 		s.config.Observe(Event{Kind: KindEnded, Session: id, Reason: reason, Position: snap.Entry})
@@ -93,22 +94,23 @@ func (s *Sessions[T]) EndOthers(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := s.detached(r.Context())
 	defer cancel()
 	snap, err := s.store.Revoke(ctx, store.Revocation{
-		Subjects: []string{current.Subject},
-		Except:   &store.Rebirth{ID: current.ID, Basis: current.Position()},
-		Above:    s.above(current.Position()), Reason: "logged out everywhere else", Actor: current.Subject,
+		Subjects: []string{current.header.Subject},
+		Except:   &store.Rebirth{ID: current.id(), Basis: current.Position()},
+		Above:    s.above(current.Position()), Reason: "logged out everywhere else", Actor: current.header.Subject,
 	})
 	if err != nil {
-		return s.unavailable(current.ID, err)
+		return s.unavailable(current.id(), err)
 	}
+	s.replica.Learn(snap.Head)
 	if snap.Outcome == store.Behind {
 		return ErrConflict
 	}
-	s.replica.Apply(store.Entry{Kind: store.KindSubject, Subject: current.Subject, Position: snap.Entry})
-	s.config.Observe(Event{Kind: KindRevoked, Session: current.ID, Reason: "logged out everywhere else", Position: snap.Entry})
+	s.replica.Apply(store.Entry{Kind: store.KindSubject, Subject: current.header.Subject, Position: snap.Entry})
+	s.config.Observe(Event{Kind: KindRevoked, Session: current.id(), Reason: "logged out everywhere else", Position: snap.Entry})
 	if snap.State != store.Alive || snap.Family.Birth != snap.Entry {
 		return ErrEnded
 	}
-	return s.rewriteAt(w, a, current.header, current.data, snap.Entry)
+	return s.rewriteAt(w, a, snap, current.header, current.data)
 }
 
 // Revocation says whose sessions to end. The zero value names nobody and is an
@@ -159,6 +161,7 @@ func (s *Sessions[T]) revoke(ctx context.Context, r store.Revocation) (store.Pos
 	if err != nil {
 		return 0, s.unavailable(store.ID{}, err)
 	}
+	s.replica.Learn(snap.Head)
 	for _, id := range r.Sessions {
 		s.refuseHere(id, snap.Entry)
 	}

@@ -33,11 +33,16 @@ func newEnder(s store.Store, timeout time.Duration, observe func(Event)) *ender 
 
 // add takes over a logout that failed.
 func (e *ender) add(r store.Revocation) {
+	if !e.keep(r) {
+		e.observe(Event{Kind: KindAlarm, Session: r.Sessions[0], Reason: "too many logouts wait for the store; this one is in force on this node only"})
+	}
+}
+
+func (e *ender) keep(r store.Revocation) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.pending) >= maxPending {
-		e.observe(Event{Kind: KindAlarm, Session: r.Sessions[0], Reason: "too many logouts wait for the store; this one is in force on this node only"})
-		return
+		return false
 	}
 	e.pending = append(e.pending, r)
 	if !e.running {
@@ -45,6 +50,7 @@ func (e *ender) add(r store.Revocation) {
 		e.done.Add(1)
 		go e.run()
 	}
+	return true
 }
 
 func (e *ender) run() {
@@ -52,18 +58,21 @@ func (e *ender) run() {
 	for attempt := 0; ; attempt++ {
 		select {
 		case <-e.closing:
-			e.try()
+			e.try(e.timeout) // for all that waits
 			return
 		case <-time.After(min(100*time.Millisecond<<min(attempt, 10), 30*time.Second)):
 		}
-		if e.try() {
+		if e.try(time.Hour) {
 			return
 		}
 	}
 }
 
-// try reports whether nothing is left.
-func (e *ender) try() bool {
+// try reports whether nothing is left. It goes on for at most the given time,
+// and for StoreTimeout with each.
+func (e *ender) try(most time.Duration) bool {
+	all, cancel := context.WithTimeout(context.Background(), most)
+	defer cancel()
 	for {
 		e.mu.Lock()
 		if len(e.pending) == 0 {
@@ -73,7 +82,7 @@ func (e *ender) try() bool {
 		}
 		r := e.pending[0]
 		e.mu.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), e.timeout)
+		ctx, cancel := context.WithTimeout(all, e.timeout)
 		_, err := e.store.Revoke(ctx, r)
 		cancel()
 		switch {

@@ -38,7 +38,12 @@ type Event struct {
 // level says how loud an event is in a log.
 func (e Event) level() slog.Level {
 	switch e.Kind {
-	case KindStarted, KindRefreshed, KindRenewed, KindEnded, KindRefused:
+	case KindRefused:
+		if e.Reason == reasonMixed {
+			return slog.LevelWarn
+		}
+		return slog.LevelDebug
+	case KindStarted, KindRefreshed, KindRenewed, KindEnded:
 		return slog.LevelDebug
 	case KindRevoked:
 		return slog.LevelInfo

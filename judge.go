@@ -2,6 +2,7 @@ package wafer
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func (s *Sessions[T]) judge(ctx context.Context, now time.Time, header http.Head
 		if living {
 			// Two living sessions in one jar: somebody put one there. To pick
 			// either would be a silent change of user.
-			s.refuse(store.ID(c.token.Family), "cookies of two living sessions")
+			s.refuse(store.ID(c.token.Family), reasonMixed)
 			return c, anonymous, nil
 		}
 		// A late answer from before a login or Renew: as if it were absent.
@@ -112,6 +113,9 @@ func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session)
 	return false, nil
 }
 
+// reasonMixed is a refusal that an operator should see.
+const reasonMixed = "cookies of two living sessions"
+
 func (s *Sessions[T]) refuse(id store.ID, reason string) {
 	s.config.Observe(Event{Kind: KindRefused, Session: id, Reason: reason})
 }
@@ -128,8 +132,8 @@ func (s *Sessions[T]) living(ctx context.Context, id store.ID) (bool, error) {
 }
 
 // Check decides what session a request has. It writes nothing and refreshes
-// nothing: where a refresh would be due, the error is [ErrExpired]. Others are
-// [ErrNoSession] and [ErrUnavailable].
+// nothing. The error matches [ErrNoSession], and [ErrExpired] too where a
+// refresh would be due, whatever that would find; or [ErrUnavailable].
 func (s *Sessions[T]) Check(r *http.Request) (*Session[T], error) {
 	c, found, err := s.judge(r.Context(), s.config.Now(), r.Header)
 	switch {
@@ -138,7 +142,7 @@ func (s *Sessions[T]) Check(r *http.Request) (*Session[T], error) {
 	case found == present:
 		return newSession[T](c.cookie, c.data), nil
 	case found == due:
-		return nil, ErrExpired
+		return nil, fmt.Errorf("%w: %w", ErrNoSession, ErrExpired)
 	}
 	return nil, ErrNoSession
 }
@@ -147,6 +151,10 @@ func (s *Sessions[T]) Check(r *http.Request) (*Session[T], error) {
 // that answer those drop the cookies of the response. (h2c is what some clients
 // offer with every request; servers that do not know it answer as ever.)
 func upgrades(r *http.Request) bool {
-	to := r.Header.Get("Upgrade")
-	return r.Method == http.MethodConnect || to != "" && !strings.EqualFold(to, "h2c")
+	for _, to := range r.Header["Upgrade"] {
+		if to != "" && !strings.EqualFold(to, "h2c") {
+			return true
+		}
+	}
+	return r.Method == http.MethodConnect
 }

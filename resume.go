@@ -9,6 +9,7 @@ import (
 
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/refresh"
+	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -51,7 +52,10 @@ func (s *Sessions[T]) resume(w http.ResponseWriter, r *http.Request, now time.Ti
 		if err := s.fits(header.Subject, data); err != nil {
 			return nil, s.unavailable(id, fmt.Errorf("a refresh cannot be answered: %w", err))
 		}
-		res, err := s.refresher.Do(ctx, s.request(c, from))
+		if _, err := s.ring.Primary(now); err != nil {
+			return nil, s.unavailable(id, fmt.Errorf("a refresh cannot be answered: %w", err))
+		}
+		res, err := s.refresh(ctx, s.request(c, from))
 		if err != nil {
 			return nil, s.unavailable(id, err)
 		}
@@ -69,6 +73,37 @@ func (s *Sessions[T]) resume(w http.ResponseWriter, r *http.Request, now time.Ti
 		}
 	}
 	return nil, s.unavailable(id, errors.New("others keep committing to the session"))
+}
+
+// refresh has the refresher judge a token, and holds its answer against what
+// this node knows to be revoked. A flight that is shared may have read the
+// store before a revocation returned here, so it is asked once more. If the
+// store then still lets the family live, it has lost the revocation.
+func (s *Sessions[T]) refresh(ctx context.Context, q refresh.Request) (refresh.Result, error) {
+	for turn := 0; ; turn++ {
+		res, err := s.refresher.Do(ctx, q)
+		if err != nil || res.Verdict != refresh.Issue {
+			return res, err
+		}
+		s.replica.Learn(res.Snapshot.Head)
+		if !s.revokedHere(res.Snapshot) {
+			return res, nil
+		}
+		if turn == 1 {
+			res.Verdict, res.Reason = refresh.Refuse, reasonLost
+			return res, nil
+		}
+	}
+}
+
+// reasonLost: the store lets a family live that this node knows to be revoked.
+const reasonLost refresh.Reason = "revoked, though the store has lost that"
+
+// revokedHere reports whether this node's list revokes what would be minted
+// from a snapshot.
+func (s *Sessions[T]) revokedHere(snap store.Snapshot) bool {
+	f := &snap.Family
+	return s.replica.Check(s.config.Now(), f.ID, f.Subject, f.Position) == revocation.Revoked
 }
 
 func (s *Sessions[T]) request(c credentials, from carried) refresh.Request {
@@ -114,6 +149,9 @@ func (s *Sessions[T]) committed(ctx context.Context, now time.Time, snap store.S
 		return carried{data, f.LastCommit}, nil
 	}
 	s.config.Observe(Event{Kind: KindAlarm, Session: f.ID, Reason: "the committed value does not open", Err: err})
+	if s.config.Reload != nil {
+		return carried{basis: f.LastCommit}, nil
+	}
 	return carried{}, ErrNoSession
 }
 
@@ -131,7 +169,7 @@ func (s *Sessions[T]) reload(ctx context.Context, session *Session[T]) ([]byte, 
 		return nil, ErrNoSession
 	}
 	if err != nil {
-		return nil, s.unavailable(session.ID, fmt.Errorf("wafer: Config.Reload: %w", err))
+		return nil, s.outage(session.id(), fmt.Errorf("wafer: Config.Reload: %w", err))
 	}
 	b, err := codec.MarshalData(data)
 	if err != nil {
@@ -146,7 +184,7 @@ func (s *Sessions[T]) reload(ctx context.Context, session *Session[T]) ([]byte, 
 // and make an honest browser look like a thief.
 func (s *Sessions[T]) issue(w http.ResponseWriter, now time.Time, presented codec.RefreshToken, res refresh.Result, data []byte) (*Session[T], error) {
 	header := s.mint(now, res.Snapshot)
-	if err := s.write(w, now, &header, data, header.Generation != presented.Generation); err != nil {
+	if err := s.write(w, now, res.Snapshot.Now, &header, data, header.Generation != presented.Generation); err != nil {
 		return nil, s.unavailable(res.Snapshot.Family.ID, err)
 	}
 	reason := "the same generation"
@@ -174,7 +212,16 @@ func (s *Sessions[T]) look(ctx context.Context, now time.Time, c credentials, fr
 	} else if res.Verdict != refresh.Issue {
 		return nil, s.refusal(id, res)
 	}
-	return newSession[T](s.mint(now, res.Snapshot), from.data), nil
+	if s.revokedHere(res.Snapshot) {
+		res.Verdict, res.Reason = refresh.Refuse, reasonLost
+		return nil, s.refusal(id, res)
+	}
+	header := s.mint(now, res.Snapshot)
+	data, err := s.reload(ctx, newSession[T](header, from.data))
+	if err != nil {
+		return nil, err
+	}
+	return newSession[T](header, data), nil
 }
 
 // refusal reports why a refresh token was refused. The client learns nothing
@@ -188,13 +235,18 @@ func (s *Sessions[T]) refusal(id store.ID, res refresh.Result) error {
 	case refresh.Ahead:
 		e.Kind = KindAlarm
 	}
+	if res.Reason == reasonLost {
+		e.Kind = KindAlarm
+	}
 	s.config.Observe(e)
 	return ErrNoSession
 }
 
 // write seals a session and writes its cookie, and its refresh token where the
-// generation is new to the browser.
-func (s *Sessions[T]) write(w http.ResponseWriter, now time.Time, header *codec.Session, data []byte, withToken bool) error {
+// generation is new to the browser. The cookies' Max-Age counts from a time by
+// the clock that set the deadline, the engine's: a node whose own is ahead must
+// not have the browser drop them.
+func (s *Sessions[T]) write(w http.ResponseWriter, now, from time.Time, header *codec.Session, data []byte, withToken bool) error {
 	value, err := s.cookies.Seal(now, header, data)
 	if err != nil {
 		return err
@@ -205,8 +257,8 @@ func (s *Sessions[T]) write(w http.ResponseWriter, now time.Time, header *codec.
 		if err != nil {
 			return err
 		}
-		s.setCookie(w, s.config.RefreshCookie, token, now, deadline)
+		s.setCookie(w, s.config.RefreshCookie, token, from, deadline)
 	}
-	s.setCookie(w, s.config.SessionCookie, value, now, deadline)
+	s.setCookie(w, s.config.SessionCookie, value, from, deadline)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/store"
@@ -23,7 +24,7 @@ func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error
 		return err
 	}
 	defer done()
-	b, err := s.encode(current.Subject, data)
+	b, err := s.encode(current.header.Subject, data)
 	if err != nil {
 		return err
 	}
@@ -31,7 +32,7 @@ func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error
 	if !now.Before(current.header.Expires(s.config.Access)) {
 		return ErrExpired
 	}
-	return s.rewrite(w, a, current.header, b)
+	return s.rewrite(w, a, now, current.header, b)
 }
 
 // Commit is the save that cannot be rolled back: the store keeps the sealed
@@ -50,25 +51,25 @@ func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) err
 		return err
 	}
 	defer done()
-	b, err := s.encode(current.Subject, data)
+	b, err := s.encode(current.header.Subject, data)
 	if err != nil {
 		return err
 	}
-	value, err := s.commits.Seal(s.config.Now(), codec.ID(current.ID), b)
+	value, err := s.commits.Seal(s.config.Now(), codec.ID(current.id()), b)
 	if errors.Is(err, codec.ErrLength) {
 		return fmt.Errorf("%w: %d bytes are %d too many to commit", ErrTooLarge, len(b), len(b)-codec.MaxCommit)
 	}
 	if err != nil {
-		return s.unavailable(current.ID, err)
+		return s.unavailable(current.id(), err)
 	}
 	ctx, cancel := s.detached(r.Context())
 	defer cancel()
 	snap, err := s.store.Commit(ctx, store.Commit{
-		ID: current.ID, Basis: current.Position(), Value: value,
-		Above: s.above(current.Position()), Actor: current.Subject,
+		ID: current.id(), Basis: current.Position(), Value: value,
+		Above: s.above(current.Position()), Actor: current.header.Subject,
 	})
 	if err != nil {
-		return s.unavailable(current.ID, err)
+		return s.unavailable(current.id(), err)
 	}
 	switch snap.Outcome {
 	case store.Written:
@@ -77,21 +78,22 @@ func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) err
 	default:
 		return ErrEnded
 	}
-	s.replica.Apply(store.Entry{Kind: store.KindSuperseding, Session: current.ID, Position: snap.Entry})
-	return s.rewriteAt(w, a, current.header, b, snap.Entry)
+	s.replica.Learn(snap.Head)
+	s.replica.Apply(store.Entry{Kind: store.KindSuperseding, Session: current.id(), Position: snap.Entry})
+	return s.rewriteAt(w, a, snap, current.header, b)
 }
 
-// rewriteAt is rewrite at the position that the store has just given the
-// family.
-func (s *Sessions[T]) rewriteAt(w http.ResponseWriter, a *attachment[T], header codec.Session, data []byte, at store.Position) error {
-	header.Position = uint64(at)
-	return s.rewrite(w, a, header, data)
+// rewriteAt is rewrite at the position of the entry with which the store has
+// just moved the family.
+func (s *Sessions[T]) rewriteAt(w http.ResponseWriter, a *attachment[T], snap store.Snapshot, header codec.Session, data []byte) error {
+	header.Position = uint64(snap.Entry)
+	return s.rewrite(w, a, snap.Now, header, data)
 }
 
 // rewrite seals the session cookie again and writes it alone: the refresh
 // token stays as it is.
-func (s *Sessions[T]) rewrite(w http.ResponseWriter, a *attachment[T], header codec.Session, data []byte) error {
-	if err := s.write(w, s.config.Now(), &header, data, false); err != nil {
+func (s *Sessions[T]) rewrite(w http.ResponseWriter, a *attachment[T], from time.Time, header codec.Session, data []byte) error {
+	if err := s.write(w, s.config.Now(), from, &header, data, false); err != nil {
 		return s.unavailable(store.ID(header.ID), err)
 	}
 	a.current.Store(newSession[T](header, data))

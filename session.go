@@ -44,6 +44,10 @@ func (s *Session[T]) set(header codec.Session, data []byte) {
 	}
 }
 
+// id is what the cookie says. Calls that change a session go by this and the
+// header's subject: the exported fields are a view, which a handler may change.
+func (s *Session[T]) id() store.ID { return store.ID(s.header.ID) }
+
 // Data decodes the session's data into a fresh copy; changing it changes
 // nothing until it is saved. An error means that the data was saved as another
 // type: see the tags of package cbor for how to change T between releases.

@@ -55,6 +55,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	if s.refresher, err = refresh.New(db, config.policy(), config.StoreTimeout); err != nil {
 		return nil, err
 	}
+	s.refresher.Above = func() store.Position { return s.replica.Highest() }
 	if _, err = ring.Primary(config.Now()); err != nil {
 		return nil, fmt.Errorf("wafer: nothing can be sealed: %w", err)
 	}
@@ -116,6 +117,15 @@ func (s *Sessions[T]) unavailable(id store.ID, err error) error {
 	if errors.Is(err, store.ErrArgument) {
 		return fmt.Errorf("wafer: %w", err)
 	}
+	return s.outage(id, err)
+}
+
+// outage reports an outage and returns the error for the caller. A client that
+// hung up while it waited is none to report.
+func (s *Sessions[T]) outage(id store.ID, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	s.config.Observe(Event{Kind: KindUnavailable, Session: id, Err: err})
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
@@ -135,5 +145,7 @@ func (s *Sessions[T]) mint(now time.Time, snap store.Snapshot) codec.Session {
 }
 
 // above is the highest position that this node knows of, for new ones to
-// exceed.
-func (s *Sessions[T]) above(at store.Position) store.Position { return max(at, s.replica.Head()) }
+// exceed: also that of entries which the store has lost since.
+func (s *Sessions[T]) above(at store.Position) store.Position {
+	return max(at, s.replica.Highest())
+}

@@ -3,6 +3,7 @@ package wafer
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,7 +17,7 @@ import (
 type StartOption func(*startOptions)
 
 type startOptions struct {
-	notBefore      store.Position
+	notBefore      *store.Position
 	idle, absolute time.Duration
 	label          string
 }
@@ -26,7 +27,7 @@ type startOptions struct {
 // [Sessions.Position] before the credentials are checked: then a login with
 // the old password cannot slip past a password change.
 func NotBefore(p store.Position) StartOption {
-	return func(o *startOptions) { o.notBefore = p }
+	return func(o *startOptions) { o.notBefore = &p }
 }
 
 // Limits gives the session limits of its own, such as for "remember me", up to
@@ -79,6 +80,12 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	if err := store.CheckSubject(subject); err != nil {
 		return fmt.Errorf("wafer: Start: %w", err)
 	}
+	var notBefore store.Position
+	if o.notBefore != nil {
+		if notBefore = *o.notBefore; notBefore == 0 {
+			return errors.New("wafer: NotBefore(0): no log has that position; did Position fail?")
+		}
+	}
 	b, err := s.encode(subject, data)
 	if err != nil {
 		return err
@@ -89,15 +96,15 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	c := s.read(r.Context(), now, r.Header)
 	creation := store.Creation{
 		ID: newID(), Subject: subject, Label: o.label, Idle: o.idle, Absolute: o.absolute,
-		NotBefore: o.notBefore, Ends: c.families(),
+		NotBefore: notBefore, Ends: c.families(),
 		Limit: s.config.MaxSessions, EndOldest: s.config.EndOldest,
 		Above: s.above(c.position()), Reason: "replaced by a login", Actor: subject,
 	}
 	if a != nil {
 		// A session that this very request began or renewed is in no cookie of
 		// the request yet.
-		if current := a.current.Load(); current != nil && current.ID != creation.Ends[0] {
-			creation.Ends[1] = current.ID
+		if current := a.current.Load(); current != nil && current.id() != creation.Ends[0] {
+			creation.Ends[1] = current.id()
 		}
 	}
 	snap, err := s.create(r.Context(), creation)
@@ -151,12 +158,12 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, authenticate
 	// Kept only if the old family has a committed value: the store knows.
 	value, err := s.commits.Seal(now, codec.ID(id), current.data)
 	if err != nil {
-		return s.unavailable(current.ID, err)
+		return s.unavailable(current.id(), err)
 	}
 	snap, err := s.create(r.Context(), store.Creation{
-		ID: id, Subject: current.Subject, Value: value,
-		Renews: &store.Renewal{ID: current.ID, Basis: current.Position(), Authenticated: authenticated},
-		Above:  s.above(current.Position()), Reason: "renewed", Actor: current.Subject,
+		ID: id, Subject: current.header.Subject, Value: value,
+		Renews: &store.Renewal{ID: current.id(), Basis: current.Position(), Authenticated: authenticated},
+		Above:  s.above(current.Position()), Reason: "renewed", Actor: current.header.Subject,
 	})
 	if err != nil {
 		return err
@@ -168,7 +175,7 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, authenticate
 	default:
 		return ErrEnded
 	}
-	s.refuseHere(current.ID, snap.Entry)
+	s.refuseHere(current.id(), snap.Entry)
 	return s.begun(w, a, KindRenewed, snap, current.data)
 }
 
@@ -179,6 +186,7 @@ func (s *Sessions[T]) create(ctx context.Context, c store.Creation) (store.Snaps
 	if err != nil {
 		return snap, s.unavailable(c.ID, err)
 	}
+	s.replica.Learn(snap.Head)
 	return snap, nil
 }
 
@@ -186,7 +194,7 @@ func (s *Sessions[T]) create(ctx context.Context, c store.Creation) (store.Snaps
 func (s *Sessions[T]) begun(w http.ResponseWriter, a *attachment[T], kind Kind, snap store.Snapshot, data []byte) error {
 	now := s.config.Now()
 	header := s.mint(now, snap)
-	if err := s.write(w, now, &header, data, true); err != nil {
+	if err := s.write(w, now, snap.Now, &header, data, true); err != nil {
 		return s.unavailable(snap.Family.ID, err)
 	}
 	if a != nil {

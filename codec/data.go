@@ -47,6 +47,10 @@ func MarshalData(v any) ([]byte, error) {
 	}
 	// The decoder's bounds, such as its depth: better refused here than at every
 	// request that carries the session.
+	// What is too long for any cookie is refused for that, by whoever seals it.
+	if len(b) > MaxSealed {
+		return b, nil
+	}
 	if err := dataDecoder.Wellformed(b); err != nil {
 		return nil, fmt.Errorf("codec: session data of type %T would not decode: %w", v, err)
 	}

@@ -93,7 +93,7 @@ func (r *Ring) Key(ctx context.Context, id ID, now time.Time) (*Key, error) {
 	if err == nil {
 		return k, nil
 	}
-	if err != ErrUnknown || r.source == nil {
+	if err != ErrUnknown || r.source == nil || ctx.Err() != nil {
 		return nil, err
 	}
 	reloadErr := r.awaitReload(ctx)

@@ -21,6 +21,10 @@ type Store interface {
 
 // Refresher carries verdicts out. The common case is one call of the store.
 type Refresher struct {
+	// Above, unless nil, returns the highest position that the caller knows
+	// of: the end of a replayed family exceeds it. Set it before the first use.
+	Above func() store.Position
+
 	store   Store
 	policy  Policy
 	timeout time.Duration
@@ -60,9 +64,16 @@ func New(s Store, p Policy, timeout time.Duration) (*Refresher, error) {
 // token.
 func (r *Refresher) Do(ctx context.Context, q Request) (Result, error) {
 	return r.flights.Do(ctx, q, func() (Result, error) {
+		began := time.Now()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
 		defer cancel()
-		return r.do(ctx, q)
+		res, err := r.do(ctx, q)
+		if err == nil && (time.Since(began) > 2*r.timeout || time.Now().Round(0).Sub(began.Round(0)) > 2*r.timeout) {
+			// The process was paused in between: what the store said then
+			// proves nothing to those who joined since.
+			return Result{}, errors.New("refresh: the store's answer has grown old")
+		}
+		return res, err
 	})
 }
 
@@ -120,8 +131,12 @@ func (r *Refresher) advance(ctx context.Context, q Request) (store.Snapshot, err
 }
 
 func (r *Refresher) end(ctx context.Context, q Request) (store.Position, error) {
+	above := q.Floor
+	if r.Above != nil {
+		above = max(above, r.Above())
+	}
 	snap, err := r.store.Revoke(ctx, store.Revocation{
-		Sessions: []store.ID{q.Family}, Above: q.Floor, Reason: string(ReasonReplay),
+		Sessions: []store.ID{q.Family}, Above: above, Reason: string(ReasonReplay),
 	})
 	return snap.Entry, err
 }

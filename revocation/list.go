@@ -28,6 +28,7 @@ type List struct {
 	everyone atomic.Uint64
 	floor    atomic.Uint64
 	head     atomic.Uint64
+	highest  atomic.Uint64 // that the store is known to have had
 	shards   [shards]shard
 
 	mu     sync.Mutex // of the writers
@@ -104,7 +105,24 @@ func (l *List) Apply(entries ...store.Entry) {
 }
 
 // SetHead says that every entry up to p was applied.
-func (l *List) SetHead(p store.Position) { l.head.Store(uint64(p)) }
+func (l *List) SetHead(p store.Position) {
+	l.Learn(p)
+	l.head.Store(uint64(p))
+}
+
+// Learn says that the store's log has reached p.
+func (l *List) Learn(p store.Position) {
+	for {
+		known := l.highest.Load()
+		if uint64(p) <= known || l.highest.CompareAndSwap(known, uint64(p)) {
+			return
+		}
+	}
+}
+
+// Highest returns the highest position that was learnt. It never falls, also
+// where the log went back.
+func (l *List) Highest() store.Position { return store.Position(l.highest.Load()) }
 
 // Head returns what SetHead set last.
 func (l *List) Head() store.Position { return store.Position(l.head.Load()) }
@@ -156,9 +174,9 @@ func (l *List) count() {
 		return
 	}
 	l.inStep = 0
-	// The head and not the mark: the floor must never rise above what the
-	// store would mint from, or nothing could be refreshed.
-	l.steps = append(l.steps, l.Head())
+	// What the store has had, and not the mark: the floor must never rise above
+	// what the store would mint from, or nothing could be refreshed.
+	l.steps = append(l.steps, l.Highest())
 	if len(l.steps) >= drops {
 		l.raiseFloor(l.steps[drops/8])
 	}

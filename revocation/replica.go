@@ -222,7 +222,52 @@ func (r *Replica) question(ctx context.Context, wait time.Duration) (more bool, 
 	if err != nil {
 		return false, err
 	}
-	return b.More, r.apply(ctx, q, b)
+	prepared := r.prepare(ctx, &b)
+	if prepared != nil && b.Entries == nil {
+		return false, prepared
+	}
+	went, err := r.apply(q, b)
+	if went != nil {
+		r.config.Observe(*went)
+	}
+	return b.More, errors.Join(err, prepared)
+}
+
+// prepare calls BeforeEveryone where an answer revokes everyone, or may have
+// done so in what was dropped before this node read it. Where that fails, the
+// answer is cut before the entry. No lock is held: it may read a file.
+func (r *Replica) prepare(ctx context.Context, b *store.Batch) error {
+	before := func() error {
+		if err := r.config.BeforeEveryone(ctx); err != nil {
+			return fmt.Errorf("revocation: before everyone is revoked: %w", err)
+		}
+		return nil
+	}
+	cursor := r.at()
+	if cursor < b.Floor {
+		if err := before(); err != nil {
+			b.Entries = nil
+			return err
+		}
+	}
+	for i := range b.Entries {
+		if e := &b.Entries[i]; e.Kind == store.KindEveryone && e.Position > cursor {
+			if err := before(); err != nil {
+				b.Entries, b.More = b.Entries[:i:i], true
+				if i == 0 {
+					b.Entries = nil
+				}
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Replica) at() store.Position {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cursor
 }
 
 // asked is a question to the log, as it was when it was sent.
@@ -246,14 +291,15 @@ func (r *Replica) readOn(ctx context.Context) error {
 // order: what is known already is passed over. What one confirms, it confirms
 // as of the moment its question was sent: an answer that sat in a socket while
 // the process was paused proves nothing about the time since.
-func (r *Replica) apply(ctx context.Context, q asked, b store.Batch) error {
+// It returns the event to tell where the log went back.
+func (r *Replica) apply(q asked, b store.Batch) (*Event, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if q.epoch != r.epoch {
-		return errors.New("revocation: the answer is from before the log was read anew")
+		return nil, errors.New("revocation: the answer is from before the log was read anew")
 	}
 	if b.More && len(b.Entries) == 0 {
-		return errors.New("revocation: the store says that there is more, and gives nothing")
+		return nil, errors.New("revocation: the store says that there is more, and gives nothing")
 	}
 	if err := r.continues(q.after, b); err != nil {
 		// Read all of what is there now, from the start. What the list holds
@@ -261,17 +307,10 @@ func (r *Replica) apply(ctx context.Context, q asked, b store.Batch) error {
 		r.cursor, r.log = 0, b.Log
 		r.epoch++
 		r.confirmed.Store(nil)
-		r.config.Observe(Event{State: Unknown, Head: r.list.Head(), Floor: r.list.Floor(), Err: err})
-		return err
+		return &Event{State: Unknown, Head: r.list.Head(), Floor: r.list.Floor(), Err: err}, err
 	}
 	r.log = b.Log
 	// The floor first: it covers what was dropped before this node read it.
-	// That may have been an entry of everyone.
-	if r.cursor < b.Floor {
-		if err := r.prepare(ctx); err != nil {
-			return err
-		}
-	}
 	r.list.RaiseFloor(b.Floor)
 	for i := range b.Entries {
 		e := &b.Entries[i]
@@ -281,33 +320,20 @@ func (r *Replica) apply(ctx context.Context, q asked, b store.Batch) error {
 		if e.Kind < store.KindEveryone || e.Kind > store.KindSuperseding {
 			// Passing over what this release does not understand could be
 			// passing over a revocation.
-			return fmt.Errorf("revocation: the entry at %d is of %v: this program is too old for the store", e.Position, e.Kind)
-		}
-		if e.Kind == store.KindEveryone {
-			if err := r.prepare(ctx); err != nil {
-				return err
-			}
+			return nil, fmt.Errorf("revocation: the entry at %d is of %v: this program is too old for the store", e.Position, e.Kind)
 		}
 		r.list.Apply(*e)
 		r.reach(e.Position)
 	}
 	if b.More {
-		return nil
+		return nil, nil
 	}
 	r.reach(b.Head) // what is below it and did not come was dropped: see continues
 	// A later confirmation stands, unless the clock was set back behind it.
 	if last := r.confirmed.Load(); last == nil || q.sent.After(*last) || last.After(r.config.Now()) {
 		r.confirmed.Store(&q.sent)
 	}
-	return nil
-}
-
-// prepare is what has to happen before everyone is revoked here.
-func (r *Replica) prepare(ctx context.Context) error {
-	if err := r.config.BeforeEveryone(ctx); err != nil {
-		return fmt.Errorf("revocation: before everyone is revoked: %w", err)
-	}
-	return nil
+	return nil, nil
 }
 
 // reach moves cursor and head to p. While the log is read anew the head follows
@@ -484,6 +510,13 @@ func (r *Replica) Ended(session store.ID) bool { return r.list.Cutoffs(session, 
 
 // Head returns the position up to which the replica has applied everything.
 func (r *Replica) Head() store.Position { return r.list.Head() }
+
+// Learn says that the store's log has reached p, as an answer to a write tells.
+func (r *Replica) Learn(p store.Position) { r.list.Learn(p) }
+
+// Highest returns the highest position that this node knows the log to have
+// reached, before or after it went back.
+func (r *Replica) Highest() store.Position { return r.list.Highest() }
 
 // Floor returns the position below which tokens count as expired.
 func (r *Replica) Floor() store.Position { return r.list.Floor() }

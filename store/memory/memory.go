@@ -3,7 +3,10 @@
 // logged out when it restarts. Its log begins anew with each [New], and the
 // first entry revokes everyone, so no cookie from before is trusted.
 //
-// It meets the whole contract of package store but durability.
+// It meets the whole contract of package store but durability. A log that begins
+// anew is told from the one before by its positions, which go by the clock: one
+// that is set back by more than a minute over a restart can revive cookies of
+// before. Where that matters, keep the store in a file.
 package memory
 
 import (
@@ -61,8 +64,8 @@ type subjectCutoff struct {
 	time    time.Time
 }
 
-// sweepSteps is how much housekeeping a write does on its way. Each write adds
-// at most one thing that a later one has to clear away, so a few are enough.
+// sweepSteps is how much housekeeping a write does on its way, besides a step
+// for each entry that it may append: so what is added is also cleared away.
 const sweepSteps = 8
 
 // New returns an empty store with a log of its own.
@@ -179,7 +182,7 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, e
 		return store.Snapshot{}, err
 	}
 	defer s.mu.Unlock()
-	s.sweep(now)
+	s.sweep(now, sweepSteps)
 
 	if f, found := s.families[c.ID]; found || s.sessions[c.ID].ending != 0 {
 		return s.snapshot(now, f, store.Taken), nil
@@ -254,7 +257,7 @@ func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 		return store.Snapshot{}, err
 	}
 	defer s.mu.Unlock()
-	s.sweep(now)
+	s.sweep(now, sweepSteps)
 
 	f := s.families[a.ID]
 	if !s.live(f, now) || f.Native != a.Native || f.Generation != a.Generation ||
@@ -279,7 +282,7 @@ func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, err
 		return store.Snapshot{}, err
 	}
 	defer s.mu.Unlock()
-	s.sweep(now)
+	s.sweep(now, sweepSteps)
 
 	f := s.families[c.ID]
 	if !s.live(f, now) {
@@ -364,7 +367,7 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 		return store.Snapshot{}, err
 	}
 	defer s.mu.Unlock()
-	s.sweep(now)
+	s.sweep(now, sweepSteps+len(r.Sessions)+len(r.Subjects))
 
 	var reborn *family
 	if r.Except != nil {

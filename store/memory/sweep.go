@@ -10,19 +10,19 @@ import (
 // sweep does a few steps of housekeeping: it drops entries under the floor,
 // forgets cutoffs that cannot matter any more, and removes families past their
 // limits.
-func (s *Store) sweep(now time.Time) {
-	s.drop(now)
-	s.forgetSubjects(now)
-	s.removeFamilies(now)
+func (s *Store) sweep(now time.Time, steps int) {
+	s.drop(now, steps)
+	s.forgetSubjects(now, steps)
+	s.removeFamilies(now, steps)
 }
 
 // drop drops old entries and raises the floor to the last one dropped.
-func (s *Store) drop(now time.Time) {
+func (s *Store) drop(now time.Time, steps int) {
 	if s.announced.Access == 0 {
 		return // nobody has said yet how long a cookie can live
 	}
 	before := now.Add(-s.announced.Access - s.announced.Leeway)
-	for range sweepSteps {
+	for range steps {
 		if len(s.entries) == 0 || !s.entries[0].Time.Before(before) {
 			return
 		}
@@ -45,22 +45,38 @@ func (s *Store) drop(now time.Time) {
 	}
 }
 
-func (s *Store) forgetSubjects(now time.Time) {
+func (s *Store) forgetSubjects(now time.Time, steps int) {
 	if s.announced.Absolute == 0 {
 		return
 	}
 	before := now.Add(-max(s.announced.Absolute, s.announced.Access) - s.announced.Leeway)
-	for range sweepSteps {
+	for range steps {
 		if len(s.forget) == 0 || !s.forget[0].time.Before(before) {
 			return
 		}
 		c := s.forget[0]
 		s.forget[0] = subjectCutoff{}
 		s.forget = s.forget[1:]
-		if s.subjects[c.subject] == c.at {
+		switch {
+		case s.subjects[c.subject] != c.at: // a later one stands
+		case s.cutsOff(c):
+			// A clock that jumped may have given a family longer than the
+			// cutoff: it must not come back.
+			s.forget = append(s.forget, subjectCutoff{c.subject, c.at, now})
+		default:
 			delete(s.subjects, c.subject)
 		}
 	}
+}
+
+// cutsOff reports whether a family is there that a cutoff keeps from living.
+func (s *Store) cutsOff(c subjectCutoff) bool {
+	for _, f := range s.bySubject[c.subject] {
+		if f.Birth < c.at {
+			return true
+		}
+	}
+	return false
 }
 
 // dueFamily says when to look at a family next: its idle deadline as it was
@@ -70,8 +86,8 @@ type dueFamily struct {
 	at time.Time
 }
 
-func (s *Store) removeFamilies(now time.Time) {
-	for range sweepSteps {
+func (s *Store) removeFamilies(now time.Time, steps int) {
+	for range steps {
 		if len(s.due) == 0 || !s.due[0].at.Before(now) {
 			return
 		}

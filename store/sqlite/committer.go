@@ -23,7 +23,7 @@ type committer struct {
 	db   *sql.DB
 	conn *sql.Conn
 	now  func() time.Time
-	tell func(head int64)
+	tell func()
 	stmt map[string]*sql.Stmt // the connection's, by their text
 
 	queue  chan *write
@@ -39,7 +39,7 @@ type write struct {
 	done chan struct{}
 }
 
-func newCommitter(db *sql.DB, conn *sql.Conn, now func() time.Time, tell func(int64)) *committer {
+func newCommitter(db *sql.DB, conn *sql.Conn, now func() time.Time, tell func()) *committer {
 	return &committer{
 		db: db, conn: conn, now: now, tell: tell, stmt: make(map[string]*sql.Stmt),
 		queue: make(chan *write, maxGroup), closed: make(chan struct{}),
@@ -115,10 +115,10 @@ func (c *committer) commit(group []*write) {
 	if len(live) == 0 {
 		return
 	}
-	err := c.transact(live)
-	if err != nil && len(live) > 1 {
+	own, err := c.transact(live)
+	if own && len(live) > 1 {
 		for _, w := range live {
-			w.err = c.transact([]*write{w})
+			_, w.err = c.transact([]*write{w})
 			close(w.done)
 		}
 		return
@@ -129,11 +129,13 @@ func (c *committer) commit(group []*write) {
 	}
 }
 
-// transact does a group in one transaction, or nothing of it.
-func (c *committer) transact(group []*write) (err error) {
+// transact does a group in one transaction, or nothing of it. An error is one
+// write's own, or everyone's: a file that is locked, or a disk that is full,
+// would be so for each again.
+func (c *committer) transact(group []*write) (own bool, err error) {
 	ctx := context.Background() // what has begun is not half done because a caller left
 	if _, err := c.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("sqlite: begin: %w", err)
+		return false, fmt.Errorf("sqlite: begin: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -143,23 +145,23 @@ func (c *committer) transact(group []*write) (err error) {
 	}()
 	t := &tx{c: c, ctx: ctx}
 	if err := t.begin(); err != nil {
-		return fmt.Errorf("sqlite: %w", err)
+		return false, fmt.Errorf("sqlite: %w", err)
 	}
 	for _, w := range group {
 		if err := w.do(t); err != nil {
-			return fmt.Errorf("sqlite: %w", err)
+			return true, fmt.Errorf("sqlite: %w", err)
 		}
 	}
 	if err := t.end(); err != nil {
-		return fmt.Errorf("sqlite: %w", err)
+		return false, fmt.Errorf("sqlite: %w", err)
 	}
 	if _, err := c.exec(ctx, "COMMIT"); err != nil {
-		return fmt.Errorf("sqlite: commit: %w", err)
+		return false, fmt.Errorf("sqlite: commit: %w", err)
 	}
 	if t.appended {
-		c.tell(t.log.head)
+		c.tell()
 	}
-	return nil
+	return false, nil
 }
 
 // prepared returns the connection's statement of a text.

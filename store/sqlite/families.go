@@ -319,21 +319,23 @@ func (t *tx) revoke(r *store.Revocation, out *store.Snapshot) error {
 		return err
 	}
 	for _, id := range r.Sessions {
-		ended, err := t.ending(id)
+		ends, err := t.changes("UPDATE families SET ended = 1 WHERE id = ? AND ended = 0", id[:])
 		if err != nil {
 			return err
 		}
-		f, err := t.family(id)
-		if err != nil {
-			return err
-		}
-		if ended != 0 || f.ended {
-			entry = max(entry, ended, t.log.floor) // below the floor it is dropped: the floor covers it
-			continue
-		}
-		if f.found {
-			if err := t.exec("UPDATE families SET ended = 1 WHERE id = ?", id[:]); err != nil {
+		if ends == 0 {
+			// It was ended before, or there is none: had it an entry?
+			ended, err := t.ending(id)
+			if err != nil {
 				return err
+			}
+			rows, err := t.number("SELECT count(*) FROM families WHERE id = ?", id[:])
+			if err != nil {
+				return err
+			}
+			if ended != 0 || rows != 0 {
+				entry = max(entry, ended, t.log.floor) // below the floor it is dropped: the floor covers it
+				continue
 			}
 		}
 		if err := appendOne(store.Entry{Kind: store.KindSession, Session: id}); err != nil {

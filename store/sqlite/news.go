@@ -18,13 +18,25 @@ const pollEvery = 100 * time.Millisecond
 type news struct {
 	db *sql.DB
 
+	closed  chan struct{}
+	done    sync.WaitGroup // of poll
 	mu      sync.Mutex
 	next    chan struct{} // closed when there are news
 	waiting int
 	polling bool
 }
 
-func newNews(db *sql.DB) *news { return &news{db: db, next: make(chan struct{})} }
+func newNews(db *sql.DB) *news {
+	return &news{db: db, next: make(chan struct{}), closed: make(chan struct{})}
+}
+
+// close ends polling and all waiting.
+func (n *news) close() {
+	n.mu.Lock()
+	close(n.closed)
+	n.mu.Unlock()
+	n.done.Wait()
+}
 
 // listen returns what is closed at the next news. Each is followed by leave.
 func (n *news) listen() <-chan struct{} {
@@ -41,19 +53,25 @@ func (n *news) leave() {
 }
 
 // tell wakes everybody.
-func (n *news) tell(int64) {
+func (n *news) tell() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	close(n.next)
 	n.next = make(chan struct{})
 }
 
-// wait returns at news, or after d. The error is the context's.
+// wait returns at news, or after d. The error is the context's, or errClosed.
 func (n *news) wait(ctx context.Context, listening <-chan struct{}, d time.Duration) error {
 	n.mu.Lock()
+	select {
+	case <-n.closed:
+		n.mu.Unlock()
+		return errClosed
+	default:
+	}
 	if !n.polling {
 		n.polling = true
-		go n.poll()
+		n.done.Go(n.poll)
 	}
 	n.mu.Unlock()
 	timeout := time.NewTimer(d)
@@ -63,6 +81,8 @@ func (n *news) wait(ctx context.Context, listening <-chan struct{}, d time.Durat
 	case <-timeout.C:
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-n.closed:
+		return errClosed
 	}
 	return nil
 }
@@ -90,9 +110,13 @@ func (n *news) poll() {
 			// Also the first time: what was written before this connection
 			// began to look may not have been seen by those who wait.
 			last = version
-			n.tell(0)
+			n.tell()
 		}
-		time.Sleep(pollEvery)
+		select {
+		case <-time.After(pollEvery):
+		case <-n.closed:
+			return
+		}
 	}
 }
 

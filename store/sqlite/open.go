@@ -35,6 +35,9 @@ type Store struct {
 	news    *news
 	stop    context.CancelFunc
 	done    sync.WaitGroup
+
+	once     sync.Once // of Close
+	closeErr error
 }
 
 var _ store.Store = (*Store)(nil)
@@ -66,7 +69,7 @@ func open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := prepareWriter(ctx, c, o)
+	conn, err := prepareWriter(ctx, c, o, false)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -100,6 +103,12 @@ func ensure(ctx context.Context, path string, o Options) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
+	for _, suffix := range []string{"-wal", "-journal"} {
+		// SQLite would play it into whatever file stands there next.
+		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the file is gone and its %s is not: restore both, or remove both to begin with nobody logged in", path+suffix)
+		}
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -120,7 +129,7 @@ func ensure(ctx context.Context, path string, o Options) error {
 	if err != nil {
 		return err
 	}
-	conn, err := prepareWriter(ctx, db, o)
+	conn, err := prepareWriter(ctx, db, o, true)
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 		err = errors.Join(err, conn.Close())
@@ -148,7 +157,7 @@ func connect(path string, o Options, writer bool) (*sql.DB, error) {
 	if !writer {
 		pragmas = append(pragmas, "query_only(ON)")
 	}
-	q := url.Values{"_pragma": pragmas}
+	q := url.Values{"_pragma": pragmas, "mode": {"rw"}} // never make the file: ensure does
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -169,8 +178,9 @@ func connect(path string, o Options, writer bool) (*sql.DB, error) {
 // maxReaders bounds the connections that read.
 const maxReaders = 8
 
-// prepareWriter takes the one writing connection and brings the schema up.
-func prepareWriter(ctx context.Context, db *sql.DB, o Options) (*sql.Conn, error) {
+// prepareWriter takes the one writing connection and brings the schema up. Only
+// a file that was made just now may be without one.
+func prepareWriter(ctx context.Context, db *sql.DB, o Options, fresh bool) (*sql.Conn, error) {
 	c, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
@@ -182,21 +192,25 @@ func prepareWriter(ctx context.Context, db *sql.DB, o Options) (*sql.Conn, error
 	if _, err := c.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	err = migrate(ctx, c, o.Now().UnixMilli())
+	err = migrate(ctx, c, o.Now().UnixMilli(), fresh)
 	if err == nil {
 		_, err = c.ExecContext(ctx, "COMMIT")
 	}
 	if err != nil {
-		_, rollback := c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-		return nil, errors.Join(err, rollback, c.Close())
+		_, _ = c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // some errors have done it
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
 // Close ends the engine's goroutines and closes the file. What waits to be
-// written gets an error.
+// written gets an error. Closing again does nothing.
 func (s *Store) Close() error {
-	s.stop()
-	s.done.Wait()
-	return errors.Join(s.writer.close(), s.readers.Close())
+	s.once.Do(func() {
+		s.stop()
+		s.news.close()
+		s.done.Wait()
+		s.closeErr = errors.Join(s.writer.close(), s.readers.Close())
+	})
+	return s.closeErr
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/waferkit/wafer/store"
@@ -82,14 +83,16 @@ CREATE TABLE committed (
 // migrate brings the file to this release's schema, and makes the log of one
 // that has none. The connection is the only one that writes, and holds the
 // file's lock meanwhile.
-func migrate(ctx context.Context, c *sql.Conn, now int64) error {
+func migrate(ctx context.Context, c *sql.Conn, now int64, fresh bool) error {
 	var application, version, tables int
 	err := c.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
 		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`).Scan(&application, &version, &tables)
 	switch {
 	case err != nil:
 		return err
-	case application == 0 && version == 0 && tables == 0:
+	case fresh && application == 0 && version == 0 && tables == 0:
+	case application == 0 && tables == 0:
+		return errors.New("it is an empty database; restore it, or remove it to begin with nobody logged in")
 	case application != applicationID:
 		return fmt.Errorf("it is a database of another program (application id %#x); give wafer a file of its own", application)
 	case version > userVersion:

@@ -100,7 +100,13 @@ func (t *tx) forget() (bool, error) {
 		return false, nil
 	}
 	before := t.now.UnixMilli() - max(t.log.absolute, t.log.access) - t.log.leeway
-	return t.limited("DELETE FROM subjects WHERE subject IN (SELECT subject FROM subjects WHERE time < ? ORDER BY time LIMIT ?)", before)
+	// Not while a family is there that it cuts off: a clock that jumped may
+	// have given that one longer.
+	n, err := t.changes(`DELETE FROM subjects WHERE subject IN (
+		SELECT subject FROM subjects s WHERE time < ? AND NOT EXISTS (
+			SELECT 1 FROM families f WHERE f.subject = s.subject AND f.birth < s.position)
+		ORDER BY time LIMIT ?)`, before, tidyRows)
+	return n == tidyRows, err
 }
 
 // remove removes families past their limits. One that was refreshed since it
@@ -165,15 +171,6 @@ func (t *tx) shrink() (bool, error) {
 	for rows.Next() { // each step frees a page
 	}
 	return true, rows.Err()
-}
-
-func (t *tx) limited(statement string, before int64) (bool, error) {
-	result, err := t.c.exec(t.ctx, statement, before, tidyRows)
-	if err != nil {
-		return false, err
-	}
-	n, err := result.RowsAffected()
-	return n == tidyRows, err
 }
 
 func (t *tx) query(text string, args ...any) (*sql.Rows, error) {

@@ -64,6 +64,15 @@ func (t *tx) exec(text string, args ...any) error {
 	return err
 }
 
+// changes is exec for a statement whose number of rows matters.
+func (t *tx) changes(text string, args ...any) (int64, error) {
+	result, err := t.c.exec(t.ctx, text, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 func (t *tx) row(text string, args ...any) (*sql.Row, error) {
 	s, err := t.c.prepared(t.ctx, text)
 	if err != nil {

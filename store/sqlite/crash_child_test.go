@@ -1,0 +1,321 @@
+package sqlite_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/sqlite"
+)
+
+// roleVariable makes the test binary another process of the test: what it does
+// is the variable's value, and os.Args[1:] are its arguments.
+const roleVariable = "WAFER_SQLITE_ROLE"
+
+// roles are the processes that tests start.
+var roles = map[string]func(args []string) error{
+	"crash": crashChild,
+	"peer":  peerChild,
+}
+
+func TestMain(m *testing.M) {
+	role := os.Getenv(roleVariable)
+	if role == "" {
+		os.Exit(m.Run())
+	}
+	if err := roles[role](os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, role+":", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// command is this binary in another role. It ends with the test at the latest.
+func command(ctx context.Context, role string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	return cmd
+}
+
+const (
+	crashWorkers  = 6
+	crashSubjects = 12
+)
+
+func crashSubject(i int) string { return fmt.Sprintf("subject%d", i) }
+
+// say reports one acknowledged operation: a line is one write, so that lines of
+// several goroutines stay whole and nothing waits in a buffer when it is killed.
+func say(format string, args ...any) {
+	_, _ = io.WriteString(os.Stdout, fmt.Sprintf(format, args...)+"\n")
+}
+
+// crashChild works on the file at full speed until it is killed. Its arguments
+// are the file, a number from 0 of this child among its siblings, how many they
+// are, and whether to keep house ("tidy").
+func crashChild(args []string) error {
+	var number, siblings int
+	if _, err := fmt.Sscan(args[1]+" "+args[2], &number, &siblings); err != nil {
+		return err
+	}
+	ctx := context.Background()
+	db, err := sqlite.Open(ctx, args[0], sqlite.Options{})
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 2*crashWorkers)
+	if args[3] == "tidy" {
+		if err := db.Announce(ctx, store.Announcement{Access: 20 * time.Millisecond, Absolute: 12 * time.Hour}); err != nil {
+			return err
+		}
+		go func() {
+			for {
+				if err := db.Tidy(ctx); err != nil {
+					failed <- err
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}()
+	}
+	for i := range crashWorkers {
+		w := &crashWorker{db: db, number: number*crashWorkers + i, of: siblings * crashWorkers}
+		go func() {
+			err := w.load()
+			for err == nil {
+				err = w.step()
+			}
+			failed <- err
+		}()
+	}
+	return <-failed
+}
+
+// crashWorker works on the families that are its own by their ids, so that of
+// each at most one operation is under way when the process is killed. Subjects
+// are everybody's.
+type crashWorker struct {
+	db         *sqlite.Store
+	number, of int
+	families   []*store.Family
+}
+
+// newID returns a random id of this worker's.
+func (w *crashWorker) newID() (id store.ID) {
+	for i := range id {
+		id[i] = byte(rand.Uint32())
+	}
+	id[0] = byte(w.number)
+	return id
+}
+
+// load takes over the worker's families that still live.
+func (w *crashWorker) load() error {
+	for i := range crashSubjects {
+		list, err := w.db.Families(context.Background(), crashSubject(i), 200)
+		if err != nil {
+			return err
+		}
+		for _, f := range list {
+			if int(f.ID[0])%w.of == w.number && len(w.families) < 30 {
+				w.families = append(w.families, &f)
+			}
+		}
+	}
+	return nil
+}
+
+func (w *crashWorker) drop(i int) {
+	w.families[i] = w.families[len(w.families)-1]
+	w.families = w.families[:len(w.families)-1]
+}
+
+// step does one operation and reports it once it is acknowledged.
+func (w *crashWorker) step() error {
+	dice := rand.IntN(1000)
+	if len(w.families) == 0 || dice < 200 {
+		return w.create()
+	}
+	i := rand.IntN(len(w.families))
+	switch {
+	case dice < 600:
+		return w.advance(i)
+	case dice < 850:
+		return w.commit(i)
+	case dice < 950:
+		return w.end(i)
+	case dice < 985:
+		return w.cutOff(i, dice < 960)
+	case dice < 988:
+		s, err := w.db.Revoke(context.Background(), store.Revocation{Everyone: true})
+		if err == nil {
+			say("everyone %d", s.Entry)
+		}
+		return err
+	default:
+		return w.swap()
+	}
+}
+
+func (w *crashWorker) create() error {
+	c := store.Creation{ID: w.newID(), Subject: crashSubject(rand.IntN(crashSubjects)), Idle: 12 * time.Hour, Absolute: 12 * time.Hour}
+	replaced := -1
+	if len(w.families) > 15 {
+		replaced = rand.IntN(len(w.families))
+		old := w.families[replaced]
+		if rand.IntN(2) == 0 {
+			c.Ends[0] = old.ID
+		} else {
+			c.Subject, c.Renews = old.Subject, &store.Renewal{ID: old.ID, Basis: old.Position}
+		}
+	}
+	s, err := w.db.Create(context.Background(), c)
+	if err != nil {
+		return err
+	}
+	if replaced >= 0 {
+		old := w.families[replaced]
+		w.drop(replaced)
+		if s.Entry != 0 {
+			say("session %s %d", old.ID, s.Entry)
+		}
+	}
+	if s.Outcome == store.Written {
+		say("create %s %s %d", c.ID, c.Subject, s.Family.Birth)
+		w.families = append(w.families, &s.Family)
+	}
+	return nil
+}
+
+func (w *crashWorker) advance(i int) error {
+	f := w.families[i]
+	s, err := w.db.Advance(context.Background(), store.Advance{ID: f.ID, Generation: f.Generation, Basis: f.Position})
+	if err != nil {
+		return err
+	}
+	if s.Outcome != store.Written {
+		w.drop(i)
+		return nil
+	}
+	w.families[i] = &s.Family
+	say("advance %s %d %d", f.ID, s.Family.Generation, s.Family.Position)
+	return nil
+}
+
+func (w *crashWorker) commit(i int) error {
+	f := w.families[i]
+	n := crashValue(f.Value) + 1
+	s, err := w.db.Commit(context.Background(), store.Commit{ID: f.ID, Basis: f.Position, Value: fmt.Appendf(nil, "%d %s", n, strings.Repeat("x", rand.IntN(600)))})
+	if err != nil {
+		return err
+	}
+	if s.Outcome != store.Written {
+		w.drop(i)
+		return nil
+	}
+	w.families[i] = &s.Family
+	say("commit %s %d %d", f.ID, n, s.Entry)
+	return nil
+}
+
+// crashValue is the number that a committed value begins with; 0: none.
+func crashValue(value []byte) (n int) {
+	_, _ = fmt.Sscan(string(value), &n)
+	return n
+}
+
+func (w *crashWorker) end(i int) error {
+	id := w.families[i].ID
+	w.drop(i)
+	s, err := w.db.Revoke(context.Background(), store.Revocation{Sessions: []store.ID{id}, Reason: "logout"})
+	if err == nil {
+		say("session %s %d", id, s.Entry)
+	}
+	return err
+}
+
+func (w *crashWorker) cutOff(i int, except bool) error {
+	f := w.families[i]
+	r := store.Revocation{Subjects: []string{f.Subject}, Reason: "admin"}
+	if except {
+		r.Except = &store.Rebirth{ID: f.ID, Basis: f.Position}
+	}
+	s, err := w.db.Revoke(context.Background(), r)
+	if err != nil || s.Outcome != store.Written {
+		return err
+	}
+	if except && s.State == store.Alive && s.Family.Birth == s.Entry {
+		w.families[i] = &s.Family
+		say("subject %s %d %s", f.Subject, s.Entry, f.ID) // in one line: it was one operation
+		return nil
+	}
+	say("subject %s %d", f.Subject, s.Entry)
+	return nil
+}
+
+func (w *crashWorker) swap() error {
+	version, _, err := w.db.LoadKeys(context.Background())
+	if err != nil {
+		return err
+	}
+	document := w.newID().String()
+	swapped, err := w.db.SwapKeys(context.Background(), version, []byte(document))
+	if err == nil && swapped {
+		say("keys %d %s", version+1, document)
+	}
+	return err
+}
+
+// process is a child that runs, and what it says.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stderr strings.Builder
+	lines  sync.WaitGroup // until the child's output is at its end
+}
+
+// start starts a child; heard is called with each line, one after another.
+func start(t *testing.T, cmd *exec.Cmd, heard func(line string)) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd}
+	cmd.Stderr = &p.stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.lines.Go(func() {
+		r := bufio.NewReaderSize(out, 1<<16)
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return // a line that was cut short was not acknowledged
+			}
+			heard(strings.TrimSuffix(line, "\n"))
+		}
+	})
+	return p
+}
+
+// kill kills the child by SIGKILL and waits until all that it said was heard.
+// A child that had ended by itself had failed.
+func (p *process) kill() {
+	p.t.Helper()
+	err := p.cmd.Process.Kill()
+	p.lines.Wait()
+	_ = p.cmd.Wait()
+	if err != nil || p.stderr.Len() > 0 {
+		p.t.Errorf("the child failed by itself: %v\n%s", err, p.stderr.String())
+	}
+}

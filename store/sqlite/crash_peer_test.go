@@ -1,0 +1,3 @@
+package sqlite_test
+
+func peerChild(args []string) error { return nil }
