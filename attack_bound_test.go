@@ -1,7 +1,6 @@
 package wafer_test
 
 import (
-	"fmt"
 	"net/http/httptest"
 	"runtime"
 	"testing"
@@ -18,7 +17,7 @@ func TestAttack_ListOutgrowsItsLimitWithoutNews(t *testing.T) {
 	n.store.fail("Since")
 	time.Sleep(50 * time.Millisecond)
 	for i := range 20000 {
-		b := w.browser().login(n, fmt.Sprint("user"), "a")
+		b := w.browser().login(n, "user", "a")
 		if err := n.End(httptest.NewRecorder(), b.request()); err != nil {
 			t.Fatal(err)
 		}

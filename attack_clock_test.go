@@ -132,4 +132,3 @@ func TestAttack_SubjectOfTheView(t *testing.T) {
 	})
 	bob.is(n, "bob: b")
 }
-

@@ -80,7 +80,9 @@ type Config[T any] struct {
 	// settings anew: what it returns is the session's data from then on. s.Data
 	// is what the session carries so far, or the zero T where nothing could be
 	// carried. An error that wraps [ErrEnded] ends the session; any other is
-	// an outage, and the request is unavailable.
+	// an outage, and the request is unavailable. It is called before the token
+	// is known to be live, again where another request has committed in
+	// between (at most 4 times in all), and for upgrades.
 	Reload func(ctx context.Context, s *Session[T]) (T, error)
 	// Observe is told of events, possibly by several goroutines at once. It
 	// must not block. Default: log by [log/slog.Default].

@@ -9,7 +9,8 @@ var (
 	// not authentic, over or revoked; the observer was told which. 401.
 	ErrNoSession = errors.New("wafer: no session")
 	// ErrUnavailable: the store did not answer where its answer was needed.
-	// The request may well have a session; no cookie was touched. 503.
+	// The request may well have a session; no cookie was touched, but by End,
+	// which deletes them all the same. 503.
 	ErrUnavailable = errors.New("wafer: the session store is unavailable")
 	// ErrReauthenticate: the session's last authentication is too long ago for
 	// what was asked. 403.

@@ -13,12 +13,13 @@ type Health struct {
 	// longer than [Config.MaxStaleness]; or "unknown" while it is read anew.
 	// In the last two each request is judged by asking the store.
 	State string
-	// Position is how far the node has read the log. Floor is the position
-	// below which cookies are refreshed instead of looked up.
+	// Position is the head of the log as far as the node has read it. Floor is
+	// the position below which cookies are refreshed instead of looked up.
 	Position, Floor store.Position
 	// Revocations is how many sessions and subjects the list names.
 	Revocations int
-	// Age is how long ago the store last confirmed the list.
+	// Age is how long ago the store last confirmed the list; 0 while State is
+	// "unknown", so alert on the state too.
 	Age time.Duration
 }
 

@@ -62,7 +62,7 @@ func (s *Store) forgetSubjects(now time.Time, steps int) {
 		case s.cutsOff(c):
 			// A clock that jumped may have given a family longer than the
 			// cutoff: it must not come back.
-			s.forget = append(s.forget, subjectCutoff{c.subject, c.at, now})
+			s.forget = append(s.forget, c)
 		default:
 			delete(s.subjects, c.subject)
 		}
