@@ -1,3 +1,164 @@
 package sqlite_test
 
-func peerChild(args []string) error { return nil }
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/sqlite"
+)
+
+// peerChild opens the file and does what it is told on stdin, a line each,
+// answering each with a line on stdout.
+func peerChild(args []string) error {
+	in := bufio.NewScanner(os.Stdin)
+	say("ready") // to open
+	if !in.Scan() {
+		return in.Err()
+	}
+	ctx := context.Background()
+	db, err := sqlite.Open(ctx, args[0], sqlite.Options{})
+	if err != nil {
+		return err
+	}
+	say("open")
+	for in.Scan() {
+		answer, err := obey(ctx, db, strings.Fields(in.Text()))
+		if err != nil {
+			return fmt.Errorf("%s: %w", in.Text(), err)
+		}
+		say("%s", answer)
+	}
+	return db.Close()
+}
+
+func obey(ctx context.Context, db *sqlite.Store, words []string) (string, error) {
+	var id store.ID
+	if len(words) > 1 {
+		_ = id.UnmarshalText([]byte(words[1])) // where it is one
+	}
+	switch words[0] {
+	case "log":
+		c, err := db.Cutoffs(ctx, store.ID{}, "")
+		return c.Log.String(), err
+	case "revoke":
+		s, err := db.Revoke(ctx, store.Revocation{Sessions: []store.ID{id}, Reason: "logout"})
+		return fmt.Sprint(s.Entry), err
+	case "state":
+		s, err := db.Family(ctx, id)
+		return s.State.String(), err
+	case "create":
+		s, err := db.Create(ctx, store.Creation{ID: id, Subject: "alice", Idle: time.Hour, Absolute: time.Hour})
+		return s.Outcome.String(), err
+	case "swap": // the first key set
+		swapped, err := db.SwapKeys(ctx, 0, []byte(words[1]))
+		return fmt.Sprint(swapped), err
+	case "keys":
+		version, document, err := db.LoadKeys(ctx)
+		return fmt.Sprint(version, " ", string(document)), err
+	case "race": // advances a family to a generation, against others
+		var last uint32
+		if _, err := fmt.Sscan(words[2], &last); err != nil {
+			return "", err
+		}
+		var won []string
+		for g := uint32(1); g < last; {
+			s, err := db.Advance(ctx, store.Advance{ID: id, Generation: g})
+			if err != nil {
+				return "", err
+			}
+			if s.Outcome == store.Written {
+				won = append(won, fmt.Sprint(g))
+			}
+			g = s.Family.Generation
+		}
+		return strings.Join(won, " "), nil
+	}
+	return "", fmt.Errorf("unknown command")
+}
+
+// peer is another process with the file, which does what it is told.
+type peer struct {
+	t       *testing.T
+	in      io.Writer
+	answers chan string
+	close   func() // has the process close the file and end
+}
+
+// startPeer starts a process that will open the file when it is told to.
+func startPeer(t *testing.T, path string) *peer {
+	t.Helper()
+	// Not the test's context, which ends before its cleanup.
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	cmd := command(ctx, "peer", path)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &peer{t: t, in: in, answers: make(chan string, 1)}
+	child := start(t, cmd, func(line string) { p.answers <- line })
+	p.close = sync.OnceFunc(func() {
+		in.Close()
+		child.lines.Wait()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the other process: %v\n%s", err, child.stderr.String())
+		}
+	})
+	t.Cleanup(p.close)
+	p.hear()
+	return p
+}
+
+func openPeer(t *testing.T, path string) *peer {
+	t.Helper()
+	p := startPeer(t, path)
+	p.tell("open")
+	return p
+}
+
+func (p *peer) hear() string {
+	p.t.Helper()
+	select {
+	case answer := <-p.answers:
+		return answer
+	case <-time.After(20 * time.Second):
+		p.t.Fatal("the other process does not answer")
+		return ""
+	}
+}
+
+func (p *peer) say(format string, args ...any) {
+	p.t.Helper()
+	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// tell has a command done.
+func (p *peer) tell(format string, args ...any) string {
+	p.t.Helper()
+	p.say(format, args...)
+	return p.hear()
+}
+
+// all has one command done by several peers at once.
+func all(peers []*peer, format string, args ...any) []string {
+	answers := make([]string, len(peers))
+	var group sync.WaitGroup
+	for _, p := range peers {
+		p.say(format, args...)
+	}
+	for i, p := range peers {
+		group.Go(func() { answers[i] = <-p.answers })
+	}
+	group.Wait()
+	return answers
+}

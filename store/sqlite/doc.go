@@ -10,7 +10,8 @@
 // cost little more than one. The file must be on a local file system whose
 // locks and syncs work; a network file system will not do.
 //
-// A file that is not there is made, with mode 0600, whole or not at all. One
+// A file that is not there is made, with mode 0600, whole or not at all. (A kill
+// in the middle can leave files named .NAME.* beside it; remove those.) One
 // that is there but empty, of another program, or of a later schema is an
 // error: the engine never begins from nothing where something was.
 package sqlite

@@ -90,7 +90,7 @@ func open(ctx context.Context, path string, o Options) (*Store, error) {
 // and linked to its own. Of several processes at once one makes it.
 func ensure(ctx context.Context, path string, o Options) error {
 	if path == "" {
-		return errors.New("no path given")
+		return errors.New("no path was given; want a file such as data/wafer.db")
 	}
 	info, err := os.Stat(path)
 	switch {
@@ -98,14 +98,21 @@ func ensure(ctx context.Context, path string, o Options) error {
 		return errors.New("it is a directory")
 	case err == nil && info.Size() == 0:
 		return errors.New("the file is empty: it was truncated, or something else made it; restore it, or remove it to begin with nobody logged in")
+	case err == nil && info.Size() < headerSize:
+		return fmt.Errorf("file is not a database: it has %d bytes, and SQLite's header alone has %d", info.Size(), headerSize)
 	case err == nil:
-		return nil
+		// SQLite would open it for reading alone, and leave files behind that
+		// keep its owner from writing.
+		return writable(path)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	for _, suffix := range []string{"-wal", "-journal"} {
 		// SQLite would play it into whatever file stands there next.
 		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Stat(path); err == nil {
+				return ensure(ctx, path, o) // another process has just made both
+			}
 			return fmt.Errorf("the file is gone and its %s is not: restore both, or remove both to begin with nobody logged in", path+suffix)
 		}
 	}
@@ -147,11 +154,14 @@ func ensure(ctx context.Context, path string, o Options) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// headerSize is how a SQLite file begins, in bytes.
+const headerSize = 100
+
 // connect returns a pool. A writer's holds one connection.
 func connect(path string, o Options, writer bool) (*sql.DB, error) {
 	pragmas := []string{
 		fmt.Sprintf("busy_timeout(%d)", o.BusyTimeout.Milliseconds()), // first: the others may have to wait
-		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(OFF)", "trusted_schema(OFF)",
+		"synchronous(FULL)", "foreign_keys(OFF)", "trusted_schema(OFF)",
 		"journal_size_limit(67108864)", "cache_size(-16384)",
 	}
 	if !writer {
@@ -185,8 +195,19 @@ func prepareWriter(ctx context.Context, db *sql.DB, o Options, fresh bool) (*sql
 	if err != nil {
 		return nil, err
 	}
-	// Only counts for a file without tables.
+	// A file that is not ours is left as it is, so that is looked at first.
+	if _, err := schemaOf(ctx, c, fresh); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	// auto_vacuum only counts for a file without tables.
 	if _, err := c.ExecContext(ctx, "PRAGMA auto_vacuum = INCREMENTAL"); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	var mode string
+	if err := c.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil || mode != "wal" {
+		if err == nil {
+			err = fmt.Errorf("its journal mode stays %q, and not WAL: is it on a network file system?", mode)
+		}
 		return nil, errors.Join(err, c.Close())
 	}
 	if _, err := c.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {

@@ -24,7 +24,7 @@ func refused(t *testing.T, path string, want ...string) {
 		t.Error("it was opened")
 		return
 	}
-	for _, w := range append(want, filepath.Base(path)) {
+	for _, w := range append(want, path) {
 		if !strings.Contains(err.Error(), w) {
 			t.Errorf("the error lacks %q: %v", w, err)
 		}

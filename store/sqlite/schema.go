@@ -80,25 +80,39 @@ CREATE TABLE committed (
 ) STRICT;
 `}
 
+// schemaOf returns the version of the file's schema, or what is wrong with the
+// file. Only one that was made just now may be without a schema.
+func schemaOf(ctx context.Context, c *sql.Conn, fresh bool) (version int, err error) {
+	var application, tables int
+	err = c.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
+		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`).Scan(&application, &version, &tables)
+	switch {
+	case err != nil:
+	case fresh && application == 0 && version == 0 && tables == 0:
+	case application == 0 && tables == 0:
+		err = errors.New("it is an empty database; restore it, or remove it to begin with nobody logged in")
+	case application != applicationID:
+		err = fmt.Errorf("it is a database of another program (application id %#x); give wafer a file of its own", application)
+	case version > userVersion:
+		err = fmt.Errorf("its schema is version %d, and this program knows %d; a newer release has migrated it: run that one", version, userVersion)
+	case version < 1:
+		err = errors.New("its schema has no version; restore it from a backup")
+	case !fresh:
+		var logs int
+		if err = c.QueryRowContext(ctx, "SELECT count(*) FROM log").Scan(&logs); err == nil && logs != 1 {
+			err = errors.New("its log is gone; restore it from a backup")
+		}
+	}
+	return version, err
+}
+
 // migrate brings the file to this release's schema, and makes the log of one
 // that has none. The connection is the only one that writes, and holds the
 // file's lock meanwhile.
 func migrate(ctx context.Context, c *sql.Conn, now int64, fresh bool) error {
-	var application, version, tables int
-	err := c.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
-		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`).Scan(&application, &version, &tables)
-	switch {
-	case err != nil:
+	version, err := schemaOf(ctx, c, fresh)
+	if err != nil {
 		return err
-	case fresh && application == 0 && version == 0 && tables == 0:
-	case application == 0 && tables == 0:
-		return errors.New("it is an empty database; restore it, or remove it to begin with nobody logged in")
-	case application != applicationID:
-		return fmt.Errorf("it is a database of another program (application id %#x); give wafer a file of its own", application)
-	case version > userVersion:
-		return fmt.Errorf("its schema is version %d, and this program knows %d; a newer release has migrated it: run that one", version, userVersion)
-	case version < 1:
-		return fmt.Errorf("its schema has no version; restore it from a backup")
 	}
 	for v := version; v < userVersion; v++ {
 		if _, err := c.ExecContext(ctx, migrations[v]); err != nil {

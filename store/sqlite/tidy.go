@@ -44,7 +44,7 @@ func (s *Store) tidy(ctx context.Context) (full bool, err error) {
 	out := new(bool)
 	err = s.writer.submit(ctx, func(t *tx) error {
 		*out = false
-		for _, step := range []func(*tx) (bool, error){(*tx).drop, (*tx).forget, (*tx).remove, (*tx).shrink} {
+		for _, step := range []func(*tx) (bool, error){(*tx).drop, (*tx).remove, (*tx).forget, (*tx).shrink} {
 			more, err := step(t)
 			if err != nil {
 				return err

@@ -1,0 +1,207 @@
+package sqlite_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/sqlite"
+)
+
+// clocked is a file whose store is opened again for each run, by a clock that
+// jumps in between.
+type clocked struct {
+	*testing.T
+	clock *clock
+	path  string
+	db    *sqlite.Store
+	last  store.Position
+}
+
+func newClocked(t *testing.T) *clocked {
+	c := &clocked{T: t, clock: &clock{now: time.Now()}, path: filepath.Join(t.TempDir(), "wafer.db")}
+	c.db = openOnly(t, c.path, sqlite.Options{Now: c.clock.Now})
+	t.Cleanup(func() { c.db.Close() })
+	return c
+}
+
+// jump ends the run, and begins another d later.
+func (c *clocked) jump(d time.Duration) {
+	c.Helper()
+	if err := c.db.Close(); err != nil {
+		c.Error(err)
+	}
+	c.clock.Move(d)
+	c.db = openOnly(c.T, c.path, sqlite.Options{Now: c.clock.Now})
+}
+
+func (c *clocked) create(id store.ID, subject string, limit time.Duration) {
+	c.Helper()
+	s, err := c.db.Create(c.Context(), store.Creation{ID: id, Subject: subject, Idle: limit, Absolute: limit})
+	if err != nil || s.Outcome != store.Written {
+		c.Fatalf("create: %v, %v", s.Outcome, err)
+	}
+}
+
+// revoke revokes, above all positions before.
+func (c *clocked) revoke(r store.Revocation) {
+	c.Helper()
+	s, err := c.db.Revoke(c.Context(), r)
+	if err != nil || s.Outcome != store.Written || s.Entry <= c.last || s.Head != s.Entry {
+		c.Fatalf("revoked %v at %d, after %d: %v", s.Outcome, s.Entry, c.last, err)
+	}
+	c.last = s.Entry
+}
+
+func (c *clocked) is(id store.ID, want ...store.State) store.Snapshot {
+	c.Helper()
+	s, err := c.db.Family(c.Context(), id)
+	if err != nil {
+		c.Fatal(err)
+	}
+	for _, w := range want {
+		if s.State == w {
+			return s
+		}
+	}
+	c.Errorf("family %v is %v; want %v", id, s.State, want)
+	return s
+}
+
+func (c *clocked) tidy() {
+	c.Helper()
+	if err := c.db.Tidy(c.Context()); err != nil {
+		c.Error(err)
+	}
+}
+
+// TestClockJumpsBack: the clock is an hour behind what it was in the last run.
+func TestClockJumpsBack(t *testing.T) {
+	c := newClocked(t)
+	const access, absolute = 5 * time.Minute, 12 * time.Hour
+	must(t, c.db.Announce(t.Context(), store.Announcement{Access: access, Absolute: absolute, Leeway: 10 * time.Second}))
+	alive, ended, cutOff, short := store.ID{1}, store.ID{2}, store.ID{3}, store.ID{4}
+	c.create(alive, "alice", absolute)
+	c.create(ended, "bob", absolute)
+	c.create(cutOff, "carol", absolute)
+	c.create(short, "dave", 30*time.Minute)
+	c.revoke(store.Revocation{Sessions: []store.ID{ended}})
+	c.revoke(store.Revocation{Subjects: []string{"carol"}})
+
+	c.jump(-time.Hour)
+	c.tidy()
+	c.revoke(store.Revocation{Subjects: []string{"erin"}})
+	first := c.last
+	c.is(ended, store.Ended)
+	c.is(cutOff, store.CutOff)
+	// Its generation is from the future: it is a young one, and is served.
+	for _, age := range []time.Duration{0, time.Minute} {
+		s, err := c.db.Advance(t.Context(), store.Advance{ID: alive, Generation: 1, Age: age})
+		if err != nil || s.Outcome != store.Unwritten || s.State != store.Alive || s.Family.Past(s.Now) {
+			t.Errorf("a generation from the future: %v, %v, %v", s.Outcome, s.State, err)
+		}
+	}
+	s, err := c.db.Commit(t.Context(), store.Commit{ID: alive, Basis: c.last, Value: []byte("v")})
+	if err != nil || s.Outcome != store.Written || s.Entry <= c.last {
+		t.Errorf("commit: %v at %d, after %d, %v", s.Outcome, s.Entry, c.last, err)
+	}
+	c.last = s.Entry
+	c.create(store.ID{5}, "alice", time.Hour)
+	if s := c.is(store.ID{5}, store.Alive); s.Family.Birth < first {
+		t.Errorf("born at %d, after a head of %d", s.Family.Birth, first)
+	}
+	// Nothing is dropped that is not old by the clock.
+	b, err := c.db.Since(t.Context(), 0, 100, 0)
+	if err != nil || b.Floor != 0 || len(b.Entries) != 5 {
+		t.Errorf("%d entries, floor %d, %v", len(b.Entries), b.Floor, err)
+	}
+	previous := store.Position(0)
+	for _, e := range b.Entries {
+		if e.Position <= previous || e.Previous != previous {
+			t.Errorf("entry %d after %d, which names %d", e.Position, previous, e.Previous)
+		}
+		previous = e.Position
+	}
+
+	// The clock catches up, and passes the limit of the short one.
+	c.jump(time.Hour + time.Second)
+	if s, err = c.db.Advance(t.Context(), store.Advance{ID: alive, Generation: 1, Basis: c.last}); err != nil || s.Outcome != store.Written {
+		t.Errorf("caught up: %v, %v", s.Outcome, err)
+	}
+	c.tidy()
+	c.is(short, store.Alive)
+	c.is(alive, store.Alive)
+	c.is(cutOff, store.CutOff)
+	c.jump(time.Hour)
+	c.tidy()
+	c.is(short, store.Absent)
+	c.is(alive, store.Alive)
+	c.is(cutOff, store.CutOff)
+	c.is(ended, store.Ended)
+	c.revoke(store.Revocation{Everyone: true})
+	c.is(alive, store.CutOff)
+}
+
+// TestPromise1_ClockJumpForgetsNoCutoff: a family that was stamped by a clock
+// ahead lives longer than a cutoff that was stamped after the clock was set
+// right. It must not come back when the cutoff is old enough to be forgotten.
+func TestPromise1_ClockJumpForgetsNoCutoff(t *testing.T) {
+	c := newClocked(t)
+	const absolute = 12 * time.Hour
+	must(t, c.db.Announce(t.Context(), store.Announcement{Access: 5 * time.Minute, Absolute: absolute, Leeway: 10 * time.Second}))
+	family := store.ID{1}
+	c.create(family, "alice", absolute) // until 12 h
+	c.jump(-time.Hour)
+	c.revoke(store.Revocation{Subjects: []string{"alice"}}) // kept until 11 h
+	c.is(family, store.CutOff)
+	c.jump(absolute + time.Minute)
+	c.tidy()
+	c.is(family, store.CutOff, store.Absent)
+	list, err := c.db.Families(t.Context(), "alice", 10)
+	if err != nil || len(list) != 0 {
+		t.Errorf("%d families have come back, %v", len(list), err)
+	}
+	c.jump(time.Hour)
+	c.tidy() // the family
+	c.tidy() // its cutoff
+	c.is(family, store.Absent)
+	// And then the cutoff has no more reason to be kept.
+	if k, err := c.db.Cutoffs(t.Context(), store.ID{}, "alice"); err != nil || k.Subject != 0 {
+		t.Errorf("the cutoff of somebody without families is kept: %+v, %v", k, err)
+	}
+}
+
+// TestPromise1_ClockJumpsAheadAndBack: housekeeping by a clock that was wrong
+// for a while takes away what it must, and no cutoff from under a family.
+func TestPromise1_ClockJumpsAheadAndBack(t *testing.T) {
+	c := newClocked(t)
+	const absolute = 12 * time.Hour
+	must(t, c.db.Announce(t.Context(), store.Announcement{Access: 5 * time.Minute, Absolute: absolute, Leeway: 10 * time.Second}))
+	const n = 600 // more than one step of housekeeping takes
+	for i := range n {
+		c.create(store.ID{2, byte(i >> 8), byte(i)}, fmt.Sprint("subject", i%50), absolute)
+	}
+	for i := range 50 {
+		c.revoke(store.Revocation{Subjects: []string{fmt.Sprint("subject", i)}})
+	}
+	ended := store.ID{3}
+	c.create(ended, "bob", absolute)
+	c.revoke(store.Revocation{Sessions: []store.ID{ended}})
+	c.jump(1000 * time.Hour)
+	// One step of housekeeping, or a few, and then somebody sets the clock.
+	if _, err := c.db.TidyOnce(t.Context()); err != nil {
+		t.Error(err)
+	}
+	c.jump(-1000 * time.Hour)
+	for i := range n {
+		c.is(store.ID{2, byte(i >> 8), byte(i)}, store.CutOff, store.Absent)
+	}
+	c.is(ended, store.Ended, store.Absent)
+	c.revoke(store.Revocation{Subjects: []string{"bob"}})
+	b, err := c.db.Since(t.Context(), c.last-1, 100, 0)
+	if err != nil || len(b.Entries) != 1 || b.Head != c.last {
+		t.Errorf("%d entries, %v", len(b.Entries), err)
+	}
+}

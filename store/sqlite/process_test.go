@@ -1,0 +1,265 @@
+package sqlite_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/sqlite"
+)
+
+// within is how soon another process's revocation is seen.
+const within = 250 * time.Millisecond
+
+// seen waits in Since for what is done meanwhile by do, and returns how long
+// after the end of do it was seen.
+func seen(t *testing.T, db *sqlite.Store, do func() store.Position) time.Duration {
+	t.Helper()
+	c, err := db.Cutoffs(t.Context(), store.ID{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type news struct {
+		store.Batch
+		err error
+		at  time.Time
+	}
+	heard := make(chan news, 1)
+	go func() {
+		b, err := db.Since(t.Context(), c.Head, 10, 10*time.Second)
+		heard <- news{b, err, time.Now()}
+	}()
+	time.Sleep(30 * time.Millisecond) // it waits by now
+	want := do()
+	done := time.Now()
+	n := <-heard
+	if n.err != nil || len(n.Entries) == 0 || n.Entries[0].Position > want || n.Head < want {
+		t.Errorf("%d entries up to %d, %v; want %d", len(n.Entries), n.Head, n.err, want)
+	}
+	return n.at.Sub(done)
+}
+
+// TestPromise1_ProcessSeesRevocation: a revocation by another process, or by
+// another handle of this one, is seen at once enough by all who wait.
+func TestPromise1_ProcessSeesRevocation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "wafer.db")
+	db := open(t, path, sqlite.Options{})
+	handle := open(t, path, sqlite.Options{})
+	peers := []*peer{openPeer(t, path), openPeer(t, path)}
+	var longest time.Duration
+	for i := range 12 {
+		id := store.ID{1, byte(i)}
+		waits := []*sqlite.Store{db, handle}[i%2]
+		took := seen(t, waits, func() store.Position {
+			if i%3 == 2 {
+				s, err := []*sqlite.Store{handle, db}[i%2].Revoke(t.Context(), store.Revocation{Sessions: []store.ID{id}})
+				if err != nil {
+					t.Error(err)
+				}
+				return s.Entry
+			}
+			at, err := strconv.ParseUint(peers[i%2].tell("revoke %v", id), 10, 64)
+			if err != nil {
+				t.Error(err)
+			}
+			return store.Position(at)
+		})
+		longest = max(longest, took)
+	}
+	t.Logf("seen after %v at most", longest)
+	if longest > within {
+		t.Errorf("a revocation was seen after %v; want %v", longest, within)
+	}
+}
+
+// TestProcessEndsFamily: what one process ends does not live in another.
+func TestProcessEndsFamily(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "wafer.db")
+	a, b := openPeer(t, path), openPeer(t, path)
+	for i := range 5 {
+		id := store.ID{2, byte(i)}
+		if got := a.tell("create %v", id); got != "written" {
+			t.Errorf("create: %s", got)
+		}
+		if got := b.tell("state %v", id); got != "alive" {
+			t.Errorf("it is %s in the other process", got)
+		}
+		b.tell("revoke %v", id)
+		if got := a.tell("state %v", id); got != "ended" {
+			t.Errorf("it was ended and is %s in the other process", got)
+		}
+		if got := a.tell("create %v", id); got != "taken" {
+			t.Errorf("create again: %s", got)
+		}
+	}
+}
+
+// TestIdleWaitIsCheap: those who wait for news do not poll the processor away.
+func TestIdleWaitIsCheap(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "wafer.db")
+	const handles, each, span = 3, 8, 1500 * time.Millisecond
+	done := make(chan error)
+	began := processorTime(t)
+	for range handles {
+		db := open(t, path, sqlite.Options{})
+		c, err := db.Cutoffs(t.Context(), store.ID{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range each {
+			go func() {
+				_, err := db.Since(t.Context(), c.Head, 1, span)
+				done <- err
+			}()
+		}
+	}
+	time.Sleep(300 * time.Millisecond)
+	began = max(began, processorTime(t)) // without the opening
+	for range handles * each {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	used := processorTime(t) - began
+	t.Logf("%d waited %v: %v of the processor", handles*each, span, used)
+	if used > span/4 {
+		t.Errorf("waiting %v used %v of the processor", span, used)
+	}
+}
+
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestPromise3_ProcessesRefresh: of processes that refresh one family at once,
+// one makes each generation.
+func TestPromise3_ProcessesRefresh(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "wafer.db")
+	peers := []*peer{openPeer(t, path), openPeer(t, path)}
+	id := store.ID{3}
+	peers[0].tell("create %v", id)
+	const last = 120
+	winners := make(map[string]int)
+	for i, answer := range all(peers, "race %v %d", id, last) {
+		won := strings.Fields(answer)
+		t.Logf("process %d made %d generations", i, len(won))
+		for _, g := range won {
+			winners[g]++
+		}
+	}
+	for g := 1; g < last; g++ {
+		if n := winners[fmt.Sprint(g)]; n != 1 {
+			t.Errorf("generation %d was advanced %d times", g, n)
+		}
+	}
+}
+
+// TestFirstOpenAtOnce: eight processes find no file. They end up with one log
+// and one key set.
+func TestFirstOpenAtOnce(t *testing.T) {
+	for range 2 {
+		path := filepath.Join(t.TempDir(), "data", "wafer.db")
+		peers := make([]*peer, 8)
+		for i := range peers {
+			peers[i] = startPeer(t, path)
+		}
+		all(peers, "open")
+		logs := all(peers, "log")
+		if slices.Sort(logs); logs[0] != logs[len(logs)-1] {
+			t.Errorf("several logs: %v", logs)
+		}
+		for i, p := range peers {
+			p.say("swap document%d", i)
+		}
+		winner := ""
+		for i, p := range peers {
+			if p.hear() == "true" {
+				if winner != "" {
+					t.Errorf("two first key sets: %s and document%d", winner, i)
+				}
+				winner = fmt.Sprintf("document%d", i)
+			}
+		}
+		for _, keys := range all(peers, "keys") {
+			if keys != "1 "+winner {
+				t.Errorf("the keys are %q; want %q", keys, "1 "+winner)
+			}
+		}
+		if list := names(t, filepath.Dir(path)); len(list) != 3 {
+			t.Errorf("left behind: %v", list)
+		}
+	}
+}
+
+// TestProcessMigrates: a newer release migrates the file while an older has it
+// open. The older goes on with what it has, and cannot be started again.
+func TestProcessMigrates(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "wafer.db")
+	old := open(t, path, sqlite.Options{})
+	written, err := fill(t.Context(), old, 3, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As a migration does that older releases can live with.
+	execute(t, path, "BEGIN IMMEDIATE", "CREATE TABLE later (one INTEGER PRIMARY KEY)", "PRAGMA user_version = 99", "COMMIT")
+	refused(t, path, "99", "newer")
+	if err := stand(t.Context(), old, written); err != nil {
+		t.Errorf("the older reads: %v", err)
+	}
+	if _, err := fill(t.Context(), old, 3, 2); err != nil {
+		t.Errorf("the older writes: %v", err)
+	}
+}
+
+// TestPromise1_SecondHandleKeepsLocks: a process that closes any descriptor of
+// a file drops all its POSIX locks on it. Open and Close of another handle must
+// not do that to the first, or another process takes itself for the last one
+// and removes the -wal that the first still writes to.
+func TestPromise1_SecondHandleKeepsLocks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "wafer.db")
+	db := openOnly(t, path, sqlite.Options{})
+	var written []*filler
+	for i := range 3 {
+		if err := openOnly(t, path, sqlite.Options{}).Close(); err != nil {
+			t.Error(err)
+		}
+		if other, err := sqlite.Open(t.Context(), filepath.Dir(path), sqlite.Options{}); err == nil {
+			t.Error("a directory was opened")
+			other.Close()
+		}
+		// Another process comes and goes.
+		p := openPeer(t, path)
+		p.tell("create %v", store.ID{12, byte(i)})
+		p.close()
+		if _, err := os.Stat(path + "-wal"); err != nil {
+			t.Errorf("the -wal was removed under an open store: %v", err)
+		}
+		more, err := fill(t.Context(), db, 3, byte(i+1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		written = append(written, more...)
+		if got := openPeer(t, path).tell("state %v", more[0].id); got != "alive" {
+			t.Errorf("what this process wrote is %s in another", got)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := stand(t.Context(), open(t, path, sqlite.Options{}), written); err != nil {
+		t.Error(err)
+	}
+	check(t, path)
+}
