@@ -42,7 +42,8 @@ func TestMain(m *testing.M) {
 // command is this binary in another role. It ends with the test at the latest.
 func command(ctx context.Context, role string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	// The race detector has a process that ends sleep for a second.
+	cmd.Env = append(os.Environ(), roleVariable+"="+role, "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	return cmd
 }
 

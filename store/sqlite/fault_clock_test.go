@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"fmt"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -180,9 +181,16 @@ func TestPromise1_ClockJumpsAheadAndBack(t *testing.T) {
 	const absolute = 12 * time.Hour
 	must(t, c.db.Announce(t.Context(), store.Announcement{Access: 5 * time.Minute, Absolute: absolute, Leeway: 10 * time.Second}))
 	const n = 600 // more than one step of housekeeping takes
+	var group sync.WaitGroup
 	for i := range n {
-		c.create(store.ID{2, byte(i >> 8), byte(i)}, fmt.Sprint("subject", i%50), absolute)
+		group.Go(func() {
+			s, err := c.db.Create(t.Context(), store.Creation{ID: store.ID{2, byte(i >> 8), byte(i)}, Subject: fmt.Sprint("subject", i%50), Idle: absolute, Absolute: absolute})
+			if err != nil || s.Outcome != store.Written {
+				t.Errorf("create: %v, %v", s.Outcome, err)
+			}
+		})
 	}
+	group.Wait()
 	for i := range 50 {
 		c.revoke(store.Revocation{Subjects: []string{fmt.Sprint("subject", i)}})
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,11 +48,15 @@ func newSample(t *testing.T) *sample {
 	if s.alive, err = fill(ctx, db, 40, 1); err != nil {
 		t.Fatal(err)
 	}
+	var group sync.WaitGroup
 	for i := range 300 { // pages of families alone
-		if _, err := db.Create(ctx, store.Creation{ID: store.ID{8, byte(i >> 8), byte(i)}, Subject: fmt.Sprint(i), Idle: time.Hour, Absolute: time.Hour}); err != nil {
-			t.Fatal(err)
-		}
+		group.Go(func() {
+			if _, err := db.Create(ctx, store.Creation{ID: store.ID{8, byte(i >> 8), byte(i)}, Subject: fmt.Sprint(i), Idle: time.Hour, Absolute: time.Hour}); err != nil {
+				t.Error(err)
+			}
+		})
 	}
+	group.Wait()
 	b, err := db.Since(ctx, 0, 1, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +130,7 @@ func (s *sample) survey(t *testing.T, path string, whole bool) error {
 	if first == nil && whole && entries != len(s.alive)+3 {
 		t.Errorf("%d entries of %d", entries, len(s.alive)+3)
 	}
-	for _, f := range s.alive {
+	for _, f := range s.alive[:10] {
 		snap, err := db.Family(ctx, f.id)
 		note(err)
 		_, err = db.Advance(ctx, store.Advance{ID: f.id, Generation: max(1, snap.Family.Generation), Basis: store.MaxPosition})
@@ -240,7 +245,7 @@ func TestScribbled(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	noticed := 0
-	const rounds = 20
+	const rounds = 15
 	for range rounds {
 		path := s.damaged(t, func(f *os.File) error {
 			for range 1 + r.IntN(8) {
@@ -254,12 +259,7 @@ func TestScribbled(t *testing.T) {
 			}
 			return nil
 		})
-		db, err := sqlite.Open(t.Context(), path, sqlite.Options{})
-		if err == nil {
-			_, err = db.Since(t.Context(), 0, 1000, 0)
-			db.Close()
-		}
-		if e := s.usable(t, path); err != nil || e != nil {
+		if s.usable(t, path) != nil {
 			noticed++
 		}
 	}
@@ -343,8 +343,9 @@ func TestPermissions(t *testing.T) {
 		{"read-only directory without a file", 0o600, 0o500, nobody, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newSample(t)
-			dir := filepath.Dir(s.path)
+			file := filepath.Join(t.TempDir(), "wafer.db")
+			written := made(t, file)
+			dir := filepath.Dir(file)
 			must(t, os.Chmod(filepath.Dir(dir), 0o711))
 			if os.Getuid() != 0 {
 				if c.owner != nobody {
@@ -352,10 +353,10 @@ func TestPermissions(t *testing.T) {
 				}
 			} else {
 				must(t, os.Chown(dir, nobody, nobody))
-				must(t, os.Chown(s.path, c.owner, c.owner))
+				must(t, os.Chown(file, c.owner, c.owner))
 			}
-			must(t, os.Chmod(s.path, c.file))
-			path := s.path
+			must(t, os.Chmod(file, c.file))
+			path := file
 			if c.absent {
 				path += ".absent"
 			}
@@ -366,15 +367,15 @@ func TestPermissions(t *testing.T) {
 			}
 			t.Logf("%s", out)
 			must(t, os.Chmod(dir, 0o700))
-			must(t, os.Chmod(s.path, 0o600))
+			must(t, os.Chmod(file, 0o600))
 			if c.owner == nobody {
 				// Once its owner may, nothing is in the way.
-				if out, err := command(t.Context(), "nobody", s.path).CombinedOutput(); err == nil || !strings.Contains(string(out), errOpened.Error()) {
+				if out, err := command(t.Context(), "nobody", file).CombinedOutput(); err == nil || !strings.Contains(string(out), errOpened.Error()) {
 					t.Errorf("its owner, who may again: %v, %s; beside it: %v", err, out, names(t, dir))
 				}
 			}
-			db := open(t, s.path, sqlite.Options{})
-			if err := stand(t.Context(), db, s.alive); err != nil {
+			db := open(t, file, sqlite.Options{})
+			if err := stand(t.Context(), db, written); err != nil {
 				t.Error(err)
 			}
 		})

@@ -252,15 +252,13 @@ func must(t *testing.T, err error) {
 }
 
 // made makes a store and closes it.
-func made(t *testing.T, path string) {
+func made(t *testing.T, path string) []*filler {
 	t.Helper()
 	db := openOnly(t, path, sqlite.Options{})
-	if _, err := fill(t.Context(), db, 3, 1); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	written, err := fill(t.Context(), db, 3, 1)
+	must(t, err)
+	must(t, db.Close())
+	return written
 }
 
 // execute does statements as another program would.
