@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/sqlite"
 )
@@ -369,6 +367,3 @@ func fileSystem(dir string) string {
 	}
 	return kind
 }
-
-var _ = runtime.GC
-var _ = revocation.Follow

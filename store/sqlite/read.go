@@ -110,20 +110,22 @@ func (s *Store) batch(ctx context.Context, after store.Position, limit int) (b s
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var e store.Entry
-			var id, session []byte
-			var subject sql.NullString
-			var at int64
-			if err := rows.Scan(&e.Position, &e.Previous, &id, &e.Kind, &session, &subject, &e.Reason, &e.Actor, &at); err != nil {
-				return err
-			}
 			if len(b.Entries) == limit {
 				b.More = true
 				break
 			}
+			// Into int64 and raw bytes alone: a new replica may read millions.
+			var position, previous, kind, at int64
+			var id, session, subject, reason, actor sql.RawBytes
+			if err := rows.Scan(&position, &previous, &id, &kind, &session, &subject, &reason, &actor, &at); err != nil {
+				return err
+			}
+			e := store.Entry{
+				Position: store.Position(position), Previous: store.Position(previous), Kind: store.Kind(kind),
+				Subject: string(subject), Reason: string(reason), Actor: string(actor), Time: time.UnixMilli(at),
+			}
 			copy(e.ID[:], id)
 			copy(e.Session[:], session)
-			e.Subject, e.Time = subject.String, time.UnixMilli(at)
 			b.Entries = append(b.Entries, e)
 		}
 		return rows.Err()

@@ -1,9 +1,18 @@
 package sqlite_test
 
 import (
+	"context"
+	"crypto/rand"
+	"database/sql"
 	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,7 +48,7 @@ func underRace() bool {
 
 // TestLoad loads a log of live revocations into a new replica.
 func TestLoad(t *testing.T) {
-	n := sized(1_000_000, 100_000, 10_000)
+	n := sized(1_000_000, 100_000, 3_000)
 	db := open(t, t.TempDir()+"/wafer.db", sqlite.Options{})
 	began := time.Now()
 	parallel(t, 4, n/store.MaxEntries, func(i int) error {
@@ -51,23 +60,25 @@ func TestLoad(t *testing.T) {
 		return err
 	})
 	t.Logf("%d revocations were written in %v", n, time.Since(began))
-	var took []time.Duration
 	for range 3 {
 		before := heap()
-		began = time.Now()
+		began := time.Now()
 		r, err := revocation.Follow(t.Context(), db, revocation.Config{Limit: n * 65 / 64})
 		if err != nil {
 			t.Fatal(err)
 		}
-		took = append(took, time.Since(began))
+		took := time.Since(began)
 		bytes := float64(heap()-before) / float64(n)
 		if r.Len() != n {
 			t.Errorf("the replica holds %d of %d", r.Len(), n)
 		}
-		if bytes > 64 {
+		// Of few entries the list's own size is a good part.
+		if bytes > 64 && n > 10_000 {
 			t.Errorf("%.1f bytes an entry: want at most 64", bytes)
 		}
-		t.Logf("loaded in %v: %v per million; %.1f bytes an entry", took[len(took)-1], took[len(took)-1]*1_000_000/time.Duration(n), bytes)
+		// The budget is 2 s per million. It is stated and not asserted: it is a
+		// machine's, and this one may be busy.
+		t.Logf("loaded in %v: %v per million; %.1f bytes an entry", took, took*1_000_000/time.Duration(n), bytes)
 		r.Close()
 	}
 }
@@ -78,4 +89,282 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// TestChurn keeps a tenth of the families living, at any time, and sees the
+// file end in proportion to those.
+func TestChurn(t *testing.T) {
+	n := sized(1_000_000, 50_000, 2_000)
+	const waves, living = 20, 2
+	path := filepath.Join(t.TempDir(), "wafer.db")
+	c := &clock{now: time.Now()}
+	db := open(t, path, sqlite.Options{Now: c.Now})
+	if err := db.Announce(t.Context(), store.Announcement{Access: 5 * time.Minute, Absolute: 12 * time.Hour, Leeway: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	largest := int64(0)
+	for wave := range waves {
+		parallel(t, 64, n/waves, func(i int) error {
+			return live(t.Context(), db, named(wave*n/waves+i), i)
+		})
+		if wave < waves-1 {
+			// Half of the idle limit, and some: two waves live at a time.
+			c.Move(35 * time.Minute)
+		}
+		if err := db.Tidy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		largest = max(largest, sizeOf(t, path))
+	}
+	took := time.Since(began)
+	rows, err := db.Rows(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := living * n / waves; rows != want {
+		t.Errorf("%d families are left: want %d", rows, want)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	size := sizeOf(t, path)
+
+	// What as many take that have just been made.
+	path = filepath.Join(t.TempDir(), "fresh.db")
+	fresh, err := sqlite.Open(t.Context(), path, sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parallel(t, 64, rows, func(i int) error { return live(t.Context(), fresh, named(i), i) })
+	if err := fresh.Close(); err != nil {
+		t.Fatal(err)
+	}
+	least := sizeOf(t, path)
+	t.Logf("%d families came and went in %v; %d live; the file has %d bytes (%d a living family), %d at most, log included; a fresh one %d",
+		n, took.Round(time.Millisecond), rows, size, size/int64(rows), largest, least)
+	// A quarter of the file, and some pages, may be free: housekeeping keeps
+	// that for what comes next.
+	if size > 2*least+2<<20 {
+		t.Errorf("the file has %d bytes, a fresh one of as many families %d", size, least)
+	}
+}
+
+// live makes a family, refreshes every third, and ends every tenth.
+func live(ctx context.Context, db *sqlite.Store, id store.ID, i int) error {
+	s, err := db.Create(ctx, store.Creation{ID: id, Subject: fmt.Sprintf("user-%d@example.com", i), Idle: time.Hour, Absolute: 12 * time.Hour})
+	if err == nil && i%3 == 0 {
+		s, err = db.Advance(ctx, store.Advance{ID: id, Generation: 1})
+	}
+	if err == nil && i%10 == 0 {
+		s, err = db.Revoke(ctx, store.Revocation{Sessions: []store.ID{id}, Reason: "logout"})
+	}
+	if err == nil && s.Outcome != store.Written {
+		err = fmt.Errorf("%v, %v", s.Outcome, s.State)
+	}
+	return err
+}
+
+// sizeOf returns what a database takes on disk with what belongs to it.
+func sizeOf(t *testing.T, path string) (bytes int64) {
+	t.Helper()
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		info, err := os.Stat(path + suffix)
+		if err == nil {
+			bytes += info.Size()
+		} else if suffix == "" {
+			t.Fatal(err)
+		}
+	}
+	return bytes
+}
+
+// crowd adds n families to a file by one statement. Where subject is empty each
+// has its own.
+func crowd(t *testing.T, path, subject string, n int, idle time.Duration) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	now := time.Now()
+	_, err = db.Exec(`PRAGMA busy_timeout = 60000;
+		INSERT INTO families (id, subject, label, native, birth, position, last_commit, generation, forgiven,
+			started, authenticated, issued, idle, absolute, ended, due)
+		SELECT randomblob(16), coalesce(nullif(?1, ''), 'crowd-' || i), '', 0, head, head, 0, 1, 0,
+			?2 - i, ?2 - i, ?2, ?3, ?2 + 86400000, 0, ?2 + ?3
+		FROM log, (WITH RECURSIVE counted(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM counted WHERE i < ?4) SELECT i FROM counted)`,
+		subject, now.UnixMilli(), idle.Milliseconds(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// medians runs both in turn, some times, and returns the median of what each
+// took.
+func medians(t *testing.T, times int, a, b func() error) (tookA, tookB time.Duration) {
+	t.Helper()
+	var took [2][]time.Duration
+	for range times {
+		for which, do := range []func() error{a, b} {
+			began := time.Now()
+			if err := do(); err != nil {
+				t.Fatal(err)
+			}
+			took[which] = append(took[which], time.Since(began))
+		}
+	}
+	return median(took[0]), median(took[1])
+}
+
+// TestOneSubject gives one subject a great many families, and another few.
+func TestOneSubject(t *testing.T) {
+	n := sized(100_000, 10_000, 1_500)
+	path := filepath.Join(t.TempDir(), "wafer.db")
+	db := open(t, path, sqlite.Options{})
+	crowd(t, path, "many", n, 12*time.Hour)
+	crowd(t, path, "few", 100, 12*time.Hour)
+	families := func(subject string, want int) func() error {
+		return func() error {
+			list, err := db.Families(t.Context(), subject, 100)
+			if err == nil && len(list) != want {
+				err = fmt.Errorf("%d families of %q: want %d", len(list), subject, want)
+			}
+			return err
+		}
+	}
+	revoke := func(subject string) func() error {
+		return func() error {
+			_, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{subject}, Reason: "password change"})
+			return err
+		}
+	}
+	few, many := medians(t, 15, families("few", 100), families("many", 100))
+	t.Logf("100 families: of %d %v, of 100 %v: x%.1f", n, many, few, ratio(many, few))
+	if ratio(many, few) > 10 {
+		t.Errorf("100 families of %d take %v, of 100 %v", n, many, few)
+	}
+	few, many = medians(t, 15, revoke("few"), revoke("many"))
+	t.Logf("revoking a subject: of %d families %v, of 100 %v: x%.1f", n, many, few, ratio(many, few))
+	if ratio(many, few) > 10 {
+		t.Errorf("revoking a subject of %d families takes %v, of 100 %v", n, many, few)
+	}
+	// What was cut off is in the way until its limits remove it. That is stated.
+	gone, login := medians(t, 5, families("many", 0), func() error {
+		var id store.ID
+		rand.Read(id[:])
+		s, err := db.Create(t.Context(), store.Creation{ID: id, Subject: "many", Idle: time.Hour, Absolute: time.Hour, Limit: 5, EndOldest: true})
+		if err == nil {
+			_, err = db.Revoke(t.Context(), store.Revocation{Subjects: []string{"many"}, Above: s.Head})
+		}
+		return err
+	})
+	t.Logf("after that, listing none of %d: %v; a login with a limit of 5, and its end: %v", n, gone, login)
+}
+
+func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }
+
+// TestEveryone revokes everyone over a great many families: one entry, in one
+// transaction as short as that of one session.
+func TestEveryone(t *testing.T) {
+	n := sized(1_000_000, 100_000, 3_000)
+	path := filepath.Join(t.TempDir(), "wafer.db")
+	db := open(t, path, sqlite.Options{})
+	began := time.Now()
+	crowd(t, path, "", n, 12*time.Hour)
+	t.Logf("%d families were made in %v", n, time.Since(began).Round(time.Millisecond))
+	id := named(1)
+	if err := live(t.Context(), db, id, 1); err != nil {
+		t.Fatal(err)
+	}
+	before, err := db.Since(t.Context(), 0, store.MaxEntries, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := 2
+	one, everyone := medians(t, 15, func() error {
+		next++
+		_, err := db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{named(next)}})
+		return err
+	}, func() error {
+		_, err := db.Revoke(t.Context(), store.Revocation{Everyone: true})
+		return err
+	})
+	after, err := db.Since(t.Context(), before.Head, store.MaxEntries, 0)
+	if err != nil || len(after.Entries) != 30 {
+		t.Errorf("%d entries, %v: want one for each of 30 revocations", len(after.Entries), err)
+	}
+	t.Logf("everyone of %d families: %v; one session: %v: x%.1f", n, everyone, one, ratio(everyone, one))
+	if ratio(everyone, one) > 10 {
+		t.Errorf("everyone of %d families takes %v, one session %v", n, everyone, one)
+	}
+	if s, err := db.Family(t.Context(), id); err != nil || s.State != store.CutOff {
+		t.Errorf("a family is %v, %v after that", s.State, err)
+	}
+}
+
+// TestTidyBesideWriters measures refreshes while housekeeping has a great deal
+// to remove, and while it has nothing to do.
+func TestTidyBesideWriters(t *testing.T) {
+	n := sized(1_000_000, 40_000, 2_000)
+	path := filepath.Join(t.TempDir(), "wafer.db")
+	c := &clock{now: time.Now()}
+	db := open(t, path, sqlite.Options{Now: c.Now})
+	crowd(t, path, "", n, time.Hour)
+	const clients = 4
+	var generations [clients]uint32
+	for i := range clients {
+		generations[i] = 1
+		if _, err := db.Create(t.Context(), store.Creation{ID: named(i), Subject: "writer", Idle: 12 * time.Hour, Absolute: 12 * time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// advance refreshes until done, and returns what 99 of 100 are within.
+	advance := func(done func() bool) (p99, most time.Duration, perSecond float64) {
+		var mu sync.Mutex
+		var all []time.Duration
+		began := time.Now()
+		parallel(t, clients, clients, func(i int) error {
+			var own []time.Duration
+			for !done() {
+				began := time.Now()
+				s, err := db.Advance(t.Context(), store.Advance{ID: named(i), Generation: generations[i]})
+				own = append(own, time.Since(began))
+				if err != nil || s.Outcome != store.Written {
+					return fmt.Errorf("%v, %v, %v", s.Outcome, s.State, err)
+				}
+				generations[i]++
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, own...)
+			return nil
+		})
+		slices.Sort(all)
+		return all[len(all)*99/100], all[len(all)-1], float64(len(all)) / time.Since(began).Seconds()
+	}
+	until := time.Now().Add(500 * time.Millisecond)
+	idle, idleMost, idleRate := advance(func() bool { return time.Now().After(until) })
+	c.Move(2 * time.Hour)
+	finished := make(chan error, 1)
+	began := time.Now()
+	var tidied atomic.Bool
+	go func() {
+		finished <- db.Tidy(t.Context())
+		tidied.Store(true)
+	}()
+	busy, busyMost, busyRate := advance(tidied.Load)
+	if err := <-finished; err != nil {
+		t.Fatal(err)
+	}
+	if rows, err := db.Rows(t.Context()); err != nil || rows != clients {
+		t.Errorf("%d families are left, %v: want %d", rows, err, clients)
+	}
+	t.Logf("%d families were removed in %v", n, time.Since(began).Round(time.Millisecond))
+	t.Logf("refreshes beside that: 99 of 100 within %v, all within %v, %.0f a second", busy, busyMost, busyRate)
+	t.Logf("refreshes alone:       99 of 100 within %v, all within %v, %.0f a second: x%.1f", idle, idleMost, idleRate, ratio(busy, idle))
+	if ratio(busy, idle) > 50 && busy > time.Second {
+		t.Errorf("99 of 100 refreshes beside housekeeping are within %v, alone within %v", busy, idle)
+	}
 }

@@ -142,15 +142,19 @@ const familyColumns = `id, subject, label, native, birth, position, last_commit,
 	coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0)`
 
 func (f *familyRow) scan(row interface{ Scan(...any) error }) error {
+	// Into int64 alone: database/sql takes a detour through text for others.
 	var id []byte
+	var native, birth, position, lastCommit, generation, forgiven, ended int64
 	var started, authenticated, issued, idle, absolute int64
-	err := row.Scan(&id, &f.Subject, &f.Label, &f.Native, &f.Birth, &f.Position, &f.LastCommit, &f.Generation, &f.Forgiven,
-		&started, &authenticated, &issued, &idle, &absolute, &f.ended, &f.cutoff)
+	err := row.Scan(&id, &f.Subject, &f.Label, &native, &birth, &position, &lastCommit, &generation, &forgiven,
+		&started, &authenticated, &issued, &idle, &absolute, &ended, &f.cutoff)
 	if err != nil {
 		return err
 	}
 	copy(f.ID[:], id)
-	f.found = true
+	f.found, f.ended, f.Native = true, ended != 0, native != 0
+	f.Birth, f.Position, f.LastCommit = store.Position(birth), store.Position(position), store.Position(lastCommit)
+	f.Generation, f.Forgiven = uint32(generation), uint32(forgiven)
 	f.Started, f.Authenticated = time.UnixMilli(started), time.UnixMilli(authenticated)
 	f.Issued, f.Absolute = time.UnixMilli(issued), time.UnixMilli(absolute)
 	f.Idle = time.Duration(idle) * time.Millisecond
