@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/waferkit/wafer/store"
@@ -103,34 +104,51 @@ func (s *Store) batch(ctx context.Context, after store.Position, limit int) (b s
 		if int64(after) >= l.head {
 			return nil
 		}
-		rows, err := t.QueryContext(ctx, `SELECT position, previous, id, kind, session, subject, reason, actor, time
-			FROM entries WHERE position > ? ORDER BY position LIMIT ?`, int64(after), limit+1)
+		rows, err := t.QueryContext(ctx, batchQuery, int64(after), limit+1)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
+		b.Entries = make([]store.Entry, 0, min(limit, 64))
 		for rows.Next() {
 			if len(b.Entries) == limit {
 				b.More = true
 				break
 			}
-			// Into int64 and raw bytes alone: a new replica may read millions.
-			var position, previous, kind, at int64
-			var id, session, subject, reason, actor sql.RawBytes
-			if err := rows.Scan(&position, &previous, &id, &kind, &session, &subject, &reason, &actor, &at); err != nil {
+			var e store.Entry
+			if err := scanEntry(rows, &e); err != nil {
 				return err
 			}
-			e := store.Entry{
-				Position: store.Position(position), Previous: store.Position(previous), Kind: store.Kind(kind),
-				Subject: string(subject), Reason: string(reason), Actor: string(actor), Time: time.UnixMilli(at),
-			}
-			copy(e.ID[:], id)
-			copy(e.Session[:], session)
 			b.Entries = append(b.Entries, e)
 		}
 		return rows.Err()
 	})
 	return b, err
+}
+
+// batchQuery joins columns: a new node reads the whole log, and the driver
+// spends more on a column than on its bytes (a million entries load in three
+// quarters of the time). Ids have one size, and texts hold no NUL.
+const batchQuery = `SELECT position, previous, time << 3 | kind,
+	CAST(id || coalesce(session, '') || coalesce(subject, '') || char(0) || reason || char(0) || actor AS BLOB)
+	FROM entries WHERE position > ? ORDER BY position LIMIT ?`
+
+func scanEntry(rows *sql.Rows, e *store.Entry) error {
+	var joined sql.RawBytes
+	var position, previous, at int64 // into another type the scan goes by way of text
+	if err := rows.Scan(&position, &previous, &at, &joined); err != nil {
+		return err
+	}
+	e.Position, e.Previous = store.Position(position), store.Position(previous)
+	e.Time, e.Kind = time.UnixMilli(at>>3), store.Kind(at&7)
+	text := string(joined)
+	text = text[copy(e.ID[:], text):]
+	if e.Kind == store.KindSession || e.Kind == store.KindSuperseding {
+		text = text[copy(e.Session[:], text):]
+	}
+	e.Subject, text, _ = strings.Cut(text, "\x00")
+	e.Reason, e.Actor, _ = strings.Cut(text, "\x00")
+	return nil
 }
 
 // Cutoffs implements [store.Store].
