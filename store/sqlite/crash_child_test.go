@@ -210,7 +210,7 @@ func (w *crashWorker) advance(i int) error {
 		return nil
 	}
 	w.families[i] = &s.Family
-	say("advance %s %d %d", f.ID, s.Family.Generation, s.Family.Position)
+	say("advance %s", standing(&s.Family))
 	return nil
 }
 
@@ -226,8 +226,14 @@ func (w *crashWorker) commit(i int) error {
 		return nil
 	}
 	w.families[i] = &s.Family
-	say("commit %s %d %d", f.ID, n, s.Entry)
+	say("commit %d %s", s.Entry, standing(&s.Family))
 	return nil
+}
+
+// standing is all that an acknowledgement says of a family: also what earlier
+// operations left, which were not acknowledged before a kill.
+func standing(f *store.Family) string {
+	return fmt.Sprint(f.ID, " ", f.Generation, " ", f.Position, " ", crashValue(f.Value), " ", uint64(f.LastCommit))
 }
 
 // crashValue is the number that a committed value begins with; 0: none.
@@ -258,7 +264,7 @@ func (w *crashWorker) cutOff(i int, except bool) error {
 	}
 	if except && s.State == store.Alive && s.Family.Birth == s.Entry {
 		w.families[i] = &s.Family
-		say("subject %s %d %s", f.Subject, s.Entry, f.ID) // in one line: it was one operation
+		say("subject %s %d %s", f.Subject, s.Entry, standing(&s.Family)) // in one line: it was one operation
 		return nil
 	}
 	say("subject %s %d", f.Subject, s.Entry)
