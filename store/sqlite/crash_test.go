@@ -168,9 +168,13 @@ func (m *truth) hear(t *testing.T, line string) {
 	// stands takes in what the words from i on say of a family.
 	stands := func(i int) *acknowledged {
 		f := m.family(t, words[i])
+		before := *f
 		f.generation, f.position = uint32(number(i+1)), at(i+2)
 		f.value, f.lastCommit = int(number(i+3)), at(i+4)
 		f.round = m.round
+		if f.generation < before.generation || f.position < before.position || f.value < before.value || f.lastCommit < before.lastCommit || before.ended {
+			t.Errorf("%q fell behind, or ended before: %+v", line, before)
+		}
 		return f
 	}
 	switch words[0] {

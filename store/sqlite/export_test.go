@@ -1,6 +1,9 @@
 package sqlite
 
-import "context"
+import (
+	"context"
+	"database/sql"
+)
 
 // Tidy does housekeeping until there is nothing more to do.
 func (s *Store) Tidy(ctx context.Context) error {
@@ -16,4 +19,15 @@ func (s *Store) Tidy(ctx context.Context) error {
 func (s *Store) Rows(ctx context.Context) (n int, err error) {
 	err = s.readers.QueryRowContext(ctx, "SELECT count(*) FROM families").Scan(&n)
 	return n, err
+}
+
+// Backup copies a store's file into a new one, as an operator would.
+func Backup(ctx context.Context, from, to string) error {
+	db, err := sql.Open("sqlite", from)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.ExecContext(ctx, "VACUUM INTO ?", to)
+	return err
 }

@@ -56,6 +56,13 @@ func TestStore(t *testing.T) {
 			Reopen: func(t *testing.T) store.Store {
 				return open(t, path, o)
 			},
+			Backup: func(t *testing.T) func(t *testing.T) store.Store {
+				copied := filepath.Join(t.TempDir(), "copy.db")
+				if err := sqlite.Backup(t.Context(), path, copied); err != nil {
+					t.Fatal(err)
+				}
+				return func(t *testing.T) store.Store { return open(t, copied, o) }
+			},
 			Tidy: func() {
 				if err := db.Tidy(t.Context()); err != nil {
 					t.Error(err)

@@ -31,7 +31,9 @@
 // and the history (History/…) runs them from several goroutines and judges the
 // answers by the log that remains. Two environment variables steer both:
 // WAFER_SEED is the seed of a run to repeat, which a failure prints, and
-// WAFER_LONG a duration, such as 10m, to go on for with ever new seeds.
+// WAFER_LONG a duration, such as 10m, to go on for with ever new seeds. A third,
+// WAFER_SCALE=full, tries 100,000 families of one subject, and everyone revoked
+// over a million.
 //
 // What no suite inside the process can show is left to each engine's own tests:
 // a kill in mid-commit, a lost answer of the network, a failover.

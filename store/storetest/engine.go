@@ -35,6 +35,10 @@ type Engine struct {
 	// forgets when it is closed.
 	Restart func(t *testing.T) store.Store
 
+	// Backup copies the data as it is now, and returns what opens the copy: a
+	// store that went back. Nil: no more than a crash can bring the engine back.
+	Backup func(t *testing.T) (restore func(t *testing.T) store.Store)
+
 	// Tidy does one step of the housekeeping that the engine otherwise does in
 	// the background, at times of its own: dropping entries and cutoffs,
 	// deleting families past their limits. Nil: it happens in the course of
@@ -68,7 +72,7 @@ func groups() []group {
 		{"Revoke", revoking}, {"Rebirth", rebearing}, {"Birth", bearing},
 		{"Position", positioning}, {"Log", logging}, {"Wait", waiting}, {"Floor", dropping}, {"Cutoffs", cutting},
 		{"Keys", keeping}, {"Argument", arguing}, {"Context", cancelling},
-		{"Race", racing}, {"Overtake", overtaking}, {"Handles", sharing}, {"Restart", restarting},
+		{"Race", racing}, {"Overtake", overtaking}, {"Handles", sharing}, {"Restart", restarting}, {"WentBack", goingBack}, {"Scale", scaling},
 		{"Model", modelling}, {"History", remembering},
 	}
 }
@@ -81,7 +85,7 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 	for _, hook := range []struct {
 		name    string
 		missing bool
-	}{{"Clock", has.Clock == nil}, {"Reopen", has.Reopen == nil}, {"Restart", has.Restart == nil}, {"Tidy", has.Tidy == nil}, {"Families", has.Families == nil}} {
+	}{{"Clock", has.Clock == nil}, {"Reopen", has.Reopen == nil}, {"Restart", has.Restart == nil}, {"Backup", has.Backup == nil}, {"Tidy", has.Tidy == nil}, {"Families", has.Families == nil}} {
 		if hook.missing {
 			t.Logf("storetest: the engine offers no %s", hook.name)
 		}
@@ -95,7 +99,7 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 	beds := make(chan struct{}, 16)
 	var rest []func()
 	for _, g := range groups() {
-		if g.name == "Handles" && has.Reopen == nil || g.name == "Restart" && has.Restart == nil {
+		if g.name == "Handles" && has.Reopen == nil || g.name == "Restart" && has.Restart == nil || g.name == "WentBack" && has.Backup == nil {
 			continue
 		}
 		for _, p := range g.properties {

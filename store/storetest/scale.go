@@ -1,0 +1,83 @@
+package storetest
+
+import (
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// scaled returns how many families a property of scale is tried with:
+// WAFER_SCALE=full is what the contract is held to, and takes minutes.
+func scaled(full, usual int) int {
+	if os.Getenv("WAFER_SCALE") == "full" {
+		return full
+	}
+	return usual
+}
+
+// crowd makes n families, of one subject or of as many.
+func (h *harness) crowd(n int, subject func(i int) string) {
+	const writers = 32
+	var done sync.WaitGroup
+	for w := range writers {
+		done.Go(func() {
+			for i := w; i < n; i += writers {
+				if s, err := h.engine.Store.Create(h.ctx, login(subject(i))); err != nil || s.Outcome != store.Written {
+					h.t.Errorf("family %d: %v, %v", i, s.Outcome, err)
+					return
+				}
+			}
+		})
+	}
+	done.Wait()
+	if h.t.Failed() {
+		h.t.FailNow()
+	}
+}
+
+// short checks that a revocation of many takes no longer than one of a single
+// session, but for noise: whatever it cuts off, it is one entry.
+func (h *harness) short(r store.Revocation) {
+	var single []time.Duration
+	for range 9 {
+		f := h.family("somebody")
+		began := time.Now()
+		h.end(f.ID)
+		single = append(single, time.Since(began))
+	}
+	slices.Sort(single)
+	head := h.head()
+	began := time.Now()
+	h.written(h.Revoke(h.ctx, r))
+	took := time.Since(began)
+	if n := len(h.entries(head)); n != 1 {
+		h.t.Errorf("%d entries: want 1", n)
+	}
+	if usual := single[len(single)/2]; took > 20*usual+50*time.Millisecond {
+		h.t.Errorf("it took %v, and one session takes %v", took, usual)
+	}
+}
+
+var scaling = []property{
+	{name: "ManyFamiliesOfOneSubject", test: func(h *harness) {
+		h.crowd(scaled(100_000, 2_000), func(int) string { return "anna" })
+		if list, err := h.Families(h.ctx, "anna", store.MaxListed); err != nil || len(list) != store.MaxListed {
+			h.t.Fatalf("%d families, %v", len(list), err)
+		}
+		last := h.family("anna")
+		h.short(store.Revocation{Subjects: []string{"anna"}})
+		h.wantState(store.CutOff, last.ID)
+		h.wantFamilies("anna", store.MaxListed)
+		h.wantState(store.Alive, h.family("anna").ID)
+	}},
+	{name: "EveryoneOverManyFamilies", test: func(h *harness) {
+		h.crowd(scaled(1_000_000, 4_000), func(int) string { return "anna" + newID().String() })
+		last := h.family("anna")
+		h.short(store.Revocation{Everyone: true})
+		h.wantState(store.CutOff, last.ID)
+		h.wantState(store.Alive, h.family("anna").ID)
+	}},
+}
