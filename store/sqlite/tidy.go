@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// tidyEvery is how often housekeeping looks; after a full step it goes on
-	// at once, so it keeps up with any churn.
+	// tidyEvery is how often housekeeping looks. After a full step it goes on
+	// as soon as writers have had as long as it took.
 	tidyEvery = time.Second
 	// tidyRows bounds one step of each kind, so that no writer waits long.
-	tidyRows = 512
+	tidyRows = 128
 	// tidyPages bounds how many free pages one step gives back to the file
 	// system.
 	tidyPages = 256
@@ -29,9 +29,9 @@ func (s *Store) tidyAlways(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		again := tidyEvery
+		again, began := tidyEvery, time.Now()
 		if full, err := s.tidy(ctx); err == nil && full {
-			again = time.Millisecond
+			again = max(time.Millisecond, time.Since(began))
 		}
 		timer.Reset(again)
 	}
