@@ -1,6 +1,8 @@
 package wafer_test
 
 import (
+	"context"
+	"errors"
 	"net/http/httptest"
 	"runtime"
 	"testing"
@@ -9,9 +11,9 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// the way by which news come is broken, writes work: a client that logs in
-// and out in a loop grows the list without bound.
-func TestAttack_ListOutgrowsItsLimitWithoutNews(t *testing.T) {
+// The way by which news come is broken, and writes work: a client that logs in
+// and out in a loop must not grow the list without bound.
+func TestAttack_ListKeepsItsLimitWithoutNews(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(func(c *wafer.Config[basket]) { c.MaxRevocations = 1024 })
 	n.store.fail("Since")
@@ -31,7 +33,23 @@ func TestAttack_ListOutgrowsItsLimitWithoutNews(t *testing.T) {
 	}
 }
 
-// a client that hangs up while it waits for another's flight is no outage.
-func TestAttack_HangUpIsReportedAsOutage(t *testing.T) {
-	t.Skip()
+// A client that hangs up while it waits for another's flight is no outage to
+// report, and the flight goes on for the other.
+func TestAttack_HangUpIsNoOutage(t *testing.T) {
+	w := newWorld(t)
+	n := w.node()
+	b := w.browser().login(n, "alice", "a")
+	w.pass(testAccess)
+	impatient := b.copy().request()
+	n.store.after("Advance", func() {
+		ctx, hangUp := context.WithCancel(context.Background())
+		time.AfterFunc(20*time.Millisecond, hangUp)
+		if _, err := n.Attach(httptest.NewRecorder(), impatient.WithContext(ctx)); !errors.Is(err, wafer.ErrUnavailable) {
+			t.Errorf("who hung up while it waited gets %v", err)
+		}
+	})
+	b.is(n, "alice: a")
+	if reported := n.count(wafer.KindUnavailable, ""); reported != 0 {
+		t.Errorf("%d outages were reported", reported)
+	}
 }
