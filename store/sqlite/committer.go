@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -24,6 +25,7 @@ type committer struct {
 	conn *sql.Conn
 	now  func() time.Time
 	tell func()
+	busy time.Duration
 	stmt map[string]*sql.Stmt // the connection's, by their text
 
 	queue  chan *write
@@ -39,9 +41,9 @@ type write struct {
 	done chan struct{}
 }
 
-func newCommitter(db *sql.DB, conn *sql.Conn, now func() time.Time, tell func()) *committer {
+func newCommitter(db *sql.DB, conn *sql.Conn, o Options, tell func()) *committer {
 	return &committer{
-		db: db, conn: conn, now: now, tell: tell, stmt: make(map[string]*sql.Stmt),
+		db: db, conn: conn, now: o.Now, tell: tell, busy: o.BusyTimeout, stmt: make(map[string]*sql.Stmt),
 		queue: make(chan *write, maxGroup), closed: make(chan struct{}),
 	}
 }
@@ -134,7 +136,7 @@ func (c *committer) commit(group []*write) {
 // would be so for each again.
 func (c *committer) transact(group []*write) (own bool, err error) {
 	ctx := context.Background() // what has begun is not half done because a caller left
-	if _, err := c.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+	if err := c.begin(ctx); err != nil {
 		return false, fmt.Errorf("sqlite: begin: %w", err)
 	}
 	defer func() {
@@ -163,6 +165,29 @@ func (c *committer) transact(group []*write) (own bool, err error) {
 	}
 	return false, nil
 }
+
+// askEvery is how often the file's lock is asked for while another process
+// holds it.
+const askEvery = time.Millisecond
+
+// begin takes the file's one write lock. SQLite's own busy handler looks ten
+// times a second at last: a neighbour that commits without a pause leaves the
+// lock free for moments between, and could starve us until the timeout. Asking
+// often finds such a moment.
+func (c *committer) begin(ctx context.Context) error {
+	until := time.Now().Add(c.busy)
+	for {
+		_, err := c.exec(ctx, "BEGIN IMMEDIATE")
+		var code interface{ Code() int }
+		if err == nil || !errors.As(err, &code) || code.Code()&0xff != sqliteBusy || time.Now().After(until) {
+			return err
+		}
+		time.Sleep(askEvery/2 + rand.N(askEvery))
+	}
+}
+
+// sqliteBusy is SQLITE_BUSY: https://www.sqlite.org/rescode.html#busy
+const sqliteBusy = 5
 
 // prepared returns the connection's statement of a text.
 func (c *committer) prepared(ctx context.Context, text string) (*sql.Stmt, error) {

@@ -73,14 +73,18 @@ func open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	// From here on the committer waits for the lock by itself.
+	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
+		return nil, errors.Join(err, conn.Close(), c.Close())
+	}
 	readers, err := connect(path, o, false)
 	if err != nil {
-		return nil, errors.Join(err, c.Close())
+		return nil, errors.Join(err, conn.Close(), c.Close())
 	}
 	run, stop := context.WithCancel(context.Background())
 	s := &Store{now: o.Now, readers: readers, stop: stop}
 	s.news = newNews(readers)
-	s.writer = newCommitter(c, conn, o.Now, s.news.tell)
+	s.writer = newCommitter(c, conn, o, s.news.tell)
 	s.done.Go(func() { s.writer.run(run) })
 	s.done.Go(func() { s.tidyAlways(run) })
 	return s, nil

@@ -1,0 +1,41 @@
+package sqlite_test
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/sqlite"
+)
+
+// A neighbour that commits without a pause starves nobody: the lock is asked
+// for often enough to find it free between two of its commits.
+func TestBusyNeighbourStarvesNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "wafer.db")
+	o := sqlite.Options{BusyTimeout: time.Second}
+	neighbour, db := open(t, path, o), open(t, path, o)
+	ctx, stop := context.WithCancel(t.Context())
+	var busy sync.WaitGroup
+	for range 16 {
+		busy.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = neighbour.Revoke(ctx, store.Revocation{Subjects: []string{"bob"}})
+			}
+		})
+	}
+	var worst time.Duration
+	for range 60 {
+		began := time.Now()
+		if _, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{"anna"}}); err != nil {
+			t.Errorf("beside a busy neighbour: %v", err)
+			break
+		}
+		worst = max(worst, time.Since(began))
+	}
+	stop()
+	busy.Wait()
+	t.Logf("the longest of 60 writes took %v", worst)
+}
