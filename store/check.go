@@ -142,6 +142,39 @@ func (r *Revocation) Check() error {
 	)
 }
 
+// Check reports what the type forbids.
+func (r *Restoration) Check() error {
+	if n := len(r.Entries); n == 0 || n > MaxEntries {
+		return bad("a restoration of %d entries: want 1 to %d", n, MaxEntries)
+	}
+	if err := checkPosition("Above", r.Above); err != nil {
+		return err
+	}
+	for i := range r.Entries {
+		if err := r.Entries[i].checkLost(r.Above); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Entry) checkLost(above Position) error {
+	if e.Position == 0 || e.Position > above {
+		return bad("a lost entry at position %d: want 1 to Above, %d", e.Position, above)
+	}
+	var name error
+	switch e.Kind {
+	case KindEveryone:
+	case KindSubject:
+		name = CheckSubject(e.Subject)
+	case KindSession:
+		name = checkID("a session", e.Session)
+	default:
+		name = bad("a lost entry of %v: want everyone, subject or session", e.Kind)
+	}
+	return first(name, checkText("reason", e.Reason, MaxReason), checkText("actor", e.Actor, MaxReason))
+}
+
 // CheckSince reports what Since forbids.
 func CheckSince(after Position, limit int) error {
 	if limit < 1 || limit > MaxEntries {

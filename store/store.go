@@ -82,6 +82,16 @@ type Store interface {
 	// Unwritten if nothing had to be appended.
 	Revoke(ctx context.Context, r Revocation) (Snapshot, error)
 
+	// Restore appends again what the log has lost and a node still holds. An
+	// entry is lost unless the cutoff of its name or of everyone is at or above
+	// its position; that of a session neither if its family is ended already.
+	// A new entry has a new id and position, the kind, name, reason and actor
+	// that were given, and ends its session's row in the same transaction. So
+	// any number of nodes that restore the same append it once. The Outcome is
+	// Written, with the last new position as Entry; or Unwritten if nothing
+	// was lost. The Snapshot's family is zero.
+	Restore(ctx context.Context, r Restoration) (Snapshot, error)
+
 	// Since returns the entries above after, in order, at most limit (1 to
 	// MaxEntries). If there are none it waits for news up to wait.
 	Since(ctx context.Context, after Position, limit int, wait time.Duration) (Batch, error)

@@ -291,6 +291,15 @@ type Rebirth struct {
 	Basis Position // as in Advance
 }
 
+// Restoration asks to append entries again that the log has lost. Of each, the
+// kind (KindEveryone, KindSubject or KindSession), what it names, its reason,
+// actor and position are read; the position is at most Above. At least one and
+// at most MaxEntries.
+type Restoration struct {
+	Entries []Entry
+	Above   Position // as in Creation
+}
+
 // Batch is a part of the log.
 type Batch struct {
 	Log     ID

@@ -371,3 +371,53 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 	snap.Entry = entry
 	return snap, nil
 }
+
+// Restore implements [store.Store].
+func (s *Store) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
+	now, err := s.begin(ctx, r.Check())
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	defer s.mu.Unlock()
+	s.sweep(now, sweepSteps+len(r.Entries))
+
+	if err := s.room(now, r.Above, len(r.Entries)); err != nil {
+		return store.Snapshot{}, err
+	}
+	outcome, entry := store.Unwritten, store.Position(0)
+	for _, e := range r.Entries {
+		if !s.lost(&e) {
+			continue
+		}
+		outcome, entry = store.Written, s.next(now, r.Above)
+		again := store.Entry{Position: entry, Kind: e.Kind, Reason: e.Reason, Actor: e.Actor}
+		switch e.Kind {
+		case store.KindSubject:
+			again.Subject = e.Subject
+		case store.KindSession:
+			again.Session = e.Session
+			if f := s.families[e.Session]; f != nil {
+				f.ended = true
+			}
+		}
+		s.append(now, again)
+	}
+	snap := s.snapshot(now, nil, outcome)
+	snap.Entry = entry
+	return snap, nil
+}
+
+// lost reports whether nothing in the store covers an entry that a node holds.
+func (s *Store) lost(e *store.Entry) bool {
+	cutoff := s.everyone
+	switch e.Kind {
+	case store.KindSubject:
+		cutoff = max(cutoff, s.subjects[e.Subject])
+	case store.KindSession:
+		if f := s.families[e.Session]; f != nil && f.ended {
+			return false
+		}
+		cutoff = max(cutoff, s.sessions[e.Session].ending)
+	}
+	return cutoff < e.Position
+}
