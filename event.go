@@ -20,8 +20,9 @@ const (
 	KindRefused     Kind = "credential refused" // Reason says exactly why; the client is not told
 	KindReplayed    Kind = "refresh token replayed, session ended"
 	KindUnavailable Kind = "store unavailable"
-	KindReplica     Kind = "revocation replica" // it changed its state, or its log went back
-	KindAlarm       Kind = "alarm"              // an operator should look
+	KindReplica     Kind = "revocation replica"  // it changed its state, or had something to repair
+	KindApplied     Kind = "revocations applied" // Position is up to where this node has them in force
+	KindAlarm       Kind = "alarm"               // an operator should look
 	KindInsecure    Kind = "insecure configuration"
 )
 
@@ -31,7 +32,7 @@ type Event struct {
 	Kind     Kind
 	Reason   string
 	Session  store.ID       // zero: none is known
-	Position store.Position // of a revocation, or the replica's head; 0: none
+	Position store.Position // of a revocation, or up to which this node has applied them; 0: none
 	Err      error          // nil: none
 }
 
@@ -43,7 +44,7 @@ func (e Event) level() slog.Level {
 			return slog.LevelWarn
 		}
 		return slog.LevelDebug
-	case KindStarted, KindRefreshed, KindRenewed, KindEnded:
+	case KindStarted, KindRefreshed, KindRenewed, KindEnded, KindApplied:
 		return slog.LevelDebug
 	case KindRevoked:
 		return slog.LevelInfo

@@ -13,9 +13,10 @@ type Health struct {
 	// longer than [Config.MaxStaleness]; or "unknown" while it is read anew.
 	// In the last two each request is judged by asking the store.
 	State string
-	// Position is the head of the log as far as the node has read it. Floor is
-	// the position below which cookies are refreshed instead of looked up.
-	Position, Floor store.Position
+	// Position is up to where the node has applied the log. Head is the highest
+	// position that it knows the log to have reached. Floor is the position
+	// below which cookies are refreshed instead of looked up.
+	Position, Head, Floor store.Position
 	// Revocations is how many sessions and subjects the list names.
 	Revocations int
 	// Age is how long ago the store last confirmed the list; 0 while State is
@@ -29,7 +30,7 @@ func (s *Sessions[T]) Health() Health {
 	age, _ := s.replica.Confirmed(now)
 	return Health{
 		State:    s.replica.State(now).String(),
-		Position: s.replica.Head(), Floor: s.replica.Floor(),
+		Position: s.replica.Head(), Head: s.replica.Highest(), Floor: s.replica.Floor(),
 		Revocations: s.replica.Len(), Age: age,
 	}
 }

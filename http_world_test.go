@@ -181,7 +181,7 @@ func (w *httpWorld) told() []wafer.Event {
 	defer w.mu.Unlock()
 	events := w.events
 	w.events = nil
-	return slices.DeleteFunc(events, func(e wafer.Event) bool { return e.Kind == wafer.KindReplica })
+	return slices.DeleteFunc(events, func(e wafer.Event) bool { return e.Kind == wafer.KindReplica || e.Kind == wafer.KindApplied })
 }
 
 // family reads a family behind the counting store's back.

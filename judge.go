@@ -87,18 +87,9 @@ func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session)
 	if verdict == revocation.Good {
 		return true, nil
 	}
-	if verdict == revocation.Behind {
-		// The cookie was minted above what this node has read. Ask for news
-		// by a request that is sent after seeing it.
-		if err := s.replica.CatchUp(ctx); err != nil {
-			verdict = revocation.Unconfirmed
-		} else {
-			verdict = s.replica.Check(s.config.Now(), id, c.Subject, at)
-		}
-	}
-	if verdict == revocation.Unconfirmed {
+	if verdict == revocation.Behind || verdict == revocation.Unconfirmed {
 		var err error
-		if verdict, err = s.replica.Ask(ctx, id, c.Subject, at); err != nil {
+		if verdict, err = s.replica.Confirm(ctx, id, c.Subject, at); err != nil {
 			return false, s.unavailable(id, err)
 		}
 	}

@@ -86,8 +86,9 @@ func (s *Sessions[T]) refresh(ctx context.Context, q refresh.Request) (refresh.R
 			return res, err
 		}
 		s.replica.Learn(res.Snapshot.Head)
-		if !s.revokedHere(res.Snapshot) {
-			return res, nil
+		revoked, err := s.revokedHere(ctx, res.Snapshot)
+		if err != nil || !revoked {
+			return res, err
 		}
 		if turn == 1 {
 			res.Verdict, res.Reason = refresh.Refuse, reasonLost
@@ -100,16 +101,25 @@ func (s *Sessions[T]) refresh(ctx context.Context, q refresh.Request) (refresh.R
 const reasonLost refresh.Reason = "revoked, though the store has lost that"
 
 // revokedHere reports whether this node's list revokes what would be minted
-// from a snapshot.
-func (s *Sessions[T]) revokedHere(snap store.Snapshot) bool {
+// from a snapshot. While it reads a log anew that went back, it asks the store
+// what of that the log has lost. The error is an outage.
+func (s *Sessions[T]) revokedHere(ctx context.Context, snap store.Snapshot) (bool, error) {
 	f := &snap.Family
-	return s.replica.Check(s.config.Now(), f.ID, f.Subject, f.Position) == revocation.Revoked
+	now := s.config.Now()
+	verdict := s.replica.Check(now, f.ID, f.Subject, f.Position)
+	if verdict == revocation.Unconfirmed && s.replica.State(now) == revocation.Unknown {
+		var err error
+		if verdict, err = s.replica.Ask(ctx, f.ID, f.Subject, f.Position); err != nil {
+			return false, err
+		}
+	}
+	return verdict == revocation.Revoked, nil
 }
 
 func (s *Sessions[T]) request(c credentials, from carried) refresh.Request {
 	return refresh.Request{
 		Family: store.ID(c.token.Family), Generation: c.token.Generation,
-		Basis: from.basis, Floor: s.replica.Floor(),
+		Basis: from.basis, Floor: s.replica.ExpiredBelow(store.ID(c.token.Family)),
 	}
 }
 
@@ -212,7 +222,11 @@ func (s *Sessions[T]) look(ctx context.Context, now time.Time, c credentials, fr
 	} else if res.Verdict != refresh.Issue {
 		return nil, s.refusal(id, res)
 	}
-	if s.revokedHere(res.Snapshot) {
+	revoked, err := s.revokedHere(ctx, res.Snapshot)
+	if err != nil {
+		return nil, s.unavailable(id, err)
+	}
+	if revoked {
 		res.Verdict, res.Reason = refresh.Refuse, reasonLost
 		return nil, s.refusal(id, res)
 	}

@@ -20,6 +20,7 @@ type double struct {
 	head      store.Position
 	floor     store.Position
 	entries   []store.Entry // those above the floor
+	dropped   []store.Entry // those below: the cutoffs of subjects and everyone outlive them
 	news      chan struct{}
 	most      int // how many entries an answer holds at most; 0: as asked
 	questions []question
@@ -61,6 +62,7 @@ func (d *double) drop(p store.Position) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for len(d.entries) > 0 && d.entries[0].Position <= p {
+		d.dropped = append(d.dropped, d.entries[0])
 		d.floor, d.entries = d.entries[0].Position, d.entries[1:]
 	}
 }
@@ -69,7 +71,9 @@ func (d *double) drop(p store.Position) {
 func (d *double) lose(p store.Position) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.entries = slices.DeleteFunc(slices.Clone(d.entries), func(e store.Entry) bool { return e.Position > p })
+	gone := func(e store.Entry) bool { return e.Position > p }
+	d.entries = slices.DeleteFunc(slices.Clone(d.entries), gone)
+	d.dropped = slices.DeleteFunc(d.dropped, gone)
 	d.head = p
 }
 
@@ -176,8 +180,9 @@ func (d *double) know(id store.ID, name string) store.Cutoffs {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := store.Cutoffs{Floor: d.floor, Head: d.head, Log: d.id}
-	for _, e := range d.entries {
+	for _, e := range slices.Concat(d.dropped, d.entries) {
 		switch {
+		case e.Position <= d.floor && e.Kind >= store.KindSession:
 		case e.Kind == store.KindEveryone:
 			c.Everyone = e.Position
 		case e.Kind == store.KindSubject && e.Subject == name:
@@ -191,15 +196,20 @@ func (d *double) know(id store.ID, name string) store.Cutoffs {
 	return c
 }
 
-// recorder keeps a replica's events.
+// recorder keeps a replica's events; those that only say what was applied apart.
 type recorder struct {
-	mu     sync.Mutex
-	events []revocation.Event
+	mu      sync.Mutex
+	events  []revocation.Event
+	applied []revocation.Event
 }
 
 func (r *recorder) observe(e revocation.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if e.Applied > 0 {
+		r.applied = append(r.applied, e)
+		return
+	}
 	r.events = append(r.events, e)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/waferkit/wafer/store"
@@ -37,10 +38,14 @@ func Follow(ctx context.Context, source Source, c Config) (*Replica, error) {
 	if c.Observe == nil {
 		c.Observe = func(Event) {}
 	}
+	if c.Applied == nil {
+		c.Applied = func([]store.Entry) {}
+	}
 	r := &Replica{
 		source: source, config: c, list: NewList(c.Limit),
-		stopped: make(chan struct{}), asking: make(chan struct{}, maxAsking),
+		asker: newAsker(source, c), stopped: make(chan struct{}),
 	}
+	r.confirmed.most = c.MaxStaleness
 	var last error
 	for attempt := 0; ; attempt++ {
 		err := r.readOn(ctx)
@@ -63,32 +68,56 @@ func Follow(ctx context.Context, source Source, c Config) (*Replica, error) {
 // follow asks for news until ctx ends.
 func (r *Replica) follow(ctx context.Context) {
 	defer close(r.stopped)
-	state, attempt := Fresh, 0
+	state, failed, empty := Fresh, 0, 0
 	for ctx.Err() == nil {
 		// A wait is at most a third of MaxStaleness, so that two lost answers
 		// in a row do not make a healthy replica stale.
 		wait := r.config.MaxStaleness / 3
-		if attempt > 0 {
+		if failed > 0 || r.lost.Load() != nil {
 			wait = 0 // confirm first: there may be little time left
 		}
-		_, err := r.question(ctx, wait)
+		began, head := time.Now(), r.list.Head()
+		more, err := r.turn(ctx, wait)
 		if ctx.Err() != nil {
 			return
 		}
 		before := state
 		state = r.State(r.config.Now())
-		if errors.Is(err, ErrWentBack) {
-			// apply has told of it
-		} else if state != before || err != nil && attempt == 0 {
-			r.config.Observe(Event{State: state, Head: r.list.Head(), Floor: r.list.Floor(), Err: err})
+		if !errors.Is(err, ErrWentBack) && (state != before || err != nil && failed == 0) { // apply tells of that one
+			r.config.Observe(r.event(err))
 		}
-		if err == nil {
-			attempt = 0
+		switch {
+		case err != nil:
+			pause(ctx, failed, r.config.MaxStaleness)
+			failed++
 			continue
+		case more:
+		case r.list.Head() == head && time.Since(began) < wait/2, r.lost.Load() != nil:
+			// A store that does not wait must not be asked without a pause.
+			pause(ctx, empty, r.config.MaxStaleness)
+			empty++
+		default:
+			empty = 0
 		}
-		pause(ctx, attempt, r.config.MaxStaleness)
-		attempt++
+		failed = 0
 	}
+}
+
+// turn asks once for news, and for all of it where the log is read anew; then
+// it writes back a part of what the log has lost. A log that goes back meanwhile
+// interrupts the waiting. It reports whether to go on at once.
+func (r *Replica) turn(ctx context.Context, wait time.Duration) (more bool, err error) {
+	waiting, interrupt := context.WithCancel(ctx)
+	r.interrupt.Store(&interrupt)
+	_, err = r.question(waiting, wait)
+	if waiting.Err() != nil && ctx.Err() == nil { // by readAnew, here or in CatchUp
+		err = r.readOn(ctx)
+	}
+	interrupt()
+	if err != nil || r.State(r.config.Now()) != Fresh {
+		return false, err
+	}
+	return r.restore(ctx)
 }
 
 // pause backs off before another attempt, with jitter so that a fleet does not
@@ -120,9 +149,9 @@ func (r *Replica) question(ctx context.Context, wait time.Duration) (more bool, 
 	if prepared != nil && b.Entries == nil {
 		return false, prepared
 	}
-	went, err := r.apply(q, b)
-	if went != nil {
-		r.config.Observe(*went)
+	told, err := r.apply(q, b)
+	for _, e := range told {
+		r.config.Observe(e)
 	}
 	return b.More, errors.Join(err, prepared)
 }
@@ -182,11 +211,8 @@ func (r *Replica) readOn(ctx context.Context) error {
 }
 
 // apply takes the answer to a question. Answers may come late and out of
-// order: what is known already is passed over. What one confirms, it confirms
-// as of the moment its question was sent: an answer that sat in a socket while
-// the process was paused proves nothing about the time since.
-// It returns the event to tell where the log went back.
-func (r *Replica) apply(q asked, b store.Batch) (*Event, error) {
+// order: what is known already is passed over. It returns what there is to tell.
+func (r *Replica) apply(q asked, b store.Batch) ([]Event, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if q.epoch != r.epoch {
@@ -196,45 +222,92 @@ func (r *Replica) apply(q asked, b store.Batch) (*Event, error) {
 		return nil, errors.New("revocation: the store says that there is more, and gives nothing")
 	}
 	if err := r.continues(q.after, b); err != nil {
-		// Read all of what is there now, from the start. What the list holds
-		// goes on counting.
-		r.cursor, r.log = 0, b.Log
-		r.epoch++
-		r.confirmed.Store(nil)
-		return &Event{State: Unknown, Head: r.list.Head(), Floor: r.list.Floor(), Err: err}, err
+		r.readAnew(b.Log)
+		return []Event{r.event(err)}, err
 	}
 	r.log = b.Log
+	if r.cursor < b.Floor && r.cursor != 0 {
+		defer r.config.Applied(nil)
+	}
 	// The floor first: it covers what was dropped before this node read it.
 	r.list.RaiseFloor(b.Floor)
-	for i := range b.Entries {
-		e := &b.Entries[i]
-		if e.Position <= r.cursor {
-			continue
-		}
-		if e.Kind < store.KindEveryone || e.Kind > store.KindSuperseding {
-			// Passing over what this release does not understand could be
-			// passing over a revocation.
-			return nil, fmt.Errorf("revocation: the entry at %d is of %v: this program is too old for the store", e.Position, e.Kind)
-		}
-		r.list.Apply(*e)
-		r.reach(e.Position)
+	applied, err := r.applyAll(b.Entries)
+	var told []Event
+	if err == nil && !b.More {
+		told = r.finish(q, b)
 	}
-	if b.More {
-		return nil, nil
+	if applied > 0 {
+		e := r.event(nil)
+		e.Applied = applied
+		told = append(told, e)
 	}
+	return told, err
+}
+
+// applyAll applies what is above the cursor, and returns how much that was.
+func (r *Replica) applyAll(entries []store.Entry) (int, error) {
+	var err error
+	from := slices.IndexFunc(entries, func(e store.Entry) bool { return e.Position > r.cursor })
+	if from < 0 {
+		return 0, nil
+	}
+	entries = entries[from:]
+	if i := slices.IndexFunc(entries, func(e store.Entry) bool { return e.Kind < store.KindEveryone || e.Kind > store.KindSuperseding }); i >= 0 {
+		// Passing over what this release does not understand could be passing
+		// over a revocation.
+		e := &entries[i]
+		err = fmt.Errorf("revocation: the entry at %d is of %v: this program is too old for the store", e.Position, e.Kind)
+		entries = entries[:i]
+	}
+	if len(entries) == 0 {
+		return 0, err
+	}
+	for i := range entries {
+		r.list.Apply(entries[i])
+		if r.again != nil {
+			r.again.Apply(entries[i])
+			r.again.Learn(entries[i].Position)
+		}
+		r.reach(entries[i].Position)
+	}
+	r.config.Applied(entries)
+	return len(entries), err
+}
+
+// readAnew begins to read all of a log that went back, from the start. What the
+// list holds goes on counting.
+func (r *Replica) readAnew(log store.ID) {
+	r.cursor, r.log, r.again = 0, log, NewList(r.config.Limit)
+	r.epoch++
+	r.confirmed.forget()
+	r.config.Applied(nil)
+	if interrupt := r.interrupt.Load(); interrupt != nil {
+		(*interrupt)()
+	}
+}
+
+// finish takes the answer that reached the log's end.
+func (r *Replica) finish(q asked, b store.Batch) []Event {
 	r.reach(b.Head) // what is below it and did not come was dropped: see continues
-	// A later confirmation stands, unless the clock was set back behind it.
-	if last := r.confirmed.Load(); last == nil || q.sent.After(*last) || last.After(r.config.Now()) {
-		r.confirmed.Store(&q.sent)
+	if r.again == nil {
+		r.confirmed.confirm(q.sent, r.config.Now())
+		return nil
 	}
-	return nil, nil
+	missing := r.list.Missing(r.again)
+	r.again = nil
+	// First, so that the replica is not fresh before it knows what is lost.
+	r.lost.Store(newLost(missing))
+	r.confirmed.confirm(q.sent, r.config.Now())
+	e := r.event(nil)
+	e.Lost = len(missing)
+	return []Event{e}
 }
 
 // reach moves cursor and head to p. While the log is read anew the head follows
 // the cursor from the start.
 func (r *Replica) reach(p store.Position) {
 	r.cursor = max(r.cursor, p)
-	if r.cursor > r.list.Head() || r.confirmed.Load() == nil {
+	if r.cursor > r.list.Head() || r.confirmed.last.Load() == nil {
 		r.list.SetHead(r.cursor)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,10 +25,6 @@ const (
 	DefaultTimeout      = 2 * time.Second
 )
 
-// maxAsking bounds how many questions to the store are under way at once while
-// the replica is not fresh.
-const maxAsking = 64
-
 // Config configures [Follow]. The zero value is ready.
 type Config struct {
 	// MaxStaleness is how old the last confirmation may be for the replica to
@@ -49,30 +44,30 @@ type Config struct {
 	// revocation of a key. An error keeps the entry, and all after it, from
 	// being applied; it is tried again.
 	BeforeEveryone func(ctx context.Context) error
+	// Applied is told what the list has just taken, from the log or from
+	// Apply. Nil says that anything may have been revoked: entries were dropped
+	// before this node read them, or the log went back. Calls come one after
+	// another for the log and beside those for Apply. It must not block.
+	Applied func(entries []store.Entry)
+	// Restore writes back what the store's log has lost: [store.Store.Restore].
+	// Nil, of a node that may not write, waits until others have done so.
+	Restore func(ctx context.Context, r store.Restoration) (store.Snapshot, error)
 	// Observe is told of changes of state and of faults. It must not block.
 	Observe func(Event)
 }
 
-// State is what a replica can say.
-type State uint8
-
-const (
-	// Unknown: it has not yet read the whole log.
-	Unknown State = iota
-	// Stale: it was not confirmed for longer than MaxStaleness.
-	Stale
-	// Fresh: it holds everything that was committed MaxStaleness ago.
-	Fresh
-)
-
-// String returns the state in lower case.
-func (s State) String() string { return [...]string{"unknown", "stale", "fresh"}[s] }
-
 // Event tells an operator what happened to the replica.
 type Event struct {
 	State State
-	Head  store.Position
+	Head  store.Position // up to which everything is applied
 	Floor store.Position
+	// Applied is how many entries the log brought. 0: the event is about
+	// something else.
+	Applied int
+	// Lost is how many revocations this node holds that the log has lost, as
+	// it is known once a log that went back was read anew. Restored is how many
+	// of them the log has again.
+	Lost, Restored int
 	// Err is a fault of the store, or [ErrWentBack].
 	Err error
 }
@@ -89,18 +84,19 @@ type Replica struct {
 	config Config
 	list   *List
 
-	confirmed atomic.Pointer[time.Time] // nil: unknown
+	confirmed confirmation
+	lost      atomic.Pointer[lost]
+	asker     *asker
+	catchUps  flight.Group[struct{}, struct{}]
 	stop      context.CancelFunc
 	stopped   chan struct{}
+	interrupt atomic.Pointer[context.CancelFunc] // of the question that waits for news
 
 	mu     sync.Mutex // of applying answers
 	cursor store.Position
 	log    store.ID
-	epoch  int // counts the reloads: an answer to a question from before one is void
-
-	catchUps flight.Group[struct{}, struct{}]
-	asks     flight.Group[question, store.Cutoffs]
-	asking   chan struct{}
+	epoch  int   // counts the reloads: an answer to a question from before one is void
+	again  *List // what the log has that is read anew; nil: none is
 }
 
 // Close stops following and waits until it has stopped. The replica then grows
@@ -111,31 +107,7 @@ func (r *Replica) Close() {
 }
 
 // State returns the state at time now.
-func (r *Replica) State(now time.Time) State {
-	last := r.confirmed.Load()
-	switch {
-	case last == nil:
-		return Unknown
-	case elapsed(*last, now) > r.config.MaxStaleness:
-		return Stale
-	}
-	return Fresh
-}
-
-// elapsed returns the larger of the wall and the monotonic time between two
-// readings: one may stand still while a machine sleeps, the other may be set
-// back. A clock without monotonic readings that was set back tells nothing:
-// that counts as forever.
-func elapsed(from, to time.Time) time.Duration {
-	d := max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
-	switch {
-	case d >= 0:
-		return d
-	case d > -time.Second, from != from.Round(0) && to != to.Round(0):
-		return 0 // to was read just before from
-	}
-	return math.MaxInt64
-}
+func (r *Replica) State(now time.Time) State { return r.confirmed.state(now) }
 
 // Check judges a token by the replica alone; it takes no lock and asks nobody.
 // What is revoked or expired is so in every state.
@@ -144,57 +116,45 @@ func (r *Replica) Check(now time.Time, session store.ID, subject string, at stor
 	// two must not be read in its old form and trusted in its new state.
 	state := r.State(now)
 	v := Judge(r.list.Cutoffs(session, subject), at)
+	if v != Revoked && r.lost.Load().names(session, subject) {
+		return Revoked
+	}
 	if state != Fresh && v != Revoked && v != Expired {
 		return Unconfirmed
 	}
 	return v
 }
 
-// Ask judges a token by the store: what to do where Check says Unconfirmed.
-// Callers that ask for one session share one question, and a bounded number
-// are under way at once. An error is an outage. Behind means here that the
-// store itself does not know the position: it went back in time.
-func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
-	for turn := 0; ; turn++ {
-		began := false
-		c, err := r.asks.Do(ctx, question{session, subject}, func() (store.Cutoffs, error) {
-			began = true
-			return r.ask(ctx, session, subject)
-		})
-		if err != nil {
-			return Unconfirmed, err
-		}
-		// What this node knows and the store does not (yet) counts too.
-		own := r.list.Cutoffs(session, subject)
-		c.Ending = max(c.Ending, own.Ending)
-		c.Superseding = max(c.Superseding, own.Superseding)
-		c.Subject = max(c.Subject, own.Subject)
-		c.Everyone = max(c.Everyone, own.Everyone)
-		c.Floor = max(c.Floor, own.Floor)
-		// A question that was under way already may have been answered before
-		// the token was minted; only one sent after seeing it can say that the
-		// store does not know its position.
-		if v := Judge(c, at); v != Behind || began || turn == 1 {
-			return v, nil
+// Confirm judges a token where Check says Behind or Unconfirmed: it catches up
+// with the token's position, or asks the store about this one session. Callers
+// share questions, and a bounded number are under way at once. An error is an
+// outage. Behind means here that the store itself does not know the position:
+// it went back in time.
+func (r *Replica) Confirm(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
+	v := r.Check(r.config.Now(), session, subject, at)
+	if v == Behind {
+		if r.CatchUp(ctx) != nil {
+			v = Unconfirmed
+		} else {
+			v = r.Check(r.config.Now(), session, subject, at)
 		}
 	}
+	if v != Unconfirmed {
+		return v, nil
+	}
+	return r.Ask(ctx, session, subject, at)
 }
 
-func (r *Replica) ask(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.config.Timeout)
-	defer cancel()
-	select {
-	case r.asking <- struct{}{}:
-		defer func() { <-r.asking }()
-	case <-ctx.Done():
-		return store.Cutoffs{}, fmt.Errorf("revocation: %d questions to the store are under way already: %w", maxAsking, ctx.Err())
+// Ask judges a token by the store, whatever the state, and by what this node
+// holds.
+func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
+	v, err := r.asker.judge(ctx, question{session, subject}, at, func() store.Cutoffs {
+		return r.list.Cutoffs(session, subject)
+	})
+	if err == nil && r.lost.Load().names(session, subject) {
+		v = Revoked
 	}
-	sent := r.config.Now()
-	c, err := r.source.Cutoffs(ctx, session, subject)
-	if err == nil && elapsed(sent, r.config.Now()) > r.config.MaxStaleness {
-		err = errors.New("revocation: the store's answer is older than MaxStaleness; was the process paused?")
-	}
-	return c, err
+	return v, err
 }
 
 // CatchUp asks the store for news by a request that is sent after the call,
@@ -243,11 +203,21 @@ func (r *Replica) WaitFor(ctx context.Context, p store.Position) error {
 
 // Apply adds entries that this node knows of before the log has brought them:
 // those of a revocation that it made, or that the store has not yet taken.
-func (r *Replica) Apply(entries ...store.Entry) { r.list.Apply(entries...) }
+func (r *Replica) Apply(entries ...store.Entry) {
+	r.list.Apply(entries...)
+	r.config.Applied(entries)
+}
 
 // Ended reports whether this node knows that a session was ended. That is
 // final; false means nothing, since old entries are dropped.
 func (r *Replica) Ended(session store.ID) bool { return r.list.Cutoffs(session, "").Ending != 0 }
+
+// ExpiredBelow returns the position below which the tokens of a session are out
+// of date here: the floor, or its last superseding entry.
+func (r *Replica) ExpiredBelow(session store.ID) store.Position {
+	c := r.list.Cutoffs(session, "")
+	return max(c.Floor, c.Superseding)
+}
 
 // Head returns the position up to which the replica has applied everything.
 func (r *Replica) Head() store.Position { return r.list.Head() }
@@ -269,15 +239,10 @@ func (r *Replica) Len() int { return r.list.Len() }
 // Confirmed returns how long ago, at time now, the replica was last confirmed;
 // ok is false while it is unknown.
 func (r *Replica) Confirmed(now time.Time) (age time.Duration, ok bool) {
-	last := r.confirmed.Load()
-	if last == nil {
-		return 0, false
-	}
-	return max(0, elapsed(*last, now)), true
+	return r.confirmed.age(now)
 }
 
-// question is one that is under way to the store, for all who ask it.
-type question struct {
-	session store.ID
-	subject string
+// event is what there is to tell now.
+func (r *Replica) event(err error) Event {
+	return Event{State: r.State(r.config.Now()), Head: r.list.Head(), Floor: r.list.Floor(), Err: err}
 }

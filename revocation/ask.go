@@ -1,0 +1,113 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/waferkit/wafer/internal/flight"
+	"github.com/waferkit/wafer/store"
+)
+
+// maxAsking bounds how many questions to the store are under way at once.
+const maxAsking = 64
+
+// asker asks the store about single sessions. Callers that ask for one session
+// share one question.
+type asker struct {
+	source  Source
+	timeout time.Duration
+	oldest  time.Duration // an answer that took longer is none
+	now     func() time.Time
+	flights flight.Group[question, answer]
+	slots   chan struct{}
+}
+
+// question is one that is under way to the store, for all who ask it.
+type question struct {
+	session store.ID
+	subject string
+}
+
+// answer is what the store said, as of the moment it was asked.
+type answer struct {
+	store.Cutoffs
+	sent time.Time
+}
+
+func newAsker(source Source, c Config) *asker {
+	return &asker{
+		source: source, timeout: c.Timeout, oldest: c.MaxStaleness, now: c.Now,
+		slots: make(chan struct{}, maxAsking),
+	}
+}
+
+// ask returns the store's answer. began is false where the question had been
+// sent before the call.
+func (a *asker) ask(ctx context.Context, q question) (said answer, began bool, err error) {
+	said, err = a.flights.Do(ctx, q, func() (answer, error) {
+		began = true
+		return a.question(ctx, q)
+	})
+	return said, began, err
+}
+
+func (a *asker) question(ctx context.Context, q question) (answer, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+	defer cancel()
+	select {
+	case a.slots <- struct{}{}:
+		defer func() { <-a.slots }()
+	case <-ctx.Done():
+		return answer{}, fmt.Errorf("revocation: %d questions to the store are under way already: %w", maxAsking, ctx.Err())
+	}
+	sent := a.now()
+	c, err := a.source.Cutoffs(ctx, q.session, q.subject)
+	if err == nil && elapsed(sent, a.now()) > a.oldest {
+		err = errors.New("revocation: the store's answer is older than MaxStaleness; was the process paused?")
+	}
+	return answer{c, sent}, err
+}
+
+// judge asks the store and judges a token by its answer and by what is held
+// here. Behind means that the store itself does not know the position.
+func (a *asker) judge(ctx context.Context, q question, at store.Position, held func() store.Cutoffs) (Verdict, error) {
+	for turn := 0; ; turn++ {
+		said, began, err := a.ask(ctx, q)
+		if err != nil {
+			return Unconfirmed, err
+		}
+		own := held()
+		if lostOf(own, said.Cutoffs) {
+			return Revoked, nil
+		}
+		// A question that was under way already may have been answered before
+		// the token was minted; only one sent after seeing it can say that the
+		// store does not know its position.
+		if v := Judge(join(own, said.Cutoffs), at); v != Behind || began || turn == 1 {
+			return v, nil
+		}
+	}
+}
+
+// join returns the higher of both cutoffs. The head is the second's.
+func join(own, said store.Cutoffs) store.Cutoffs {
+	said.Ending = max(said.Ending, own.Ending)
+	said.Superseding = max(said.Superseding, own.Superseding)
+	said.Subject = max(said.Subject, own.Subject)
+	said.Everyone = max(said.Everyone, own.Everyone)
+	said.Floor = max(said.Floor, own.Floor)
+	return said
+}
+
+// lostOf reports whether the store's answer lacks what is held here, though its
+// log goes that far and has not dropped it: the store has lost it. Whatever the
+// store now says of that session is then from a past in which it was not yet
+// revoked, so what is held counts as above every position.
+func lostOf(own, said store.Cutoffs) bool {
+	lost := func(held, cutoff store.Position) bool {
+		return held > max(own.Floor, said.Floor) && held <= said.Head && held > max(cutoff, said.Everyone)
+	}
+	return lost(own.Everyone, 0) || lost(own.Subject, said.Subject) || lost(own.Ending, said.Ending)
+}
