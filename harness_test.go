@@ -596,6 +596,10 @@ func (f *faultStore) Revoke(ctx context.Context, r store.Revocation) (store.Snap
 	return through(f, "Revoke", func() (store.Snapshot, error) { return f.Store.Revoke(ctx, r) })
 }
 
+func (f *faultStore) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
+	return through(f, "Restore", func() (store.Snapshot, error) { return f.Store.Restore(ctx, r) })
+}
+
 func (f *faultStore) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
 	return through(f, "Cutoffs", func() (store.Cutoffs, error) { return f.Store.Cutoffs(ctx, session, subject) })
 }

@@ -28,6 +28,7 @@ type Sessions[T any] struct {
 	refresher *refresh.Refresher
 	replica   *revocation.Replica
 	ender     *ender
+	lives     *lives
 }
 
 // New returns the sessions of an application over a ring and a store, which
@@ -66,12 +67,17 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	if err != nil {
 		return nil, fmt.Errorf("wafer: the store did not take the announcement of lifetimes: %w", err)
 	}
+	s.lives = newLives(liveConfig{
+		ask: s.alive, fresh: s.inTouch, catchUp: s.catchUp, now: config.Now, outage: s.livesEnded,
+		patience: max(config.StoreTimeout, config.MaxStaleness/3), again: config.MaxStaleness,
+	})
 	s.replica, err = revocation.Follow(ctx, db, revocation.Config{
 		MaxStaleness:   config.MaxStaleness,
 		Limit:          config.MaxRevocations,
 		Timeout:        config.StoreTimeout,
 		Now:            config.Now,
 		BeforeEveryone: ring.Reload,
+		Applied:        s.lives.applied,
 		Restore:        db.Restore,
 		Observe:        s.observeReplica,
 	})
@@ -86,6 +92,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 // not be used afterwards. Logouts that the store has not taken yet are given
 // one last attempt, for at most StoreTimeout.
 func (s *Sessions[T]) Close() {
+	s.lives.close()
 	s.ender.close()
 	s.replica.Close()
 }

@@ -298,6 +298,9 @@ func (r *Replica) finish(q asked, b store.Batch) []Event {
 	// First, so that the replica is not fresh before it knows what is lost.
 	r.lost.Store(newLost(missing))
 	r.confirmed.confirm(q.sent, r.config.Now())
+	if len(missing) > 0 {
+		r.config.Applied(nil)
+	}
 	e := r.event(nil)
 	e.Lost = len(missing)
 	return []Event{e}
