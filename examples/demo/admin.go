@@ -99,14 +99,21 @@ func (s *shop) revoke(w http.ResponseWriter, r *http.Request, f fields) error {
 // health is what GET /healthz tells.
 type health struct {
 	State       string         `json:"state"`
-	Position    store.Position `json:"position"`
+	Position    store.Position `json:"position"` // up to which revocations are in force here
+	Head        store.Position `json:"head"`     // of the log, as far as this node has heard
+	Floor       store.Position `json:"floor"`
+	Lag         *int64         `json:"lag_ms"` // since the store last confirmed the list; null: it has not
 	Revocations int            `json:"revocations"`
 	Key         string         `json:"key"` // the primary's id: no secret
 }
 
 func (s *shop) health() health {
 	h := s.sessions.Health()
-	v := health{State: h.State, Position: h.Position, Revocations: h.Revocations}
+	v := health{State: h.State, Position: h.Position, Head: h.Head, Floor: h.Floor, Revocations: h.Revocations}
+	if h.State != "unknown" {
+		lag := h.Age.Milliseconds()
+		v.Lag = &lag
+	}
 	if key, err := s.ring.Primary(s.now()); err == nil {
 		v.Key = key.ID().String()
 	}

@@ -64,6 +64,7 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	set.DurationVar(&f.config.Idle, "idle", 30*time.Minute, "a session ends when it is unused for this long")
 	set.DurationVar(&f.config.Absolute, "absolute", 12*time.Hour, "a session ends this long after its login")
 	set.DurationVar(&f.config.Grace, "grace", 0, "the token before a refresh is served for this long (0: 30s, or an eighth of -access where that is less)")
+	set.DurationVar(&f.config.MaxStaleness, "max-staleness", 30*time.Second, "what another process revokes is in force here after this long at most")
 	set.IntVar(&f.config.MaxSessions, "max-sessions", 0, "a user may have this many sessions at once (0: no limit)")
 	set.BoolVar(&f.config.EndOldest, "end-oldest", false, "with -max-sessions: end the oldest session instead of refusing the login")
 	set.BoolVar(&f.tls, "tls", false, "serve https with a certificate made for this run")
@@ -114,18 +115,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, listener, f, shop.handler(), log, stdout)
+	return serve(ctx, listener, f, shop, log, stdout)
 }
 
-func serve(ctx context.Context, listener net.Listener, f *flags, h http.Handler, log *slog.Logger, stdout io.Writer) error {
+func serve(ctx context.Context, listener net.Listener, f *flags, shop *shop, log *slog.Logger, stdout io.Writer) error {
 	server := &http.Server{
-		Handler:           h,
+		Handler:           shop.handler(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	server.RegisterOnShutdown(shop.leave) // or answers that last would keep it
 	host, scheme := publicHost(f.addr), "http"
 	if f.tls {
 		certificate, err := selfSigned(time.Now(), host)

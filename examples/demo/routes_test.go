@@ -56,6 +56,8 @@ func TestRoutes(t *testing.T) {
 		{none, "POST", "/elevate", []string{"password", "wafer"}, 401, 401},
 		{none, "POST", "/transfer", nil, 401, 401},
 		{none, "POST", "/admin/revoke", []string{"subject", "bob"}, 401, 401},
+		{none, "GET", "/live", nil, 401, 401},
+		{alice, "POST", "/live", nil, 405, 405},
 		{none, "GET", "/nothing", nil, 404, 404},
 		{none, "GET", "/me/", nil, 404, 404},
 		{none, "GET", "//me", nil, 404, 404},

@@ -38,6 +38,8 @@ type shop struct {
 	owed     *owed
 	remember time.Duration // the limits of a session with "remember me"
 	now      func() time.Time
+	leaving  context.Context // ends when the process is told to
+	leave    func()
 }
 
 // newShop returns a shop over a ring, a store and its users. Of the
@@ -56,11 +58,13 @@ func newShop(ctx context.Context, ring *keyring.Ring, db store.Store, users *use
 		return nil, err
 	}
 	s.owed = newOwed(s.sessions)
+	s.leaving, s.leave = context.WithCancel(context.Background())
 	return s, nil
 }
 
 // Close ends what newShop started.
 func (s *shop) Close() {
+	s.leave()
 	s.owed.close()
 	s.sessions.Close()
 }
@@ -78,6 +82,7 @@ func (s *shop) handler() http.Handler {
 	mux.HandleFunc("GET /healthz", s.healthz)
 
 	mux.Handle("GET /me", signedIn(s.showMe))
+	mux.Handle("GET /live", signedIn(s.live))
 	mux.Handle("GET /cart", signedIn(s.showCart))
 	mux.Handle("POST /cart", signedIn(s.post(s.addToCart)))
 	mux.Handle("POST /coupon", signedIn(s.post(s.redeem)))
