@@ -82,14 +82,19 @@ type Store interface {
 	// Unwritten if nothing had to be appended.
 	Revoke(ctx context.Context, r Revocation) (Snapshot, error)
 
-	// Restore appends again what the log has lost and a node still holds. An
-	// entry is lost unless the cutoff of its name or of everyone is at or above
-	// its position; that of a session neither if its family is ended already.
-	// A new entry has a new id and position, the kind, name, reason and actor
-	// that were given, and ends its session's row in the same transaction. So
-	// any number of nodes that restore the same append it once. The Outcome is
-	// Written, with the last new position as Entry; or Unwritten if nothing
-	// was lost. The Snapshot's family is zero.
+	// Restore appends again, in the order given, what the log has lost and a
+	// node still holds. An entry is lost if the cutoffs of its name and of
+	// everyone are below its position. That of a session is lost as well while
+	// its family is alive, and it is not if the family is not alive and the
+	// floor has reached its position: what it covers can only be refreshed,
+	// and the family refuses that. (That the family is ended is not enough: its
+	// end may be below what was minted before the loss.) A new entry has a new
+	// id and position, the kind, name, reason and actor that were given, and
+	// ends its session's row in the same transaction. So any number of nodes
+	// that restore the same append it once, also after it was dropped again, as
+	// long as cutoffs are kept. The Outcome is Written, with the last new
+	// position as Entry; or Unwritten, with none, if nothing was lost. The
+	// Snapshot's family is zero.
 	Restore(ctx context.Context, r Restoration) (Snapshot, error)
 
 	// Since returns the entries above after, in order, at most limit (1 to

@@ -154,8 +154,10 @@ func (w *crashWorker) step() error {
 		return w.advance(i)
 	case dice < 850:
 		return w.commit(i)
-	case dice < 950:
+	case dice < 920:
 		return w.end(i)
+	case dice < 950:
+		return w.restore(i, dice < 930)
 	case dice < 985:
 		return w.cutOff(i, dice < 960)
 	case dice < 988:
@@ -269,6 +271,33 @@ func (w *crashWorker) cutOff(i int, except bool) error {
 	}
 	say("subject %s %d", f.Subject, s.Entry)
 	return nil
+}
+
+// restore writes back what a log of before is said to have held, and once more,
+// as the next node does.
+func (w *crashWorker) restore(i int, subject bool) error {
+	f := w.families[i]
+	w.drop(i)
+	e := store.Entry{Kind: store.KindSession, Session: f.ID, Position: f.Position + 1, Reason: "restored"}
+	if subject {
+		e.Kind, e.Subject = store.KindSubject, f.Subject
+	}
+	r := store.Restoration{Entries: []store.Entry{e}, Above: e.Position}
+	s, err := w.db.Restore(context.Background(), r)
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.Outcome != store.Written: // others have cut it off meanwhile
+	case subject:
+		say("subject %s %d", f.Subject, s.Entry)
+	default:
+		say("session %s %d", f.ID, s.Entry)
+	}
+	if s, err = w.db.Restore(context.Background(), r); err == nil && s.Outcome != store.Unwritten {
+		err = fmt.Errorf("%+v was restored twice: %v at %d", e, s.Outcome, s.Entry)
+	}
+	return err
 }
 
 func (w *crashWorker) swap() error {

@@ -24,8 +24,8 @@ var (
 	crashSeed = flag.Uint64("crashseed", 0, "seed of TestPromise1_Kill's choices; 0: random")
 )
 
-// TestPromise1_Kill lets processes create, advance, commit and revoke at full
-// speed on one file, kills them at random moments, and holds what the file then
+// TestPromise1_Kill lets processes create, advance, commit, revoke and restore at
+// full speed on one file, kills them at random moments, and holds what the file then
 // says against everything that they had reported as acknowledged. The file is
 // the same over all kills.
 func TestPromise1_Kill(t *testing.T) {

@@ -50,11 +50,23 @@ func TestStore(t *testing.T) {
 		c := &clock{now: time.Now()}
 		o := sqlite.Options{Now: c.Now}
 		db := open(t, path, o)
+		handles := []*sqlite.Store{db}
 		return storetest.Engine{
 			Store: db,
 			Clock: c.Move,
 			Reopen: func(t *testing.T) store.Store {
-				return open(t, path, o)
+				handles = append(handles, open(t, path, o))
+				return handles[len(handles)-1]
+			},
+			Restart: func(t *testing.T) store.Store {
+				for _, old := range handles {
+					if err := old.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+				db = open(t, path, o)
+				handles = []*sqlite.Store{db}
+				return db
 			},
 			Backup: func(t *testing.T) func(t *testing.T) store.Store {
 				copied := filepath.Join(t.TempDir(), "copy.db")

@@ -69,7 +69,7 @@ func groups() []group {
 		{"Create", creating}, {"Ends", ending}, {"Limit", limiting}, {"Renew", renewing},
 		{"Advance", advancing}, {"Commit", committing}, {"Forgive", forgiving},
 		{"Family", reading}, {"Families", listing}, {"Expiry", expiring},
-		{"Revoke", revoking}, {"Rebirth", rebearing}, {"Birth", bearing},
+		{"Revoke", revoking}, {"Restore", restoring}, {"Rebirth", rebearing}, {"Birth", bearing},
 		{"Position", positioning}, {"Log", logging}, {"Wait", waiting}, {"Floor", dropping}, {"Cutoffs", cutting},
 		{"Keys", keeping}, {"Argument", arguing}, {"Context", cancelling},
 		{"Race", racing}, {"Overtake", overtaking}, {"Handles", sharing}, {"Restart", restarting}, {"WentBack", goingBack}, {"Scale", scaling},

@@ -77,6 +77,10 @@ func (l late) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, e
 	return lost(ctx, r, l.Store.Revoke)
 }
 
+func (l late) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
+	return lost(ctx, r, l.Store.Restore)
+}
+
 func (l late) SwapKeys(ctx context.Context, version uint64, document []byte) (bool, error) {
 	ok, err := l.Store.SwapKeys(context.WithoutCancel(ctx), version, document)
 	if ctx.Err() != nil {

@@ -98,6 +98,12 @@ var sharing = []property{
 		h.revokedWhileRefreshing(o, store.Revocation{Subjects: []string{"anna"}})
 		o.revokedWhileRefreshing(h, store.Revocation{Everyone: true})
 	}},
+	{name: "OfTwoThatRestoreOneAppends", test: func(h *harness) { h.restoreTogether(h, h.another()) }},
+	{name: "NoRefreshAfterTheRestore", test: func(h *harness) {
+		o := h.another()
+		h.restoredWhileRefreshing(o)
+		o.restoredWhileRefreshing(h)
+	}},
 	{name: "AnAnnouncementIsForAll", timed: true, test: func(h *harness) {
 		o := h.another()
 		l := o.ledger(2*h.unit(), 10*h.unit(), h.unit())
@@ -144,6 +150,27 @@ var restarting = []property{
 		if p := o.news(); p <= all[len(all)-1].Position {
 			h.t.Errorf("position %d after %d", p, all[len(all)-1].Position)
 		}
+	}},
+	{name: "WhatWasRestoredIsThere", test: func(h *harness) {
+		f, cut := h.committed("anna", "value"), h.family("bob")
+		p := h.head() + 100
+		lost := []store.Entry{lostSession(f.ID, p), lostSubject("bob", p+1), lostSession(newID(), p+2)}
+		h.restore(lost...)
+		young := h.family("bob")
+		all, cutoffs := h.entries(0), h.cutoffs(f.ID, "bob")
+
+		o := h.over(h.engine.Restart(h.t))
+		o.sameEntries(o.entries(0), all)
+		o.wantState(store.Ended, f.ID)
+		o.wantState(store.CutOff, cut.ID)
+		o.wantState(store.Alive, young.ID)
+		got := o.cutoffs(f.ID, "bob")
+		got.Now = cutoffs.Now
+		if got != cutoffs {
+			h.t.Errorf("cutoffs %+v: want %+v", got, cutoffs)
+		}
+		o.covered(lost...)
+		o.written(o.Advance(h.ctx, next(young)))
 	}},
 	{name: "TheFloorStays", timed: true, test: func(h *harness) {
 		l := h.ledger(h.unit(), 20*h.unit(), 0)

@@ -358,6 +358,31 @@ func (m *model) revoke(r store.Revocation) {
 	m.agree(s, want)
 }
 
+func (m *model) restore(r store.Restoration) {
+	m.begin(fmt.Sprintf("Restore(%+v)", r))
+	s, err := m.h.Restore(m.h.ctx, r)
+	if err != nil {
+		m.fail("%v", err)
+	}
+	m.read(r.Above)
+	var want expectation
+	for _, e := range r.Entries {
+		cutoff, lives := m.everyone, false
+		again := store.Entry{Kind: e.Kind}
+		switch e.Kind {
+		case store.KindSubject:
+			again.Subject, cutoff = e.Subject, max(cutoff, m.subject[e.Subject])
+		case store.KindSession:
+			again.Session, cutoff = e.Session, max(cutoff, m.ending[e.Session])
+			lives = m.state(m.families[e.Session]) == store.Alive
+		}
+		if lives || cutoff < e.Position {
+			want = expectation{outcome: store.Written, entry: m.expect(true, &e.Reason, e.Actor, again)}
+		}
+	}
+	m.agree(s, want)
+}
+
 func (m *model) family(id store.ID) {
 	m.begin(fmt.Sprintf("Family(%v)", id))
 	s := m.h.look(id)

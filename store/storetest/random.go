@@ -138,7 +138,9 @@ func (w *walk) step() {
 		m.forgive(f.ID, generation)
 	case n < 78:
 		m.revoke(w.revocation(f))
-	case n < 86:
+	case n < 82:
+		m.restore(w.restoration())
+	case n < 88:
 		m.family(f.ID)
 	case n < 93:
 		m.list(pick(w.Rand, w.subjects), 1+w.IntN(6))
@@ -253,5 +255,35 @@ func (w *walk) revocation(f store.Family) store.Revocation {
 	if len(r.Sessions)+len(r.Subjects) == 0 {
 		r.Sessions = []store.ID{f.ID}
 	}
+	return r
+}
+
+// restoration is of entries around the head and of the past, some of which are
+// covered, by the log or by those before them.
+func (w *walk) restoration() store.Restoration {
+	var r store.Restoration
+	for range 1 + w.IntN(4) {
+		e := store.Entry{ID: w.newID(), Position: pick(w.Rand, w.m.log).Position, Reason: pick(w.Rand, []string{"", "r"}), Actor: pick(w.Rand, []string{"", "a"})}
+		if w.chance(60) {
+			e.Position = w.m.head() + store.Position(w.IntN(100))
+		}
+		// What its kind does not name is junk.
+		e.Session, e.Subject = w.family().ID, pick(w.Rand, w.subjects)
+		switch n := w.IntN(20); {
+		case n < 12:
+			e.Kind = store.KindSession
+			// Whether one past its limits is still there is left open.
+			if f := w.m.families[e.Session]; f != nil && f.Past(w.now()) || w.chance(20) {
+				e.Session = pick(w.Rand, w.strange)
+			}
+		case n < 19:
+			e.Kind = store.KindSubject
+		default:
+			e.Kind = store.KindEveryone
+		}
+		r.Entries = append(r.Entries, e)
+		r.Above = max(r.Above, e.Position)
+	}
+	r.Above = max(r.Above, w.above())
 	return r
 }

@@ -183,6 +183,22 @@ func (w *watch) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 	return s, err
 }
 
+func (w *watch) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
+	v := w.before()
+	s, err := w.Store.Restore(ctx, r)
+	w.check("Restore", v, store.ID{}, s, err)
+	switch {
+	case err != nil:
+	case s.State != store.Absent:
+		w.t.Errorf("Restore: a family %v", s.State)
+	case s.Outcome == store.Unwritten && s.Entry == 0:
+	case s.Outcome == store.Written && s.Entry == s.Head && s.Entry > r.Above:
+	default:
+		w.t.Errorf("Restore: %v, entry %d, head %d, above %d", s.Outcome, s.Entry, s.Head, r.Above)
+	}
+	return s, err
+}
+
 func (w *watch) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
 	v := w.before()
 	b, err := w.Store.Since(ctx, after, limit, wait)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/waferkit/wafer/store"
@@ -49,6 +50,83 @@ var goingBack = []property{
 			h.t.Errorf("%+v, %v: want one entry, at %d, after %d (and not %d or %d)", b, err, s.Entry, was, p, ended)
 		}
 	}},
+	{name: "WhatWasRevokedSinceIsRestored", test: func(h *harness) {
+		ended, cut, committed, other := h.family("anna"), h.family("bob"), h.committed("anna", "value"), h.family("carl")
+		was := h.head()
+		restore := h.engine.Backup(h.t)
+		ended = h.written(h.Advance(h.ctx, next(ended))).Family
+		absent := newID()
+		h.revoke(store.Revocation{Sessions: []store.ID{ended.ID, absent}, Reason: "logout", Actor: "anna"})
+		h.revoke(store.Revocation{Subjects: []string{"bob"}, Reason: "stolen", Actor: "desk"})
+		h.end(committed.ID)
+		lost := h.entries(was)
+		if len(lost) != 4 {
+			h.t.Fatalf("%d entries: want 4", len(lost))
+		}
+
+		back := h.goneBack(restore(h.t))
+		back.wantState(store.Alive, ended.ID, cut.ID, committed.ID, other.ID)
+		early := back.family("bob") // between the loss and the first who writes back
+		head := back.head()
+		last := lost[len(lost)-1].Position
+		s := back.written(back.Restore(h.ctx, store.Restoration{Entries: lost, Above: last}))
+		entries := back.entries(head)
+		if len(entries) != len(lost) || s.Entry != entries[len(entries)-1].Position || entries[0].Previous != was {
+			h.t.Fatalf("entries %+v, entry %d: want %d after %d", entries, s.Entry, len(lost), was)
+		}
+		for i, e := range entries {
+			back.wantEntry(e, lost[i].Kind, lost[i].Session, lost[i].Subject, lost[i].Reason, lost[i].Actor)
+			if e.Position <= last || e.ID == lost[i].ID {
+				h.t.Errorf("restored at %d with id %v: want above %d, and another than %v", e.Position, e.ID, last, lost[i].ID)
+			}
+		}
+		back.wantState(store.Ended, ended.ID, committed.ID)
+		back.wantState(store.CutOff, cut.ID, early.ID)
+		back.same(back.look(other.ID).Family, other)
+		back.unwritten(back.Advance(h.ctx, store.Advance{ID: ended.ID, Generation: 1, Basis: ended.Position}))
+		back.unwritten(back.Advance(h.ctx, next(cut)))
+
+		// Every other node comes with the same, or a part, in its own order.
+		young := back.family("bob")
+		back.covered(lost...)
+		slices.Reverse(lost)
+		back.covered(lost...)
+		back.covered(lost[1:3]...)
+		back.written(back.Advance(h.ctx, next(young)))
+	}},
+	{name: "EveryoneIsRestored", test: func(h *harness) {
+		f, other := h.family("anna"), h.family("bob")
+		was := h.head()
+		restore := h.engine.Backup(h.t)
+		h.end(f.ID)
+		h.revokeSubject("anna")
+		h.revokeEveryone()
+		lost := h.entries(was)
+
+		back := h.goneBack(restore(h.t))
+		back.restore(lost...)
+		if n := len(back.entries(was)); n != 3 {
+			h.t.Errorf("%d entries: want 3", n)
+		}
+		back.wantState(store.Ended, f.ID)
+		back.wantState(store.CutOff, other.ID)
+		young := back.family("anna")
+		back.covered(lost...)
+		slices.Reverse(lost)
+		back.covered(lost...)
+		back.wantState(store.Alive, young.ID)
+	}},
+	{name: "WhatTheBackupHoldsIsNotLost", test: func(h *harness) {
+		f := h.family("anna")
+		h.end(f.ID)
+		h.revokeSubject("bob")
+		h.news()
+		held := h.entries(0) // with the first, that revokes everyone
+		restore := h.engine.Backup(h.t)
+		h.end(newID())
+		back := h.goneBack(restore(h.t))
+		back.covered(held...)
+	}},
 	{name: "ABackupsFamiliesAreFurtherBack", test: func(h *harness) {
 		f := h.family("anna")
 		restore := h.engine.Backup(h.t)
@@ -60,4 +138,12 @@ var goingBack = []property{
 			h.t.Errorf("generation %d of a family that is at %d: %v, %v, %v; want unwritten", f.Generation, s.Family.Generation, s.Outcome, s.State, err)
 		}
 	}},
+}
+
+// goneBack is the harness on a copy that went back: what it answers may be
+// below what was seen.
+func (h *harness) goneBack(s store.Store) *harness {
+	other := *h
+	other.watch = &watch{Store: s, t: h.t, seen: new(seen)}
+	return &other
 }

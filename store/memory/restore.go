@@ -1,0 +1,66 @@
+package memory
+
+import (
+	"context"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// Restore implements [store.Store].
+func (s *Store) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
+	now, err := s.begin(ctx, r.Check())
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	defer s.mu.Unlock()
+	s.sweep(now, sweepSteps+len(r.Entries))
+
+	lost := 0
+	for i := range r.Entries {
+		if s.lost(&r.Entries[i]) {
+			lost++
+		}
+	}
+	if err := s.room(now, r.Above, lost); err != nil {
+		return store.Snapshot{}, err
+	}
+	outcome, entry := store.Unwritten, store.Position(0)
+	for i := range r.Entries {
+		e := &r.Entries[i]
+		if !s.lost(e) { // asked again: the one before may name the same
+			continue
+		}
+		outcome, entry = store.Written, s.next(now, r.Above)
+		again := store.Entry{Position: entry, Kind: e.Kind, Reason: e.Reason, Actor: e.Actor}
+		switch e.Kind {
+		case store.KindSubject:
+			again.Subject = e.Subject
+		case store.KindSession:
+			again.Session = e.Session
+			if f := s.families[e.Session]; f != nil {
+				f.ended = true
+			}
+		}
+		s.append(now, again)
+	}
+	snap := s.snapshot(now, nil, outcome)
+	snap.Entry = entry
+	return snap, nil
+}
+
+// lost reports whether nothing in the store covers an entry that a node holds.
+func (s *Store) lost(e *store.Entry) bool {
+	cutoff := s.everyone
+	switch e.Kind {
+	case store.KindSubject:
+		cutoff = max(cutoff, s.subjects[e.Subject])
+	case store.KindSession:
+		if s.state(s.families[e.Session]) == store.Alive {
+			return true
+		}
+		// That it is ended is not enough: the end may be below what was minted
+		// before the loss.
+		cutoff = max(cutoff, s.floor, s.sessions[e.Session].ending)
+	}
+	return cutoff < e.Position
+}
