@@ -175,6 +175,64 @@ func TestTwoProcessesOnOneFile(t *testing.T) {
 	again.end(syscall.SIGTERM)
 }
 
+// A process that was stopped for longer than MaxStaleness knows on its first
+// request after waking that it is stale: not one request with a cookie that was
+// revoked meanwhile is accepted, neither one that waited in the socket nor one
+// on a connection from before, and its live answer ends.
+func TestStoppedProcess(t *testing.T) {
+	binary := buildDemo(t)
+	data := filepath.Join(t.TempDir(), "data")
+	const staleness = time.Second
+	flags := []string{"-data", data, "-max-staleness", staleness.String()}
+	one, two := start(t, binary, flags...), start(t, binary, flags...)
+	for round := range 3 {
+		alice, bob := one.browser().login("alice"), one.browser().login("bob")
+		alice.base, bob.base = two.url, two.url
+		alice.me()
+		live := alice.listen(t)
+		if event := live.next(t); event != "tick" {
+			t.Fatalf("event %q", event)
+		}
+		stolen := alice.copy()
+		if err := two.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		const askers = 50
+		answers := make(chan int, 2*askers)
+		ask := func() { answers <- stolen.get("/me").status }
+		for range askers {
+			go ask() // these wait in the socket of the stopped process
+		}
+		time.Sleep(staleness / 2)
+		admin := one.browser().login("admin")
+		if round%2 == 0 {
+			alice.base = one.url
+			alice.post("/logout").ok(t)
+		} else {
+			admin.post("/admin/revoke", "subject", "alice", "reason", "a test").ok(t)
+		}
+		time.Sleep(2 * staleness)
+		if err := two.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		for range askers {
+			go ask()
+		}
+		for range 2 * askers {
+			if status := <-answers; status != http.StatusUnauthorized && status != http.StatusServiceUnavailable {
+				t.Errorf("round %d: a request with the revoked cookie got %d", round, status)
+			}
+		}
+		live.ends(t, "revoked")
+		if v := bob.me(); v.Subject != "bob" {
+			t.Errorf("another user is %+v", v)
+		}
+	}
+	for _, p := range []*process{one, two} {
+		p.end(syscall.SIGTERM)
+	}
+}
+
 func buildDemo(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "demo")

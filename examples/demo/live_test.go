@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer"
+)
+
+// stream is an open answer of server-sent events.
+type stream struct {
+	events chan string // closed when the answer ends
+	cancel context.CancelFunc
+}
+
+func (b *browser) listen(t testing.TB) *stream {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, "GET", b.base+"/live", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.mu.Lock()
+	for name, value := range b.jar {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	b.mu.Unlock()
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kind := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || kind != "text/event-stream" || resp.Header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("%d, %q, %v", resp.StatusCode, kind, resp.Header)
+	}
+	s := &stream{make(chan string, 100), cancel}
+	go func() {
+		defer close(s.events)
+		defer resp.Body.Close()
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			if event, found := strings.CutPrefix(lines.Text(), "event: "); found {
+				s.events <- event
+			}
+		}
+	}()
+	return s
+}
+
+// next returns the next event, or "" at the end.
+func (s *stream) next(t testing.TB) string {
+	t.Helper()
+	select {
+	case event := <-s.events:
+		return event
+	case <-time.After(10 * time.Second):
+		t.Fatal("no event in 10 s")
+		return ""
+	}
+}
+
+func (s *stream) ends(t testing.TB, last string) {
+	t.Helper()
+	for event := s.next(t); event != last; event = s.next(t) {
+		if event != "tick" {
+			t.Fatalf("event %q before the last, %q", event, last)
+		}
+	}
+	if last != "" {
+		if event := s.next(t); event != "" {
+			t.Errorf("after %q came %q", last, event)
+		}
+	}
+}
+
+// ok checks that a request was answered well.
+func (a answer) ok(t testing.TB) {
+	t.Helper()
+	if a.status != http.StatusOK {
+		t.Errorf("%d: %s", a.status, a.body)
+	}
+}
+
+func TestLive(t *testing.T) {
+	s := openShop(t, wafer.Config[basket]{})
+	alice := s.browser(t, true).login("alice")
+	other := s.browser(t, true).login("alice")
+	bob := s.browser(t, true).login("bob")
+	admin := s.browser(t, true).login("admin")
+	mine, others, bobs := alice.listen(t), other.listen(t), bob.listen(t)
+	began := time.Now()
+	for range 3 {
+		if event := mine.next(t); event != "tick" {
+			t.Fatalf("event %q", event)
+		}
+	}
+	if took := time.Since(began); took < 1500*time.Millisecond || took > 5*time.Second {
+		t.Errorf("three ticks took %v", took)
+	}
+	alice.post("/logout-others").ok(t)
+	others.ends(t, "revoked")
+	if event := mine.next(t); event != "tick" {
+		t.Errorf("the session that logged the others out got %q", event)
+	}
+	alice.post("/logout").ok(t)
+	mine.ends(t, "revoked")
+	admin.post("/admin/revoke", "subject", "bob", "reason", "a test").ok(t)
+	bobs.ends(t, "revoked")
+
+	bob.login("bob")
+	bobs = bob.listen(t)
+	s.clock.Move(31 * time.Minute) // past the idle limit
+	bobs.ends(t, "expired")
+
+	admin.login("admin")
+	admins := admin.listen(t)
+	s.leave() // the process is told to end
+	admins.ends(t, "")
+}
