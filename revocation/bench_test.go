@@ -228,11 +228,11 @@ func BenchmarkCheck(b *testing.B) {
 						b.Run(beside, func(b *testing.B) {
 							b.Run("one reader", func(b *testing.B) {
 								b.ReportAllocs()
-								b.ReportMetric(perEntry, "B/entry")
 								if beside != "alone" {
 									defer write(r, x, n)(b)
 								}
 								b.ReportMetric(base/oneReader(b, func(i int) { bad += c.replica(i) }), "xmap")
+								b.ReportMetric(perEntry, "B/entry")
 							})
 							b.Run("parallel", func(b *testing.B) {
 								if beside != "alone" {

@@ -55,23 +55,43 @@ func NewList(limit int) *List {
 
 // Cutoffs returns what the list holds of a session and its subject. Of a
 // session that was both superseded and ended it tells the end.
-func (l *List) Cutoffs(session store.ID, subject string) store.Cutoffs {
-	var c store.Cutoffs
-	if m := l.sessions.get(l.seeds.ofSession(session)); m.ends() {
-		c.Ending = m.position()
+func (l *List) Cutoffs(session store.ID, subject string) (c store.Cutoffs) {
+	ofSession, ofSubject := l.marks(session, subject)
+	if ofSession.ends() {
+		c.Ending = ofSession.position()
 	} else {
-		c.Superseding = m.position()
+		c.Superseding = ofSession.position()
 	}
-	if hash := l.seeds.hashOf(subject); l.subjects.shard(hash).Load().meets(hash) {
-		c.Subject = l.subjects.get(l.seeds.ofSubject(subject)).position()
-	}
+	c.Subject = ofSubject.position()
 	c.Everyone = store.Position(l.everyone.Load())
 	// The floor is read after the tables, and raised before a table without
 	// the dropped entries takes the place of one with them: whoever misses an
 	// entry sees the floor that covers it.
-	c.Floor = store.Position(l.floor.Load())
-	c.Head = store.Position(l.head.Load())
+	c.Floor = l.Floor()
+	c.Head = l.Head()
 	return c
+}
+
+// judge is [Judge] of Cutoffs, without them: to hand them over took a fifth of
+// a check.
+func (l *List) judge(session store.ID, subject string, at store.Position) Verdict {
+	ofSession, ofSubject := l.marks(session, subject)
+	revoked := max(ofSubject.position(), store.Position(l.everyone.Load()))
+	expired := l.Floor() // after the tables, as in Cutoffs
+	if ofSession.ends() {
+		revoked = max(revoked, ofSession.position())
+	} else {
+		expired = max(expired, ofSession.position())
+	}
+	return verdict(revoked, expired, l.Head(), at)
+}
+
+func (l *List) marks(session store.ID, subject string) (ofSession, ofSubject mark) {
+	ofSession = l.sessions.get(l.seeds.ofSession(session))
+	if hash := l.seeds.hashOf(subject); l.subjects.shard(hash).Load().meets(hash) {
+		ofSubject = l.subjects.get(l.seeds.ofSubject(subject))
+	}
+	return ofSession, ofSubject
 }
 
 // Apply adds entries. Applying one twice, or in another order, changes nothing.

@@ -1,6 +1,10 @@
 package revocation
 
-import "github.com/waferkit/wafer/store"
+import (
+	"slices"
+
+	"github.com/waferkit/wafer/store"
+)
 
 // Missing returns what a log has lost: l holds what it had, from what it has
 // now. It is every cutoff of everyone, of a subject and of an ended session
@@ -23,10 +27,12 @@ func (l *List) Missing(from *List) []store.Entry {
 	if p := store.Position(l.everyone.Load()); p > max(everyone, l.Floor()) {
 		lost = append(lost, store.Entry{Kind: store.KindEveryone, Position: p})
 	}
+	parts := [][]store.Entry{slices.Clone(lost)}
 	for i := range shards {
-		lost = l.missing(i, from, everyone, lost)
+		lost = l.missing(i, from, everyone, lost[:0])
+		parts = append(parts, slices.Clone(lost))
 	}
-	return lost
+	return slices.Concat(parts...)
 }
 
 // missing appends what from lacks of one shard. Writers wait because names are
