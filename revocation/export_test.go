@@ -22,9 +22,11 @@ func (l *List) Slots() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0
-	for i := range l.shards {
-		if t := l.shards[i].table.Load(); t != nil {
-			n += len(t.slots)
+	for _, x := range []*index{&l.sessions, &l.subjects} {
+		for i := range x {
+			if t := x[i].Load(); t != nil {
+				n += len(t.slots)
+			}
 		}
 	}
 	return n

@@ -27,12 +27,18 @@ func (v Verdict) String() string {
 // part: that is why an entry may be dropped at any time by raising the floor,
 // and why a node that seals late or a clock that jumps changes nothing.
 func Judge(c store.Cutoffs, at store.Position) Verdict {
+	return verdict(max(c.Ending, c.Subject, c.Everyone), max(c.Floor, c.Superseding), c.Head, at)
+}
+
+// verdict judges a token that is revoked below one position and expired below
+// another.
+func verdict(revoked, expired, head, at store.Position) Verdict {
 	switch {
-	case max(c.Ending, c.Subject, c.Everyone) > at:
+	case revoked > at:
 		return Revoked
-	case max(c.Floor, c.Superseding) > at:
+	case expired > at:
 		return Expired
-	case at > c.Head:
+	case at > head:
 		return Behind
 	}
 	return Good

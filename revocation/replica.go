@@ -115,7 +115,7 @@ func (r *Replica) Check(now time.Time, session store.ID, subject string, at stor
 	// The state is read before the list: a list that is caught up between the
 	// two must not be read in its old form and trusted in its new state.
 	state := r.State(now)
-	v := Judge(r.list.Cutoffs(session, subject), at)
+	v := r.list.judge(session, subject, at)
 	if v != Revoked && r.lost.Load().names(session, subject) {
 		return Revoked
 	}

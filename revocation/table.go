@@ -7,26 +7,24 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// key is what a table is searched for: a 128-bit keyed hash of a session or a
-// subject, which nobody outside the process can foresee. Its first half also
-// says where to look.
-type key struct{ a, b uint64 }
-
 // table is an open-addressing hash table with one writer and any number of
 // readers that take no lock. It never shrinks and never moves a key; a table
 // that is too full or too stale is replaced by a new one.
 type table struct {
+	tags  []atomic.Uint64 // of a group of slots each
 	slots []slot
-	used  int // the writer's
+	// The writer's:
+	used  int
+	names names // of the keys, where they cannot be told from the keys
 }
 
-// slot holds a key and its mark. A mark of 0 says that the slot is empty. The
-// writer stores the key before the mark, and never changes a key afterwards,
-// so a reader that sees the mark sees the key.
+// slot holds a key and its mark. The writer stores the key before the mark and
+// the mark before the tag, and never changes a key afterwards, so a reader that
+// sees the tag sees all three, and one that sees a mark sees its key.
 type slot struct{ a, b, mark atomic.Uint64 }
 
 // mark is a position and whether what it names is refused there (else it is
-// out of date), in one word.
+// out of date), in one word. 0 is none.
 type mark uint64
 
 func newMark(at store.Position, ends bool) mark {
@@ -44,24 +42,53 @@ func (m mark) ends() bool               { return m&1 != 0 }
 // either is.
 func (m mark) join(o mark) mark { return max(m>>1, o>>1)<<1 | (m|o)&1 }
 
-const (
-	// A table is at most 3/5 full; a new one begins at 4/9, so that replacing
-	// costs each entry a constant. A slot has 24 bytes: that is 40 to 56 bytes
-	// an entry.
-	minSlots = 8
-)
+// newTable returns a table that begins with n keys. It is then 5/9 full, and
+// at most 4/5, so that replacing costs each entry a constant. A slot has 24
+// bytes and its tag one: that is 31 to 45 bytes an entry.
+func newTable(n int) *table {
+	groups := groupsFor(n)
+	return &table{tags: make([]atomic.Uint64, groups), slots: make([]slot, groups*group)}
+}
+
+// groupsFor returns the number of groups of a table that begins with n keys.
+func groupsFor(n int) int { return ((n+1)*9/5 + group - 1) / group }
 
 // full reports whether one more key needs a new table.
-func (t *table) full() bool { return t == nil || (t.used+1)*5 > len(t.slots)*3 }
+func (t *table) full() bool { return t == nil || (t.used+1)*5 > len(t.slots)*4 }
 
-// grown returns the number of slots for a table that begins with n keys.
-func grown(n int) int { return max(minSlots, (n+1)*9/4) }
-
-func (t *table) first(hash uint64) int {
-	// The upper bits chose the shard; what is left is spread over the slots
+// first returns the group where the search for a hash begins.
+func (t *table) first(hash uint64) uint64 {
+	// The upper bits chose the shard; what is left is spread over the groups
 	// without a division.
-	hi, _ := bits.Mul64(hash<<shardBits, uint64(len(t.slots)))
-	return int(hi)
+	g, _ := bits.Mul64(hash<<shardBits, uint64(len(t.tags)))
+	return g
+}
+
+// next returns the group where a search goes on that found no empty slot.
+func (t *table) next(g uint64) uint64 {
+	if g++; g < uint64(len(t.tags)) {
+		return g
+	}
+	return 0
+}
+
+// meets reports whether the search for a key with that hash would meet a slot
+// that may be its own. Most searches do not, and the second half of such a key
+// need not be known.
+func (t *table) meets(hash uint64) bool {
+	if t == nil {
+		return false
+	}
+	tag := tagOf(hash)
+	for g := t.first(hash); ; g = t.next(g) {
+		of := tags(t.tags[g].Load())
+		if of.with(tag) != 0 {
+			return true
+		}
+		if of.with(0) != 0 {
+			return false
+		}
+	}
 }
 
 // get returns the key's mark, or 0.
@@ -69,51 +96,62 @@ func (t *table) get(k key) mark {
 	if t == nil {
 		return 0
 	}
-	for i := t.first(k.a); ; {
-		s := &t.slots[i]
-		m := s.mark.Load()
-		if m == 0 || s.a.Load() == k.a && s.b.Load() == k.b {
-			return mark(m)
+	tag := tagOf(k.a)
+	for g := t.first(k.a); ; g = t.next(g) {
+		of := tags(t.tags[g].Load())
+		for mask := of.with(tag); mask != 0; mask &= mask - 1 {
+			if s := &t.slots[int(g)*group+slotIn(mask)]; s.a.Load() == k.a && s.b.Load() == k.b {
+				return mark(s.mark.Load())
+			}
 		}
-		if i++; i == len(t.slots) {
-			i = 0
+		if of.with(0) != 0 {
+			return 0
 		}
 	}
 }
 
-// put joins m into the key's mark, and reports whether that changed. The table
-// must not be full.
-func (t *table) put(k key, m mark) bool {
-	for i := t.first(k.a); ; {
-		s := &t.slots[i]
-		old := mark(s.mark.Load())
-		if old == 0 {
+// put joins m into the key's mark, and returns what that was before, 0 if the
+// key is new, and is now. The table must not be full.
+func (t *table) put(k key, m mark) (before, now mark) {
+	tag := tagOf(k.a)
+	for g := t.first(k.a); ; g = t.next(g) {
+		of := tags(t.tags[g].Load())
+		for mask := of.with(tag); mask != 0; mask &= mask - 1 {
+			if s := &t.slots[int(g)*group+slotIn(mask)]; s.a.Load() == k.a && s.b.Load() == k.b {
+				before = mark(s.mark.Load())
+				now = before.join(m)
+				s.mark.Store(uint64(now))
+				return before, now
+			}
+		}
+		if empty := of.with(0); empty != 0 {
+			i := slotIn(empty)
+			s := &t.slots[int(g)*group+i]
 			s.a.Store(k.a)
 			s.b.Store(k.b)
 			s.mark.Store(uint64(m))
+			t.tags[g].Store(uint64(of) | tag<<(8*i))
 			t.used++
-			return true
+			return 0, m
 		}
-		if s.a.Load() == k.a && s.b.Load() == k.b {
-			joined := old.join(m)
-			s.mark.Store(uint64(joined))
-			return joined != old
-		}
-		if i++; i == len(t.slots) {
-			i = 0
+	}
+}
+
+// above calls yield with every key whose mark is above the floor.
+func (t *table) above(floor store.Position, yield func(key, mark)) {
+	if t == nil {
+		return
+	}
+	for i := range t.slots {
+		s := &t.slots[i]
+		if m := mark(s.mark.Load()); m.position() > floor {
+			yield(key{s.a.Load(), s.b.Load()}, m)
 		}
 	}
 }
 
 // live counts the marks above the floor.
 func (t *table) live(floor store.Position) (n int) {
-	if t == nil {
-		return 0
-	}
-	for i := range t.slots {
-		if mark(t.slots[i].mark.Load()).position() > floor {
-			n++
-		}
-	}
+	t.above(floor, func(key, mark) { n++ })
 	return n
 }
