@@ -77,6 +77,20 @@ func (d *double) lose(p store.Position) {
 	d.head = p
 }
 
+// regrow loses what is above p and goes on with other entries, at other
+// positions, up to at least q. It returns the head.
+func (d *double) regrow(p, q store.Position) store.Position {
+	d.lose(p)
+	d.mu.Lock()
+	d.entries = append(d.entries, store.Entry{Kind: store.KindSuperseding, Session: session(99), Previous: d.head, Position: d.head + 5})
+	d.head += 5
+	d.mu.Unlock()
+	for p < q {
+		p = d.add(superseding(session(99), 0))
+	}
+	return p
+}
+
 // become gives the log another id.
 func (d *double) become(id store.ID) {
 	d.mu.Lock()
