@@ -57,11 +57,7 @@ func (s *Sessions[T]) alive(ctx context.Context, id store.ID) (store.Snapshot, e
 	ctx, cancel := context.WithTimeout(ctx, s.config.StoreTimeout)
 	defer cancel()
 	snap, err := s.store.Family(ctx, id)
-	if err != nil || snap.State != store.Alive {
-		return snap, err
-	}
-	revoked, err := s.revokedHere(ctx, snap)
-	if revoked {
+	if err == nil && s.replica.Dead(&snap.Family) {
 		snap.State = store.Ended
 	}
 	return snap, err

@@ -9,7 +9,6 @@ import (
 
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/refresh"
-	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -86,9 +85,8 @@ func (s *Sessions[T]) refresh(ctx context.Context, q refresh.Request) (refresh.R
 			return res, err
 		}
 		s.replica.Learn(res.Snapshot.Head)
-		revoked, err := s.revokedHere(ctx, res.Snapshot)
-		if err != nil || !revoked {
-			return res, err
+		if !s.replica.Dead(&res.Snapshot.Family) {
+			return res, nil
 		}
 		if turn == 1 {
 			res.Verdict, res.Reason = refresh.Refuse, reasonLost
@@ -99,22 +97,6 @@ func (s *Sessions[T]) refresh(ctx context.Context, q refresh.Request) (refresh.R
 
 // reasonLost: the store lets a family live that this node knows to be revoked.
 const reasonLost refresh.Reason = "revoked, though the store has lost that"
-
-// revokedHere reports whether this node's list revokes what would be minted
-// from a snapshot. While it reads a log anew that went back, it asks the store
-// what of that the log has lost. The error is an outage.
-func (s *Sessions[T]) revokedHere(ctx context.Context, snap store.Snapshot) (bool, error) {
-	f := &snap.Family
-	now := s.config.Now()
-	verdict := s.replica.Check(now, f.ID, f.Subject, f.Position)
-	if verdict == revocation.Unconfirmed && s.replica.State(now) == revocation.Unknown {
-		var err error
-		if verdict, err = s.replica.Ask(ctx, f.ID, f.Subject, f.Position); err != nil {
-			return false, err
-		}
-	}
-	return verdict == revocation.Revoked, nil
-}
 
 func (s *Sessions[T]) request(c credentials, from carried) refresh.Request {
 	return refresh.Request{
@@ -222,11 +204,7 @@ func (s *Sessions[T]) look(ctx context.Context, now time.Time, c credentials, fr
 	} else if res.Verdict != refresh.Issue {
 		return nil, s.refusal(id, res)
 	}
-	revoked, err := s.revokedHere(ctx, res.Snapshot)
-	if err != nil {
-		return nil, s.unavailable(id, err)
-	}
-	if revoked {
+	if s.replica.Dead(&res.Snapshot.Family) {
 		res.Verdict, res.Reason = refresh.Refuse, reasonLost
 		return nil, s.refusal(id, res)
 	}

@@ -212,6 +212,15 @@ func (r *Replica) Apply(entries ...store.Entry) {
 // final; false means nothing, since old entries are dropped.
 func (r *Replica) Ended(session store.ID) bool { return r.list.Cutoffs(session, "").Ending != 0 }
 
+// Dead reports whether this node knows a family to be dead, whatever the store
+// says: it was ended, or born below a cutoff of its subject or of everyone. A
+// store that lets it live has lost that. False means nothing: old entries are
+// dropped.
+func (r *Replica) Dead(f *store.Family) bool {
+	c := r.list.Cutoffs(f.ID, f.Subject)
+	return c.Ending != 0 || f.Birth < max(c.Subject, c.Everyone) || r.lost.Load().names(f.ID, f.Subject)
+}
+
 // ExpiredBelow returns the position below which the tokens of a session are out
 // of date here: the floor, or its last superseding entry.
 func (r *Replica) ExpiredBelow(session store.ID) store.Position {
