@@ -5,6 +5,7 @@ package sqlite_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -58,4 +59,74 @@ func restoreAndGiveUp(t *testing.T, db *sqlite.Store, wait time.Duration) {
 		t.Fatalf("%v: want that it gave up", err)
 	}
 	lost[0] = store.Entry{Kind: store.KindEveryone, Position: 1<<53 - 1}
+}
+
+// TestRestoreIsShort restores as many entries as one call may, beside revoking
+// as many: the file's lock is held about as long. The other nodes' calls, which
+// find everything covered, hold it for less.
+func TestRestoreIsShort(t *testing.T) {
+	rounds := sized(9, 9, 1)
+	path := filepath.Join(t.TempDir(), "wafer.db")
+	db := open(t, path, sqlite.Options{})
+	crowd(t, path, "", 2*rounds*store.MaxEntries+1, 12*time.Hour)
+	next := 0
+	fresh := func(kind store.Kind, absent bool) (sessions []store.ID, subjects []string) {
+		for range store.MaxEntries {
+			next++
+			switch {
+			case kind == store.KindSubject:
+				subjects = append(subjects, fmt.Sprint("lost", next))
+			case absent:
+				sessions = append(sessions, named(1<<40+next))
+			default:
+				sessions = append(sessions, named(next))
+			}
+		}
+		return sessions, subjects
+	}
+	for _, c := range []struct {
+		what   string
+		kind   store.Kind
+		absent bool
+	}{{"living sessions", store.KindSession, false}, {"absent sessions", store.KindSession, true}, {"subjects", store.KindSubject, false}} {
+		var again store.Restoration
+		var covered []time.Duration
+		restore, revoke := medians(t, rounds, func() error {
+			sessions, subjects := fresh(c.kind, c.absent)
+			head, err := db.Cutoffs(t.Context(), store.ID{}, "")
+			if err != nil {
+				return err
+			}
+			again = store.Restoration{Above: head.Head + store.MaxEntries}
+			for i := range store.MaxEntries {
+				e := store.Entry{Kind: c.kind, Position: head.Head + 1 + store.Position(i)}
+				if c.kind == store.KindSubject {
+					e.Subject = subjects[i]
+				} else {
+					e.Session = sessions[i]
+				}
+				again.Entries = append(again.Entries, e)
+			}
+			s, err := db.Restore(t.Context(), again)
+			if err == nil && s.Outcome != store.Written {
+				err = fmt.Errorf("%v", s.Outcome)
+			}
+			return err
+		}, func() error {
+			sessions, subjects := fresh(c.kind, c.absent)
+			_, err := db.Revoke(t.Context(), store.Revocation{Sessions: sessions, Subjects: subjects})
+			return err
+		})
+		for range rounds {
+			began := time.Now()
+			if s, err := db.Restore(t.Context(), again); err != nil || s.Outcome != store.Unwritten {
+				t.Fatalf("restored again: %v, %v", s.Outcome, err)
+			}
+			covered = append(covered, time.Since(began))
+		}
+		t.Logf("%d %s: restored in %v, revoked in %v: x%.1f; found covered in %v", store.MaxEntries, c.what, restore, revoke, ratio(restore, revoke), median(covered))
+		if ratio(restore, revoke) > 6 {
+			t.Errorf("restoring %d %s takes %v, revoking as many %v", store.MaxEntries, c.what, restore, revoke)
+		}
+	}
 }

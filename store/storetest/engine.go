@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -69,7 +70,7 @@ func groups() []group {
 		{"Create", creating}, {"Ends", ending}, {"Limit", limiting}, {"Renew", renewing},
 		{"Advance", advancing}, {"Commit", committing}, {"Forgive", forgiving},
 		{"Family", reading}, {"Families", listing}, {"Expiry", expiring},
-		{"Revoke", revoking}, {"Restore", restoring}, {"Rebirth", rebearing}, {"Birth", bearing},
+		{"Revoke", revoking}, {"Restore", slices.Concat(restoring, restoringAgain)}, {"Rebirth", rebearing}, {"Birth", bearing},
 		{"Position", positioning}, {"Log", logging}, {"Wait", waiting}, {"Floor", dropping}, {"Cutoffs", cutting},
 		{"Keys", keeping}, {"Argument", arguing}, {"Context", cancelling},
 		{"Race", racing}, {"Overtake", overtaking}, {"Handles", sharing}, {"Restart", restarting}, {"WentBack", goingBack}, {"Scale", scaling},

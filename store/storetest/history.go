@@ -143,10 +143,17 @@ func (y *history) step(r *rand.Rand, h *harness) {
 		c.Renews.Basis, c.Value = basis, []byte("renewed")
 		e := event{method: "Renew", id: c.ID, basis: basis, renews: f.ID}
 		y.call(e, func() (store.Snapshot, error) { return h.Create(ctx, c) })
-	case n < 93:
+	case n < 92:
 		y.call(event{method: "Revoke"}, func() (store.Snapshot, error) {
 			return h.Revoke(ctx, store.Revocation{Sessions: []store.ID{f.ID}})
 		})
+	case n < 94:
+		// As it was last seen, so whatever has ended it since covers that.
+		e := lostSession(f.ID, f.Position+1)
+		if r.IntN(3) == 0 {
+			e = lostSubject(f.Subject, f.Birth+1)
+		}
+		y.call(event{method: "Restore"}, func() (store.Snapshot, error) { return h.Restore(ctx, restoration(e)) })
 	case n < 97:
 		x := elsewhere(f)
 		x.Except.Basis = basis
@@ -245,7 +252,7 @@ func (y *history) written(e event) {
 			y.wrong(e, "it was not behind")
 		}
 	case store.Written:
-		if e.method != "Revoke" && e.method != "Except" && e.State != store.Alive {
+		if e.method != "Revoke" && e.method != "Restore" && e.method != "Except" && e.State != store.Alive {
 			y.wrong(e, "written to the dead")
 		}
 		ok := true
@@ -258,7 +265,7 @@ func (y *history) written(e event) {
 			ok = f.Birth == e.Head && f.Position == e.Head && f.Generation == 1
 		case "Except":
 			ok = e.Entry == e.Head && (e.State != store.Alive || f.Birth == e.Entry && f.Position == e.Entry && f.LastCommit <= e.basis)
-		case "Revoke":
+		case "Revoke", "Restore":
 			ok = e.Entry == e.Head
 		}
 		if !ok {
