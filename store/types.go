@@ -256,7 +256,7 @@ func (k Kind) String() string {
 
 // Entry is one revocation in the log.
 type Entry struct {
-	ID       ID // random; writing an entry back twice appends it once
+	ID       ID // random
 	Position Position
 	Previous Position // the position of the entry before it; 0: the first
 	Kind     Kind

@@ -4,12 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/waferkit/wafer/store"
 )
 
 // write has a transaction's work done, and returns the snapshot it filled in.
+// What do reads must be its own: a caller that gives up may put its slices to
+// another use while the committer still reads them.
 func (s *Store) write(ctx context.Context, argument error, do func(t *tx, out *store.Snapshot) error) (store.Snapshot, error) {
 	if argument != nil {
 		return store.Snapshot{}, argument
@@ -25,6 +28,10 @@ func (s *Store) write(ctx context.Context, argument error, do func(t *tx, out *s
 
 // Create implements [store.Store].
 func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
+	c.Value = slices.Clone(c.Value)
+	if c.Renews != nil {
+		c.Renews = &store.Renewal{ID: c.Renews.ID, Basis: c.Renews.Basis, Authenticated: c.Renews.Authenticated}
+	}
 	return s.write(ctx, c.Check(), func(t *tx, out *store.Snapshot) error { return t.create(&c, out) })
 }
 
@@ -237,6 +244,7 @@ func (t *tx) advance(a *store.Advance, out *store.Snapshot) error {
 
 // Commit implements [store.Store].
 func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
+	c.Value = slices.Clone(c.Value)
 	return s.write(ctx, c.Check(), func(t *tx, out *store.Snapshot) error { return t.commit(&c, out) })
 }
 
@@ -289,6 +297,10 @@ func (s *Store) Forgive(ctx context.Context, id store.ID, generation uint32) (st
 
 // Revoke implements [store.Store].
 func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
+	r.Sessions, r.Subjects = slices.Clone(r.Sessions), slices.Clone(r.Subjects)
+	if r.Except != nil {
+		r.Except = &store.Rebirth{ID: r.Except.ID, Basis: r.Except.Basis}
+	}
 	return s.write(ctx, r.Check(), func(t *tx, out *store.Snapshot) error { return t.revoke(&r, out) })
 }
 

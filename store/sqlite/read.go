@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -198,6 +199,7 @@ func (s *Store) LoadKeys(ctx context.Context) (version uint64, document []byte, 
 // SwapKeys implements [store.Store].
 func (s *Store) SwapKeys(ctx context.Context, version uint64, document []byte) (bool, error) {
 	swapped := new(bool)
+	document = slices.Clone(document) // as in write
 	err := s.writer.submit(ctx, func(t *tx) error {
 		result, err := t.c.exec(t.ctx, "UPDATE log SET keys_version = keys_version + 1, keys = ? WHERE one = 1 AND keys_version = ?", document, int64(version))
 		if err != nil {

@@ -9,8 +9,6 @@ import (
 
 // Restore implements [store.Store].
 func (s *Store) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
-	// A caller that gives up may put its list to another use while the
-	// committer still reads.
 	r.Entries = slices.Clone(r.Entries)
 	return s.write(ctx, r.Check(), func(t *tx, out *store.Snapshot) error { return t.restore(&r, out) })
 }

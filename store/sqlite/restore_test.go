@@ -26,6 +26,7 @@ func TestRestoreKeepsTheList(t *testing.T) {
 			t.Fatal(err)
 		}
 		restoreAndGiveUp(t, db, wait)
+		revokeAndGiveUp(t, db, wait)
 		if _, err := other.ExecContext(t.Context(), "COMMIT"); err != nil {
 			t.Fatal(err)
 		}
@@ -39,6 +40,13 @@ func TestRestoreKeepsTheList(t *testing.T) {
 		}
 		if c.Everyone > 1<<52 {
 			t.Fatal("everyone was revoked, whom the caller put into the list after it gave up")
+		}
+		of, err := db.Cutoffs(t.Context(), named(3), "carl")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if of.Subject != 0 {
+			t.Fatal("carl was revoked, whom the caller put into the list after it gave up")
 		}
 		if c.Subject > 1<<52 {
 			return
@@ -59,6 +67,17 @@ func restoreAndGiveUp(t *testing.T, db *sqlite.Store, wait time.Duration) {
 		t.Fatalf("%v: want that it gave up", err)
 	}
 	lost[0] = store.Entry{Kind: store.KindEveryone, Position: 1<<53 - 1}
+}
+
+func revokeAndGiveUp(t *testing.T, db *sqlite.Store, wait time.Duration) {
+	t.Helper()
+	ctx, giveUp := context.WithTimeout(t.Context(), wait)
+	defer giveUp()
+	subjects := []string{"bert"}
+	if _, err := db.Revoke(ctx, store.Revocation{Subjects: subjects}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("%v: want that it gave up", err)
+	}
+	subjects[0] = "carl"
 }
 
 // TestRestoreIsShort restores as many entries as one call may, beside revoking
