@@ -77,8 +77,8 @@ func (s *seeds) ofName(name []byte) key {
 // that can be asked only by hashes needs them to say whom it names.
 type names []byte
 
-func (n *names) add(name []byte) {
-	*n = append(binary.AppendUvarint(*n, uint64(len(name))), name...)
+func addName[T string | []byte](n names, name T) names {
+	return append(binary.AppendUvarint(n, uint64(len(name))), name...)
 }
 
 // each calls yield with every name, which is good until yield returns.
