@@ -97,7 +97,7 @@ func TestList_MissingNamesInFull(t *testing.T) {
 		want = append(want, ofSubject(name, store.Position(1000+i)))
 	}
 	want = append(want, ending(store.ID{}, 2000), ending(store.ID{15: 1}, 2001), ending(store.ID{0: 1}, 2002))
-	for i := range smaller(20_000, 4) {
+	for i := range smaller(8_000, 4) {
 		var id store.ID
 		for i := range id {
 			id[i] = byte(r.Uint32())
@@ -112,7 +112,7 @@ func TestList_MissingNamesInFull(t *testing.T) {
 	// And after every table was replaced, without those that were dropped.
 	l.RaiseFloor(2001)
 	var others []store.Entry
-	for i := range smaller(20_000, 4) {
+	for i := range smaller(8_000, 4) {
 		others = append(others, ofSubject("another "+subject(i), store.Position(2_000_000+i)), ending(session(1+i), store.Position(3_000_000+i)))
 	}
 	l.Apply(others...)
@@ -142,7 +142,7 @@ func TestPromise1_MissingWhileListsAreWritten(t *testing.T) {
 		return ending(session(i), store.Position(i))
 	}
 	var answers, backwards, checks atomic.Int64
-	n := smaller(150_000, 10)
+	n := smaller(30_000, 5)
 	work.Go(func() {
 		defer stop.Store(true)
 		deadline := time.Now().Add(20 * time.Second)
@@ -154,8 +154,8 @@ func TestPromise1_MissingWhileListsAreWritten(t *testing.T) {
 			l.SetHead(store.Position(i))
 			applied.Store(int64(i))
 			if i%100 == 0 {
-				l.RaiseFloor(store.Position(max(0, i-5000+rand.N(2000))))
-				from.RaiseFloor(store.Position(max(0, i-20_000)))
+				l.RaiseFloor(store.Position(max(0, i-3000+rand.N(2000))))
+				from.RaiseFloor(store.Position(max(0, i-6000)))
 			}
 			if i%1000 == 0 {
 				runtime.Gosched()
