@@ -40,3 +40,9 @@ func (r *Replica) Read(ctx context.Context, wait time.Duration) error {
 	_, err := r.question(ctx, wait)
 	return err
 }
+
+// WithTag returns what tags say of eight slots: the first that has the tag.
+func WithTag(of, tag uint64) (slot int, ok bool) {
+	mask := tags(of).with(tag)
+	return slotIn(mask), mask != 0
+}

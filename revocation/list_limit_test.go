@@ -176,34 +176,107 @@ func heap() int {
 }
 
 // The budget is 64 bytes an entry, at its worst along the way: tables grow
-// one by one, so the worst is little above the mean.
+// one by one, so the worst is little above the mean. An entry that names a
+// subject has as much beside its text.
 func TestPromise8_RevocationListMemory(t *testing.T) {
-	n := smaller(1_000_000, 20)
-	before := heap()
-	l := revocation.NewList(2 * n)
-	worst, mean, steps := 0.0, 0.0, 0
+	text := randomText(t, 1_000_000+40)
+	for _, c := range []struct {
+		name   string
+		entry  func(i int) store.Entry
+		itself int // bytes of its text
+	}{
+		{"sessions", func(i int) store.Entry { return ending(session(i), store.Position(i+1)) }, 0},
+		{"subjects", func(i int) store.Entry { return ofSubject(text[i:][:20], store.Position(i+1)) }, 20},
+		{"long subjects", func(i int) store.Entry { return ofSubject(text[i:][:40], store.Position(i+1)) }, 40},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := smaller(500_000, 10)
+			before := heap()
+			l := revocation.NewList(2 * n)
+			worst, mean, steps := 0.0, 0.0, 0
+			for i := range n {
+				l.Apply(c.entry(i))
+				if i+1 >= n/4 && (i+1)%(n/8) == 0 {
+					each := float64(heap()-before)/float64(i+1) - float64(c.itself)
+					worst, mean, steps = max(worst, each), mean+each, steps+1
+				}
+			}
+			t.Logf("%.1f bytes an entry beside its text, %.1f at the worst, at %d entries in %d slots", mean/float64(steps), worst, l.Len(), l.Slots())
+			if l.Len() != n || worst > 64 || worst < 24 {
+				t.Errorf("%d entries, %.1f bytes each beside their text: want %d, at most 64", l.Len(), worst, n)
+			}
+			// At the limit, and for as long as entries come, it is the same.
+			// Texts of dropped entries wait for their table to be replaced.
+			full := revocation.NewList(n / 4)
+			before = heap()
+			for i := range n {
+				full.Apply(c.entry(i))
+				full.SetHead(store.Position(i + 1))
+			}
+			each := float64(heap()-before)/float64(n/4) - float64(c.itself)
+			t.Logf("%.1f bytes for each of the limit's %d entries beside its text, %d held", each, n/4, full.Len())
+			if each > 64 {
+				t.Errorf("%.1f bytes for each of the limit's entries beside its text: want at most 64", each)
+			}
+			runtime.KeepAlive(l)
+			runtime.KeepAlive(text)
+		})
+	}
+}
+
+// randomText is long enough to cut n subjects from.
+func randomText(t *testing.T, n int) string {
+	r := random(t)
+	text := make([]byte, n)
+	for i := range text {
+		text[i] = 'a' + byte(r.IntN(26))
+	}
+	return string(text)
+}
+
+// Subjects come without end, each once: what their entries left behind goes
+// with them.
+func TestPromise8_RevocationListFreesSubjects(t *testing.T) {
+	const limit, length = 4096, 100
+	n := smaller(2_000_000, 20)
+	if *large {
+		n *= 5
+	}
+	// Each subject shares its text with others, so that the test itself
+	// allocates nothing on the way.
+	text := randomText(t, 1<<20+length)
+	number := func(i int) string { return text[i%(1<<20):][:length-i>>20] }
+	l, none := revocation.NewList(limit), revocation.NewList(1024)
+	before, worst := heap(), 0
 	for i := range n {
-		l.Apply(ending(session(i), store.Position(i+1)))
-		if i+1 >= n/4 && (i+1)%(n/8) == 0 {
-			each := float64(heap()-before) / float64(i+1)
-			worst, mean, steps = max(worst, each), mean+each, steps+1
+		l.Apply(ofSubject(number(i), store.Position(i+1)))
+		l.SetHead(store.Position(i + 1))
+		if (i+1)%(n/20) == 0 {
+			worst = max(worst, heap()-before)
 		}
 	}
-	t.Logf("%.1f bytes an entry, %.1f at the worst, at %d entries in %d slots", mean/float64(steps), worst, l.Len(), l.Slots())
-	if l.Len() != n || worst > 64 || worst < 24 {
-		t.Errorf("%d entries, %.1f bytes each: want %d, at most 64", l.Len(), worst, n)
+	t.Logf("%d subjects through a list of %d: %d bytes at the worst", n, limit, worst)
+	if most := limit * (64 + 2*length); worst > most {
+		t.Errorf("%d bytes for %d entries: want at most %d", worst, l.Len(), most)
 	}
-	// At the limit, and for as long as entries come, it is the same.
-	full := revocation.NewList(n / 4)
+	// Nor is a name kept twice that comes again and again.
+	again := revocation.NewList(limit)
 	before = heap()
-	for i := range n {
-		full.Apply(ending(session(i), store.Position(i+1)))
-		full.SetHead(store.Position(i + 1))
+	for i := range smaller(1_000_000, 20) {
+		again.Apply(ofSubject(text[i%1024:][:length], store.Position(i+1)))
+		again.SetHead(store.Position(i + 1))
 	}
-	each := float64(heap()-before) / float64(n/4)
-	t.Logf("%.1f bytes for each of the limit's %d entries, %d held", each, n/4, full.Len())
-	if each > 64 {
-		t.Errorf("%.1f bytes for each of the limit's entries: want at most 64", each)
+	if grown := heap() - before; grown > limit*(64+2*length) {
+		t.Errorf("%d bytes for 1024 names that come again", grown)
 	}
-	runtime.KeepAlive(l)
+	// What is dropped and not replaced is freed as well.
+	last := store.Position(n)
+	for range 64 {
+		l.RaiseFloor(last)
+	}
+	if left := heap() - before; l.Slots() != 0 || len(l.Missing(none)) != 0 || left > 1<<20 {
+		t.Errorf("%d slots and %d bytes are left", l.Slots(), left)
+	}
+	runtime.KeepAlive(again)
+	runtime.KeepAlive(text)
 }

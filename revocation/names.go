@@ -73,12 +73,17 @@ func (s *seeds) ofName(name []byte) key {
 	return key{maphash.Bytes(s.subject[0], name), maphash.Bytes(s.subject[1], name)}
 }
 
-// names are subjects one after the other, each behind its length. A table
-// that can be asked only by hashes needs them to say whom it names.
+// names are subjects one after the other, each behind its length. A key that
+// is a hash needs them to say whom it names.
 type names []byte
 
-func (n *names) add(name []byte) {
-	*n = append(binary.AppendUvarint(*n, uint64(len(name))), name...)
+// addName adds a name. Room for more is made an eighth at a time, and not a
+// quarter or more as append has it: it is part of what an entry takes.
+func addName[T string | []byte](n names, name T) names {
+	if need := len(n) + binary.MaxVarintLen64 + len(name); need > cap(n) {
+		n = append(make(names, 0, need+need/8), n...)
+	}
+	return append(binary.AppendUvarint(n, uint64(len(name))), name...)
 }
 
 // each calls yield with every name, which is good until yield returns.

@@ -42,19 +42,21 @@ func (m mark) ends() bool               { return m&1 != 0 }
 // either is.
 func (m mark) join(o mark) mark { return max(m>>1, o>>1)<<1 | (m|o)&1 }
 
-// newTable returns a table that begins with n keys. It is then 5/9 full, and
-// at most 4/5, so that replacing costs each entry a constant. A slot has 24
-// bytes and its tag one: that is 31 to 45 bytes an entry.
+// newTable returns a table that begins with n keys. It is then half full, and
+// at most 2/3, so that replacing costs each entry a constant; where it is
+// fuller, more searches meet a wrong tag or a full group, which costs more than
+// the rest of them. A slot has 24 bytes and its tag one: that is 38 to 50 bytes
+// an entry.
 func newTable(n int) *table {
 	groups := groupsFor(n)
 	return &table{tags: make([]atomic.Uint64, groups), slots: make([]slot, groups*group)}
 }
 
 // groupsFor returns the number of groups of a table that begins with n keys.
-func groupsFor(n int) int { return ((n+1)*9/5 + group - 1) / group }
+func groupsFor(n int) int { return ((n+1)*2 + group - 1) / group }
 
 // full reports whether one more key needs a new table.
-func (t *table) full() bool { return t == nil || (t.used+1)*5 > len(t.slots)*4 }
+func (t *table) full() bool { return t == nil || (t.used+1)*3 > len(t.slots)*2 }
 
 // first returns the group where the search for a hash begins.
 func (t *table) first(hash uint64) uint64 {
@@ -91,50 +93,54 @@ func (t *table) meets(hash uint64) bool {
 	}
 }
 
+// find returns the key's slot, or nil and the group where the search ended,
+// which has an empty slot.
+func (t *table) find(k key) (s *slot, end uint64) {
+	tag := tagOf(k.a)
+	for g := t.first(k.a); ; g = t.next(g) {
+		of := tags(t.tags[g].Load())
+		for mask := of.with(tag); mask != 0; mask &= mask - 1 {
+			if s := &t.slots[int(g)*group+slotIn(mask)]; s.a.Load() == k.a && s.b.Load() == k.b {
+				return s, g
+			}
+		}
+		if of.with(0) != 0 {
+			return nil, g
+		}
+	}
+}
+
 // get returns the key's mark, or 0.
 func (t *table) get(k key) mark {
 	if t == nil {
 		return 0
 	}
-	tag := tagOf(k.a)
-	for g := t.first(k.a); ; g = t.next(g) {
-		of := tags(t.tags[g].Load())
-		for mask := of.with(tag); mask != 0; mask &= mask - 1 {
-			if s := &t.slots[int(g)*group+slotIn(mask)]; s.a.Load() == k.a && s.b.Load() == k.b {
-				return mark(s.mark.Load())
-			}
-		}
-		if of.with(0) != 0 {
-			return 0
-		}
+	s, _ := t.find(k)
+	if s == nil {
+		return 0
 	}
+	return mark(s.mark.Load())
 }
 
 // put joins m into the key's mark, and returns what that was before, 0 if the
 // key is new, and is now. The table must not be full.
 func (t *table) put(k key, m mark) (before, now mark) {
-	tag := tagOf(k.a)
-	for g := t.first(k.a); ; g = t.next(g) {
-		of := tags(t.tags[g].Load())
-		for mask := of.with(tag); mask != 0; mask &= mask - 1 {
-			if s := &t.slots[int(g)*group+slotIn(mask)]; s.a.Load() == k.a && s.b.Load() == k.b {
-				before = mark(s.mark.Load())
-				now = before.join(m)
-				s.mark.Store(uint64(now))
-				return before, now
-			}
-		}
-		if empty := of.with(0); empty != 0 {
-			i := slotIn(empty)
-			s := &t.slots[int(g)*group+i]
-			s.a.Store(k.a)
-			s.b.Store(k.b)
-			s.mark.Store(uint64(m))
-			t.tags[g].Store(uint64(of) | tag<<(8*i))
-			t.used++
-			return 0, m
-		}
+	s, end := t.find(k)
+	if s != nil {
+		before = mark(s.mark.Load())
+		now = before.join(m)
+		s.mark.Store(uint64(now))
+		return before, now
 	}
+	of := t.tags[end].Load()
+	i := slotIn(tags(of).with(0))
+	s = &t.slots[int(end)*group+i]
+	s.a.Store(k.a)
+	s.b.Store(k.b)
+	s.mark.Store(uint64(m))
+	t.tags[end].Store(of | tagOf(k.a)<<(8*i))
+	t.used++
+	return 0, m
 }
 
 // above calls yield with every key whose mark is above the floor.
