@@ -8,4 +8,7 @@ require (
 	github.com/gorilla/sessions v1.4.0
 )
 
-require github.com/x448/float16 v0.8.4 // indirect
+require (
+	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
+	github.com/x448/float16 v0.8.4 // indirect
+)
