@@ -126,7 +126,7 @@ func TestPromise2_RFC8725(t *testing.T) {
 	pkix, err := x509.MarshalPKIXPublicKey(public)
 	fatal(t, err)
 	for what, key := range map[string][]byte{
-		"bytes": public, "PKIX": pkix, "PEM": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pkix}), "base64": []byte(specText(public)), "JWK": []byte(w.ed.jwk(t)), "nothing": nil,
+		"bytes": public, "PKIX": pkix, "PEM": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pkix}), "base64": []byte(specText(public)), "JWK": []byte(w.ed.jwk(t)), "zeros (the same as nothing)": make([]byte, 32),
 	} {
 		signed := specText([]byte(header(w.ed, "HS256", ""))) + "." + specText([]byte(payload))
 		mac := hmac.New(sha256.New, key)
