@@ -21,4 +21,7 @@ var (
 	ErrContent = errors.New("codec: authentic, but malformed inside")
 	// ErrExpired: authentic, but past its lifetime.
 	ErrExpired = errors.New("codec: past its lifetime")
+	// ErrEarly: authentic, but issued in the future, or not valid yet. The
+	// clocks of two nodes are too far apart.
+	ErrEarly = errors.New("codec: before its lifetime")
 )

@@ -2,6 +2,7 @@ package codec_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -86,6 +87,59 @@ func ExampleValues_gorillaSessions() {
 	basket, err := store.Get(r, "basket")
 	fmt.Println(basket.Values["pears"], err)
 	// Output: 3 <nil>
+}
+
+// An access token for an API, verified where the ring is not: the other service
+// has the public keys alone.
+func ExampleAccessTokens() {
+	ring, err := keyring.Static("y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=") // from the environment, in earnest
+	if err != nil {
+		panic(err)
+	}
+	tokens, err := codec.NewAccessTokens(ring, codec.AccessTokensConfig{Realm: "shop.example/production", Issuer: "https://shop.example"})
+	if err != nil {
+		panic(err)
+	}
+	now := time.Now()
+	token, err := tokens.Mint(now, codec.AccessToken{
+		Subject: "anna", Session: codec.ID{1, 2, 3}, Position: 42, // of the session that it is minted from
+		Audience: []string{"https://orders.shop.example"}, ClientID: "shop-app",
+		Issued: now, Expires: now.Add(5 * time.Minute), Authenticated: now,
+		Scope: "orders.read", Claims: json.RawMessage(`{"roles":["editor"]}`),
+	})
+	if err != nil {
+		panic(err)
+	}
+	published, err := tokens.JWKS(now)
+	if err != nil {
+		panic(err)
+	}
+	document, err := json.Marshal(published)
+	if err != nil {
+		panic(err)
+	}
+
+	// In the other service:
+	keys, err := codec.ParseJWKS(document)
+	if err != nil {
+		panic(err)
+	}
+	verifier, err := codec.NewAccessVerifier(codec.AccessVerifierConfig{
+		Keys:       keys,
+		Algorithms: []codec.Algorithm{codec.EdDSA},
+		Issuer:     "https://shop.example",
+		Audiences:  []string{"https://orders.shop.example"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	who, err := verifier.Verify(context.Background(), now, token)
+	fmt.Println(who.Subject, who.Scope, string(who.Claims), err)
+	_, err = verifier.Verify(context.Background(), now.Add(5*time.Minute), token)
+	fmt.Println(errors.Is(err, codec.ErrExpired))
+	// Output:
+	// anna orders.read {"roles":["editor"]} <nil>
+	// true
 }
 
 // Cookies in gorilla's own format, under the ring's keys.

@@ -76,6 +76,42 @@ func TestDocumentedExample(t *testing.T) {
 	}
 }
 
+// TestDocumentedAccessToken does the same for the access token and its keys.
+func TestDocumentedAccessToken(t *testing.T) {
+	v := vectors(t)["access-ok"]
+	secret, err := base64.StdEncoding.DecodeString(v["secret"])
+	fatal(t, err)
+	ed, es := newSpecSigner(secret, nil, v["realm"], codec.EdDSA), newSpecSigner(secret, nil, v["realm"], codec.ES256)
+	var want strings.Builder
+	step := func(label, text string) { fmt.Fprintf(&want, "%-12s %s\n", label, text) }
+	step("secret", hex.EncodeToString(secret))
+	step("key id", hex.EncodeToString(specKeyID(secret)))
+	step("subkey", hex.EncodeToString(specHKDF(secret, "wafer/1 token", 32)))
+	step("info", hex.EncodeToString([]byte("wafer/1 token EdDSA\x00\x00"+v["realm"])))
+	step("seed", hex.EncodeToString(ed.derived))
+	step("EdDSA key", ed.jwk(t))
+	step("info", hex.EncodeToString([]byte("wafer/1 token ES256\x00\x00"+v["realm"])))
+	step("scalar", hex.EncodeToString(es.derived))
+	step("ES256 key", es.jwk(t))
+	step("header", ed.header())
+	step("payload", v.quoted(t, "payload"))
+	step("token", ed.token(t, ed.header(), v.quoted(t, "payload")))
+	if got := fenced(t, "worked example: access-ok"); got != want.String() {
+		t.Errorf("the document has\n%s\nwant\n%s", got, want.String())
+	}
+	if v.quoted(t, "input") != ed.token(t, ed.header(), v.quoted(t, "payload")) {
+		t.Error("the vector has another token")
+	}
+
+	// And Mint writes that token, to the byte.
+	access := newVectorAccess(t, v.ring(t), v["realm"], "EdDSA")
+	says, err := vectorVerifier(t, access, "EdDSA", v["audience"]).Verify(ctx, v.now(t), v.quoted(t, "input"))
+	fatal(t, err)
+	if token, err := access.Mint(v.now(t), says); err != nil || token != v.quoted(t, "input") {
+		t.Errorf("Mint = %s, %v", token, err)
+	}
+}
+
 // TestDocumentedRingFile opens the ring file of the specification with the
 // keeper's secret that stands beside it, and finds the key set that stands
 // there too.

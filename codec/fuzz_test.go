@@ -97,6 +97,13 @@ func fuzzOpen(t testing.TB, format string) func(input string) (codec.Session, st
 			return s, text, err
 		}
 	}
+	if format == "access" {
+		verifier := vectorVerifier(t, newVectorAccess(t, ring, vectorRealm, "EdDSA ES256"), "EdDSA ES256", vectorAudience)
+		return func(input string) (s codec.Session, text string, err error) {
+			got, err := verifier.Verify(ctx, fuzzNow, input)
+			return s, got.ID + got.Subject, err
+		}
+	}
 	t.Fatalf("unknown format %q", format)
 	return nil
 }
@@ -124,6 +131,7 @@ func FuzzValueOpen(f *testing.F)     { fuzz(f, "value") }
 func FuzzCommitOpen(f *testing.F)    { fuzz(f, "commit") }
 func FuzzRefreshParse(f *testing.F)  { fuzz(f, "refresh") }
 func FuzzGorillaDecode(f *testing.F) { fuzz(f, "gorilla") }
+func FuzzAccessVerify(f *testing.F)  { fuzz(f, "access") }
 
 // FuzzUnmarshalData: whatever decodes encodes again, and from then on to the
 // same bytes.

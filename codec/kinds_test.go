@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func kinds() []kind {
 		{"commit", false, bindCommit},
 		{"refresh", true, bindRefresh},
 		{"gorilla", false, bindGorilla},
+		{"access", false, bindAccess},
 	}
 }
 
@@ -118,6 +120,33 @@ func bindGorilla(t testing.TB, ring *keyring.Ring, realm, name string) bound {
 			var text string
 			err := g.Decode(name, input, &text)
 			return text, err
+		},
+	}
+}
+
+// bindAccess hides the text in a claim of the application's; the name is the
+// audience.
+func bindAccess(t testing.TB, ring *keyring.Ring, realm, name string) bound {
+	access := newAccessTokens(t, ring, realm)
+	verifier, err := codec.NewAccessVerifier(codec.AccessVerifierConfig{Keys: access, Algorithms: bothAlgorithms, Issuer: accessIssuer, Audiences: []string{name}})
+	fatal(t, err)
+	return bound{
+		func(text string) string {
+			what := accessToken("a subject")
+			what.ID, what.Audience, what.Claims = "", []string{name}, json.RawMessage(`{"text":"`+hex.EncodeToString([]byte(text))+`"}`)
+			token, err := access.Mint(now, what)
+			fatal(t, err)
+			return token
+		},
+		func(input string) (string, error) {
+			got, err := verifier.Verify(ctx, now, input)
+			if err != nil {
+				return got.Subject + string(got.Claims), err
+			}
+			var claims struct{ Text string }
+			fatal(t, json.Unmarshal(got.Claims, &claims))
+			text, err := hex.DecodeString(claims.Text)
+			return string(text), err
 		},
 	}
 }

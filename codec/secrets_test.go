@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,17 +72,38 @@ func TestPromise7_CodecsPrintNoSecret(t *testing.T) {
 	g := newGorilla(t, ring, realm)
 
 	// Use them first: what they derive and keep must stay in too.
+	access := newAccessTokens(t, ring, realm, bothAlgorithms...)
+	verifier := newAccessVerifier(t, access)
+	said := accessToken(loggedSubject)
+	said.Claims = json.RawMessage(`{"data":"` + loggedData + `"}`)
+	accessText, err7 := access.Mint(now, said)
+	verified, err8 := verifier.Verify(ctx, now, accessText)
+	set, err9 := access.JWKS(now)
 	cookie, err := cookies.Seal(now, session(loggedSubject), []byte(loggedData))
 	_, _, err2 := cookies.Open(ctx, now, cookie)
 	value, err3 := values.Encode(name, loggedData)
 	_, err4 := commits.Seal(now, codec.ID{}, []byte(loggedData))
 	token, err5 := refresh.Mint(now, codec.RefreshToken{Family: idOf("f"), Generation: 1})
 	encoded, err6 := g.Encode(name, loggedData)
-	fatal(t, errors.Join(err, err2, err3, err4, err5, err6))
+	fatal(t, errors.Join(err, err2, err3, err4, err5, err6, err7, err8, err9))
 
-	secrets := []string{loggedSecret, loggedSubject, loggedData, cookie, value, token, encoded}
-	for _, info := range []string{"wafer/1 cookie", "wafer/1 value", "wafer/1 commit", "wafer/1 refresh", "wafer/1 gorilla"} {
+	secrets := []string{loggedSecret, loggedSubject, loggedData, cookie, value, token, encoded, accessText}
+	for _, info := range []string{"wafer/1 cookie", "wafer/1 value", "wafer/1 commit", "wafer/1 refresh", "wafer/1 gorilla", "wafer/1 token"} {
 		secrets = append(secrets, string(specHKDF([]byte(loggedSecret), info, 32)))
+	}
+	for _, algorithm := range bothAlgorithms {
+		secrets = append(secrets, string(newSpecSigner([]byte(loggedSecret), nil, realm, algorithm).derived))
+	}
+	for what, text := range map[string]string{"an access token": fmt.Sprintf("%v %+v %#v %s", verified, verified, &verified, said), "a log of it": fmt.Sprint(verified.LogValue())} {
+		silent(t, "printing "+what, text, secrets...)
+	}
+	for _, v := range []any{access.AccessTokens, *access.AccessTokens, verifier, *verifier} {
+		silent(t, fmt.Sprintf("printing a %T", v), printed(v), secrets...)
+	}
+	// A set shows key ids, and one stands in front of a gorilla cookie.
+	others := slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return s == encoded })
+	for _, v := range []any{set, *set} {
+		silent(t, fmt.Sprintf("printing a %T", v), printed(v), others...)
 	}
 	for _, v := range []any{cookies, *cookies, values, *values, commits, *commits, refresh, *refresh, g, *g} {
 		silent(t, fmt.Sprintf("printing a %T", v), printed(v), secrets...)
@@ -161,7 +183,7 @@ func TestPromise7_GobErrorsQuoteNoData(t *testing.T) {
 
 // The classes are told apart by errors.Is alone, and none is another.
 func TestErrorClassesAreDistinct(t *testing.T) {
-	all := []error{codec.ErrLength, codec.ErrEncoding, codec.ErrVersion, codec.ErrForged, codec.ErrContent, codec.ErrExpired, keyring.ErrUnknown, keyring.ErrExpired, keyring.ErrRevoked}
+	all := []error{codec.ErrLength, codec.ErrEncoding, codec.ErrVersion, codec.ErrForged, codec.ErrContent, codec.ErrExpired, codec.ErrEarly, keyring.ErrUnknown, keyring.ErrExpired, keyring.ErrRevoked}
 	for i, a := range all {
 		for j, b := range all {
 			if (i == j) != errors.Is(a, b) {

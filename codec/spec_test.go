@@ -163,3 +163,5 @@ func gobOf(t testing.TB, v any) []byte {
 	fatal(t, gob.NewEncoder(&b).Encode(v))
 	return b.Bytes()
 }
+
+func specDecode(text string) ([]byte, error) { return base64.RawURLEncoding.DecodeString(text) }

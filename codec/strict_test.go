@@ -77,6 +77,9 @@ func respellings(sealed string) map[string]string {
 func lenient(text string) string {
 	text = strings.TrimRight(text, "=")
 	text = strings.TrimPrefix(text, codec.RefreshPrefix)
+	if parts := strings.Split(text, "."); len(parts) == 3 {
+		text = parts[2]
+	}
 	if _, after, found := strings.Cut(text, "."); found {
 		text = after
 	}
@@ -151,7 +154,7 @@ func TestLengthLimitsAreExact(t *testing.T) {
 			t.Errorf("%d bytes: %v: want ErrLength", limit+1, err)
 		}
 	}
-	limits := map[string]int{"cookie": codec.MaxSealed, "value": codec.MaxSealed, "gorilla": codec.MaxSealed, "commit": codec.MaxCommitSealed, "refresh": codec.RefreshSize}
+	limits := map[string]int{"cookie": codec.MaxSealed, "value": codec.MaxSealed, "gorilla": codec.MaxSealed, "commit": codec.MaxCommitSealed, "refresh": codec.RefreshSize, "access": codec.MaxAccessToken}
 	for _, k := range kinds() {
 		b := k.bind(t, ring, realm, name)
 		at(func(s string) error { _, err := b.open(s); return err }, limits[k.format])

@@ -85,6 +85,8 @@ func makeVectors(t *testing.T) map[string]vector {
 	m.commits()
 	m.refreshTokens()
 	m.gorilla()
+	m.access()
+	m.jwks()
 	return m.all
 }
 

@@ -1,0 +1,246 @@
+package codec
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// registered are the claims that have a meaning here (RFC 7519, section 4.1;
+// RFC 9068, section 2.2; RFC 8693, section 4.2).
+var registered = [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "auth_time", "pos", "scope"}
+
+// isRegistered folds case as encoding/json does.
+func isRegistered(name []byte) bool {
+	for _, r := range registered {
+		if bytes.EqualFold(name, []byte(r)) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxSeconds is the highest time, that of the other formats.
+const maxSeconds = maxTime / 1000
+
+// wellFormed reports whether a claim is a text that any reader takes alike.
+func wellFormed(text string, longest int) bool {
+	return text != "" && len(text) <= longest && utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
+}
+
+// check is the rule of what a token may say, for minting and verifying alike.
+// The error names a claim, never its value.
+func (t *AccessToken) check() error {
+	for _, text := range [...]struct {
+		claim, text string
+		longest     int
+	}{
+		{"iss", t.Issuer, MaxClaim}, {"sub", t.Subject, MaxSubject}, {"client_id", t.ClientID, MaxClaim}, {"jti", t.ID, MaxClaim},
+	} {
+		if !wellFormed(text.text, text.longest) {
+			return fmt.Errorf("%s has %d bytes: want 1 to %d, UTF-8 without NUL", text.claim, len(text.text), text.longest)
+		}
+	}
+	if len(t.Audience) == 0 || len(t.Audience) > MaxAudiences {
+		return fmt.Errorf("aud has %d audiences: want 1 to %d", len(t.Audience), MaxAudiences)
+	}
+	for _, audience := range t.Audience {
+		if !wellFormed(audience, MaxClaim) {
+			return fmt.Errorf("aud has an audience of %d bytes: want 1 to %d, UTF-8 without NUL", len(audience), MaxClaim)
+		}
+	}
+	if t.Session == (ID{}) {
+		return errors.New("sid is zero: a token belongs to a session, so that it can be revoked with it")
+	}
+	if t.Position > MaxPosition {
+		return errors.New("pos is above 53 bits")
+	}
+	for _, at := range [...]struct {
+		claim string
+		time  time.Time
+	}{{"iat", t.Issued}, {"exp", t.Expires}, {"auth_time", t.Authenticated}} {
+		if s := at.time.Unix(); s < 0 || s > maxSeconds {
+			return fmt.Errorf("%s is no time from 1970 on", at.claim)
+		}
+	}
+	if t.Expires.Unix() <= t.Issued.Unix() {
+		return errors.New("exp is not after iat, in whole seconds")
+	}
+	return checkScope(t.Scope)
+}
+
+// checkScope holds scope to its syntax: words of printable ASCII without quote
+// and backslash, one space between two.
+func checkScope(scope string) error {
+	if scope == "" {
+		return nil
+	}
+	bad := len(scope) > MaxScope || scope[0] == ' ' || scope[len(scope)-1] == ' ' || strings.Contains(scope, "  ")
+	for i := range len(scope) {
+		c := scope[i]
+		bad = bad || c < ' ' || c > '~' || c == '"' || c == '\\'
+	}
+	if bad {
+		return fmt.Errorf("scope has %d bytes: want at most %d, words with one space between them (RFC 6749, section 3.3)", len(scope), MaxScope)
+	}
+	return nil
+}
+
+// append appends the payload of a token that check has passed: registered
+// claims in one order, the application's behind them.
+func (t *AccessToken) append(dst []byte) ([]byte, error) {
+	dst = appendString(append(dst, `{"iss":`...), t.Issuer)
+	dst = appendString(append(dst, `,"sub":`...), t.Subject)
+	dst = append(dst, `,"aud":`...)
+	if len(t.Audience) == 1 {
+		dst = appendString(dst, t.Audience[0])
+	} else {
+		for i, audience := range t.Audience {
+			dst = appendString(append(dst, "[,"[min(i, 1)]), audience)
+		}
+		dst = append(dst, ']')
+	}
+	dst = appendString(append(dst, `,"client_id":`...), t.ClientID)
+	dst = appendString(append(dst, `,"jti":`...), t.ID)
+	dst = hex.AppendEncode(append(dst, `,"sid":"`...), t.Session[:])
+	dst = strconv.AppendInt(append(dst, `","iat":`...), t.Issued.Unix(), 10)
+	dst = strconv.AppendInt(append(dst, `,"exp":`...), t.Expires.Unix(), 10)
+	dst = strconv.AppendInt(append(dst, `,"auth_time":`...), t.Authenticated.Unix(), 10)
+	dst = strconv.AppendUint(append(dst, `,"pos":`...), t.Position, 10)
+	if t.Scope != "" {
+		dst = appendString(append(dst, `,"scope":`...), t.Scope)
+	}
+	if t.Claims != nil {
+		if len(t.Claims) > MaxAccessToken {
+			return nil, fmt.Errorf("codec: AccessToken.Claims has %d bytes: %w", len(t.Claims), ErrLength)
+		}
+		room := maxJSONMembers - len(registered)
+		err := readObject(t.Claims, func(name, _, member []byte) error {
+			if room--; room < 0 {
+				return errors.New("it has too many members")
+			}
+			if isRegistered(name) {
+				return errors.New("it has a member with the name of a registered claim; those are fields of AccessToken")
+			}
+			dst = append(append(dst, ','), member...)
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("codec: AccessToken.Claims: want one JSON object: %w", err)
+		}
+	}
+	return append(dst, '}'), nil
+}
+
+// parse reads an authentic payload. nbf is the claim of that name, which is
+// read and never written; where it is not given, it is the zero time. The error
+// names a claim, never its value.
+func (t *AccessToken) parse(payload []byte) (nbf time.Time, err error) {
+	position := false
+	err = readObject(payload, func(name, value, member []byte) (err error) {
+		switch string(name) {
+		case "iss":
+			t.Issuer, err = claimText("iss", value)
+		case "sub":
+			t.Subject, err = claimText("sub", value)
+		case "aud":
+			t.Audience, err = claimAudience(value)
+		case "client_id":
+			t.ClientID, err = claimText("client_id", value)
+		case "jti":
+			t.ID, err = claimText("jti", value)
+		case "sid":
+			t.Session, err = claimSession(value)
+		case "iat":
+			t.Issued, err = claimTime("iat", value)
+		case "exp":
+			t.Expires, err = claimTime("exp", value)
+		case "nbf":
+			nbf, err = claimTime("nbf", value)
+		case "auth_time":
+			t.Authenticated, err = claimTime("auth_time", value)
+		case "pos":
+			if t.Position, position = readInteger(value); !position {
+				err = errors.New("pos is not a whole number from 0 to 2^53-1")
+			}
+		case "scope":
+			if t.Scope, err = claimText("scope", value); t.Scope == "" && err == nil {
+				err = errors.New("scope is empty")
+			}
+		default:
+			if isRegistered(name) {
+				return errors.New("a member has the name of a registered claim, but for its case")
+			}
+			if t.Claims == nil {
+				t.Claims = append(make([]byte, 0, len(payload)), '{')
+			} else {
+				t.Claims = append(t.Claims, ',')
+			}
+			t.Claims = append(t.Claims, member...)
+		}
+		return err
+	})
+	if err != nil {
+		return nbf, err
+	}
+	if t.Claims != nil {
+		t.Claims = append(t.Claims, '}')
+	}
+	// What is missing is zero, and check refuses that of all but these.
+	if !position || t.Issued.IsZero() || t.Expires.IsZero() || t.Authenticated.IsZero() {
+		return nbf, errors.New("one of iat, exp, auth_time and pos is missing")
+	}
+	return nbf, t.check()
+}
+
+func claimText(claim string, value []byte) (string, error) {
+	text, ok := readString(value)
+	if !ok {
+		return "", fmt.Errorf("%s is not a string", claim)
+	}
+	return text, nil
+}
+
+// claimAudience reads one string or an array of them (RFC 7519, section 4.1.3).
+func claimAudience(value []byte) (audiences []string, err error) {
+	if one, ok := readString(value); ok {
+		return []string{one}, nil
+	}
+	err = readArray(value, func(value []byte) error {
+		audience, ok := readString(value)
+		if !ok || len(audiences) == MaxAudiences {
+			return errJSON
+		}
+		audiences = append(audiences, audience)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("aud is neither a string nor an array of at most %d", MaxAudiences)
+	}
+	return audiences, nil
+}
+
+func claimSession(value []byte) (id ID, _ error) {
+	var again [2 * len(ID{})]byte
+	text, ok := readString(value)
+	if ok && len(text) == len(again) {
+		_, err := hex.Decode(id[:], []byte(text))
+		if hex.Encode(again[:], id[:]); err == nil && string(again[:]) == text {
+			return id, nil
+		}
+	}
+	return ID{}, errors.New("sid is not 32 lower-case hexadecimal digits")
+}
+
+func claimTime(claim string, value []byte) (time.Time, error) {
+	seconds, ok := readInteger(value)
+	if !ok || seconds > maxSeconds {
+		return time.Time{}, fmt.Errorf("%s is not a whole number of seconds since 1970", claim)
+	}
+	return time.Unix(int64(seconds), 0), nil
+}
