@@ -76,6 +76,16 @@ type Config[T any] struct {
 	// sites. Every state-changing route must then be protected otherwise.
 	InsecureSameSiteNone bool
 
+	// Tokens configures access tokens for APIs and native clients. Nil: there
+	// are none.
+	Tokens *TokenConfig[T]
+	// TrustedOrigins are other sites, such as "https://admin.example", whose
+	// requests to [Sessions.Endpoints] may change something.
+	TrustedOrigins []string
+	// Recent is how old an authentication may be for DELETE devices/{id} of
+	// [Sessions.Endpoints]. Default 5 min.
+	Recent time.Duration
+
 	// Reload, unless nil, is called before each refresh to read roles or
 	// settings anew: what it returns is the session's data from then on. s.Data
 	// is what the session carries so far, or the zero T where nothing could be
@@ -101,6 +111,7 @@ const (
 	defaultGrace    = 30 * time.Second
 	defaultSkew     = 5 * time.Second
 	defaultTimeout  = 2 * time.Second
+	defaultRecent   = 5 * time.Minute
 
 	hostPrefix = "__Host-"
 )
@@ -124,6 +135,8 @@ func (c Config[T]) withDefaults(ring *keyring.Ring) (Config[T], error) {
 	setDefault(&c.MaxRevocations, revocation.DefaultLimit)
 	setDefault(&c.Skew, defaultSkew)
 	setDefault(&c.StoreTimeout, defaultTimeout)
+	setDefault(&c.Recent, defaultRecent)
+	c.Tokens = c.Tokens.withDefaults(c.Access)
 	prefix := hostPrefix
 	if c.InsecureHTTP {
 		prefix = ""
@@ -145,7 +158,7 @@ func (c *Config[T]) check(ring *keyring.Ring) error {
 		value time.Duration
 	}{
 		{"Access", c.Access}, {"Idle", c.Idle}, {"Absolute", c.Absolute}, {"MaxIdle", c.MaxIdle},
-		{"MaxAbsolute", c.MaxAbsolute}, {"Grace", c.Grace}, {"StoreTimeout", c.StoreTimeout},
+		{"MaxAbsolute", c.MaxAbsolute}, {"Grace", c.Grace}, {"StoreTimeout", c.StoreTimeout}, {"Recent", c.Recent},
 	} {
 		if d.value < time.Millisecond {
 			return fmt.Errorf("wafer: Config.%s is %v: want at least 1ms", d.name, d.value)
@@ -177,6 +190,9 @@ func (c *Config[T]) check(ring *keyring.Ring) error {
 	}
 	if err := c.policy().Check(); err != nil {
 		return fmt.Errorf("wafer: Config.Access (%v) and Grace (%v): %w", c.Access, c.Grace, err)
+	}
+	if err := c.Tokens.check(); err != nil {
+		return err
 	}
 	return c.checkCookies()
 }

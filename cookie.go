@@ -52,6 +52,12 @@ func (s *Sessions[T]) find(header http.Header) (session, refresh candidates) {
 	return session, refresh
 }
 
+// hasCookies reports whether a request has any of the two cookies.
+func (s *Sessions[T]) hasCookies(header http.Header) bool {
+	session, refresh := s.find(header)
+	return session.n+refresh.n > 0
+}
+
 // fits checks what a browser would keep.
 func (s *Sessions[T]) fits(subject string, data []byte) error {
 	over := func(short int) int {

@@ -18,6 +18,9 @@ import (
 func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 	a, done := s.changing(r.Context())
 	defer done()
+	if a != nil && a.bearer != noBearer {
+		return s.endBearer(r.Context(), a)
+	}
 	now := s.config.Now()
 	c := s.read(r.Context(), now, r.Header)
 	named := c.families()
@@ -37,6 +40,16 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	return s.end(r.Context(), at, "logout", actor, ids...)
+}
+
+// endBearer ends the session of an access token, and looks at no cookie.
+func (s *Sessions[T]) endBearer(ctx context.Context, a *attachment[T]) error {
+	current := a.current.Swap(nil)
+	a.over.Store(true)
+	if current == nil {
+		return nil
+	}
+	return s.end(ctx, current.Position(), "logout", current.header.Subject, current.id())
 }
 
 // untaken is how far above all that this node knows a session is refused

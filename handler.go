@@ -66,6 +66,11 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 		_, err := a.get()
 		return r, err
 	}
+	if s.bearer != nil && !s.hasCookies(r.Header) {
+		if _, found := bearerToken(r.Header); found {
+			return s.attachBearer(w, r)
+		}
+	}
 	now := s.config.Now()
 	a := &attachment[T]{Context: r.Context(), owner: s}
 	c, found, err := s.judge(r.Context(), now, r.Header)
@@ -100,6 +105,7 @@ type attachment[T any] struct {
 	current atomic.Pointer[Session[T]]
 	first   Session[T]  // what current points to at first; saves an allocation
 	none    error       // why current is nil
+	bearer  bearerState // whether it is about an access token
 	over    atomic.Bool // End was called
 	changes sync.Mutex  // held while a call changes the session
 }
@@ -152,13 +158,17 @@ func (s *Sessions[T]) Get(ctx context.Context) (*Session[T], error) {
 // large, 503 unavailable; 400 for an argument that no store takes, 500 for any
 // other error. Two refusals of one status look the same. [Config.Refuse] takes
 // its place; the header's Retry-After, Vary and Cache-Control are set before. A
-// 401 carries no WWW-Authenticate, since cookies are no scheme of RFC 9110.
+// 401 carries a WWW-Authenticate about access tokens alone, since cookies are no
+// scheme of RFC 9110.
 func (s *Sessions[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status := Status(err)
 	if status == http.StatusServiceUnavailable {
-		// Shorter than the grace, so that a client that waits is not taken
-		// for a thief.
-		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(s.config.Grace/(3*time.Second)))))
+		s.retryAfter(w)
+	}
+	if a := s.attached(r.Context()); a != nil {
+		if challenge := a.bearer.challenge(status); challenge != "" {
+			w.Header().Set("WWW-Authenticate", challenge)
+		}
 	}
 	private(w.Header())
 	if s.config.Refuse != nil {
@@ -166,6 +176,12 @@ func (s *Sessions[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) 
 		return
 	}
 	http.Error(w, http.StatusText(status), status)
+}
+
+// retryAfter tells a client to wait for less than the grace, so that one that
+// waits is not taken for a thief.
+func (s *Sessions[T]) retryAfter(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(s.config.Grace/(3*time.Second)))))
 }
 
 // Status returns the status code that belongs to an error of this package, as

@@ -19,15 +19,16 @@ type Session[T any] struct {
 	ID store.ID
 	// Subject is whose session it is.
 	Subject string
-	// Started is the login. Renew keeps it.
+	// Started is the login. Renew keeps it. An access token does not tell: zero.
 	Started time.Time
 	// Authenticated is when the user last proved who they are.
 	Authenticated time.Time
 
 	header codec.Session
 	data   []byte // in CBOR; nil: none could be carried
-	// readOnly: the request cannot carry an answer (an upgrade).
+	// readOnly: the request cannot carry an answer (an upgrade, a bearer token).
 	readOnly bool
+	access   *codec.AccessToken // nil of a session by cookie
 }
 
 func newSession[T any](header codec.Session, data []byte) *Session[T] {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/waferkit/wafer/codec"
@@ -29,6 +30,10 @@ type Sessions[T any] struct {
 	replica   *revocation.Replica
 	ender     *ender
 	lives     *lives
+
+	access     *codec.AccessTokens // nil, as bearer: Config.Tokens is not set
+	bearer     *bearer
+	protection *http.CrossOriginProtection
 }
 
 // New returns the sessions of an application over a ring and a store, which
@@ -60,9 +65,15 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	if _, err = ring.Primary(config.Now()); err != nil {
 		return nil, fmt.Errorf("wafer: nothing can be sealed: %w", err)
 	}
+	if s.protection, err = config.protect(); err != nil {
+		return nil, fmt.Errorf("wafer: Config.TrustedOrigins: %w", err)
+	}
+	if err = s.openTokens(); err != nil {
+		return nil, err
+	}
 	config.warn()
 	err = db.Announce(ctx, store.Announcement{
-		Access: config.Access, Absolute: config.MaxAbsolute, Leeway: config.leeway(), MaxStaleness: config.MaxStaleness,
+		Access: config.longest(), Absolute: config.MaxAbsolute, Leeway: config.leeway(), MaxStaleness: config.MaxStaleness,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("wafer: the store did not take the announcement of lifetimes: %w", err)

@@ -38,13 +38,20 @@ func Limits(idle, absolute time.Duration) StartOption {
 }
 
 // Label names the device, for [Sessions.Devices]: up to 255 bytes; what is
-// longer is cut, what is not UTF-8 is replaced, and NULs are left out.
+// longer is cut, what is not UTF-8 is replaced, and NULs are left out. Without
+// it, or with an empty one, Start takes the request's User-Agent. No address is
+// kept.
 func Label(label string) StartOption {
+	label = cleanLabel(label)
+	return func(o *startOptions) { o.label = label }
+}
+
+func cleanLabel(label string) string {
 	label = strings.ReplaceAll(strings.ToValidUTF8(label, "\uFFFD"), "\x00", "")
 	if len(label) > store.MaxLabel {
 		label = strings.ToValidUTF8(label[:store.MaxLabel], "")
 	}
-	return func(o *startOptions) { o.label = label }
+	return label
 }
 
 // Position returns the place in the log as the store has it now. See
@@ -68,23 +75,12 @@ func (s *Sessions[T]) Position(ctx context.Context) (store.Position, error) {
 // Errors: [ErrTooLarge], [ErrNotBefore], [ErrLimit], [ErrUnavailable]; others
 // are mistakes in the arguments. After an error no cookie was written.
 func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject string, data T, options ...StartOption) error {
-	o := startOptions{idle: s.config.Idle, absolute: s.config.Absolute}
-	for _, option := range options {
-		option(&o)
+	creation, err := s.creation(subject, options)
+	if err != nil {
+		return err
 	}
-	setDefault(&o.idle, s.config.Idle)
-	setDefault(&o.absolute, s.config.Absolute)
-	if min(o.idle, o.absolute) <= s.config.Access || o.idle > s.config.MaxIdle || o.absolute > s.config.MaxAbsolute {
-		return fmt.Errorf("wafer: Limits(%v, %v): want more than Config.Access (%v) and at most MaxIdle (%v) and MaxAbsolute (%v)", o.idle, o.absolute, s.config.Access, s.config.MaxIdle, s.config.MaxAbsolute)
-	}
-	if err := store.CheckSubject(subject); err != nil {
-		return fmt.Errorf("wafer: Start: %w", err)
-	}
-	var notBefore store.Position
-	if o.notBefore != nil {
-		if notBefore = *o.notBefore; notBefore == 0 {
-			return errors.New("wafer: NotBefore(0): no log has that position; did Position fail?")
-		}
+	if creation.Label == "" {
+		creation.Label = cleanLabel(r.UserAgent())
 	}
 	b, err := s.encode(subject, data)
 	if err != nil {
@@ -94,12 +90,7 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	defer done()
 	now := s.config.Now()
 	c := s.read(r.Context(), now, r.Header)
-	creation := store.Creation{
-		ID: newID(), Subject: subject, Label: o.label, Idle: o.idle, Absolute: o.absolute,
-		NotBefore: notBefore, Ends: c.families(),
-		Limit: s.config.MaxSessions, EndOldest: s.config.EndOldest,
-		Above: s.above(c.position()), Reason: "replaced by a login", Actor: subject,
-	}
+	creation.Ends, creation.Above = c.families(), s.above(c.position())
 	if a != nil {
 		// A session that this very request began or renewed is in no cookie of
 		// the request yet.
@@ -107,28 +98,64 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 			creation.Ends[1] = current.id()
 		}
 	}
-	snap, err := s.create(r.Context(), creation)
+	snap, err := s.createOne(r.Context(), creation)
 	if err != nil {
 		return err
+	}
+	return s.begun(w, a, KindStarted, snap, b)
+}
+
+// creation checks the arguments of a login and returns the family to make.
+func (s *Sessions[T]) creation(subject string, options []StartOption) (store.Creation, error) {
+	o := startOptions{idle: s.config.Idle, absolute: s.config.Absolute}
+	for _, option := range options {
+		option(&o)
+	}
+	setDefault(&o.idle, s.config.Idle)
+	setDefault(&o.absolute, s.config.Absolute)
+	if min(o.idle, o.absolute) <= s.config.Access || o.idle > s.config.MaxIdle || o.absolute > s.config.MaxAbsolute {
+		return store.Creation{}, fmt.Errorf("wafer: Limits(%v, %v): want more than Config.Access (%v) and at most MaxIdle (%v) and MaxAbsolute (%v)", o.idle, o.absolute, s.config.Access, s.config.MaxIdle, s.config.MaxAbsolute)
+	}
+	if err := store.CheckSubject(subject); err != nil {
+		return store.Creation{}, fmt.Errorf("wafer: a login: %w", err)
+	}
+	c := store.Creation{
+		ID: newID(), Subject: subject, Label: o.label, Idle: o.idle, Absolute: o.absolute,
+		Limit: s.config.MaxSessions, EndOldest: s.config.EndOldest,
+		Above: s.above(0), Reason: "replaced by a login", Actor: subject,
+	}
+	if o.notBefore != nil {
+		if c.NotBefore = *o.notBefore; c.NotBefore == 0 {
+			return store.Creation{}, errors.New("wafer: NotBefore(0): no log has that position; did Position fail?")
+		}
+	}
+	return c, nil
+}
+
+// createOne makes the family of a login, and refuses here what it ended.
+func (s *Sessions[T]) createOne(ctx context.Context, c store.Creation) (store.Snapshot, error) {
+	snap, err := s.create(ctx, c)
+	if err != nil {
+		return snap, err
 	}
 	switch snap.Outcome {
 	case store.Written:
 	case store.Early:
-		return ErrNotBefore
+		return snap, ErrNotBefore
 	case store.Full:
-		return ErrLimit
+		return snap, ErrLimit
 	default:
-		return s.unavailable(creation.ID, fmt.Errorf("the store answered a new family with %q", snap.Outcome))
+		return snap, s.unavailable(c.ID, fmt.Errorf("the store answered a new family with %q", snap.Outcome))
 	}
-	for _, id := range creation.Ends {
+	for _, id := range c.Ends {
 		s.refuseHere(id, snap.Head) // ended now or before, they are dead at the head
 	}
-	if creation.EndOldest && snap.Entry != 0 {
+	if c.EndOldest && snap.Entry != 0 {
 		// Which ones the limit ended, the log knows. If it does not answer, it
 		// will within MaxStaleness.
-		_ = s.replica.CatchUp(r.Context())
+		_ = s.replica.CatchUp(ctx)
 	}
-	return s.begun(w, a, KindStarted, snap, b)
+	return snap, nil
 }
 
 // Renew gives the session a new id, as is due after a change of privilege, and
@@ -231,7 +258,7 @@ func (s *Sessions[T]) change(ctx context.Context) (*attachment[T], *Session[T], 
 	}
 	current, err := a.get()
 	if err == nil && current.readOnly {
-		err = fmt.Errorf("%w, and the answer to an upgrade cannot carry another", ErrExpired)
+		err = fmt.Errorf("%w, and the answer to an upgrade or a bearer token cannot carry another", ErrExpired)
 	}
 	if err != nil {
 		done()

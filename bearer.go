@@ -1,0 +1,202 @@
+package wafer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
+)
+
+// Bearer lets only requests with an access token pass (RFC 6750 section 2.1:
+// the header "Authorization: Bearer"). It looks at the token alone, whatever
+// cookies come beside it. The others are answered by [Sessions.Refuse], with
+// the challenge of RFC 6750 section 3. h, and Require inside of it, sees the
+// session as a cookie would show it, but without Data; it can be ended, and not
+// saved to.
+//
+// Handler and Require take an access token too, where the request has none of
+// the session's cookies. Such a route must still be protected from requests of
+// other sites, for the cookies' sake.
+func (s *Sessions[T]) Bearer(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, err := s.attachBearer(w, r)
+		if err != nil {
+			s.Refuse(w, r, err)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// attachBearer is Attach by the access token alone.
+func (s *Sessions[T]) attachBearer(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	if a := s.attached(r.Context()); a != nil && a.bearer != noBearer {
+		_, err := a.get()
+		return r, err
+	}
+	a := &attachment[T]{Context: r.Context(), owner: s, bearer: absentBearer}
+	w.Header().Add("Vary", "Authorization")
+	if s.bearer == nil {
+		a.none = errNoTokens
+		return r.WithContext(a), a.none
+	}
+	token, found := bearerToken(r.Header)
+	if !found {
+		a.none = ErrNoSession
+		return r.WithContext(a), a.none
+	}
+	a.bearer = presentBearer
+	access, err := s.bearer.judge(r.Context(), token)
+	if err != nil {
+		a.none = err
+		return r.WithContext(a), err
+	}
+	bearerSession(&a.first, access)
+	a.current.Store(&a.first)
+	private(w.Header())
+	return r.WithContext(a), nil
+}
+
+// bearerSession sets a session to what an access token says. The token knows
+// no limits of the session but its own.
+func bearerSession[T any](session *Session[T], t *codec.AccessToken) {
+	session.set(codec.Session{
+		ID: t.Session, Subject: t.Subject, Position: t.Position,
+		Issued: t.Issued, Access: t.Expires, Idle: t.Expires, Absolute: t.Expires, Authenticated: t.Authenticated,
+	}, nil)
+	session.readOnly, session.access = true, t
+}
+
+// bearerState is what an attachment knows of access tokens.
+type bearerState uint8
+
+const (
+	noBearer bearerState = iota // it is about cookies
+	absentBearer
+	presentBearer
+)
+
+// challenge is the WWW-Authenticate of a refusal. One without a token names no
+// error (RFC 6750 section 3.1).
+func (b bearerState) challenge(status int) string {
+	switch {
+	case b == noBearer || status != http.StatusUnauthorized:
+		return ""
+	case b == absentBearer:
+		return "Bearer"
+	}
+	return `Bearer error="invalid_token"`
+}
+
+// bearerToken returns the request's access token. Several are none: what stands
+// between the client and this server might have looked at another.
+func bearerToken(header http.Header) (token string, found bool) {
+	values := header["Authorization"]
+	if len(values) == 0 {
+		return "", false
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	if len(values) > 1 {
+		return "", true
+	}
+	return strings.TrimLeft(token, " "), true
+}
+
+// bearer judges access tokens.
+type bearer struct {
+	verifier *codec.AccessVerifier
+	verified *verifiedTokens
+	// keys identifies the set of keys that verifies now: a token that was
+	// verified under another is verified anew.
+	keys func() any
+	// revocations is nil of a verifier that knows none.
+	revocations revocations
+	now         func() time.Time
+	observe     func(Event)
+}
+
+// judge returns what an access token says. The error matches ErrNoSession or
+// ErrUnavailable.
+func (b *bearer) judge(ctx context.Context, token string) (*codec.AccessToken, error) {
+	now := b.now()
+	keys := b.keys()
+	hash := hashToken(token)
+	t := b.verified.get(hash, keys)
+	if t == nil {
+		verified, err := b.verifier.Verify(ctx, now, token)
+		if errors.Is(err, ErrUnavailable) {
+			b.observe(Event{Kind: KindUnavailable, Err: err})
+			return nil, err
+		}
+		if err != nil {
+			b.observe(Event{Kind: KindRefused, Reason: "access token not valid", Err: err})
+			return nil, ErrNoSession
+		}
+		t = &verified
+		if again := b.keys(); again == keys { // else a reload came between
+			b.verified.put(hash, keys, t, t.Expires.Sub(now))
+		}
+	}
+	id := store.ID(t.Session)
+	if !now.Before(t.Expires) {
+		b.observe(Event{Kind: KindRefused, Session: id, Reason: "access token past its expiry"})
+		return nil, ErrNoSession
+	}
+	return t, b.notRevoked(ctx, id, t)
+}
+
+// notRevoked makes the two comparisons of every request.
+func (b *bearer) notRevoked(ctx context.Context, id store.ID, t *codec.AccessToken) error {
+	if b.revocations == nil {
+		return nil
+	}
+	at := store.Position(t.Position)
+	verdict := b.revocations.Check(b.now(), id, t.Subject, at)
+	if verdict == revocation.Behind || verdict == revocation.Unconfirmed {
+		var err error
+		if verdict, err = b.revocations.Confirm(ctx, id, t.Subject, at); err != nil {
+			if !errors.Is(err, context.Canceled) {
+				b.observe(Event{Kind: KindUnavailable, Session: id, Err: err})
+			}
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+	}
+	switch verdict {
+	case revocation.Good:
+		return nil
+	case revocation.Behind:
+		b.observe(Event{Kind: KindAlarm, Session: id, Position: at, Reason: "an access token is ahead of the store's log: the store went back in time"})
+	default:
+		b.observe(Event{Kind: KindRefused, Session: id, Reason: "access token " + verdict.String()})
+	}
+	return ErrNoSession
+}
+
+// Scope returns what the request's access token is good for; "" of a session
+// by cookie.
+func (s *Session[T]) Scope() string {
+	if s.access == nil {
+		return ""
+	}
+	return s.access.Scope
+}
+
+// Claims decodes the application's own claims of the request's access token
+// into a struct or map, by encoding/json. Of a session by cookie, or a token
+// without such claims, it changes nothing.
+func (s *Session[T]) Claims(into any) error {
+	if s.access == nil || s.access.Claims == nil {
+		return nil
+	}
+	return json.Unmarshal(s.access.Claims, into)
+}

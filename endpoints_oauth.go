@@ -1,0 +1,294 @@
+package wafer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/refresh"
+	"github.com/waferkit/wafer/store"
+)
+
+// maxForm is the longest form that the endpoints read, in bytes.
+const maxForm = 16 << 10
+
+// The errors of RFC 6749 section 5.2.
+const (
+	invalidRequest       = "invalid_request"
+	invalidGrant         = "invalid_grant"
+	unsupportedGrantType = "unsupported_grant_type"
+	// invalidTarget is of RFC 8707 section 2: the audience is not one that a
+	// token may be asked for.
+	invalidTarget = "invalid_target"
+	// temporarilyUnavailable is of RFC 6749 section 4.1.2.1. It goes with 503.
+	temporarilyUnavailable = "temporarily_unavailable"
+)
+
+// oauthForm reads the form of a POST as RFC 6749 section 3.2 wants it: encoded
+// as a form in the body, with no parameter twice. A parameter without a value
+// counts as absent.
+func oauthForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/x-www-form-urlencoded" {
+		return nil, errors.New("the body is no form")
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return nil, err
+	}
+	for name, values := range r.PostForm {
+		if len(values) > 1 {
+			return nil, fmt.Errorf("the parameter %q comes %d times", name, len(values))
+		}
+	}
+	return r.PostForm, nil
+}
+
+// oauthError answers as RFC 6749 section 5.2 says. The code is all that a client
+// learns.
+func (s *Sessions[T]) oauthError(w http.ResponseWriter, status int, code string) {
+	if status == http.StatusServiceUnavailable {
+		s.retryAfter(w)
+	}
+	private(w.Header())
+	writeJSON(w, status, map[string]string{"error": code})
+}
+
+// oauthRefuse answers an error of a grant.
+func (s *Sessions[T]) oauthRefuse(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		s.oauthError(w, http.StatusServiceUnavailable, temporarilyUnavailable)
+	default:
+		s.oauthError(w, http.StatusBadRequest, invalidGrant)
+	}
+}
+
+// tokenEndpoint mints an access token of a browser's session. A bearer token is
+// no session here: it must not extend itself.
+func (s *Sessions[T]) tokenEndpoint(w http.ResponseWriter, r *http.Request) {
+	r, err := s.Attach(w, r)
+	if err == nil && s.attached(r.Context()).bearer != noBearer {
+		err = ErrNoSession
+	}
+	if err != nil {
+		s.Refuse(w, r, err)
+		return
+	}
+	audience := s.config.Tokens.BrowserAudiences[0]
+	if r.ContentLength != 0 {
+		form, err := oauthForm(w, r)
+		if err != nil {
+			s.oauthError(w, http.StatusBadRequest, invalidRequest)
+			return
+		}
+		if asked := form.Get("audience"); asked != "" {
+			audience = asked
+		}
+	}
+	if !slices.Contains(s.config.Tokens.BrowserAudiences, audience) {
+		s.oauthError(w, http.StatusBadRequest, invalidTarget)
+		return
+	}
+	session, err := s.Get(r.Context())
+	var pair *TokenPair
+	if err == nil {
+		pair, err = s.tokenOf(r.Context(), session, audience)
+	}
+	if err != nil {
+		s.Refuse(w, r, err)
+		return
+	}
+	private(w.Header())
+	writeJSON(w, http.StatusOK, pair)
+}
+
+func (s *Sessions[T]) tokenOf(ctx context.Context, session *Session[T], audience string) (*TokenPair, error) {
+	claims, err := s.claims(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := s.mintAccess(s.config.Now(), session, audience, claims)
+	if err != nil {
+		return nil, s.unavailableUnless(ErrNoSession, session.id(), err)
+	}
+	return pair, nil
+}
+
+func (s *Sessions[T]) refreshEndpoint(w http.ResponseWriter, r *http.Request) {
+	form, err := oauthForm(w, r)
+	if err != nil || form.Get("grant_type") == "" {
+		s.oauthError(w, http.StatusBadRequest, invalidRequest)
+		return
+	}
+	if form.Get("grant_type") != "refresh_token" {
+		s.oauthError(w, http.StatusBadRequest, unsupportedGrantType)
+		return
+	}
+	if form.Get("refresh_token") == "" {
+		s.oauthError(w, http.StatusBadRequest, invalidRequest)
+		return
+	}
+	audience := form.Get("audience")
+	if audience == "" {
+		audience = s.config.Tokens.Audience
+	}
+	if audience != s.config.Tokens.Audience && !slices.Contains(s.config.Tokens.Audiences, audience) {
+		s.oauthError(w, http.StatusBadRequest, invalidTarget)
+		return
+	}
+	pair, err := s.refreshNative(r.Context(), form.Get("refresh_token"), audience)
+	if err != nil {
+		s.oauthRefuse(w, err)
+		return
+	}
+	private(w.Header())
+	writeJSON(w, http.StatusOK, pair)
+}
+
+// revokeEndpoint ends the session of a token (RFC 7009): of a refresh token of
+// either kind of client, or of an access token. A token that is not good is
+// answered like one that was (section 2.2).
+func (s *Sessions[T]) revokeEndpoint(w http.ResponseWriter, r *http.Request) {
+	form, err := oauthForm(w, r)
+	if err != nil || form.Get("token") == "" {
+		s.oauthError(w, http.StatusBadRequest, invalidRequest)
+		return
+	}
+	session, err := s.sessionOf(r.Context(), form.Get("token"))
+	if err == nil {
+		err = s.end(r.Context(), session.at, "revoked by its client", session.subject, session.id)
+	}
+	private(w.Header())
+	if errors.Is(err, ErrUnavailable) {
+		s.oauthError(w, http.StatusServiceUnavailable, temporarilyUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// named is the session that an authentic token names.
+type named struct {
+	id      store.ID
+	subject string // "": not known
+	at      store.Position
+}
+
+func (s *Sessions[T]) sessionOf(ctx context.Context, token string) (named, error) {
+	if strings.HasPrefix(token, codec.RefreshPrefix) {
+		t, err := s.tokens.Parse(ctx, s.config.Now(), token)
+		if err != nil {
+			return named{}, ErrNoSession
+		}
+		return named{id: store.ID(t.Family)}, nil
+	}
+	t, err := s.bearer.judge(ctx, token)
+	if err != nil {
+		return named{}, err
+	}
+	return named{store.ID(t.Session), t.Subject, store.Position(t.Position)}, nil
+}
+
+// jwksAge is for how long a copy of the key set may be kept. A key is published
+// at least [keyring.Lead], an hour, before it signs.
+const jwksAge = 5 * time.Minute
+
+func (s *Sessions[T]) jwksEndpoint(w http.ResponseWriter, r *http.Request) {
+	set, err := s.access.JWKS(s.config.Now())
+	if err != nil {
+		s.Refuse(w, r, err)
+		return
+	}
+	b, err := set.MarshalJSON()
+	if err != nil {
+		s.Refuse(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksAge/time.Second)))
+	w.Write(b)
+}
+
+// inactive is the answer about any token that is worth nothing (RFC 7662
+// section 2.2): it says no more.
+var inactive = map[string]any{"active": false}
+
+// introspectEndpoint says what a token is worth (RFC 7662), and changes nothing.
+func (s *Sessions[T]) introspectEndpoint(w http.ResponseWriter, r *http.Request) {
+	if !s.config.Tokens.Introspect(r) {
+		private(w.Header())
+		http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
+		return
+	}
+	form, err := oauthForm(w, r)
+	if err != nil || form.Get("token") == "" {
+		s.oauthError(w, http.StatusBadRequest, invalidRequest)
+		return
+	}
+	answer, err := s.introspect(r.Context(), form.Get("token"))
+	if errors.Is(err, ErrUnavailable) {
+		s.oauthError(w, http.StatusServiceUnavailable, temporarilyUnavailable)
+		return
+	}
+	if err != nil {
+		answer = inactive
+	}
+	private(w.Header())
+	writeJSON(w, http.StatusOK, answer)
+}
+
+func (s *Sessions[T]) introspect(ctx context.Context, token string) (map[string]any, error) {
+	if strings.HasPrefix(token, codec.RefreshPrefix) {
+		return s.introspectRefresh(ctx, token)
+	}
+	t, err := s.bearer.judge(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	answer := map[string]any{
+		"active": true, "token_type": "Bearer", "client_id": t.ClientID, "sub": t.Subject, "sid": store.ID(t.Session),
+		"iss": t.Issuer, "aud": t.Audience, "jti": t.ID,
+		"exp": t.Expires.Unix(), "iat": t.Issued.Unix(), "auth_time": t.Authenticated.Unix(),
+	}
+	if t.Scope != "" {
+		answer["scope"] = t.Scope
+	}
+	return answer, nil
+}
+
+// introspectRefresh looks at a refresh token without presenting it: a replay
+// ends nothing here.
+func (s *Sessions[T]) introspectRefresh(ctx context.Context, token string) (map[string]any, error) {
+	t, err := s.tokens.Parse(ctx, s.config.Now(), token)
+	if err != nil {
+		return nil, ErrNoSession
+	}
+	id := store.ID(t.Family)
+	ctx, cancel := s.detached(ctx)
+	defer cancel()
+	snap, err := s.store.Family(ctx, id)
+	if err != nil {
+		return nil, s.unavailable(id, err)
+	}
+	f := &snap.Family
+	policy := s.config.policy()
+	verdict, _ := policy.Judge(refresh.Request{Family: id, Generation: t.Generation, Native: f.Native, Basis: store.MaxPosition}, snap)
+	if verdict == refresh.Refuse || verdict == refresh.Replay || verdict == refresh.Ahead || s.replica.Dead(f) {
+		return nil, ErrNoSession
+	}
+	deadline := f.IdleDeadline()
+	if f.Absolute.Before(deadline) {
+		deadline = f.Absolute
+	}
+	return map[string]any{
+		"active": true, "sub": f.Subject, "sid": f.ID,
+		"iat": f.Issued.Unix(), "exp": deadline.Unix(), "auth_time": f.Authenticated.Unix(),
+	}, nil
+}

@@ -1,0 +1,133 @@
+package wafer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/refresh"
+	"github.com/waferkit/wafer/store"
+)
+
+// Issue begins a session of a native client: it returns a refresh token and an
+// access token for [TokenConfig.Audience], without cookies and without T. Call
+// it after the credentials were checked, with the options of [Sessions.Start].
+// The client refreshes at POST refresh of [Sessions.Endpoints]. Its refresh
+// token is good there alone, and a browser's is not.
+//
+// Errors: [ErrNotBefore], [ErrLimit], [ErrUnavailable]; others are mistakes in
+// the arguments or of [TokenConfig.Claims].
+func (s *Sessions[T]) Issue(ctx context.Context, subject string, options ...StartOption) (*TokenPair, error) {
+	if s.config.Tokens == nil {
+		return nil, errNoTokens
+	}
+	creation, err := s.creation(subject, options)
+	if err != nil {
+		return nil, err
+	}
+	creation.Native = true
+	now := s.config.Now()
+	// What is to be minted is settled first, so that no session is left behind
+	// that nobody has a token of.
+	planned := newSession[T](codec.Session{
+		ID: codec.ID(creation.ID), Subject: subject, Position: 1, Started: now, Authenticated: now, Issued: now,
+		Idle: now.Add(creation.Idle), Absolute: now.Add(creation.Absolute),
+	}, nil)
+	claims, err := s.claims(ctx, planned)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.mintAccess(now, planned, s.config.Tokens.Audience, claims); err != nil {
+		return nil, err
+	}
+	snap, err := s.createOne(ctx, creation)
+	if err != nil {
+		return nil, err
+	}
+	s.config.Observe(Event{Kind: KindStarted, Session: creation.ID, Reason: "native client", Position: snap.Entry})
+	return s.pair(now, snap, s.config.Tokens.Audience, claims)
+}
+
+// pair mints both tokens of a native family as the snapshot has it.
+func (s *Sessions[T]) pair(now time.Time, snap store.Snapshot, audience string, claims TokenClaims) (*TokenPair, error) {
+	p, err := s.mintAccess(now, newSession[T](s.mint(now, snap), nil), audience, claims)
+	if err != nil {
+		return nil, s.unavailableUnless(ErrNoSession, snap.Family.ID, err)
+	}
+	p.RefreshToken, err = s.tokens.Mint(now, codec.RefreshToken{Family: codec.ID(snap.Family.ID), Generation: snap.Family.Generation})
+	if err != nil {
+		return nil, s.unavailable(snap.Family.ID, err)
+	}
+	return p, nil
+}
+
+// unavailableUnless reports an outage, unless the error is the one expected.
+func (s *Sessions[T]) unavailableUnless(expected error, id store.ID, err error) error {
+	if errors.Is(err, expected) {
+		return err
+	}
+	return s.unavailable(id, err)
+}
+
+// refreshNative answers the refresh token of a native client. The error matches
+// ErrNoSession or ErrUnavailable.
+func (s *Sessions[T]) refreshNative(ctx context.Context, text, audience string) (*TokenPair, error) {
+	now := s.config.Now()
+	token, err := s.tokens.Parse(ctx, now, text)
+	if err != nil {
+		s.config.Observe(Event{Kind: KindRefused, Reason: "refresh token not authentic", Err: err})
+		return nil, ErrNoSession
+	}
+	id := store.ID(token.Family)
+	if s.replica.Ended(id) {
+		s.refuse(id, string(refresh.ReasonEnded))
+		return nil, ErrNoSession
+	}
+	q := refresh.Request{
+		Family: id, Generation: token.Generation, Native: true,
+		Basis: store.MaxPosition, // there is no data that could be out of date
+		Floor: s.replica.ExpiredBelow(id),
+	}
+	claims, err := s.plan(ctx, now, q, audience)
+	if err != nil {
+		return nil, err
+	}
+	res, err := s.refresh(ctx, q)
+	if err != nil {
+		return nil, s.unavailable(id, err)
+	}
+	if res.Verdict != refresh.Issue {
+		return nil, s.refusal(id, res)
+	}
+	s.config.Observe(Event{Kind: KindRefreshed, Session: id, Reason: "native client"})
+	return s.pair(now, res.Snapshot, audience, claims)
+}
+
+// plan settles what a refresh is to mint before anything is advanced, so that
+// nothing is that cannot be answered.
+func (s *Sessions[T]) plan(ctx context.Context, now time.Time, q refresh.Request, audience string) (TokenClaims, error) {
+	if s.config.Tokens.Claims == nil {
+		if _, err := s.ring.Primary(now); err != nil {
+			return TokenClaims{}, s.unavailable(q.Family, fmt.Errorf("a refresh cannot be answered: %w", err))
+		}
+		return TokenClaims{}, nil
+	}
+	res, err := s.refresher.Look(ctx, q)
+	if err != nil {
+		return TokenClaims{}, s.unavailable(q.Family, err)
+	}
+	if res.Verdict != refresh.Issue && res.Reason != refresh.ReasonUpgrade {
+		return TokenClaims{}, s.refusal(q.Family, res)
+	}
+	session := newSession[T](s.mint(now, res.Snapshot), nil)
+	claims, err := s.claims(ctx, session)
+	if err != nil {
+		return TokenClaims{}, err
+	}
+	if _, err := s.mintAccess(now, session, audience, claims); err != nil {
+		return TokenClaims{}, s.unavailableUnless(ErrNoSession, q.Family, err)
+	}
+	return claims, nil
+}
