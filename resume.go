@@ -1,6 +1,7 @@
 package wafer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,9 @@ func (s *Sessions[T]) resume(w http.ResponseWriter, r *http.Request, now time.Ti
 	from, header, err := s.settle(ctx, now, c)
 	if err != nil {
 		return nil, err
+	}
+	if lost, err := s.lostByStore(ctx, id, header.Subject); err != nil || lost {
+		return nil, cmp.Or(err, ErrNoSession)
 	}
 	if upgrades(r) {
 		return s.look(ctx, now, c, from)

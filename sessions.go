@@ -26,14 +26,15 @@ type Sessions[T any] struct {
 	tokens    *codec.RefreshTokens
 	commits   *codec.Commits
 	refresher *refresh.Refresher
-	replica   *revocation.Replica
+	replica   revocations
 	ender     *ender
 }
 
 // New returns the sessions of an application over a ring and a store, which
 // stay the caller's. ctx bounds the first reading of the revocations, without
-// which no cookie can be judged. Whatever does not fit together in the
-// configuration is an error here and not later.
+// which no cookie can be judged (but with [Config.NoReplica]: nothing is read).
+// Whatever does not fit together in the configuration is an error here and not
+// later.
 func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config Config[T]) (*Sessions[T], error) {
 	if ring == nil || db == nil {
 		return nil, errors.New("wafer: New needs a ring and a store")
@@ -66,17 +67,8 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	if err != nil {
 		return nil, fmt.Errorf("wafer: the store did not take the announcement of lifetimes: %w", err)
 	}
-	s.replica, err = revocation.Follow(ctx, db, revocation.Config{
-		MaxStaleness:   config.MaxStaleness,
-		Limit:          config.MaxRevocations,
-		Timeout:        config.StoreTimeout,
-		Now:            config.Now,
-		BeforeEveryone: ring.Reload,
-		Restore:        db.Restore,
-		Observe:        s.observeReplica,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("wafer: %w", err)
+	if s.replica, err = s.openRevocations(ctx); err != nil {
+		return nil, err
 	}
 	s.ender = newEnder(db, config.StoreTimeout, config.Observe)
 	return s, nil
