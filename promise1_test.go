@@ -144,8 +144,9 @@ func TestPromise1_RestartOfTheNode(t *testing.T) {
 
 // A store that was emptied, or begun anew in memory, knows of no revocation,
 // and trusts no cookie from before.
-func TestPromise1_RestartOfTheStore(t *testing.T) {
-	w := newWorld(t)
+func TestPromise1_RestartOfTheStore(t *testing.T) { forEachKind(t, testRestartOfTheStore) }
+
+func testRestartOfTheStore(t *testing.T, w *world) {
 	before := w.node()
 	b, revoked := w.browser().login(before, "bob", "b"), w.browser().login(before, "alice", "a")
 	before.revoke(wafer.Revocation{Subjects: []string{"alice"}})
@@ -369,7 +370,10 @@ func TestPromise1_RevokedDuringARefresh(t *testing.T) {
 // Whatever is minted carries the position that the family has in the store:
 // not this node's head, and not the store's, which others raise meanwhile.
 func TestPromise1_CookiesCarryTheStoredPosition(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testCookiesCarryTheStoredPosition)
+}
+
+func testCookiesCarryTheStoredPosition(t *testing.T, w *world) {
 	n, m := w.node(), w.node()
 	b := w.browser()
 	raise := func() { m.revoke(wafer.Revocation{Subjects: []string{"nobody"}}); n.freshen() }
@@ -444,8 +448,9 @@ func TestPromise1_EndIsInForceWhenItReturns(t *testing.T) {
 
 // The store does not take the logout: it is in force here, and is tried until
 // the store takes it.
-func TestPromise1_EndDuringAnOutage(t *testing.T) {
-	w := newWorld(t)
+func TestPromise1_EndDuringAnOutage(t *testing.T) { forEachKind(t, testEndDuringAnOutage) }
+
+func testEndDuringAnOutage(t *testing.T, w *world) {
 	here, there := w.node(), w.node()
 	b := w.browser().login(here, "alice", "a")
 	stolen := b.copy()
@@ -472,7 +477,10 @@ func TestPromise1_EndDuringAnOutage(t *testing.T) {
 // The same session has a cookie that was minted on another node, from a place
 // in the log that this node has not reached when its own logout fails.
 func TestPromise1_EndDuringAnOutage_CookieFromAboveThisNodesHead(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testEndDuringAnOutageCookieFromAboveThisNodesHead)
+}
+
+func testEndDuringAnOutageCookieFromAboveThisNodesHead(t *testing.T, w *world) {
 	here, there := w.node(), w.node()
 	b := w.browser().login(there, "alice", "a")
 	w.pass(time.Second)
@@ -494,7 +502,10 @@ func TestPromise1_EndDuringAnOutage_CookieFromAboveThisNodesHead(t *testing.T) {
 
 // Close gives the logouts that wait a last attempt.
 func TestPromise1_EndDuringAnOutage_ThenClose(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testEndDuringAnOutageThenClose)
+}
+
+func testEndDuringAnOutageThenClose(t *testing.T, w *world) {
 	here, there := w.node(), w.node()
 	b := w.browser().login(here, "alice", "a")
 	stolen := b.copy()
@@ -527,7 +538,10 @@ func TestPromise1_RenewAndEndOthersAreInForceWhenTheyReturn(t *testing.T) {
 
 // What ends the oldest session is a revocation like any other.
 func TestPromise1_OldestSessionEndedByTheLimit(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testOldestSessionEndedByTheLimit)
+}
+
+func testOldestSessionEndedByTheLimit(t *testing.T, w *world) {
 	n := w.node(func(c *wafer.Config[basket]) { c.MaxSessions, c.EndOldest = 2, true })
 	oldest := w.browser().login(n, "alice", "1")
 	w.pass(time.Second)
@@ -540,8 +554,9 @@ func TestPromise1_OldestSessionEndedByTheLimit(t *testing.T) {
 	third.is(n, "alice: 3")
 }
 
-func TestPromise1_WhatStartReplacesIsDead(t *testing.T) {
-	w := newWorld(t)
+func TestPromise1_WhatStartReplacesIsDead(t *testing.T) { forEachKind(t, testWhatStartReplacesIsDead) }
+
+func testWhatStartReplacesIsDead(t *testing.T, w *world) {
 	n := w.node()
 	planted := w.browser().login(n, "mallory", "m")
 	victim := planted.copy()
@@ -564,7 +579,10 @@ func TestPromise1_WhatStartReplacesIsDead(t *testing.T) {
 // What Start replaces was revoked by another node already, and this one has not
 // heard of it: Start itself is reason enough.
 func TestPromise1_StartReplacesWhatWasRevokedElsewhere(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testStartReplacesWhatWasRevokedElsewhere)
+}
+
+func testStartReplacesWhatWasRevokedElsewhere(t *testing.T, w *world) {
 	here, there := w.node(), w.node()
 	b := w.browser().login(here, "alice", "a")
 	w.pass(time.Second)
