@@ -48,10 +48,10 @@ type Cache struct {
 // NewCache returns an empty cache over a source, of which it uses Cutoffs
 // alone. It asks nothing yet.
 //
-// Config.Limit is how many answers it keeps, at up to 1 KB each with what finds
-// them (about 500 bytes for subjects of usual length), on top of some 600 KB;
-// beside them it holds up to as many revocations of its own as a [List] does.
-// Default 32,768. Config.Restore is not used.
+// Config.Limit is how many answers it keeps: default 32,768, at some 400 bytes
+// each (650 where subjects are as long as can be), and 60 that are taken at
+// once; some more may wait to be kept. Beside them it holds at most as many
+// revocations of its own, at up to 56 bytes each. Config.Restore is not used.
 func NewCache(source Source, c Config) (*Cache, error) {
 	c, err := c.withDefaults(DefaultAnswers)
 	if err != nil {
