@@ -128,39 +128,53 @@ type bearer struct {
 // judge returns what an access token says. The error matches ErrNoSession or
 // ErrUnavailable.
 func (b *bearer) judge(ctx context.Context, token string) (*codec.AccessToken, error) {
-	now := b.now()
-	keys := b.keys()
 	hash := hashToken(token)
-	t := b.verified.get(hash, keys)
-	if t == nil {
-		verified, err := b.verifier.Verify(ctx, now, token)
-		if errors.Is(err, ErrUnavailable) {
-			b.observe(Event{Kind: KindUnavailable, Err: err})
-			return nil, err
+	for {
+		keys := b.keys()
+		t, err := b.verify(ctx, hash, keys, token)
+		if err == nil {
+			err = b.notRevoked(ctx, t)
 		}
 		if err != nil {
-			b.observe(Event{Kind: KindRefused, Reason: "access token not valid", Err: err})
+			return nil, err
+		}
+		// What the store said may have reloaded the keys: whoever has a leaked
+		// one signs any position, so the token must verify after that too.
+		if b.keys() == keys {
+			return t, nil
+		}
+	}
+}
+
+// verify returns what an authentic token says that is within its times.
+func (b *bearer) verify(ctx context.Context, hash tokenHash, keys any, token string) (*codec.AccessToken, error) {
+	now := b.now()
+	if t := b.verified.get(hash, keys); t != nil {
+		if !now.Before(t.Expires) {
+			b.observe(Event{Kind: KindRefused, Session: store.ID(t.Session), Reason: "access token past its expiry"})
 			return nil, ErrNoSession
 		}
-		t = &verified
-		if again := b.keys(); again == keys { // else a reload came between
-			b.verified.put(hash, keys, t, t.Expires.Sub(now))
-		}
+		return t, nil
 	}
-	id := store.ID(t.Session)
-	if !now.Before(t.Expires) {
-		b.observe(Event{Kind: KindRefused, Session: id, Reason: "access token past its expiry"})
+	t, err := b.verifier.Verify(ctx, now, token)
+	if errors.Is(err, ErrUnavailable) {
+		b.observe(Event{Kind: KindUnavailable, Err: err})
+		return nil, err
+	}
+	if err != nil {
+		b.observe(Event{Kind: KindRefused, Reason: "access token not valid", Err: err})
 		return nil, ErrNoSession
 	}
-	return t, b.notRevoked(ctx, id, t)
+	b.verified.put(hash, keys, &t, t.Expires.Sub(now))
+	return &t, nil
 }
 
 // notRevoked makes the two comparisons of every request.
-func (b *bearer) notRevoked(ctx context.Context, id store.ID, t *codec.AccessToken) error {
+func (b *bearer) notRevoked(ctx context.Context, t *codec.AccessToken) error {
 	if b.revocations == nil {
 		return nil
 	}
-	at := store.Position(t.Position)
+	id, at := store.ID(t.Session), store.Position(t.Position)
 	verdict := b.revocations.Check(b.now(), id, t.Subject, at)
 	if verdict == revocation.Behind || verdict == revocation.Unconfirmed {
 		var err error

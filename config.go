@@ -50,8 +50,20 @@ type Config[T any] struct {
 	MaxStaleness time.Duration
 	// MaxRevocations is how many revocations the node holds in memory, at up
 	// to 56 bytes each, before it drops the oldest: sessions from before those
-	// are then refreshed once. Default 1,048,576; at least 1,024.
+	// are then refreshed once. Default 1,048,576; at least 1,024. With NoReplica
+	// it is for how many sessions the node keeps an answer, at up to 1 KB each;
+	// default 32,768.
 	MaxRevocations int
+	// NoReplica keeps no list of revocations on this node: for functions, which
+	// are frozen between requests and cannot follow a log, and for very small
+	// machines. Nothing runs in the background then, and New reads no log. The
+	// node asks the store about each session instead and keeps the answer for
+	// MaxStaleness. That costs one question for each session and MaxStaleness,
+	// one after each Revoke of a subject or everyone on this node, and the wait
+	// for it; where the store does not answer, only sessions with an answer are
+	// served. What this node revokes it refuses at once, others MaxStaleness
+	// later, as ever; but it writes nothing back that a store has lost.
+	NoReplica bool
 	// Skew is how far apart the clocks of nodes and store may be. Default 5 s.
 	Skew time.Duration
 	// StoreTimeout bounds each use of the store. Default 2 s.
@@ -132,6 +144,9 @@ func (c Config[T]) withDefaults(ring *keyring.Ring) (Config[T], error) {
 	setDefault(&c.MaxAbsolute, c.Absolute)
 	setDefault(&c.Grace, min(defaultGrace, c.Access/8))
 	setDefault(&c.MaxStaleness, revocation.DefaultMaxStaleness)
+	if c.NoReplica {
+		setDefault(&c.MaxRevocations, revocation.DefaultAnswers)
+	}
 	setDefault(&c.MaxRevocations, revocation.DefaultLimit)
 	setDefault(&c.Skew, defaultSkew)
 	setDefault(&c.StoreTimeout, defaultTimeout)

@@ -56,6 +56,20 @@ type world struct {
 	ring  *keyring.Ring
 	mem   *memory.Store
 	nodes []*node
+
+	noReplica bool // of the nodes, unless they say otherwise
+}
+
+// forEachKind runs a test in a world of nodes that follow the log, and in one
+// of nodes that hold no replica of it.
+func forEachKind(t *testing.T, test func(t *testing.T, w *world)) {
+	for name, noReplica := range map[string]bool{"replica": false, "no replica": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.noReplica = noReplica
+			test(t, w)
+		})
+	}
 }
 
 func newWorld(t testing.TB) *world {
@@ -97,7 +111,7 @@ type node struct {
 func (w *world) node(configure ...func(*wafer.Config[basket])) *node {
 	w.t.Helper()
 	n := &node{world: w, store: &faultStore{Store: w.mem, counts: make(map[string]int), down: make(map[string]bool)}}
-	n.config = wafer.Config[basket]{Realm: testRealm, Now: w.clock.Now}
+	n.config = wafer.Config[basket]{Realm: testRealm, Now: w.clock.Now, NoReplica: w.noReplica}
 	n.config.Observe = func(e wafer.Event) {
 		n.mu.Lock()
 		n.events = append(n.events, e)

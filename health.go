@@ -11,16 +11,21 @@ import (
 type Health struct {
 	// State is "fresh"; "stale" if the store has not confirmed the list for
 	// longer than [Config.MaxStaleness]; or "unknown" while it is read anew.
-	// In the last two each request is judged by asking the store.
+	// In the last two each request is judged by asking the store. With
+	// [Config.NoReplica] it tells of the store alone: "fresh" if it has answered
+	// within MaxStaleness, "stale" if not (or if nobody asked), "unknown" before
+	// the first answer.
 	State string
 	// Position is up to where the node has applied the log. Head is the highest
 	// position that it knows the log to have reached. Floor is the position
-	// below which cookies are refreshed instead of looked up.
+	// below which cookies are refreshed instead of looked up. With NoReplica
+	// Position is the highest that an answer told.
 	Position, Head, Floor store.Position
-	// Revocations is how many sessions and subjects the list names.
+	// Revocations is how many sessions and subjects the list names; with
+	// NoReplica, for how many sessions an answer is kept.
 	Revocations int
-	// Age is how long ago the store last confirmed the list; 0 while State is
-	// "unknown", so alert on the state too.
+	// Age is how long ago the store last confirmed the list, or with NoReplica
+	// last answered; 0 while State is "unknown", so alert on the state too.
 	Age time.Duration
 }
 

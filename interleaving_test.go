@@ -16,7 +16,10 @@ import (
 // subject is revoked. No row that a revocation ends is known to anybody: only
 // the birth tells.
 func TestInterleaving_LoginUncommittedWhileItsSubjectIsRevoked(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testLoginUncommittedWhileItsSubjectIsRevoked)
+}
+
+func testLoginUncommittedWhileItsSubjectIsRevoked(t *testing.T, w *world) {
 	here, there := w.node(), w.node()
 	b := w.browser()
 	here.store.after("Create", func() {
@@ -32,7 +35,10 @@ func TestInterleaving_LoginUncommittedWhileItsSubjectIsRevoked(t *testing.T) {
 // a login after a revocation, unless the application said which position its
 // password check belongs to.
 func TestInterleaving_LoginCommittedAfterItsSubjectIsRevoked(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testLoginCommittedAfterItsSubjectIsRevoked)
+}
+
+func testLoginCommittedAfterItsSubjectIsRevoked(t *testing.T, w *world) {
 	here, there := w.node(), w.node()
 	revoke := func() { there.revoke(wafer.Revocation{Subjects: []string{"alice"}}) }
 
@@ -94,7 +100,10 @@ func TestInterleaving_RevocationBetweenAdvanceAndSealing(t *testing.T) {
 
 // As above, but a session is revoked, and the node is told by nobody.
 func TestInterleaving_RevocationBetweenAdvanceAndSealing_NodeCutOff(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testRevocationBetweenAdvanceAndSealingNodeCutOff)
+}
+
+func testRevocationBetweenAdvanceAndSealingNodeCutOff(t *testing.T, w *world) {
 	here, there := w.node(), w.node()
 	b := w.browser().login(here, "alice", "a")
 	id := store.ID(b.cookie(w).ID)
@@ -111,7 +120,10 @@ func TestInterleaving_RevocationBetweenAdvanceAndSealing_NodeCutOff(t *testing.T
 // A handler that takes ten minutes and then saves puts no cookie into the
 // world that nobody would check any more.
 func TestInterleaving_HandlerSavesAfterTenMinutes(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testHandlerSavesAfterTenMinutes)
+}
+
+func testHandlerSavesAfterTenMinutes(t *testing.T, w *world) {
 	n := w.node()
 	b := w.browser().login(n, "alice", "a")
 	a := b.ask(n, func(v *visit) {
@@ -235,7 +247,10 @@ func TestInterleaving_TwoTabsRestoredAfterALostAnswer(t *testing.T) {
 // A request that began before a Commit knows too little to say who survives:
 // it revokes nothing, and the committed data stays.
 func TestInterleaving_CommitThenEndOthersFromBefore(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testCommitThenEndOthersFromBefore)
+}
+
+func testCommitThenEndOthersFromBefore(t *testing.T, w *world) {
 	n, m := w.node(), w.node()
 	b, other := w.browser().login(n, "alice", "a"), w.browser().login(n, "alice", "o")
 	w.pass(time.Second)
@@ -395,7 +410,10 @@ func TestInterleaving_CommitWhoseAnswerIsLost(t *testing.T) {
 // One generation behind is a late answer, and its data may go on (that is what
 // Save says); more is not, and committed data never comes back.
 func TestInterleaving_OlderCookieBesideNewerToken(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testOlderCookieBesideNewerToken)
+}
+
+func testOlderCookieBesideNewerToken(t *testing.T, w *world) {
 	n := w.node()
 	b := w.browser().login(n, "alice", "old")
 	old := b.cookies[sessionCookie]
@@ -498,7 +516,10 @@ func TestInterleaving_CookiesOfTwoSessionsMixed_OneDead(t *testing.T) {
 
 // The thief has the old password and is checking it while the user changes it.
 func TestInterleaving_LoginWithTheOldPasswordRacingAPasswordChange(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testLoginWithTheOldPasswordRacingAPasswordChange)
+}
+
+func testLoginWithTheOldPasswordRacingAPasswordChange(t *testing.T, w *world) {
 	n, m := w.node(), w.node()
 	user, thief := w.browser().login(n, "alice", "a"), w.browser()
 	w.pass(time.Second)

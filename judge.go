@@ -48,7 +48,13 @@ func (s *Sessions[T]) judge(ctx context.Context, now time.Time, header http.Head
 		return c, due, nil
 	}
 	if c.hasCookie {
-		good, err := s.good(ctx, now, &c.cookie)
+		good, asked, err := s.good(ctx, now, &c.cookie)
+		// What the store said may have reloaded the ring: whoever has a leaked
+		// key seals at any position, so the cookie must open after that too.
+		if good && asked {
+			again := s.readCookie(ctx, now, header)
+			good = again.hasCookie && again.cookie == c.cookie
+		}
 		if good || err != nil {
 			return c, present, err
 		}
@@ -73,35 +79,35 @@ func (s *Sessions[T]) inTime(now time.Time, c *codec.Session) string {
 	return ""
 }
 
-// good reports whether an authentic session cookie is good now. The error is
-// an outage.
-func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session) (bool, error) {
+// good reports whether an authentic session cookie is good now, and whether
+// the store was asked. The error is an outage.
+func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session) (good, asked bool, err error) {
 	if late := s.inTime(now, c); late != "" {
 		s.refuse(store.ID(c.ID), late)
-		return false, nil
+		return false, false, nil
 	}
 	id, at := store.ID(c.ID), store.Position(c.Position)
 	// The clock is read again: a process that was paused since now must know
 	// that its list has grown stale.
 	verdict := s.replica.Check(s.config.Now(), id, c.Subject, at)
 	if verdict == revocation.Good {
-		return true, nil
+		return true, false, nil
 	}
 	if verdict == revocation.Behind || verdict == revocation.Unconfirmed {
-		var err error
+		asked = true
 		if verdict, err = s.replica.Confirm(ctx, id, c.Subject, at); err != nil {
-			return false, s.unavailable(id, err)
+			return false, asked, s.unavailable(id, err)
 		}
 	}
 	switch verdict {
 	case revocation.Good:
-		return true, nil
+		return true, asked, nil
 	case revocation.Behind:
 		s.config.Observe(Event{Kind: KindAlarm, Session: id, Position: at, Reason: "a cookie is ahead of the store's log: the store went back in time"})
 	default:
 		s.refuse(id, verdict.String())
 	}
-	return false, nil
+	return false, asked, nil
 }
 
 // reasonMixed is a refusal that an operator should see.

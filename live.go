@@ -63,10 +63,13 @@ func (s *Sessions[T]) alive(ctx context.Context, id store.ID) (store.Snapshot, e
 	return snap, err
 }
 
-func (s *Sessions[T]) inTouch() bool { return s.replica.State(s.config.Now()) == revocation.Fresh }
+// inTouch reports whether the log is followed, so that nothing is revoked unheard.
+func (s *Sessions[T]) inTouch() bool {
+	return !s.config.NoReplica && s.replica.State(s.config.Now()) == revocation.Fresh
+}
 
 func (s *Sessions[T]) catchUp(ctx context.Context) bool {
-	return s.replica.CatchUp(ctx) == nil && s.inTouch()
+	return !s.config.NoReplica && s.replica.CatchUp(ctx) == nil && s.inTouch()
 }
 
 func (s *Sessions[T]) livesEnded(n int, err error) {

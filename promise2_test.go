@@ -128,8 +128,9 @@ func TestPromise2_EverySingleBit(t *testing.T) {
 	b.is(n, "alice: a")
 }
 
-func TestPromise2_LimitsOfTime(t *testing.T) {
-	w := newWorld(t)
+func TestPromise2_LimitsOfTime(t *testing.T) { forEachKind(t, testLimitsOfTime) }
+
+func testLimitsOfTime(t *testing.T, w *world) {
 	n := w.node()
 	w.pass(time.Hour)
 	jar := w.browser().login(n, "alice", "a")
@@ -167,8 +168,9 @@ func TestPromise2_LimitsOfTime(t *testing.T) {
 }
 
 // A family's limits hold whatever its cookies say.
-func TestPromise2_LimitsOfTheFamily(t *testing.T) {
-	w := newWorld(t)
+func TestPromise2_LimitsOfTheFamily(t *testing.T) { forEachKind(t, testLimitsOfTheFamily) }
+
+func testLimitsOfTheFamily(t *testing.T, w *world) {
 	n := w.node()
 	idle := w.browser().login(n, "alice", "a")
 	w.pass(testIdle)

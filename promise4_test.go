@@ -158,9 +158,10 @@ func TestPromise4_ReadingNeedsNoStoreUnderARealClock(t *testing.T) {
 //   - no error is anything but one of ours, and nothing is answered by a 500;
 //   - no cookie is ever taken away but by End;
 //   - a request is never somebody else's.
-func TestPromise1And5_RandomFlows(t *testing.T) {
+func TestPromise1And5_RandomFlows(t *testing.T) { forEachKind(t, testRandomFlows) }
+
+func testRandomFlows(t *testing.T, w *world) {
 	rng := seeded(t)
-	w := newWorld(t)
 	nodes := []*node{w.node(), w.node(func(c *wafer.Config[basket]) {
 		c.Reload = func(_ context.Context, s *wafer.Session[basket]) (basket, error) { return s.Data() }
 	})}
@@ -334,8 +335,11 @@ func TestPromise1And5_RandomFlows(t *testing.T) {
 // An honest browser with prompt answers keeps its session for as long as the
 // limits last, whatever overlaps, and loses no committed data.
 func TestPromise3_HonestBrowserIsNeverLoggedOut(t *testing.T) {
+	forEachKind(t, testHonestBrowserIsNeverLoggedOut)
+}
+
+func testHonestBrowserIsNeverLoggedOut(t *testing.T, w *world) {
 	rng := seeded(t)
-	w := newWorld(t)
 	nodes := []*node{w.node(), w.node()}
 	const prompt = testGrace / 2
 	for requests := 0; requests < *flowSteps; {

@@ -16,12 +16,17 @@ import (
 // Promise 5: a bad cookie is an anonymous request; an outage is a 503.
 
 func TestPromise5_OutageIs503AndTouchesNoCookie(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testOutageIs503AndTouchesNoCookie)
+}
+
+func testOutageIs503AndTouchesNoCookie(t *testing.T, w *world) {
 	n := w.node()
 	b := w.browser().login(n, "alice", "a")
 	w.pass(time.Second)
 	n.store.fail()
-	b.is(n, "alice: a") // the list is fresh: nobody notices
+	if !w.noReplica {
+		b.is(n, "alice: a") // the list is fresh: nobody notices
+	}
 	unavailable := func(what string) {
 		t.Helper()
 		rec := httptest.NewRecorder()
@@ -53,7 +58,10 @@ func TestPromise5_OutageIs503AndTouchesNoCookie(t *testing.T) {
 
 // The store refreshes, and its answer is lost: the next request gets the same.
 func TestPromise5_AdvanceWhoseAnswerIsLost(t *testing.T) {
-	w := newWorld(t)
+	forEachKind(t, testAdvanceWhoseAnswerIsLost)
+}
+
+func testAdvanceWhoseAnswerIsLost(t *testing.T, w *world) {
 	n, m := w.node(), w.node()
 	b := w.browser().login(n, "alice", "a")
 	w.pass(testAccess)

@@ -27,7 +27,7 @@ type Sessions[T any] struct {
 	tokens    *codec.RefreshTokens
 	commits   *codec.Commits
 	refresher *refresh.Refresher
-	replica   *revocation.Replica
+	replica   revocations
 	ender     *ender
 	lives     *lives
 
@@ -38,8 +38,9 @@ type Sessions[T any] struct {
 
 // New returns the sessions of an application over a ring and a store, which
 // stay the caller's. ctx bounds the first reading of the revocations, without
-// which no cookie can be judged. Whatever does not fit together in the
-// configuration is an error here and not later.
+// which no cookie can be judged (but with [Config.NoReplica]: nothing is read).
+// Whatever does not fit together in the configuration is an error here and not
+// later.
 func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config Config[T]) (*Sessions[T], error) {
 	if ring == nil || db == nil {
 		return nil, errors.New("wafer: New needs a ring and a store")
@@ -82,18 +83,15 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 		ask: s.alive, fresh: s.inTouch, catchUp: s.catchUp, now: config.Now, outage: s.livesEnded,
 		patience: max(config.StoreTimeout, config.MaxStaleness/3), again: config.MaxStaleness,
 	})
-	s.replica, err = revocation.Follow(ctx, db, revocation.Config{
-		MaxStaleness:   config.MaxStaleness,
-		Limit:          config.MaxRevocations,
-		Timeout:        config.StoreTimeout,
-		Now:            config.Now,
-		BeforeEveryone: ring.Reload,
-		Applied:        s.lives.applied,
-		Restore:        db.Restore,
-		Observe:        s.observeReplica,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("wafer: %w", err)
+	if s.replica, err = s.openRevocations(ctx); err != nil {
+		return nil, err
+	}
+	if s.bearer != nil {
+		s.bearer.revocations = s.replica
+		if s.bearer.verified, err = newVerifiedTokens(config.Tokens.CachedTokens); err != nil {
+			s.replica.Close()
+			return nil, err
+		}
 	}
 	s.ender = newEnder(db, config.StoreTimeout, config.Observe)
 	return s, nil
@@ -106,6 +104,9 @@ func (s *Sessions[T]) Close() {
 	s.lives.close()
 	s.ender.close()
 	s.replica.Close()
+	if s.bearer != nil {
+		s.bearer.verified.close()
+	}
 }
 
 // Format prints the realm alone, for every verb.

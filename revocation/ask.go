@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/waferkit/wafer/internal/flight"
@@ -20,6 +21,8 @@ type asker struct {
 	timeout time.Duration
 	oldest  time.Duration // an answer that took longer is none
 	now     func() time.Time
+	turns   atomic.Uint64
+	take    func(context.Context, question, answer) error // sees an answer before its askers; nil: nobody
 	flights flight.Group[question, answer]
 	slots   chan struct{}
 }
@@ -34,6 +37,7 @@ type question struct {
 type answer struct {
 	store.Cutoffs
 	sent time.Time
+	turn uint64 // counts the questions in the order in which they are sent, from 1
 }
 
 func newAsker(source Source, c Config) *asker {
@@ -62,21 +66,29 @@ func (a *asker) question(ctx context.Context, q question) (answer, error) {
 	case <-ctx.Done():
 		return answer{}, fmt.Errorf("revocation: %d questions to the store are under way already: %w", maxAsking, ctx.Err())
 	}
-	sent := a.now()
-	c, err := a.source.Cutoffs(ctx, q.session, q.subject)
-	if err == nil && elapsed(sent, a.now()) > a.oldest {
+	said := answer{sent: a.now(), turn: a.turns.Add(1)}
+	var err error
+	said.Cutoffs, err = a.source.Cutoffs(ctx, q.session, q.subject)
+	if err == nil && a.take != nil {
+		err = a.take(ctx, q, said)
+	}
+	if err == nil && elapsed(said.sent, a.now()) > a.oldest {
 		err = errors.New("revocation: the store's answer is older than MaxStaleness; was the process paused?")
 	}
-	return answer{c, sent}, err
+	return said, err
 }
 
 // judge asks the store and judges a token by its answer and by what is held
-// here. Behind means that the store itself does not know the position.
-func (a *asker) judge(ctx context.Context, q question, at store.Position, held func() store.Cutoffs) (Verdict, error) {
+// here. An answer to a question up to turn void is none. Behind means that the
+// store itself does not know the position.
+func (a *asker) judge(ctx context.Context, q question, at store.Position, void uint64, held func() store.Cutoffs) (Verdict, error) {
 	for turn := 0; ; turn++ {
 		said, began, err := a.ask(ctx, q)
 		if err != nil {
 			return Unconfirmed, err
+		}
+		if said.turn <= void {
+			continue // it was under way already; the next one is not
 		}
 		own := held()
 		if lostOf(own, said.Cutoffs) {

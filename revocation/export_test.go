@@ -3,6 +3,9 @@ package revocation
 import (
 	"context"
 	"time"
+	"unsafe"
+
+	"github.com/waferkit/wafer/store"
 )
 
 // MaxAsking is maxAsking.
@@ -46,3 +49,27 @@ func WithTag(of, tag uint64) (slot int, ok bool) {
 	mask := tags(of).with(tag)
 	return slotIn(mask), mask != 0
 }
+
+// KeepAtMost makes a cache keep fewer answers than a Config may ask for.
+func (c *Cache) KeepAtMost(n int) { c.answers.kept.UpdateMaxCost(int64(n)) }
+
+// KeepNothing makes a cache refuse every answer.
+func (c *Cache) KeepNothing() { c.answers.close() }
+
+// Settle waits until what was kept is found.
+func (c *Cache) Settle() { c.answers.kept.Wait() }
+
+// Confuse keeps the answer about one session under the hash of another, as if
+// the two were the same.
+func (c *Cache) Confuse(session store.ID, subject string, with store.ID, withSubject string) (found bool) {
+	own := question{session, subject}
+	k, found := c.answers.kept.Get(c.answers.key(own))
+	if found {
+		c.answers.kept.Set(c.answers.key(question{with, withSubject}), k, 1)
+		c.Settle()
+	}
+	return found
+}
+
+// Answer is how many bytes a kept answer has, without its subject.
+const Answer = unsafe.Sizeof(kept{})

@@ -14,32 +14,9 @@ import (
 // Follow returns a replica that has read the whole log, or the error that kept
 // it from doing so until ctx ended.
 func Follow(ctx context.Context, source Source, c Config) (*Replica, error) {
-	if c.MaxStaleness == 0 {
-		c.MaxStaleness = DefaultMaxStaleness
-	}
-	if c.MaxStaleness < time.Second {
-		return nil, fmt.Errorf("revocation: Config.MaxStaleness is %v: want at least 1s", c.MaxStaleness)
-	}
-	if c.Limit == 0 {
-		c.Limit = DefaultLimit
-	}
-	if c.Timeout == 0 {
-		c.Timeout = DefaultTimeout
-	}
-	if c.Limit < 1024 || c.Timeout < 0 {
-		return nil, fmt.Errorf("revocation: Config.Limit is %d and Timeout %v: want at least 1024 and more than 0", c.Limit, c.Timeout)
-	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	if c.BeforeEveryone == nil {
-		c.BeforeEveryone = func(context.Context) error { return nil }
-	}
-	if c.Observe == nil {
-		c.Observe = func(Event) {}
-	}
-	if c.Applied == nil {
-		c.Applied = func([]store.Entry) {}
+	c, err := c.withDefaults(DefaultLimit)
+	if err != nil {
+		return nil, err
 	}
 	r := &Replica{
 		source: source, config: c, list: NewList(c.Limit),
@@ -63,6 +40,38 @@ func Follow(ctx context.Context, source Source, c Config) (*Replica, error) {
 	r.stop = stop
 	go r.follow(run)
 	return r, nil
+}
+
+// withDefaults fills in what is unset and reports what does not fit.
+func (c Config) withDefaults(limit int) (Config, error) {
+	if c.MaxStaleness == 0 {
+		c.MaxStaleness = DefaultMaxStaleness
+	}
+	if c.MaxStaleness < time.Second {
+		return c, fmt.Errorf("revocation: Config.MaxStaleness is %v: want at least 1s", c.MaxStaleness)
+	}
+	if c.Limit == 0 {
+		c.Limit = limit
+	}
+	if c.Timeout == 0 {
+		c.Timeout = DefaultTimeout
+	}
+	if c.Limit < 1024 || c.Timeout < 0 {
+		return c, fmt.Errorf("revocation: Config.Limit is %d and Timeout %v: want at least 1024 and more than 0", c.Limit, c.Timeout)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.BeforeEveryone == nil {
+		c.BeforeEveryone = func(context.Context) error { return nil }
+	}
+	if c.Observe == nil {
+		c.Observe = func(Event) {}
+	}
+	if c.Applied == nil {
+		c.Applied = func([]store.Entry) {}
+	}
+	return c, nil
 }
 
 // follow asks for news until ctx ends.

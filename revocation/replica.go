@@ -12,7 +12,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Source is the read-only part of a [store.Store] that a Replica follows.
+// Source is the read-only part of a [store.Store] that a Replica follows. A
+// Cache uses its Cutoffs alone.
 type Source interface {
 	Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error)
 	Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error)
@@ -25,14 +26,15 @@ const (
 	DefaultTimeout      = 2 * time.Second
 )
 
-// Config configures [Follow]. The zero value is ready.
+// Config configures [Follow] and [NewCache]. The zero value is ready.
 type Config struct {
 	// MaxStaleness is how old the last confirmation may be for the replica to
 	// be fresh. Default 30 s; at least 1 s. It is the longest that a revocation
 	// on another node may take to be in force on this one.
 	MaxStaleness time.Duration
 	// Limit is how many entries the list holds before it drops the oldest, at
-	// up to 56 bytes each. Default 1,048,576.
+	// up to 56 bytes each. Default 1,048,576. Of a Cache it is how many answers
+	// it keeps: see [NewCache]. At least 1,024.
 	Limit int
 	// Timeout bounds one question to the store. Default 2 s.
 	Timeout time.Duration
@@ -148,7 +150,7 @@ func (r *Replica) Confirm(ctx context.Context, session store.ID, subject string,
 // Ask judges a token by the store, whatever the state, and by what this node
 // holds.
 func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
-	v, err := r.asker.judge(ctx, question{session, subject}, at, func() store.Cutoffs {
+	v, err := r.asker.judge(ctx, question{session, subject}, at, 0, func() store.Cutoffs {
 		return r.list.Cutoffs(session, subject)
 	})
 	if err == nil && r.lost.Load().names(session, subject) {
@@ -217,8 +219,12 @@ func (r *Replica) Ended(session store.ID) bool { return r.list.Cutoffs(session, 
 // store that lets it live has lost that. False means nothing: old entries are
 // dropped.
 func (r *Replica) Dead(f *store.Family) bool {
-	c := r.list.Cutoffs(f.ID, f.Subject)
-	return c.Ending != 0 || f.Birth < max(c.Subject, c.Everyone) || r.lost.Load().names(f.ID, f.Subject)
+	return deadBy(r.list, f) || r.lost.Load().names(f.ID, f.Subject)
+}
+
+func deadBy(l *List, f *store.Family) bool {
+	c := l.Cutoffs(f.ID, f.Subject)
+	return c.Ending != 0 || f.Birth < max(c.Subject, c.Everyone)
 }
 
 // ExpiredBelow returns the position below which the tokens of a session are out

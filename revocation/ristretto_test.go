@@ -1,0 +1,79 @@
+package revocation_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/ristretto/v2"
+
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
+)
+
+// Why the list of revocations is not a cache. The obvious one, an entry for
+// each ended session until its token is past its lifetime, in ristretto as its
+// documentation sets it up, loses most of what Set said that it had taken; each
+// that is lost is a logout that is forgotten. The List keeps all. Whoever thinks
+// of making one out of the other finds this test failing.
+func TestRistrettoIsNoRevocationList(t *testing.T) {
+	entries := smaller(100_000, 5)
+	list := revocation.NewList(2 * entries)
+	for n := range entries {
+		list.Apply(ending(session(n), store.Position(n+1)))
+		list.Learn(store.Position(n + 1))
+	}
+	held := 0
+	for n := range entries {
+		if list.Cutoffs(session(n), "").Ending == store.Position(n+1) {
+			held++
+		}
+	}
+	if held != entries || list.Floor() != 0 {
+		t.Errorf("the list holds %d of %d, its floor is %d", held, entries, list.Floor())
+	}
+	for _, shape := range []struct {
+		name   string
+		config ristretto.Config[string, store.Position]
+		loses  bool // always, and not only where writers meet
+	}{
+		// An entry of cost 1 takes 57: what it is kept in counts too.
+		{"room for all", ristretto.Config[string, store.Position]{MaxCost: int64(entries)}, true},
+		{"room for ten times all", ristretto.Config[string, store.Position]{MaxCost: int64(10 * entries)}, true},
+		// And where it does not, writes are dropped while others are under way.
+		{"room for ten times all, its own cost ignored", ristretto.Config[string, store.Position]{MaxCost: int64(10 * entries), IgnoreInternalCost: true}, false},
+	} {
+		shape.config.NumCounters, shape.config.BufferItems = int64(10*entries), 64
+		naive, err := ristretto.NewCache(&shape.config)
+		must(t, err)
+		var accepted [4]int
+		var writers sync.WaitGroup
+		for w := range accepted {
+			writers.Go(func() {
+				for n := w; n < entries; n += len(accepted) {
+					id := session(n)
+					if naive.SetWithTTL(string(id[:]), store.Position(n+1), 1, time.Hour) {
+						accepted[w]++
+					}
+				}
+			})
+		}
+		writers.Wait()
+		naive.Wait()
+		kept, took := 0, 0
+		for n := range entries {
+			id := session(n)
+			if got, found := naive.Get(string(id[:])); found && got == store.Position(n+1) {
+				kept++
+			}
+		}
+		for _, n := range accepted {
+			took += n
+		}
+		naive.Close()
+		t.Logf("%s: of %d revocations ristretto said that it took %d, and kept %d; the list holds %d", shape.name, entries, took, kept, held)
+		if shape.loses && (kept > entries/2 || kept >= took) {
+			t.Error("it has changed, and what is said of it is no longer true")
+		}
+	}
+}
