@@ -32,7 +32,9 @@ func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error
 	if !now.Before(current.header.Expires(s.config.Access)) {
 		return ErrExpired
 	}
-	return s.rewrite(w, a, now, current.header, b)
+	// The deadline is by the engine's clock, and this node's may be ahead of
+	// it: the cookie must not die before the refresh token.
+	return s.rewrite(w, a, now.Add(-s.config.Skew), current.header, b)
 }
 
 // Commit is the save that cannot be rolled back: the store keeps the sealed
