@@ -146,7 +146,7 @@ func (p *printer) cookie(c sealed) {
 	p.position(c.at)
 	p.datum(c.family, c.data)
 	p.byte(byte(max(0, c.expires-p.w.now)))
-	if p.s.staleSaves {
+	if p.s.staleSaves || p.s.staleLiteral {
 		p.back(c.family, c.sealed)
 	}
 	if p.s.twist.saveLife {

@@ -93,10 +93,11 @@ func (s *search) accepted(w *world, r *request, c sealed) {
 }
 
 // stale holds how far Save can be taken back: a refresh carries nothing that was
-// sealed before the refresh before the one that made its token.
-func (s *search) stale(c sealed, t token) {
-	if s.staleSaves && c.sealed+1 < t.generation {
-		s.fail("(c) with a token of generation %d goes data that was sealed at %d", t.generation, c.sealed)
+// sealed before the refresh before the one that made its token; nor, read
+// literally, that made the family's generation, which is n.
+func (s *search) stale(c sealed, t token, n uint32) {
+	if s.staleSaves && c.sealed+1 < t.generation || s.staleLiteral && c.sealed+1 < n {
+		s.fail("(c) with a token of generation %d goes data that was sealed at %d; the family is at %d", t.generation, c.sealed, n)
 	}
 }
 
@@ -111,17 +112,22 @@ func (s *search) served(w *world, r *request, res refresh.Result) {
 	if g != n && (g != n-1 || w.now-t.at[f] >= graceUnits && t.forgiven[f] != g) {
 		s.fail("(e) generation %d is served %d units after %d was made; forgiven: %d", g, w.now-t.at[f], n, t.forgiven[f])
 	}
+	if verdict := revocation.Judge(s.store.Cutoffs(f), res.Snapshot.Family.Position); verdict != revocation.Good {
+		s.fail("(e) what is issued is %v at once", verdict)
+	}
 	if r.kind != upgrade {
 		s.contact(w, r)
 	}
 }
 
-// refused lets a request go that found no session, and holds that against (b).
+// refused lets a request go that found no session. A replay must be one, and
+// must end the family; and none of it may befall a browser that (b) protects.
 func (s *search) refused(w *world, r *request, res refresh.Result) {
+	t, f, g := &w.truth, r.brings.token.family, r.brings.token.generation
 	if res.Reason != "" {
 		s.say("refused: %v (%s)", res.Verdict, res.Reason)
+		s.judged(w, f, g, res)
 	}
-	t, f := &w.truth, r.brings.token.family
 	if r.who == honest {
 		switch {
 		case s.neverReplayed && (res.Verdict == refresh.Replay || res.Verdict == refresh.Ahead):
@@ -140,6 +146,21 @@ func (s *search) refused(w *world, r *request, res refresh.Result) {
 		return
 	}
 	*r = request{}
+}
+
+// judged holds a refusal against the table: where the family lives, a token is
+// refused for its generation alone, and that ends the family.
+func (s *search) judged(w *world, family int8, g uint32, res refresh.Result) {
+	t, n := &w.truth, w.generation(family)
+	old := g < n-1 || g == n-1 && w.now-t.at[family] >= graceUnits &&
+		t.forgiven[family] != g && (t.forgiven[family] != 0 || s.policy().Strict)
+	switch {
+	case t.dead[family] || res.Reason == refresh.ReasonUpgrade:
+	case !old:
+		s.fail("(e) generation %d of %d is refused: %s", g, n, res.Reason)
+	case res.Verdict != refresh.Replay:
+		s.fail("(e) generation %d of %d is refused, and the family lives: %s", g, n, res.Reason)
+	}
 }
 
 // probe asks after each step, and not only where a request happens to come,

@@ -130,12 +130,18 @@ func (s *search) resume(w *world, r *request) {
 		do = s.refresher.Look
 	}
 	s.store.calls = 0
+	before := w.generation(r.brings.token.family)
 	res, err := do(context.Background(), s.request(w, r))
 	if err != nil {
-		panic(err)
+		s.fail("(e) a refresh fails: %v", err)
+		*r = request{}
+		return
 	}
 	switch res.Verdict {
 	case refresh.Behind:
+		if res.Advanced {
+			s.fail("(e) a generation was advanced that cannot be answered")
+		}
 		s.say("behind the last commit, whose data goes on")
 		r.data, r.basis = committed(res.Snapshot)
 		if r.kind != upgrade {
@@ -149,7 +155,7 @@ func (s *search) resume(w *world, r *request) {
 	s.served(w, r, res)
 	r.session = mint(w, res.Snapshot, r.data)
 	if c := r.brings.cookie; c.family == r.session.family && r.basis == c.at {
-		s.stale(c, r.brings.token)
+		s.stale(c, r.brings.token, before)
 	}
 	s.say("generation %d is issued (advanced %v, forgiven %v)", r.session.generation, res.Advanced, res.Forgiven)
 	s.accepted(w, r, r.session)

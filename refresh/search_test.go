@@ -11,12 +11,15 @@ import (
 )
 
 var (
-	searchStates = flag.Int("search.states", 20_000, "states that each world of the search visits at most")
+	searchStates = flag.Int("search.states", defaultStates, "states that each world of the search visits at most")
 	searchDepth  = flag.Int("search.depth", wholeDepth, "steps that the search goes at most")
 )
 
-// wholeDepth is deeper than any world that is searched whole.
-const wholeDepth = 1000
+const (
+	defaultStates = 20_000
+	// wholeDepth is deeper than any world that is searched whole.
+	wholeDepth = 1000
+)
 
 // search goes through every order of events of a small world, breadth first,
 // so what it finds it finds by a shortest trace. The decisions are those of the
@@ -44,7 +47,7 @@ type search struct {
 	// What it promises besides what always holds.
 	neverReplayed, neverForgiven, neverRefused, neverLost bool
 	thiefLiteral, thiefClear                              bool
-	staleSaves                                            bool
+	staleSaves, staleLiteral                              bool
 
 	twist twist
 

@@ -129,22 +129,22 @@ func deviceWorld() *search {
 
 // TestSearch goes through every world. Nothing in any of them is violated.
 func TestSearch(t *testing.T) {
-	total := 0
+	total, full := 0, *searchDepth == wholeDepth && searchShare == 1
 	for _, w := range searchWorlds {
 		t.Run(w.name, func(t *testing.T) {
-			f := w.world().run(t, max(*searchStates, w.whole), *searchDepth)
+			f := w.world().run(t, max(*searchStates, w.whole)/searchShare, *searchDepth)
 			t.Log(f)
 			if f.violation != "" {
 				t.Errorf("%s, by %d steps:\n%s", f.violation, f.steps, f.trace)
 			}
-			if w.whole != 0 && *searchDepth == wholeDepth && !f.whole {
+			if w.whole != 0 && full && !f.whole {
 				t.Errorf("%d states are no longer all of them", f.states)
 			}
 			total += f.states
 		})
 	}
 	t.Logf("%d states in all", total)
-	if least := 100_000; total < least && *searchDepth == wholeDepth && !t.Failed() {
+	if least := 100_000; total < least && full && *searchStates >= defaultStates && !t.Failed() {
 		t.Errorf("%d states show little, want %d", total, least)
 	}
 }
