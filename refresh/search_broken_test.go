@@ -98,6 +98,9 @@ var brokenRules = []struct {
 		"a cookie of a revoked subject is accepted", "(a)", revokedWorld(),
 		twist{cutoffs: func(c *store.Cutoffs) { c.Subject = 0 }},
 	}, {
+		"a cookie from before everyone was revoked is accepted", "(a)", revokedWorld(),
+		twist{cutoffs: func(c *store.Cutoffs) { c.Everyone = 0 }},
+	}, {
 		"a cookie of an ended session is accepted", "(a)", revokedWorld(),
 		twist{cutoffs: func(c *store.Cutoffs) { c.Ending = 0 }},
 	}, {

@@ -97,6 +97,7 @@ func (p *printer) store() {
 		p.byte(byte(s.State))
 		p.position(c.Ending)
 		p.position(c.Subject)
+		p.position(c.Everyone)
 		p.position(c.Floor)
 		if t.dead[f] && s.State != store.Alive {
 			continue

@@ -15,7 +15,7 @@ const (
 	steals               // the thief copies the jar
 	keeps                // the owner copies a jar, to put it back later
 	putsBack             // a kept cookie, a kept token, or both
-	revokes              // an administrator revokes a family, or (0) the subject
+	revokes              // an administrator revokes a family, the subject or everyone
 )
 
 // move is one step of a trace.
@@ -82,10 +82,24 @@ func (s *search) moves(w *world) (all []move) {
 		}
 	}
 	if w.revocations < s.revocations {
-		for f := int8(0); f <= w.truth.families; f++ {
-			if f == 0 || !w.truth.dead[f] {
-				all = append(all, move{act: revokes, i: uint8(f)})
-			}
+		for _, f := range w.revocable() {
+			all = append(all, move{act: revokes, i: f})
+		}
+	}
+	return all
+}
+
+// What an administrator revokes, besides a family by its number.
+const (
+	itsSubject = 0
+	everyone   = 100
+)
+
+func (w *world) revocable() []uint8 {
+	all := []uint8{itsSubject, everyone}
+	for f := int8(1); f <= w.truth.families; f++ {
+		if !w.truth.dead[f] {
+			all = append(all, uint8(f))
 		}
 	}
 	return all
@@ -106,8 +120,8 @@ func (s *search) insides(w *world, i int) (all []move) {
 		}
 	}
 	if w.revocations < s.revocations {
-		for f := int8(0); f <= w.truth.families; f++ {
-			all = append(all, move{act: stepsWith, i: uint8(i), within: revokes, k: uint8(f)})
+		for _, f := range w.revocable() {
+			all = append(all, move{act: stepsWith, i: uint8(i), within: revokes, k: f})
 		}
 	}
 	return all
@@ -247,6 +261,16 @@ func (s *search) step(w *world, i int) {
 	}
 }
 
+func revoked(k uint8) string {
+	switch k {
+	case itsSubject:
+		return "the subject"
+	case everyone:
+		return "everyone"
+	}
+	return fmt.Sprintf("family %d", k)
+}
+
 // text says what a move is, before it is made.
 func (s *search) text(w *world, m move) string {
 	name := func(who uint8) string {
@@ -271,7 +295,7 @@ func (s *search) text(w *world, m move) string {
 		return "the server serves " + at(m.i)
 	case stepsWith:
 		if m.within == revokes {
-			return fmt.Sprintf("the server serves %s, and inside %d is revoked", at(m.i), m.k)
+			return fmt.Sprintf("the server serves %s, and inside an administrator revokes %s", at(m.i), revoked(m.k))
 		}
 		return fmt.Sprintf("the server serves %s, and inside %s", at(m.i), at(m.k))
 	case arrives:
@@ -288,7 +312,7 @@ func (s *search) text(w *world, m move) string {
 	case putsBack:
 		return fmt.Sprintf("the owner puts back, of %s, %s", show(w.asides[m.i]), [...]string{"the cookie", "the token", "both"}[m.j])
 	case revokes:
-		return fmt.Sprintf("an administrator revokes %d (0: the subject)", m.i)
+		return fmt.Sprintf("an administrator revokes %s", revoked(m.i))
 	}
 	return "?"
 }

@@ -354,14 +354,19 @@ func (s *search) login(w *world, r *request) {
 	s.set(w, r, true)
 }
 
-// revoke is an administrator's, of one family or of the subject (0).
-func (s *search) revoke(w *world, family int8) {
-	r := store.Revocation{Subjects: []string{"alice"}, Reason: "administrator"}
-	if family != 0 {
-		r = store.Revocation{Sessions: []store.ID{familyID(family)}, Reason: "administrator"}
+// revoke is an administrator's.
+func (s *search) revoke(w *world, what int8) {
+	r := store.Revocation{Reason: "administrator"}
+	switch what {
+	case itsSubject:
+		r.Subjects = []string{"alice"}
+	case everyone:
+		r.Everyone = true
+	default:
+		r.Sessions = []store.ID{familyID(what)}
 	}
 	if _, err := s.store.Revoke(context.Background(), r); err != nil {
 		panic(err)
 	}
-	w.truth.died(func(f int8) bool { return family == 0 || f == family })
+	w.truth.died(func(f int8) bool { return what == itsSubject || what == everyone || f == what })
 }
