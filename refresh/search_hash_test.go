@@ -206,6 +206,7 @@ func (p *printer) request(r *request) {
 	if r.phase == settled {
 		p.position(r.basis)
 		p.datum(r.brings.token.family, r.data)
+		p.flag(r.carried)
 	}
 	if r.phase == attached {
 		p.cookie(r.session)

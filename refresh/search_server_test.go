@@ -78,7 +78,7 @@ func (s *search) settle(w *world, r *request, c sealed) {
 		carries = s.twist.carries(c, t)
 	}
 	if c.family != 0 && carries {
-		r.data, r.basis = c.data, c.at
+		r.data, r.basis, r.carried = c.data, c.at, true
 		s.say("a refresh is due; the cookie's data carries")
 		return
 	}
@@ -144,6 +144,7 @@ func (s *search) resume(w *world, r *request) {
 		}
 		s.say("behind the last commit, whose data goes on")
 		r.data, r.basis = committed(res.Snapshot)
+		r.carried = false
 		if r.kind != upgrade {
 			return // it starts again from there
 		}
@@ -154,8 +155,8 @@ func (s *search) resume(w *world, r *request) {
 	}
 	s.served(w, r, res)
 	r.session = mint(w, res.Snapshot, r.data)
-	if c := r.brings.cookie; c.family == r.session.family && r.basis == c.at {
-		s.stale(c, r.brings.token, before)
+	if r.carried {
+		s.stale(r.brings.cookie, r.brings.token, before)
 	}
 	s.say("generation %d is issued (advanced %v, forgiven %v)", r.session.generation, res.Advanced, res.Forgiven)
 	s.accepted(w, r, r.session)

@@ -111,6 +111,7 @@ type request struct {
 	brings  jar
 	basis   store.Position // of the data that is settled
 	data    datum
+	carried bool   // by the cookie that it brings
 	session sealed // as the handler has it
 	sets    answer
 }

@@ -22,6 +22,7 @@ var searchWorlds = []struct {
 	{"one late", 0, lateWorld},
 	{"one late, not before it is due", 0, func() *search { return dueWorld().with(3, read) }},
 	{"put back", 0, putBackWorld},
+	{"put back, refreshes", 20_000, func() *search { return putBackWorld().with(1, force, save, commit) }},
 	{"put back by phases", 0, func() *search {
 		s := putBackWorld().with(2, force, save, commit, renew)
 		s.split = true
@@ -37,6 +38,11 @@ var searchWorlds = []struct {
 	{"revoked", 0, revokedWorld},
 	{"revoked, and the log dropped", 0, droppedWorld},
 	{"two devices", 0, deviceWorld},
+	{"two devices, and the log dropped", 0, func() *search {
+		s := deviceWorld().with(2, force, commit)
+		s.otherKinds, s.asides, s.drops = []kind{force, logout}, 0, true
+		return s
+	}},
 }
 
 // with is the world with other requests.
