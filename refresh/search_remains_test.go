@@ -42,7 +42,7 @@ var whatRemains = []struct {
 		s.neverLost, s.neverRefused, s.reload = true, false, true
 		return s
 	}},
-	{"a thief comes half a lifetime before the second of two honest refreshes", "(d)", func() *search {
+	{"a thief comes within half a lifetime before the second of two honest refreshes", "(d)", func() *search {
 		s := thiefWorld().with(1, read)
 		s.thiefClear, s.thiefLiteral = false, true
 		s.times = []units{graceUnits, accessUnits}

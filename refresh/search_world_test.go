@@ -80,7 +80,6 @@ const (
 	renew
 	logout
 	login
-	kinds
 )
 
 func (k kind) String() string {
@@ -105,7 +104,7 @@ type request struct {
 	kind   kind
 	late   bool // it has been under way for longer than is prompt
 	beside bool // one that was late was under way beside it
-	alone  bool // nothing else was when it was sent
+	alone  bool // nothing else was, from its sending on
 	sent   units
 
 	brings  jar
