@@ -2,8 +2,10 @@ package wafer_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"time"
 
 	"github.com/waferkit/wafer"
@@ -117,16 +119,20 @@ func (a *reply) check() {
 	o, f := q.observer, q.observer.fleet
 	o.mu.Lock()
 	q.finished = true
+	named := o.named(q)
 	o.mu.Unlock()
 	result := "done"
 	if a.err != nil {
 		result = a.err.Error()
 	}
-	number := 0
-	if a.login != nil {
-		number = a.login.number
+	if a.login != nil && !slices.Contains(named, a.login) {
+		named = append(named, a.login)
 	}
-	f.note("request %d to node %d: %s: %d, login %d, version %d; %s; took %v %v", q.number, q.node, q.note, a.status, number, a.version, result, a.duration, q.mishaps)
+	names := ""
+	for _, l := range named {
+		names += fmt.Sprintf(" login %d,", l.number)
+	}
+	f.note("request %d to node %d: %s: %d,%s version %d; %s; took %v %v", q.number, q.node, q.note, a.status, names, a.version, result, a.duration, q.mishaps)
 	f.count("answers: " + q.note + " " + http.StatusText(a.status))
 	for _, c := range a.cookies {
 		switch {
@@ -242,7 +248,7 @@ func (p *person) settle(a *reply, lost bool) {
 	}
 	p.jar.take(a)
 	if a.login != nil {
-		o.arrived(a.q, a.login, a.value(refreshCookie) != "", a.duration)
+		o.arrived(a.login, a.value(refreshCookie) != "", a.duration)
 	}
 }
 

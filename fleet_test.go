@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,7 +26,7 @@ import (
 // ready at one instant. A run with the same seed is alike, not the same: a
 // failure comes with its trace.
 
-var fleetSteps = flag.Int("fleet.steps", 5000, "steps of the fleet")
+var fleetSteps = flag.Int("fleet.steps", 8000, "steps of the fleet")
 
 const (
 	fleetPersons  = 300
@@ -61,7 +62,7 @@ func (f *fleet) anyPerson(step int) *person {
 	if f.random.IntN(5) == 0 {
 		return f.persons[f.random.IntN(len(f.persons))]
 	}
-	return f.persons[(step/25+f.random.IntN(fleetHot)*17)%len(f.persons)]
+	return f.persons[(step/25+f.random.IntN(fleetHot))%len(f.persons)]
 }
 
 func (f *fleet) duration(most time.Duration) time.Duration {
@@ -96,7 +97,7 @@ func (f *fleet) step(step int) {
 		f.steal(step)
 	case k < 200:
 		f.overlap(step)
-	case k < 215:
+	case k < 207:
 		d := f.duration(2 * fleetAccess)
 		f.count("steps: minutes pass")
 		time.Sleep(d)
@@ -433,8 +434,11 @@ func (f *fleet) tellAll() {
 	t.Logf("revoked until enforced everywhere:%s", f.distribution())
 	if f.truth.failed() {
 		t.Errorf("broken:\n%s", f.truth.report())
-		for _, line := range f.trace[max(0, len(f.trace)-60):] {
-			t.Log(line)
+		for i, line := range f.trace {
+			whose := slices.ContainsFunc(f.truth.whose, func(n int) bool { return strings.Contains(line, fmt.Sprintf(" login %d,", n)) })
+			if whose || i >= len(f.trace)-30 || !strings.Contains(line, "request") {
+				t.Log(line)
+			}
 		}
 	}
 }

@@ -70,6 +70,7 @@ type login struct {
 	earliest time.Time      // the login was begun
 	absolute time.Time      // its deadline, at the latest
 	issued   time.Time      // by the store: login, last advance or forgiveness
+	told     time.Time      // what of that the owner's cookies know
 	versions map[int]int    // of data that it may have: how many commits each counts
 	commits  map[int]int    // which version was acknowledged as commit number n
 	acks     []ack          // ends, acknowledged
@@ -139,7 +140,8 @@ type truth struct {
 	cut      map[string]store.Position // performed; "": everyone
 	final    bool                      // faults have ended: what was performed is in force
 	bad      []string
-	locals   int // requests that had to be answered without the store
+	whose    []int // logins, in the traces to print
+	locals   int   // requests that had to be answered without the store
 }
 
 func newTruth(f *fleet) *truth {
@@ -157,6 +159,9 @@ func (o *truth) broken(q *query, l *login, format string, values ...any) {
 	}
 	if q != nil {
 		text += fmt.Sprintf("; request %d (%s) to node %d, begun at %v, mishaps %v", q.number, q.note, q.node, o.fleet.since(q.begin), q.mishaps)
+	}
+	if l != nil {
+		o.whose = append(o.whose, l.number)
 	}
 	o.bad = append(o.bad, fmt.Sprintf("at %v: %s", o.fleet.since(time.Now()), text))
 }
@@ -402,7 +407,7 @@ func (o *truth) begun(q *query, s *wafer.Session[tally], number int) *login {
 	}
 	l := &login{
 		id: s.ID, subject: s.Subject, number: number, birth: s.Position(), earliest: q.begin,
-		issued: made, absolute: made.Add(fleetAbsolute),
+		issued: made, told: made, absolute: made.Add(fleetAbsolute),
 		versions: map[int]int{q.attempts: 0}, commits: make(map[int]int), refused: make(map[[2]int]uint64),
 	}
 	if old := o.logins[s.ID]; old != nil {
@@ -531,8 +536,10 @@ func (o *truth) late(l *login, now time.Time, margin time.Duration) bool {
 func (o *truth) refusedHonest(q *query, l *login) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	// Its cookies go by the clocks of nodes and by whole seconds.
-	if o.over(l) == "" && !o.excused(l) && !o.late(l, time.Now(), 2*fleetSkew+2*time.Second) && len(l.refused) == 0 {
+	// Its cookies go by the clocks of nodes and by whole seconds; those of a
+	// lost answer it has not got.
+	margin := 2*fleetSkew + 2*time.Second + l.issued.Sub(l.told)
+	if o.over(l) == "" && !o.excused(l) && !o.late(l, time.Now(), margin) && len(l.refused) == 0 {
 		o.broken(q, l, "an honest browser is logged out")
 	}
 }
@@ -600,18 +607,18 @@ func (o *truth) sealedInto(q *query, cookie, token string, s *wafer.Session[tall
 }
 
 // arrived: what the owner got, and did not get, of an answer.
-func (o *truth) arrived(q *query, l *login, token bool, after time.Duration) {
+func (o *truth) arrived(l *login, token bool, after time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if token {
-		l.pending = false
+		l.pending, l.told = false, l.issued
 	}
 	if after > fleetGrace/2 {
 		l.slow = true
 	}
 }
 
-// report returns what was broken, and what happened before to whom it befell.
+// report returns what was broken.
 func (o *truth) report() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
