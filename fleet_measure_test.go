@@ -18,7 +18,9 @@ import (
 type measurement struct {
 	mu      sync.Mutex
 	probed  bool
+	calm    bool          // no node was cut off when it began
 	refused time.Duration // when the last node refused the witness for good
+	each    []time.Duration
 	known   time.Duration // when the last node had applied it, or knew that its list is stale
 }
 
@@ -35,7 +37,10 @@ func pace(after time.Duration) time.Duration {
 
 // measure begins to measure. An empty witness: by Health alone.
 func (f *fleet) measure(at time.Time, position store.Position, witness string) {
-	m := &measurement{probed: witness != ""}
+	m := &measurement{probed: witness != "", calm: f.storm.Load() <= 20}
+	for _, n := range f.nodes {
+		m.calm = m.calm && n.way.outage() == "" && n.process.Load().Health().State == "fresh"
+	}
 	f.mu.Lock()
 	f.measured = append(f.measured, m)
 	f.mu.Unlock()
@@ -76,6 +81,7 @@ func (f *fleet) probe(m *measurement, node int, at time.Time, position store.Pos
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.each = append(m.each, refused)
 	m.refused, m.known = max(m.refused, refused), max(m.known, known)
 }
 
@@ -101,18 +107,23 @@ func (f *fleet) witness(of func(*login) bool) string {
 
 // distribution tells the percentiles of what was measured.
 func (f *fleet) distribution() string {
-	var refused, known []time.Duration
+	var refused, known, calm, single []time.Duration
 	for _, m := range f.measured {
+		known = append(known, m.known)
+		if m.calm {
+			calm = append(calm, m.known)
+		}
 		if m.probed {
 			refused = append(refused, m.refused)
+			single = append(single, m.each...)
 		}
-		known = append(known, m.known)
 	}
 	var b strings.Builder
 	for _, d := range []struct {
 		how string
 		all []time.Duration
-	}{{"by presenting a witness to all nodes", refused}, {"by Health of all nodes", known}} {
+	}{{"by presenting a witness to all nodes", refused}, {"by Health of all nodes", known},
+		{"the same, where all nodes were well when it began", calm}, {"node by node, by presenting a witness", single}} {
 		slices.Sort(d.all)
 		fmt.Fprintf(&b, "\n  %s (%d):", d.how, len(d.all))
 		if len(d.all) == 0 {

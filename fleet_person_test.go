@@ -55,6 +55,9 @@ func (q *query) serve(act, subject string) *reply {
 	if before && o.local(q) {
 		o.readLocally(q, a.status == http.StatusOK, len(a.cookies))
 	}
+	if a.status == http.StatusUnauthorized {
+		o.refusedGood(q)
+	}
 	a.check()
 	return a
 }

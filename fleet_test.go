@@ -26,7 +26,7 @@ import (
 // ready at one instant. A run with the same seed is alike, not the same: a
 // failure comes with its trace.
 
-var fleetSteps = flag.Int("fleet.steps", 8000, "steps of the fleet")
+var fleetSteps = flag.Int("fleet.steps", 6000, "steps of the fleet")
 
 const (
 	fleetPersons  = 300
@@ -262,14 +262,14 @@ func (f *fleet) haunt() {
 
 // steal copies a jar, or uses a copy.
 func (f *fleet) steal(step int) {
-	if len(f.loot) == 0 || f.random.IntN(4) == 0 {
+	if len(f.loot) == 0 || f.random.IntN(3) == 0 {
 		if p := f.anyPerson(step); p.login != nil {
 			f.loot = append(f.loot, p.jar)
 			f.count("steps: a thief copies a jar")
 		}
 		return
 	}
-	i := max(0, len(f.loot)-1-f.random.IntN(30))
+	i := max(0, len(f.loot)-1-f.random.IntN(6))
 	j, other := f.loot[i], f.loot[f.random.IntN(len(f.loot))]
 	act := "read"
 	switch k := f.random.IntN(12); {

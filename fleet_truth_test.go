@@ -1,6 +1,7 @@
 package wafer_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -223,6 +224,9 @@ func (o *truth) performed(q *query, argument any, snap store.Snapshot) {
 		if l := moved(a.id, "a forgiveness"); l != nil && snap.Outcome == store.Written {
 			if l.forgiven {
 				o.broken(q, l, "a second generation was forgiven")
+			}
+			if age := now.Sub(l.issued); age < fleetGrace {
+				o.broken(q, l, "a lost answer had to be forgiven %v after the advance, within the grace", age)
 			}
 			l.issued, l.forgiven = now, true
 			l.stolen = l.stolen || q != nil && q.thief
@@ -545,20 +549,38 @@ func (o *truth) refusedHonest(q *query, l *login) {
 }
 
 // local reports that a request which only reads must be answered without the
-// store: its node is fresh and has reached the cookie's position, and nothing
-// was performed that touches the session.
+// store: its cookie is good, and its node is fresh and has reached it.
 func (o *truth) local(q *query) bool {
 	h := q.process.Health()
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	c := o.good(q)
+	return c != nil && h.State == "fresh" && h.Position >= c.position && h.Floor <= c.position
+}
+
+// good returns what is known of a request's session cookie, if that is within
+// its limits by any clock and nothing was performed that touches its session.
+func (o *truth) good(q *query) *crumb {
 	c := o.crumbs[q.session]
 	if c == nil || q.refresh != "" && o.tokens[q.refresh] != c.login {
-		return false
+		return nil
 	}
 	l, now := c.login, q.begin.Add(o.fleet.offset(q.node))
-	return h.State == "fresh" && h.Position >= c.position && h.Floor <= c.position &&
-		o.over(l) == "" && len(l.refused) == 0 && max(l.last, o.cut[l.subject], o.cut[""]) <= c.position &&
-		now.Before(c.sealed.Add(fleetAccess*9/10)) && now.Add(time.Second).Before(c.deadline) && now.Add(time.Second).Before(l.absolute)
+	if o.over(l) != "" || len(l.refused) != 0 || max(l.last, o.cut[l.subject], o.cut[""]) > c.position ||
+		!now.Before(c.sealed.Add(fleetAccess*9/10)) || !now.Add(time.Second).Before(c.deadline) || !now.Add(time.Second).Before(l.absolute) {
+		return nil
+	}
+	return c
+}
+
+// refusedGood judges a request that was told that it has no session.
+func (o *truth) refusedGood(q *query) {
+	known, err := o.fleet.mem.Cutoffs(context.Background(), store.ID{}, "")
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c := o.good(q); c != nil && err == nil && c.position >= known.Floor {
+		o.broken(q, c.login, "a good cookie is refused")
+	}
 }
 
 // readLocally judges a request for which local was true before and after.
