@@ -43,13 +43,14 @@ func (f *fleet) measure(at time.Time, position store.Position, witness string) {
 	}
 	f.mu.Lock()
 	f.measured = append(f.measured, m)
+	which := len(f.measured)
 	f.mu.Unlock()
 	for node := range fleetNodes {
-		f.probes.Go(func() { f.probe(m, node, at, position, witness) })
+		f.probes.Go(func() { f.probe(m, which, node, at, position, witness) })
 	}
 }
 
-func (f *fleet) probe(m *measurement, node int, at time.Time, position store.Position, witness string) {
+func (f *fleet) probe(m *measurement, which, node int, at time.Time, position store.Position, witness string) {
 	known, refused := time.Duration(-1), time.Duration(-1)
 	for {
 		after := time.Since(at)
@@ -60,6 +61,7 @@ func (f *fleet) probe(m *measurement, node int, at time.Time, position store.Pos
 		}
 		if witness != "" {
 			q := f.ask(node, witness, "", "probe")
+			q.key = fmt.Sprint("probe ", which, " ", node, " ", after)
 			if s, err := q.process.Check(q.request()); err != nil {
 				if refused < 0 {
 					refused = after

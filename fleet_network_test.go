@@ -106,7 +106,7 @@ func (w *way) begin(ctx context.Context, method string) *passage {
 	var count uint64
 	if p.query != nil {
 		count = p.query.count(method) | 1<<63
-		h.Write([]byte{byte(p.query.number), byte(p.query.number >> 8), byte(p.query.number >> 16), byte(p.query.number >> 24)})
+		h.Write([]byte(p.query.key))
 	} else {
 		w.mu.Lock()
 		w.own++

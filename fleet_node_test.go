@@ -40,7 +40,7 @@ type tally struct {
 // fleet is the nodes, the store, and what lies between them.
 type fleet struct {
 	t       *testing.T
-	random  *rand.Rand // of the driver alone
+	random  *rand.Rand // of the driver alone, anew for each step
 	salt    uint64     // of the network's mishaps
 	began   time.Time
 	ring    *keyring.Ring
@@ -52,6 +52,7 @@ type fleet struct {
 	probes  sync.WaitGroup
 	storm   atomic.Int64 // how many of 10,000 calls meet with a mishap
 
+	now      atomic.Int64 // the step
 	numbers  atomic.Uint64
 	versions atomic.Int64
 	logins   atomic.Int64
@@ -171,7 +172,7 @@ func (f *fleet) tell(prefix string) string {
 func (f *fleet) ask(node int, session, refresh, note string) *query {
 	p := f.nodes[node].process.Load()
 	q := &query{
-		number: f.numbers.Add(1), node: node, process: p, life: p.life, begin: time.Now(), note: note,
+		number: f.numbers.Add(1), key: fmt.Sprint(f.now.Load(), " ", node, " ", note), node: node, process: p, life: p.life, begin: time.Now(), note: note,
 		session: session, refresh: refresh, observer: f.truth,
 	}
 	q.turn = f.truth.turns.Add(1)

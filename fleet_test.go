@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -19,12 +20,13 @@ import (
 // network in between, hundreds of browsers, and a thief. An outside observer
 // holds every answer against the promises.
 //
-// One driver goroutine makes all decisions from the seed, and what becomes of
-// a call follows from the seed and the request that makes it. Three things are
-// not repeated exactly: random ids, the jitter within wafer (of lifetimes and
-// of pauses after an error), and the order in which goroutines run that are
-// ready at one instant. A run with the same seed is alike, not the same: a
-// failure comes with its trace.
+// One driver goroutine makes all decisions, each step's from the seed and its
+// number, and what becomes of a call follows from the seed, the step and the
+// request. Three things are not repeated: random ids, the jitter within wafer
+// (of lifetimes and of pauses after an error), and the order in which goroutines
+// run that are ready at one instant. So a run with the same seed has the same
+// plan and the same faults, and may still differ in what is in the air when
+// they strike: a failure comes with its trace.
 
 var fleetSteps = flag.Int("fleet.steps", 6000, "steps of the fleet")
 
@@ -70,6 +72,9 @@ func (f *fleet) duration(most time.Duration) time.Duration {
 }
 
 func (f *fleet) step(step int) {
+	// What one step draws does not move what the next one draws.
+	f.now.Store(int64(step))
+	f.random = rand.New(rand.NewPCG(f.salt, uint64(step)))
 	if step%150 == 0 {
 		f.storm.Store([]int64{20, 100, 1000, 0, 400}[f.random.IntN(5)])
 	}
@@ -421,7 +426,7 @@ func (o *truth) nearly(c *crumb) bool {
 func (f *fleet) tellAll() {
 	t := f.t
 	t.Logf("%d steps over %v; mishaps:%s", *fleetSteps, f.since(time.Now()).Round(time.Second), f.tell("mishap: "))
-	for _, what := range []string{"steps: ", "answers: ", "calls of requests: ", "calls of the node's own: ", "events: ", "alarms: ", "end: ", "a node grew", "retries", "probes"} {
+	for _, what := range []string{"steps: ", "answers: ", "calls of requests: ", "calls of the node's own: ", "events: ", "alarms: ", "end: ", "excused: ", "a node grew", "retries", "probes"} {
 		t.Logf("%s%s", strings.TrimSuffix(what, ": "), f.tell(what))
 	}
 	excused := 0

@@ -22,7 +22,8 @@ import (
 
 // query is one request to one node, as the observer follows it.
 type query struct {
-	number uint64
+	number uint64 // for the trace
+	key    string // by which its mishaps are drawn
 	node   int
 	life   int       // of the node: it is restarted
 	turn   uint64    // of all that began or was acknowledged, in order
