@@ -3,6 +3,8 @@ package revocation
 import (
 	"context"
 	"time"
+
+	"github.com/waferkit/wafer/store"
 )
 
 // MaxAsking is maxAsking.
@@ -39,6 +41,11 @@ func (r *Replica) List() *List { return r.list }
 func (r *Replica) Read(ctx context.Context, wait time.Duration) error {
 	_, err := r.question(ctx, wait)
 	return err
+}
+
+// Judge is judge: what a replica's check asks.
+func (l *List) Judge(session store.ID, subject string, at store.Position) Verdict {
+	return l.judge(session, subject, at)
 }
 
 // WithTag returns what tags say of eight slots: the first that has the tag.
