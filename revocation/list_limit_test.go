@@ -190,7 +190,7 @@ func TestPromise8_RevocationListMemory(t *testing.T) {
 		{"long subjects", func(i int) store.Entry { return ofSubject(text[i:][:40], store.Position(i+1)) }, 40},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n, most := smaller(500_000, 10), 64+float64(c.itself)/2
+			n, most := smaller(300_000, 6), 64+float64(c.itself)/2
 			before := heap()
 			l := revocation.NewList(2 * n)
 			worst, mean, steps := 0.0, 0.0, 0
