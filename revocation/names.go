@@ -43,7 +43,7 @@ func (s *seeds) ofSession(id store.ID) key {
 	return key{r, l}
 }
 
-// session returns the session that has the key.
+// sessionOf returns the session that has the key.
 func (s *seeds) sessionOf(k key) (id store.ID) {
 	r, l := k.a, k.b
 	r ^= round(l, s.session[2], s.session[3])
@@ -53,7 +53,7 @@ func (s *seeds) sessionOf(k key) (id store.ID) {
 	return id
 }
 
-// round mixes half an id.
+// round is one of the network: what of one half goes into the other.
 func round(half, seed, factor uint64) uint64 {
 	hi, lo := bits.Mul64(half^seed, factor|1)
 	return hi ^ lo
