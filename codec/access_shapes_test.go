@@ -84,7 +84,9 @@ func TestAccessTokenShapes(t *testing.T) {
 			claim(codec.ErrContent, name, value)
 		}
 	}
-	claim(codec.ErrContent, "exp", `281474976711`) // a second above 48 bits of milliseconds
+	for _, name := range []string{"exp", "auth_time", "nbf"} {
+		claim(codec.ErrContent, name, `281474976711`) // a second above 48 bits of milliseconds
+	}
 	for _, name := range []string{"iss", "sub", "client_id", "jti", "sid"} {
 		for _, value := range []string{`null`, `1`, `true`, `["anna"]`, `{}`, `""`, `"\u0000"`, `"a\u0000b"`, quote(strings.Repeat("x", 256))} {
 			claim(codec.ErrContent, name, value)
