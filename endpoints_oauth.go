@@ -212,7 +212,9 @@ func (s *Sessions[T]) jwksEndpoint(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksAge/time.Second)))
+	if w.Header()["Set-Cookie"] == nil { // by a Handler around this one
+		w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksAge/time.Second)))
+	}
 	w.Write(b)
 }
 
