@@ -80,10 +80,12 @@ type names []byte
 // addName adds a name. Room for more is made an eighth at a time, and not a
 // quarter or more as append has it: it is part of what an entry takes.
 func addName[T string | []byte](n names, name T) names {
-	if need := len(n) + binary.MaxVarintLen64 + len(name); need > cap(n) {
+	var size [binary.MaxVarintLen64]byte
+	prefix := size[:binary.PutUvarint(size[:], uint64(len(name)))]
+	if need := len(n) + len(prefix) + len(name); need > cap(n) {
 		n = append(make(names, 0, need+need/8), n...)
 	}
-	return append(binary.AppendUvarint(n, uint64(len(name))), name...)
+	return append(append(n, prefix...), name...)
 }
 
 // each calls yield with every name, which is good until yield returns.
