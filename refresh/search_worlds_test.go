@@ -52,6 +52,7 @@ var searchWorlds = []struct {
 	{"two devices, and the log dropped", 0, func() *search {
 		s := deviceWorld().with(2, force, commit)
 		s.otherKinds, s.asides, s.drops = []kind{force, logout}, 0, true
+		s.times = []units{graceUnits + 1, accessUnits} // entries go, while a generation is young
 		return s
 	}},
 }
@@ -130,7 +131,7 @@ func revokedWorld() *search {
 // that they name.
 func droppedWorld() *search {
 	s := revokedWorld().with(2, force, save, commit, endOthers, logout)
-	s.drops = true
+	s.drops, s.times = true, []units{graceUnits + 1, halfUnits, accessUnits}
 	return s
 }
 
