@@ -112,6 +112,7 @@ func (f *fleet) step(step int) {
 	for range 2 {
 		f.haunt()
 	}
+	f.glance(step)
 	switch k := f.random.IntN(100); {
 	case k < 60:
 		time.Sleep(f.duration(500 * time.Millisecond))
@@ -263,6 +264,41 @@ func (f *fleet) haunt() {
 		j.refresh = ""
 	}
 	f.present(j, f.anyNode(), "read", "a revoked jar")
+}
+
+// glance shows somebody's session cookie alone to a node, rather to one that is
+// cut off. Without a refresh token nothing but the cookie speaks for itself.
+func (f *fleet) glance(step int) {
+	p, node := f.anyPerson(step), f.anyNode()
+	for range 10 {
+		if f.nodes[node].way.outage() == "" {
+			node = f.anyNode()
+		}
+	}
+	if p.login == nil {
+		return
+	}
+	q := f.ask(node, p.jar.session, "", "a cookie alone")
+	s, err := q.process.Check(q.request())
+	status := 200
+	if err != nil {
+		status = wafer.Status(err)
+	}
+	f.count(fmt.Sprint("answers: ", q.note, " ", status))
+	switch status {
+	case 200:
+		d, err := s.Data()
+		if err != nil {
+			f.truth.complain(q, nil, "the data of %v: %v", s, err)
+		}
+		f.truth.saw(q, s, d, false)
+	case 503:
+		if !f.nodes[node].way.wasIll(q.begin) {
+			f.truth.complain(q, nil, "unavailable, and no call was hurt: %v", err)
+		}
+	default: // ErrExpired is one of the reasons
+		f.truth.refusedGood(q)
+	}
 }
 
 // steal copies a jar, or uses a copy.

@@ -245,6 +245,10 @@ func (o *truth) performed(q *query, argument any, snap store.Snapshot) {
 
 // revoked is performed for a revocation.
 func (o *truth) revoked(q *query, r store.Revocation, snap store.Snapshot) {
+	dead := ""
+	if r.Except != nil && o.logins[r.Except.ID] != nil {
+		dead = o.over(o.logins[r.Except.ID])
+	}
 	for _, id := range r.Sessions {
 		l := o.logins[id]
 		if l == nil || l.ended {
@@ -264,8 +268,8 @@ func (o *truth) revoked(q *query, r store.Revocation, snap store.Snapshot) {
 	}
 	if r.Except != nil && snap.State == store.Alive && snap.Family.Birth == snap.Entry {
 		if l := o.logins[r.Except.ID]; l != nil {
-			if l.ended || l.birth < o.cut[""] {
-				o.broken(q, l, "a dead family was born again")
+			if dead != "" {
+				o.broken(q, l, "it was born again after %s", dead)
 			}
 			l.birth = snap.Entry
 		}
