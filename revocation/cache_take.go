@@ -88,6 +88,5 @@ func (c *Cache) wentBack(said answer) *Event {
 	}
 	c.reach(said)
 	c.forget()
-	c.confirmed.forget()
 	return &Event{State: Unknown, Head: said.Head, Floor: c.held.Floor(), Err: err}
 }
