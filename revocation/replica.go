@@ -33,7 +33,7 @@ type Config struct {
 	// on another node may take to be in force on this one.
 	MaxStaleness time.Duration
 	// Limit is how many entries the list holds before it drops the oldest, at
-	// up to 56 bytes each. Default 1,048,576. Of a Cache it is how many answers
+	// some 50 bytes each: see [NewList]. Default 1,048,576. Of a Cache it is how many answers
 	// it keeps: see [NewCache]. At least 1,024.
 	Limit int
 	// Timeout bounds one question to the store. Default 2 s.
