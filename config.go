@@ -63,7 +63,7 @@ type Config[T any] struct {
 	// or everyone, or a login here was one too many (EndOldest). A live response
 	// is asked about every MaxStaleness. Where the store does not answer, only sessions with an answer
 	// are served. What this node revokes it refuses at once, and others within
-	// MaxStaleness, as ever; but it writes nothing back that a store has lost.
+	// MaxStaleness, as ever.
 	NoReplica bool
 	// Skew is how far apart the clocks of nodes and store may be. Default 5 s.
 	Skew time.Duration

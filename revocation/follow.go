@@ -23,6 +23,7 @@ func Follow(ctx context.Context, source Source, c Config) (*Replica, error) {
 		asker: newAsker(source, c), stopped: make(chan struct{}),
 	}
 	r.confirmed.most = c.MaxStaleness
+	r.asker.take = r.take
 	var last error
 	for attempt := 0; ; attempt++ {
 		err := r.readOn(ctx)
