@@ -164,6 +164,10 @@ func (f *fleet) live(p *person, lost bool) {
 		f.measure(time.Now(), a.q.performed, witness)
 	case act == "end":
 		f.unknown = append(f.unknown, before)
+		// On this node it is in force all the same.
+		f.dead = append(f.dead, before)
+		before.refresh = ""
+		f.present(before, a.q.node, "read", "after a failed logout")
 	case act == "others" && a.status == 200 && a.err == nil:
 		f.bury(func(other *person) bool { return other.subject == p.subject && other.login != p.login })
 		f.measure(time.Now(), a.q.performed, witness)
