@@ -59,6 +59,17 @@ func (f *fleet) anyNode() int { return f.random.IntN(fleetNodes) }
 
 func (f *fleet) anyNodes() []int { return []int{f.anyNode(), f.anyNode(), f.anyNode()} }
 
+// cutNode is a node that is cut off, if one is found.
+func (f *fleet) cutNode() int {
+	node := f.anyNode()
+	for range 20 {
+		if f.nodes[node].way.outage() == "" {
+			node = f.anyNode()
+		}
+	}
+	return node
+}
+
 // anyPerson is mostly one of a few, who change slowly.
 func (f *fleet) anyPerson(step int) *person {
 	if f.random.IntN(5) == 0 {
@@ -230,6 +241,10 @@ func (f *fleet) revoke(step int) {
 	f.truth.revocation(q, r, position)
 	f.bury(covered)
 	f.measure(time.Now(), position, witness)
+	if n := len(f.dead); n > 0 && f.random.IntN(2) == 0 {
+		// Where the news are not known yet, the revoked try to survive.
+		f.present(f.dead[n-1], f.cutNode(), []string{"others", "others", "commit"}[f.random.IntN(3)], "a revoked jar that acts")
+	}
 	if f.random.IntN(3) == 0 {
 		w := f.ask(f.anyNode(), "", "", "wait")
 		ctx, cancel := context.WithTimeout(w.context(), 5*time.Second)
@@ -273,12 +288,7 @@ func (f *fleet) haunt() {
 // glance shows somebody's session cookie alone to a node, rather to one that is
 // cut off. Without a refresh token nothing but the cookie speaks for itself.
 func (f *fleet) glance(step int) {
-	p, node := f.anyPerson(step), f.anyNode()
-	for range 10 {
-		if f.nodes[node].way.outage() == "" {
-			node = f.anyNode()
-		}
-	}
+	p, node := f.anyPerson(step), f.cutNode()
 	if p.login == nil {
 		return
 	}
