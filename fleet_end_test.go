@@ -81,7 +81,7 @@ func (o *truth) nearly(c *crumb) bool {
 func (f *fleet) tellAll() {
 	t := f.t
 	t.Logf("%d steps over %v; mishaps:%s", *fleetSteps, f.since(time.Now()).Round(time.Second), f.tell("mishap: "))
-	for _, what := range []string{"steps: ", "answers: ", "calls of requests: ", "calls of the node's own: ", "events: ", "alarms: ", "end: ", "excused: ", "a node grew", "retries", "probes"} {
+	for _, what := range []string{"steps: ", "answers: ", "calls of requests: ", "calls of the node's own: ", "events: ", "alarms: ", "end: ", "a node grew", "retries", "probes"} {
 		t.Logf("%s%s", strings.TrimSuffix(what, ": "), f.tell(what))
 	}
 	excused := 0
