@@ -137,6 +137,8 @@ func (c *VerifierConfig) check() error {
 		return fmt.Errorf("wafer: VerifierConfig.Skew is %v: want 0 or more", c.Skew)
 	case c.CachedTokens < 1:
 		return fmt.Errorf("wafer: VerifierConfig.CachedTokens is %d: want at least 1", c.CachedTokens)
+	case len(c.Algorithms) == 0 || slices.ContainsFunc(c.Algorithms, func(a codec.Algorithm) bool { return a != codec.EdDSA && a != codec.ES256 }):
+		return fmt.Errorf("wafer: VerifierConfig.Algorithms is %q: want %q, %q or both", c.Algorithms, codec.EdDSA, codec.ES256)
 	case c.JWKSURL != "":
 		return checkJWKSURL(c.JWKSURL)
 	}

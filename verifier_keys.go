@@ -109,13 +109,17 @@ func checkRedirect(r *http.Request, via []*http.Request) error {
 
 // open waits for the first set until ctx ends.
 func (k *remoteKeys) open(ctx context.Context) error {
+	var last error
 	for {
 		err := k.await(ctx, false)
 		if k.held.Load() != nil {
 			return nil
 		}
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("wafer: VerifierConfig.JWKSURL: no key set before the context ended: %w", err)
+			return fmt.Errorf("wafer: VerifierConfig.JWKSURL: no key set before the context ended: %w", last)
 		}
 	}
 }
