@@ -83,7 +83,8 @@ func (v *Verifier) open(ctx context.Context) error {
 		Observe:      v.observeReplica,
 	}
 	if v.keys != nil {
-		source, config.BeforeEveryone = &keyedLog{Source: source, keys: v.keys}, v.keys.refetch
+		keyed := &keyedLog{Source: source, keys: v.keys}
+		source, config.BeforeEveryone = keyed, keyed.beforeEveryone
 	}
 	replica, err := revocation.Follow(ctx, source, config)
 	if err != nil {

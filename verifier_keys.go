@@ -332,29 +332,58 @@ func (k *remoteKeys) read(ctx context.Context) (set *codec.JWKS, age time.Durati
 	return set, time.Duration(seconds) * time.Second, nil
 }
 
-// keyedLog is the log of a service without the ring. Where the store is asked
-// about one session and says that everyone was revoked, the keys are fetched
-// before that counts: a key may have been revoked with them, and whoever has it
-// signs any position. (Of the entries themselves the replica takes care.)
+// keyedLog is the log of a service without the ring. Where it says that everyone
+// was revoked, the keys are fetched before that counts: a key may have been
+// revoked with them, and whoever has it signs any position.
 type keyedLog struct {
 	revocation.Source
-	keys     *remoteKeys
-	everyone atomic.Uint64 // the highest cutoff that the keys were fetched after
+	keys *remoteKeys
+	seen atomic.Uint64 // up to where the log may have revoked everyone, as far as it was read
+	done atomic.Uint64 // up to where the keys were fetched after that
 }
 
+func (l *keyedLog) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+	b, err := l.Source.Since(ctx, after, limit, wait)
+	if err == nil {
+		raise(&l.seen, b.Floor)
+		for i := range b.Entries {
+			if e := &b.Entries[i]; e.Kind == store.KindEveryone {
+				raise(&l.seen, e.Position)
+			}
+		}
+	}
+	return b, err
+}
+
+// beforeEveryone is called before an entry of Since is applied.
+func (l *keyedLog) beforeEveryone(ctx context.Context) error {
+	seen := store.Position(l.seen.Load())
+	if err := l.keys.refetch(ctx); err != nil {
+		return err
+	}
+	raise(&l.done, seen)
+	return nil
+}
+
+// Cutoffs is what the store is asked where the entries are not at hand.
 func (l *keyedLog) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
 	c, err := l.Source.Cutoffs(ctx, session, subject)
-	everyone := uint64(c.Everyone)
-	if err != nil || everyone <= l.everyone.Load() {
+	if err != nil || uint64(c.Everyone) <= l.done.Load() {
 		return c, err
 	}
 	if err := l.keys.refetch(ctx); err != nil {
 		return store.Cutoffs{}, fmt.Errorf("before everyone is revoked: %w", err)
 	}
+	raise(&l.done, c.Everyone)
+	return c, nil
+}
+
+// raise sets v to p unless it is higher.
+func raise(v *atomic.Uint64, p store.Position) {
 	for {
-		known := l.everyone.Load()
-		if everyone <= known || l.everyone.CompareAndSwap(known, everyone) {
-			return c, nil
+		old := v.Load()
+		if uint64(p) <= old || v.CompareAndSwap(old, uint64(p)) {
+			return
 		}
 	}
 }

@@ -2,6 +2,7 @@ package wafer_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -45,12 +46,18 @@ type shop struct {
 
 func openShop(t testing.TB, configure ...func(*wafer.Config[basket])) *shop {
 	t.Helper()
+	return openShopAt(t, time.Now(), configure...)
+}
+
+// openShopAt is openShop with a ring that was made at a time.
+func openShopAt(t testing.TB, made time.Time, configure ...func(*wafer.Config[basket])) *shop {
+	t.Helper()
 	s := &shop{t: t, mem: memory.New(memory.Options{})}
 	var err error
 	if s.keeper, err = keyring.NewKeeper(newStaticSecret()); err != nil {
 		t.Fatal(err)
 	}
-	if s.ring, err = keyring.Create(t.Context(), s.mem, s.keeper, time.Now(), keyring.Schedule{}); err != nil {
+	if s.ring, err = keyring.Create(t.Context(), s.mem, s.keeper, made, keyring.Schedule{}); err != nil {
 		t.Fatal(err)
 	}
 	config := wafer.Config[basket]{
@@ -184,9 +191,12 @@ type service struct {
 	*wafer.Verifier
 	t testing.TB
 
+	once   sync.Once // of Close
 	mu     sync.Mutex
 	events []wafer.Event
 }
+
+func (v *service) stop() { v.once.Do(v.Close) }
 
 // service starts one that follows the application's log.
 func (s *shop) service(configure ...func(*wafer.VerifierConfig)) *service {
@@ -208,7 +218,7 @@ func (s *shop) service(configure ...func(*wafer.VerifierConfig)) *service {
 	if v.Verifier, err = wafer.NewVerifier(s.t.Context(), config); err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(v.Close)
+	s.t.Cleanup(v.stop)
 	return v
 }
 
@@ -378,3 +388,5 @@ func algorithms(names ...string) []codec.Algorithm {
 	}
 	return list
 }
+
+func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
