@@ -87,3 +87,41 @@ func TestPromise1_LogThatWentBackTwiceUnwritten(t *testing.T) {
 		}
 	})
 }
+
+// "Log out everywhere else" on this node, while it reads a log anew that went
+// back: what the store has taken since the answer that ends the reading is not
+// lost, and the session that was reborn by it goes on.
+func TestPromise5_RevokedHereWhileTheLogIsReadAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDouble()
+		for range 5 {
+			d.add(superseding(session(99), 0))
+		}
+		r := still(t, d, revocation.Config{})
+		d.add(ending(session(1), 0))
+		if err := r.Read(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		d.regrow(60, 200)
+		if err := r.Read(t.Context(), 0); !errors.Is(err, revocation.ErrWentBack) {
+			t.Fatal(err)
+		}
+		var h holder
+		h.hold(t, d)
+		go func() { _ = r.Read(context.Background(), 0) }()
+		synctest.Wait()
+		d.onSince(nil)
+		reborn := d.add(ofSubject(subject(2), 0))
+		r.Apply(ofSubject(subject(2), reborn))
+		close(h.take(0).deliver)
+		synctest.Wait()
+		if err := r.Read(t.Context(), 0); err != nil || r.State(time.Now()) != revocation.Fresh {
+			t.Fatal(err, r.State(time.Now()))
+		}
+		check(t, r, time.Now(), 2, reborn, revocation.Good)
+		if r.Dead(&store.Family{ID: session(2), Subject: subject(2), Birth: reborn, Position: reborn}) {
+			t.Error("the session that survived is dead")
+		}
+		check(t, r, time.Now(), 1, reborn, revocation.Revoked)
+	})
+}

@@ -88,6 +88,7 @@ type Replica struct {
 
 	confirmed confirmation
 	lost      atomic.Pointer[lost]
+	own       atomic.Uint64 // counts the calls of Apply
 	prepared  atomic.Uint64 // the cutoff of everyone that BeforeEveryone was called for by take
 	asker     *asker
 	catchUps  flight.Group[struct{}, struct{}]
@@ -100,6 +101,7 @@ type Replica struct {
 	log    store.ID
 	epoch  int   // counts the reloads: an answer to a question from before one is void
 	again  *List // what the log has that is read anew; nil: none is
+	ends   int   // how often that one's end was reached
 }
 
 // Close stops following and waits until it has stopped. The replica then grows
@@ -222,6 +224,7 @@ func (r *Replica) WaitFor(ctx context.Context, p store.Position) error {
 // those of a revocation that it made, or that the store has not yet taken.
 func (r *Replica) Apply(entries ...store.Entry) {
 	r.list.Apply(entries...)
+	r.own.Add(1)
 	r.config.Applied(entries)
 }
 
