@@ -226,11 +226,7 @@ func (p *person) settle(a *reply, lost bool) {
 	}
 	if p.login != nil && a.status == http.StatusOK && p.expect != 0 && a.seen.Version != p.expect {
 		o.mu.Lock()
-		if a.q.session == "" && p.jar.tokenUntil.Sub(p.jar.sessionUntil) < fleetSkew+2*time.Second {
-			// Save counts Max-Age by its node's clock, and in whole seconds: near
-			// the deadline the browser can have dropped the cookie alone.
-			p.fleet.count("excused: data saved last is gone with its cookie, at the deadline")
-		} else if !p.login.stolen && !p.login.touched && !p.login.slow {
+		if !p.login.stolen && !p.login.touched && !p.login.slow {
 			o.broken(a.q, p.login, "its data is version %d; it was answered %d", a.seen.Version, p.expect)
 		}
 		o.mu.Unlock()

@@ -5,15 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/waferkit/wafer"
-	"github.com/waferkit/wafer/store"
 )
 
 // A fleet of 50 nodes over one store, each with a clock of its own and a bad
@@ -58,6 +55,17 @@ func TestPromise1To5_Fleet(t *testing.T) {
 func (f *fleet) anyNode() int { return f.random.IntN(fleetNodes) }
 
 func (f *fleet) anyNodes() []int { return []int{f.anyNode(), f.anyNode(), f.anyNode()} }
+
+// cutNode is a node that is cut off, if one is found.
+func (f *fleet) cutNode() int {
+	node := f.anyNode()
+	for range 20 {
+		if f.nodes[node].way.outage() == "" {
+			node = f.anyNode()
+		}
+	}
+	return node
+}
 
 // anyPerson is mostly one of a few, who change slowly.
 func (f *fleet) anyPerson(step int) *person {
@@ -164,6 +172,10 @@ func (f *fleet) live(p *person, lost bool) {
 		f.measure(time.Now(), a.q.performed, witness)
 	case act == "end":
 		f.unknown = append(f.unknown, before)
+		// On this node it is in force all the same.
+		f.dead = append(f.dead, before)
+		before.refresh = ""
+		f.present(before, a.q.node, "read", "after a failed logout")
 	case act == "others" && a.status == 200 && a.err == nil:
 		f.bury(func(other *person) bool { return other.subject == p.subject && other.login != p.login })
 		f.measure(time.Now(), a.q.performed, witness)
@@ -226,6 +238,10 @@ func (f *fleet) revoke(step int) {
 	f.truth.revocation(q, r, position)
 	f.bury(covered)
 	f.measure(time.Now(), position, witness)
+	if n := len(f.dead); n > 0 && f.random.IntN(2) == 0 {
+		// Where the news are not known yet, the revoked try to survive.
+		f.present(f.dead[n-1], f.cutNode(), []string{"others", "others", "commit"}[f.random.IntN(3)], "a revoked jar that acts")
+	}
 	if f.random.IntN(3) == 0 {
 		w := f.ask(f.anyNode(), "", "", "wait")
 		ctx, cancel := context.WithTimeout(w.context(), 5*time.Second)
@@ -269,12 +285,7 @@ func (f *fleet) haunt() {
 // glance shows somebody's session cookie alone to a node, rather to one that is
 // cut off. Without a refresh token nothing but the cookie speaks for itself.
 func (f *fleet) glance(step int) {
-	p, node := f.anyPerson(step), f.anyNode()
-	for range 10 {
-		if f.nodes[node].way.outage() == "" {
-			node = f.anyNode()
-		}
-	}
+	p, node := f.anyPerson(step), f.cutNode()
 	if p.login == nil {
 		return
 	}
@@ -387,99 +398,6 @@ func (f *fleet) tabs(p *person) func() {
 		for i := range answers {
 			p.settle(answers[i^swap], false)
 			p.expect = 0
-		}
-	}
-}
-
-// calm ends all faults. The fleet recovers by itself, and what was left open
-// is settled.
-func (f *fleet) calm() {
-	f.storm.Store(0)
-	for _, m := range f.nodes {
-		m.way.heal()
-	}
-	f.late.Wait()
-	f.probes.Wait()
-	time.Sleep(fleetStaleness + 45*time.Second) // what the last mishaps still hold up, and then MaxStaleness
-	f.late.Wait()
-	if f.truth.failed() {
-		return
-	}
-	f.truth.mu.Lock()
-	f.truth.final = true
-	f.truth.mu.Unlock()
-	c, err := f.mem.Cutoffs(context.Background(), store.ID{}, "")
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	for _, m := range f.nodes {
-		if h := m.process.Load().Health(); h.State != "fresh" || h.Position != c.Head {
-			f.truth.complain(nil, nil, "node %d has not recovered: %+v, and the log's head is %d", m.number, h, c.Head)
-		}
-	}
-	served := 0
-	for _, p := range f.persons {
-		for range 2 {
-			if a := p.visit(f.anyNode(), "read", false); a.status == 503 {
-				f.truth.complain(a.q, p.login, "the fleet has recovered, and a browser is told 503")
-			} else if a.status == 200 {
-				served++
-			}
-		}
-	}
-	f.count(fmt.Sprintf("end: %d visits served", served))
-	for i, j := range append(f.dead, f.unknown...) {
-		if i < len(f.dead)-300 { // the older ones were presented for long
-			continue
-		}
-		f.present(j, f.anyNode(), "read", "in the end")
-		j.refresh = ""
-		verdicts := make(map[bool]int)
-		for n := range f.nodes {
-			q := f.ask(n, j.session, "", "in the end")
-			_, err := q.process.Check(q.request())
-			verdicts[err == nil]++
-		}
-		if c := f.truth.crumbs[j.session]; len(verdicts) > 1 && !f.truth.nearly(c) {
-			f.truth.complain(nil, c.login, "nodes do not agree about a cookie: %v", verdicts)
-		}
-	}
-	f.count(fmt.Sprintf("end: %d revocations of unknown outcome", len(f.unknown)))
-}
-
-// nearly reports that clocks may disagree whether a cookie is still good.
-func (o *truth) nearly(c *crumb) bool {
-	now := time.Now()
-	for _, at := range []time.Time{c.expires, c.expires.Add(-fleetAccess / 10), c.deadline, c.login.absolute} {
-		if d := now.Sub(at); -fleetAccess/10-3*fleetSkew < d && d < fleetAccess/10+3*fleetSkew {
-			return true
-		}
-	}
-	return false
-}
-
-// tellAll reports.
-func (f *fleet) tellAll() {
-	t := f.t
-	t.Logf("%d steps over %v; mishaps:%s", *fleetSteps, f.since(time.Now()).Round(time.Second), f.tell("mishap: "))
-	for _, what := range []string{"steps: ", "answers: ", "calls of requests: ", "calls of the node's own: ", "events: ", "alarms: ", "end: ", "excused: ", "a node grew", "retries", "probes"} {
-		t.Logf("%s%s", strings.TrimSuffix(what, ": "), f.tell(what))
-	}
-	excused := 0
-	for _, l := range f.truth.inOrder {
-		if f.truth.excused(l) {
-			excused++
-		}
-	}
-	t.Logf("%d logins, of which %d may be logged out as thieves would; %d reads had to do without the store", len(f.truth.inOrder), excused, f.truth.locals)
-	t.Logf("revoked until enforced everywhere:%s", f.distribution())
-	if f.truth.failed() {
-		t.Errorf("broken:\n%s", f.truth.report())
-		for i, line := range f.trace {
-			whose := slices.ContainsFunc(f.truth.whose, func(n int) bool { return strings.Contains(line, fmt.Sprintf(" login %d,", n)) })
-			if whose || i >= len(f.trace)-30 || !strings.Contains(line, "request") {
-				t.Log(line)
-			}
 		}
 	}
 }

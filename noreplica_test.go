@@ -3,57 +3,55 @@ package wafer_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 )
 
-// forgetful is a store that was put back to before everyone was revoked, and
-// has grown since.
-type forgetful struct{ store.Store }
-
-func (f forgetful) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
-	c, err := f.Store.Cutoffs(ctx, session, subject)
-	c.Everyone = 1
-	return c, err
-}
-
-// What the store has lost, a node without a replica holds against its cookies
-// and before a refresh, until it is revoked again.
+// A node without a replica holds its own revocations. What of them a store has
+// lost it refuses, also by a refresh that the store would serve, and writes back
+// when it asks.
 func TestPromise1_NoReplicaAndAStoreThatLost(t *testing.T) {
-	w := newWorld(t)
-	w.noReplica = true
-	n := w.node()
-	n.revoke(wafer.Revocation{Everyone: true})
-	b := w.browser().login(n, "alice", "a")
-	b.is(n, "alice: a")
-	n.store.Store = forgetful{w.mem}
-	w.pass(testStaleness)
-	if a := b.is(n, "401"); len(a.setCookies()) != 0 {
-		t.Errorf("cookies were taken away: %v", a.setCookies())
-	}
-	w.pass(testAccess)
-	b.is(n, "401")
-	n.mustSee(wafer.KindAlarm, "lost")
-	if f := b.family(w).Family; f.Generation != 1 {
-		t.Errorf("it was advanced to generation %d", f.Generation)
-	}
-	n.store.Store = w.mem
-	b.is(n, "alice: a")
-}
-
-// An outage before a refresh is none after it: nothing is advanced.
-func TestPromise5_NoReplicaAdvancesNothingItCannotJudge(t *testing.T) {
-	w := newWorld(t)
-	w.noReplica = true
-	n := w.node()
-	b := w.browser().login(n, "alice", "a")
-	w.pass(testAccess)
-	n.store.fail("Cutoffs")
-	b.is(n, "503")
-	if f := b.family(w).Family; f.Generation != 1 {
-		t.Errorf("it was advanced to generation %d", f.Generation)
+	for name, r := range map[string]wafer.Revocation{
+		"a subject": {Subjects: []string{"somebody", "alice", "somebody else"}}, "everyone": {Everyone: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.noReplica = true
+			pair := w.twins()
+			n, other := w.node(), w.node()
+			n.store.Store, other.store.Store = pair, pair
+			alice, bob := w.browser().login(n, "alice", "a"), w.browser().login(n, "bob", "b")
+			pair.apart.Store(true)
+			w.clock.Move(time.Second)
+			n.revoke(r)
+			w.goBack(pair)
+			w.clock.Move(testAccess)
+			if _, err := w.mem.Revoke(context.Background(), store.Revocation{Subjects: []string{"carol"}}); err != nil {
+				t.Fatal(err)
+			}
+			alice.without(sessionCookie).is(n, "401") // the store would serve it
+			if f := alice.family(w); f.Family.Generation != 1 && f.State == store.Alive {
+				t.Error("a session that is dead was refreshed")
+			}
+			// Somebody with a cookie has it ask.
+			again := w.browser().login(n, "alice", "again")
+			again.is(n, "401")
+			c, err := w.mem.Cutoffs(context.Background(), store.ID{}, "alice")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if max(c.Subject, c.Everyone) < store.Position(again.cookie(w).Position) {
+				t.Errorf("nothing was written back: %+v", c)
+			}
+			alice.dead(n, other)
+			w.browser().login(n, "alice", "later").is(n, "alice: later")
+			if !r.Everyone {
+				bob.is(n, "bob: b")
+			}
+		})
 	}
 }
 

@@ -12,8 +12,9 @@ import (
 
 // Save seals new data into the session cookie. It asks no store: the last of
 // several saves wins, and the owner of the session can put back any value that
-// was sealed since the refresh before last. What must not be put back, such as
-// a coupon that was spent, is for [Sessions.Commit].
+// was sealed since the refresh before last; within the grace, or after a
+// forgiven answer, since the one before that. What must not be put back, such
+// as a coupon that was spent, is for [Sessions.Commit].
 //
 // Errors: [ErrTooLarge]; [ErrExpired] if the handler took longer than the
 // cookie's own lifetime; [ErrNoSession]; [ErrUnavailable]. After an error no

@@ -23,6 +23,7 @@ func Follow(ctx context.Context, source Source, c Config) (*Replica, error) {
 		asker: newAsker(source, c), stopped: make(chan struct{}),
 	}
 	r.confirmed.most = c.MaxStaleness
+	r.asker.take = r.take
 	var last error
 	for attempt := 0; ; attempt++ {
 		err := r.readOn(ctx)
@@ -148,7 +149,7 @@ func (r *Replica) question(ctx context.Context, wait time.Duration) (more bool, 
 	ctx, cancel := context.WithTimeout(ctx, wait+r.config.Timeout)
 	defer cancel()
 	r.mu.Lock()
-	q := asked{after: r.cursor, epoch: r.epoch, sent: r.config.Now()}
+	q := asked{after: r.cursor, epoch: r.epoch, sent: r.config.Now(), own: r.own.Load()}
 	r.mu.Unlock()
 	b, err := r.source.Since(ctx, q.after, store.MaxEntries, wait)
 	if err != nil {
@@ -158,11 +159,11 @@ func (r *Replica) question(ctx context.Context, wait time.Duration) (more bool, 
 	if prepared != nil && b.Entries == nil {
 		return false, prepared
 	}
-	told, err := r.apply(q, b)
+	told, again, err := r.apply(q, b)
 	for _, e := range told {
 		r.config.Observe(e)
 	}
-	return b.More, errors.Join(err, prepared)
+	return b.More || again, errors.Join(err, prepared)
 }
 
 // asked is a question to the log, as it was when it was sent.
@@ -170,6 +171,7 @@ type asked struct {
 	after store.Position
 	epoch int
 	sent  time.Time
+	own   uint64 // how often Apply had been called
 }
 
 // prepare calls BeforeEveryone where an answer revokes everyone, or may have
@@ -220,19 +222,20 @@ func (r *Replica) readOn(ctx context.Context) error {
 }
 
 // apply takes the answer to a question. Answers may come late and out of
-// order: what is known already is passed over. It returns what there is to tell.
-func (r *Replica) apply(q asked, b store.Batch) ([]Event, error) {
+// order: what is known already is passed over. It returns what there is to
+// tell, and whether to ask again at once.
+func (r *Replica) apply(q asked, b store.Batch) (told []Event, again bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if q.epoch != r.epoch {
-		return nil, errors.New("revocation: the answer is from before the log was read anew")
+		return nil, false, errors.New("revocation: the answer is from before the log was read anew")
 	}
 	if b.More && len(b.Entries) == 0 {
-		return nil, errors.New("revocation: the store says that there is more, and gives nothing")
+		return nil, false, errors.New("revocation: the store says that there is more, and gives nothing")
 	}
 	if err := r.continues(q.after, b); err != nil {
 		r.readAnew(b.Log)
-		return []Event{r.event(err)}, err
+		return []Event{r.event(err)}, false, err
 	}
 	r.log = b.Log
 	if r.cursor < b.Floor && r.cursor != 0 {
@@ -241,16 +244,15 @@ func (r *Replica) apply(q asked, b store.Batch) ([]Event, error) {
 	// The floor first: it covers what was dropped before this node read it.
 	r.list.RaiseFloor(b.Floor)
 	applied, err := r.applyAll(b.Entries)
-	var told []Event
 	if err == nil && !b.More {
-		told = r.finish(q, b)
+		told, again = r.finish(q, b)
 	}
 	if applied > 0 {
 		e := r.event(nil)
 		e.Applied = applied
 		told = append(told, e)
 	}
-	return told, err
+	return told, again, err
 }
 
 // applyAll applies what is above the cursor, and returns how much that was.
@@ -286,7 +288,7 @@ func (r *Replica) applyAll(entries []store.Entry) (int, error) {
 // readAnew begins to read all of a log that went back, from the start. What the
 // list holds goes on counting.
 func (r *Replica) readAnew(log store.ID) {
-	r.cursor, r.log, r.again = 0, log, NewList(r.config.Limit)
+	r.cursor, r.log, r.again, r.ends = 0, log, NewList(r.config.Limit), 0
 	r.epoch++
 	r.confirmed.forget()
 	r.config.Applied(nil)
@@ -295,24 +297,32 @@ func (r *Replica) readAnew(log store.ID) {
 	}
 }
 
+// maxAgain bounds how often the end of a log that is read anew is asked for.
+const maxAgain = 8
+
 // finish takes the answer that reached the log's end.
-func (r *Replica) finish(q asked, b store.Batch) []Event {
+func (r *Replica) finish(q asked, b store.Batch) (told []Event, again bool) {
 	r.reach(b.Head) // what is below it and did not come was dropped: see continues
 	if r.again == nil {
 		r.confirmed.confirm(q.sent, r.config.Now())
-		return nil
+		return nil, false
 	}
-	missing := r.list.Missing(r.again)
+	if r.ends++; q.own != r.own.Load() && r.ends < maxAgain {
+		// What this node has revoked since the question was sent is in the log,
+		// and not lost: the next answer has it.
+		return nil, true
+	}
+	lost := newLost(r.list.Missing(r.again)).with(r.lost.Load(), r.again)
 	r.again = nil
 	// First, so that the replica is not fresh before it knows what is lost.
-	r.lost.Store(newLost(missing))
+	r.lost.Store(lost)
 	r.confirmed.confirm(q.sent, r.config.Now())
-	if len(missing) > 0 {
+	e := r.event(nil)
+	if lost != nil {
+		e.Lost = len(lost.entries)
 		r.config.Applied(nil)
 	}
-	e := r.event(nil)
-	e.Lost = len(missing)
-	return []Event{e}
+	return []Event{e}, false
 }
 
 // reach moves cursor and head to p. While the log is read anew the head follows

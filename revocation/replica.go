@@ -33,7 +33,7 @@ type Config struct {
 	// on another node may take to be in force on this one.
 	MaxStaleness time.Duration
 	// Limit is how many entries the list holds before it drops the oldest, at
-	// up to 56 bytes each. Default 1,048,576. Of a Cache it is how many answers
+	// some 50 bytes each: see [NewList]. Default 1,048,576. Of a Cache it is how many answers
 	// it keeps: see [NewCache]. At least 1,024.
 	Limit int
 	// Timeout bounds one question to the store. Default 2 s.
@@ -88,6 +88,8 @@ type Replica struct {
 
 	confirmed confirmation
 	lost      atomic.Pointer[lost]
+	own       atomic.Uint64 // counts the calls of Apply
+	prepared  atomic.Uint64 // the cutoff of everyone that BeforeEveryone was called for by take
 	asker     *asker
 	catchUps  flight.Group[struct{}, struct{}]
 	stop      context.CancelFunc
@@ -99,6 +101,7 @@ type Replica struct {
 	log    store.ID
 	epoch  int   // counts the reloads: an answer to a question from before one is void
 	again  *List // what the log has that is read anew; nil: none is
+	ends   int   // how often that one's end was reached
 }
 
 // Close stops following and waits until it has stopped. The replica then grows
@@ -159,6 +162,20 @@ func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at 
 	return v, err
 }
 
+// take sees an answer about one session before it is used: one that revokes
+// everyone anew may follow the revocation of a key, which the log has not yet
+// told here.
+func (r *Replica) take(ctx context.Context, _ question, said answer) error {
+	if said.Everyone <= max(r.list.Cutoffs(store.ID{}, "").Everyone, store.Position(r.prepared.Load())) {
+		return nil
+	}
+	if err := r.config.BeforeEveryone(ctx); err != nil {
+		return fmt.Errorf("revocation: before everyone is revoked: %w", err)
+	}
+	r.prepared.Store(uint64(said.Everyone))
+	return nil
+}
+
 // CatchUp asks the store for news by a request that is sent after the call,
 // and applies the answer. It is what to do where Check says Behind.
 func (r *Replica) CatchUp(ctx context.Context) error {
@@ -207,6 +224,7 @@ func (r *Replica) WaitFor(ctx context.Context, p store.Position) error {
 // those of a revocation that it made, or that the store has not yet taken.
 func (r *Replica) Apply(entries ...store.Entry) {
 	r.list.Apply(entries...)
+	r.own.Add(1)
 	r.config.Applied(entries)
 }
 
