@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/waferkit/wafer/codec"
@@ -37,11 +38,12 @@ func (s *Sessions[T]) Bearer(h http.Handler) http.Handler {
 
 // attachBearer is Attach by the access token alone.
 func (s *Sessions[T]) attachBearer(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
-	if a := s.attached(r.Context()); a != nil && a.bearer != noBearer {
+	if a := s.attached(r.Context()); a != nil && a.bearer.load() != noBearer {
 		_, err := a.get()
 		return r, err
 	}
-	a := &attachment[T]{Context: r.Context(), owner: s, bearer: absentBearer}
+	a := &attachment[T]{Context: r.Context(), owner: s}
+	a.bearer.store(absentBearer)
 	w.Header().Add("Vary", "Authorization")
 	if s.bearer == nil {
 		a.none = errNoTokens
@@ -52,10 +54,10 @@ func (s *Sessions[T]) attachBearer(w http.ResponseWriter, r *http.Request) (*htt
 		a.none = ErrNoSession
 		return r.WithContext(a), a.none
 	}
-	a.bearer = presentBearer
+	a.bearer.store(presentBearer)
 	access, err := s.bearer.judge(r.Context(), token)
 	if err != nil {
-		a.none = err
+		a.none, a.unsure = err, access
 		return r.WithContext(a), err
 	}
 	bearerSession(&a.first, access)
@@ -82,6 +84,12 @@ const (
 	absentBearer
 	presentBearer
 )
+
+// bearerFlag is a bearerState that a Start in the same request may change.
+type bearerFlag struct{ value atomic.Uint32 }
+
+func (f *bearerFlag) load() bearerState   { return bearerState(f.value.Load()) }
+func (f *bearerFlag) store(s bearerState) { f.value.Store(uint32(s)) }
 
 // challenge is the WWW-Authenticate of a refusal. One without a token names no
 // error (RFC 6750 section 3.1).
@@ -126,16 +134,22 @@ type bearer struct {
 }
 
 // judge returns what an access token says. The error matches ErrNoSession or
-// ErrUnavailable.
+// ErrUnavailable; with the latter comes what an authentic token says.
 func (b *bearer) judge(ctx context.Context, token string) (*codec.AccessToken, error) {
+	if len(token) > codec.MaxAccessToken { // before all of it is hashed
+		b.observe(Event{Kind: KindRefused, Reason: "access token not valid", Err: codec.ErrLength})
+		return nil, ErrNoSession
+	}
 	hash := hashToken(token)
 	for {
 		keys := b.keys()
 		t, err := b.verify(ctx, hash, keys, token)
-		if err == nil {
-			err = b.notRevoked(ctx, t)
-		}
 		if err != nil {
+			return nil, err
+		}
+		if err = b.notRevoked(ctx, t); errors.Is(err, ErrUnavailable) {
+			return t, err
+		} else if err != nil {
 			return nil, err
 		}
 		// What the store said may have reloaded the keys: whoever has a leaked

@@ -48,21 +48,22 @@ type Config[T any] struct {
 	// to be in force on this one. Default 30 s; at least 1 s. A node that
 	// cannot confirm its list for longer asks the store for each request.
 	MaxStaleness time.Duration
-	// MaxRevocations is how many revocations the node holds in memory, at up
-	// to 56 bytes each, before it drops the oldest: sessions from before those
+	// MaxRevocations is how many revocations the node holds in memory, at some
+	// 50 bytes each and the text of the subjects, before it drops the oldest: sessions from before those
 	// are then refreshed once. Default 1,048,576; at least 1,024. With NoReplica
-	// it is for how many sessions the node keeps an answer, at up to 1 KB each;
-	// default 32,768.
+	// it is for how many sessions the node keeps an answer, at some 400 bytes
+	// each; default 32,768.
 	MaxRevocations int
 	// NoReplica keeps no list of revocations on this node: for functions, which
 	// are frozen between requests and cannot follow a log, and for very small
-	// machines. Nothing runs in the background then, and New reads no log. The
-	// node asks the store about each session instead and keeps the answer for
-	// MaxStaleness. That costs one question for each session and MaxStaleness,
-	// one after each Revoke of a subject or everyone on this node, and the wait
-	// for it; where the store does not answer, only sessions with an answer are
-	// served. What this node revokes it refuses at once, others MaxStaleness
-	// later, as ever; but it writes nothing back that a store has lost.
+	// machines. New reads no log then, and nothing is asked in the background:
+	// the node asks the store about each session and keeps the answer for
+	// MaxStaleness. That costs the wait for one question for each session and
+	// MaxStaleness, and for each session after this node has revoked a subject
+	// or everyone, or a login here was one too many (EndOldest). A live response
+	// is asked about every MaxStaleness. Where the store does not answer, only sessions with an answer
+	// are served. What this node revokes it refuses at once, and others within
+	// MaxStaleness, as ever.
 	NoReplica bool
 	// Skew is how far apart the clocks of nodes and store may be. Default 5 s.
 	Skew time.Duration

@@ -91,7 +91,9 @@ func (s *Sessions[T]) setCookie(w http.ResponseWriter, name, value string, now, 
 	if deadline.IsZero() {
 		c.MaxAge = -1
 	} else {
-		c.MaxAge = max(1, int(deadline.Sub(now)/time.Second))
+		// Rounded up: where one cookie dies before the other, before their
+		// deadline, the session would go on without what was saved.
+		c.MaxAge = max(1, int((deadline.Sub(now)+time.Second-1)/time.Second))
 	}
 	header := w.Header()
 	lines := header["Set-Cookie"]

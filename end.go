@@ -18,7 +18,7 @@ import (
 func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 	a, done := s.changing(r.Context())
 	defer done()
-	if a != nil && a.bearer != noBearer {
+	if a != nil && a.bearer.load() != noBearer {
 		return s.endBearer(r.Context(), a)
 	}
 	now := s.config.Now()
@@ -43,13 +43,20 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 }
 
 // endBearer ends the session of an access token, and looks at no cookie.
+// A token that is not good names no session: then it returns why. In an outage
+// an authentic one does.
 func (s *Sessions[T]) endBearer(ctx context.Context, a *attachment[T]) error {
 	current := a.current.Swap(nil)
-	a.over.Store(true)
-	if current == nil {
-		return nil
+	over := a.over.Swap(true)
+	switch t := a.unsure; {
+	case current != nil:
+		return s.end(ctx, current.Position(), "logout", current.header.Subject, current.id())
+	case over:
+		return nil // ended before, in this request
+	case t != nil:
+		return s.end(ctx, store.Position(t.Position), "logout", t.Subject, store.ID(t.Session))
 	}
-	return s.end(ctx, current.Position(), "logout", current.header.Subject, current.id())
+	return a.none
 }
 
 // untaken is how far above all that this node knows a session is refused
@@ -178,21 +185,28 @@ func (s *Sessions[T]) revoke(ctx context.Context, r store.Revocation) (store.Pos
 	for _, id := range r.Sessions {
 		s.refuseHere(id, snap.Entry)
 	}
-	// Entries rise in the order of the revocation, so the last one's position
-	// is at or above each. Counting a subject's a little higher could refuse a
-	// login from right after it: so the log itself is asked for those.
-	if len(r.Subjects) > 0 || r.Everyone {
-		if err := s.replica.CatchUp(ctx); err != nil {
-			for _, subject := range r.Subjects {
-				s.replica.Apply(store.Entry{Kind: store.KindSubject, Subject: subject, Position: snap.Entry})
-			}
-			if r.Everyone {
-				s.replica.Apply(store.Entry{Kind: store.KindEveryone, Position: snap.Entry})
-			}
-		}
-	}
+	s.applyOwn(ctx, r, snap.Entry)
 	s.config.Observe(Event{Kind: KindRevoked, Reason: r.Reason, Position: snap.Entry})
 	return snap.Entry, nil
+}
+
+// applyOwn puts the subjects and everyone of a revocation in force here, whose
+// last entry is at last. The entries of one call have consecutive positions:
+// sessions, subjects, everyone.
+func (s *Sessions[T]) applyOwn(ctx context.Context, r store.Revocation, last store.Position) {
+	if r.Everyone {
+		// It may follow the revocation of a key.
+		if err := s.ring.Reload(ctx); err != nil {
+			s.config.Observe(Event{Kind: KindAlarm, Reason: "everyone is revoked, and the ring could not be reloaded", Err: err})
+		}
+		s.replica.Apply(store.Entry{Kind: store.KindEveryone, Position: last})
+		last--
+	}
+	entries := make([]store.Entry, len(r.Subjects))
+	for i := range entries {
+		entries[i] = store.Entry{Kind: store.KindSubject, Subject: r.Subjects[i], Position: last - store.Position(len(entries)-1-i)}
+	}
+	s.replica.Apply(entries...)
 }
 
 // WaitFor returns when this node has applied every revocation up to a

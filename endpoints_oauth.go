@@ -75,7 +75,7 @@ func (s *Sessions[T]) oauthRefuse(w http.ResponseWriter, err error) {
 // no session here: it must not extend itself.
 func (s *Sessions[T]) tokenEndpoint(w http.ResponseWriter, r *http.Request) {
 	r, err := s.Attach(w, r)
-	if err == nil && s.attached(r.Context()).bearer != noBearer {
+	if err == nil && s.attached(r.Context()).bearer.load() != noBearer {
 		err = ErrNoSession
 	}
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *Sessions[T]) tokenEndpoint(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Sessions[T]) tokenOf(ctx context.Context, session *Session[T], audience string) (*TokenPair, error) {
-	claims, err := s.claims(ctx, session)
+	claims, err := s.claimsOf(ctx, session)
 	if err != nil {
 		return nil, err
 	}
@@ -189,10 +189,11 @@ func (s *Sessions[T]) sessionOf(ctx context.Context, token string) (named, error
 		}
 		return named{id: store.ID(t.Family)}, nil
 	}
-	t, err := s.bearer.judge(ctx, token)
-	if err != nil {
+	t, err := s.anyBearer.judge(ctx, token)
+	if t == nil {
 		return named{}, err
 	}
+	// In an outage too: what is authentic can be ended.
 	return named{store.ID(t.Session), t.Subject, store.Position(t.Position)}, nil
 }
 
@@ -212,7 +213,9 @@ func (s *Sessions[T]) jwksEndpoint(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksAge/time.Second)))
+	if w.Header()["Set-Cookie"] == nil { // by a Handler around this one
+		w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksAge/time.Second)))
+	}
 	w.Write(b)
 }
 
@@ -222,6 +225,7 @@ var inactive = map[string]any{"active": false}
 
 // introspectEndpoint says what a token is worth (RFC 7662), and changes nothing.
 func (s *Sessions[T]) introspectEndpoint(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm) // the hook may read the form
 	if !s.config.Tokens.Introspect(r) {
 		private(w.Header())
 		http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
@@ -248,7 +252,7 @@ func (s *Sessions[T]) introspect(ctx context.Context, token string) (map[string]
 	if strings.HasPrefix(token, codec.RefreshPrefix) {
 		return s.introspectRefresh(ctx, token)
 	}
-	t, err := s.bearer.judge(ctx, token)
+	t, err := s.anyBearer.judge(ctx, token)
 	if err != nil {
 		return nil, err
 	}

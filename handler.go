@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -103,11 +104,12 @@ type attachment[T any] struct {
 	context.Context
 	owner   *Sessions[T]
 	current atomic.Pointer[Session[T]]
-	first   Session[T]  // what current points to at first; saves an allocation
-	none    error       // why current is nil
-	bearer  bearerState // whether it is about an access token
-	over    atomic.Bool // End was called
-	changes sync.Mutex  // held while a call changes the session
+	first   Session[T]         // what current points to at first; saves an allocation
+	none    error              // why current is nil
+	bearer  bearerFlag         // whether it is about an access token
+	unsure  *codec.AccessToken // one that is authentic, in an outage
+	over    atomic.Bool        // End was called
+	changes sync.Mutex         // held while a call changes the session
 }
 
 // attachmentKey finds the attachment of one Sessions in a context.
@@ -166,7 +168,7 @@ func (s *Sessions[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) 
 		s.retryAfter(w)
 	}
 	if a := s.attached(r.Context()); a != nil {
-		if challenge := a.bearer.challenge(status); challenge != "" {
+		if challenge := a.bearer.load().challenge(status); challenge != "" {
 			w.Header().Set("WWW-Authenticate", challenge)
 		}
 	}

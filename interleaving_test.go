@@ -82,6 +82,7 @@ func TestInterleaving_RevocationBetweenAdvanceAndSealing(t *testing.T) {
 				for range 20 { // writes drop what is old
 					there.revoke(wafer.Revocation{Subjects: []string{"nobody"}})
 				}
+				there.freshen()
 				if dropped := there.Health().Floor >= at; dropped != (stall > 0) {
 					t.Fatalf("after %v the entry is dropped: %v", stall, dropped)
 				}

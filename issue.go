@@ -17,8 +17,9 @@ import (
 // The client refreshes at POST refresh of [Sessions.Endpoints]. Its refresh
 // token is good there alone, and a browser's is not.
 //
-// Errors: [ErrNotBefore], [ErrLimit], [ErrUnavailable]; others are mistakes in
-// the arguments or of [TokenConfig.Claims].
+// Errors: [ErrNotBefore], [ErrLimit], [ErrUnavailable], [ErrEnded] where
+// [TokenConfig.Claims] says that; others are mistakes in the arguments or of
+// Claims.
 func (s *Sessions[T]) Issue(ctx context.Context, subject string, options ...StartOption) (*TokenPair, error) {
 	if s.config.Tokens == nil {
 		return nil, errNoTokens
@@ -121,8 +122,11 @@ func (s *Sessions[T]) plan(ctx context.Context, now time.Time, q refresh.Request
 	if res.Verdict != refresh.Issue && res.Reason != refresh.ReasonUpgrade {
 		return TokenClaims{}, s.refusal(q.Family, res)
 	}
-	session := newSession[T](s.mint(now, res.Snapshot), nil)
-	claims, err := s.claims(ctx, session)
+	// As the advance will leave it: by the engine's clock, idle from now on.
+	planned := res.Snapshot
+	planned.Family.Issued = planned.Now
+	session := newSession[T](s.mint(now, planned), nil)
+	claims, err := s.claimsOf(ctx, session)
 	if err != nil {
 		return TokenClaims{}, err
 	}

@@ -41,12 +41,11 @@ func (s *Sessions[T]) Live(r *http.Request) context.Context {
 	// After it was added, so that what is revoked from here on ends it: was
 	// something revoked since the request was judged?
 	id := store.ID(h.ID)
-	switch s.replica.Check(s.config.Now(), id, h.Subject, store.Position(h.Position)) {
-	case revocation.Good:
-	case revocation.Revoked:
+	switch {
+	case s.replica.Ended(id):
 		s.lives.end(id, liveEnded)
-	default:
-		s.lives.doubt(id)
+	case s.replica.Check(s.config.Now(), id, h.Subject, store.Position(h.Position)) != revocation.Good:
+		s.lives.doubt(id) // it may have survived
 	}
 	return l
 }

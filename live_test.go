@@ -336,7 +336,7 @@ func TestLive_DerivedContexts(t *testing.T) {
 		called, stopped := make(chan bool, 1), false
 		context.AfterFunc(ctx, func() { called <- true })
 		stop := context.AfterFunc(ctx, func() { stopped = true })
-		if n := runtime.NumGoroutine() - goroutines; n != 0 {
+		if n := runtime.NumGoroutine() - goroutines; n > 0 { // those of tests before may end meanwhile
 			t.Errorf("derived contexts cost %d goroutines", n)
 		}
 		if !stop() || stop() {

@@ -62,6 +62,7 @@ type watch struct {
 	at       store.Position // up to which the session was found alive
 	deadline time.Time
 	doubted  bool // it is among the doubtful
+	asked    bool // the store is asked about it now
 	lives    []*live
 }
 
@@ -207,7 +208,7 @@ func (l *lives) sweep(now time.Time) {
 		switch {
 		case len(w.lives) == 0:
 			l.forget(w)
-		case !now.Before(w.deadline):
+		case !now.Before(w.deadline) && !w.asked:
 			l.doubtOf(w)
 		}
 	}
@@ -246,6 +247,9 @@ func (l *lives) doubtAll() {
 	}
 }
 
+// doubtOf has the store asked about a session. One that it is asked about
+// already is asked about again: that answer may be from before what gave rise
+// to this doubt.
 func (l *lives) doubtOf(w *watch) {
 	if w.doubted {
 		return

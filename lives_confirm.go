@@ -41,6 +41,9 @@ func (l *lives) confirmAll(ctx context.Context, doubtful []*watch) {
 	for range min(askers, len(doubtful)) {
 		done.Go(func() {
 			for w := range work {
+				l.mu.Lock()
+				w.doubted, w.asked = false, true
+				l.mu.Unlock()
 				snap, err := l.ask(ctx, w.id)
 				if n := l.answered(w, snap, err); err != nil && n > 0 {
 					ended.Add(int64(n))
@@ -64,7 +67,7 @@ func (l *lives) confirmAll(ctx context.Context, doubtful []*watch) {
 func (l *lives) answered(w *watch, snap store.Snapshot, err error) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w.doubted = false
+	w.asked = false
 	n := len(w.lives)
 	f := &snap.Family
 	switch {

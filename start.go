@@ -91,7 +91,7 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	now := s.config.Now()
 	c := s.read(r.Context(), now, r.Header)
 	creation.Ends, creation.Above = c.families(), s.above(c.position())
-	if a != nil {
+	if a != nil && a.bearer.load() == noBearer {
 		// A session that this very request began or renewed is in no cookie of
 		// the request yet.
 		if current := a.current.Load(); current != nil && current.id() != creation.Ends[0] {
@@ -226,6 +226,7 @@ func (s *Sessions[T]) begun(w http.ResponseWriter, a *attachment[T], kind Kind, 
 	}
 	if a != nil {
 		a.current.Store(newSession[T](header, data))
+		a.bearer.store(noBearer) // from here on it is about cookies
 	}
 	s.config.Observe(Event{Kind: kind, Session: snap.Family.ID, Position: snap.Entry})
 	return nil

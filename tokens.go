@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/store"
@@ -92,13 +94,8 @@ func (c *TokenConfig[T]) check() error {
 		return fmt.Errorf("wafer: Config.Tokens.Lifetime is %v: want 1s to %v", c.Lifetime, maxTokenLifetime)
 	case c.CachedTokens < 1:
 		return fmt.Errorf("wafer: Config.Tokens.CachedTokens is %d: want at least 1", c.CachedTokens)
-	case len(c.ClientID) > codec.MaxClaim:
-		return fmt.Errorf("wafer: Config.Tokens.ClientID has %d bytes: want at most %d", len(c.ClientID), codec.MaxClaim)
-	}
-	for _, audience := range c.Audiences {
-		if audience == "" || len(audience) > codec.MaxClaim {
-			return fmt.Errorf("wafer: Config.Tokens.Audiences has one of %d bytes: want 1 to %d", len(audience), codec.MaxClaim)
-		}
+	case len(c.ClientID) > codec.MaxClaim || !utf8.ValidString(c.ClientID) || strings.ContainsRune(c.ClientID, 0):
+		return fmt.Errorf("wafer: Config.Tokens.ClientID has %d bytes: want at most %d, of UTF-8 without NUL", len(c.ClientID), codec.MaxClaim)
 	}
 	for _, audience := range c.BrowserAudiences {
 		if audience != c.Audience && !slices.Contains(c.Audiences, audience) {
@@ -120,7 +117,7 @@ type TokenPair struct {
 }
 
 // MarshalJSON returns the response of RFC 6749 section 5.1.
-func (p *TokenPair) MarshalJSON() ([]byte, error) {
+func (p TokenPair) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		AccessToken  string `json:"access_token"`
 		TokenType    string `json:"token_type"`
@@ -150,22 +147,35 @@ func (s *Sessions[T]) openTokens() error {
 	if err != nil {
 		return fmt.Errorf("wafer: Config.Tokens: %w", err)
 	}
-	s.bearer = &bearer{keys: func() any { return s.ring.Set() }, now: s.config.Now, observe: s.config.Observe}
-	s.bearer.verifier, err = codec.NewAccessVerifier(codec.AccessVerifierConfig{
-		Keys: s.access, Algorithms: c.Algorithms, Issuer: c.Issuer, Audiences: []string{c.Audience}, Leeway: s.config.leeway(),
-	})
-	if err != nil {
-		return fmt.Errorf("wafer: Config.Tokens: %w", err)
+	if s.bearer, err = s.newBearer(c.Audience); err != nil {
+		return err
 	}
-	return nil
+	// Its answers are not kept: what is verified for another service must never
+	// count here.
+	s.anyBearer, err = s.newBearer(append([]string{c.Audience}, c.Audiences...)...)
+	return err
 }
 
-// longest is how long anything lives that carries a position.
+func (s *Sessions[T]) newBearer(audiences ...string) (*bearer, error) {
+	verifier, err := codec.NewAccessVerifier(codec.AccessVerifierConfig{
+		Keys: s.access, Algorithms: s.config.Tokens.Algorithms, Issuer: s.config.Tokens.Issuer, Audiences: audiences, Leeway: s.config.leeway(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("wafer: Config.Tokens: %w", err)
+	}
+	return &bearer{verifier: verifier, keys: func() any { return s.ring.Set() }, now: s.config.Now, observe: s.config.Observe}, nil
+}
+
+// longest is how old a position may be that anything carries which is still
+// good: entries must not be dropped before. A cookie is refreshed without
+// anybody noticing where they are; a token is refused. It carries the position
+// of its cookie, up to Access old, which is that of a generation up to half of
+// Access old.
 func (c *Config[T]) longest() time.Duration {
 	if c.Tokens == nil {
 		return c.Access
 	}
-	return max(c.Access, c.Tokens.Lifetime)
+	return c.Access + c.Access/2 + c.Tokens.Lifetime
 }
 
 // mintAccess mints an access token of a session. Its position is the session's.
@@ -200,20 +210,26 @@ func (s *Sessions[T]) mintAccess(now time.Time, session *Session[T], audience st
 }
 
 // claims asks the application what to add to a session's token. The error
-// matches ErrNoSession if that has ended it, or ErrUnavailable.
+// matches ErrEnded if that is to end it, or ErrUnavailable.
 func (s *Sessions[T]) claims(ctx context.Context, session *Session[T]) (TokenClaims, error) {
 	if s.config.Tokens.Claims == nil {
 		return TokenClaims{}, nil
 	}
 	claims, err := s.config.Tokens.Claims(ctx, session)
+	if err != nil && !errors.Is(err, ErrEnded) {
+		err = s.outage(session.id(), fmt.Errorf("wafer: Config.Tokens.Claims: %w", err))
+	}
+	return claims, err
+}
+
+// claimsOf is claims of a session that lives: it is ended where that is due.
+// The error then matches ErrNoSession.
+func (s *Sessions[T]) claimsOf(ctx context.Context, session *Session[T]) (TokenClaims, error) {
+	claims, err := s.claims(ctx, session)
 	if errors.Is(err, ErrEnded) {
-		if err := s.end(ctx, session.Position(), "ended by Claims", session.header.Subject, session.id()); err != nil {
-			return TokenClaims{}, err
+		if err = s.end(ctx, session.Position(), "ended by Claims", session.header.Subject, session.id()); err == nil {
+			err = ErrNoSession
 		}
-		return TokenClaims{}, ErrNoSession
 	}
-	if err != nil {
-		return TokenClaims{}, s.outage(session.id(), fmt.Errorf("wafer: Config.Tokens.Claims: %w", err))
-	}
-	return claims, nil
+	return claims, err
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // verifiedTokens are the access tokens whose signature was found good: a cache,
-// which may lose any of them at any time. Nothing in it is a verdict: expiry
+// which may lose any of them at any time; nil keeps none. Nothing in it is a verdict: expiry
 // and revocation are judged after every hit.
 type verifiedTokens struct {
 	cache *ristretto.Cache[string, *verifiedToken]
@@ -42,6 +42,9 @@ func newVerifiedTokens(limit int) (*verifiedTokens, error) {
 // get returns a token that was verified under the same keys, or nil. The cache
 // finds by a short hash, so the whole one is compared.
 func (v *verifiedTokens) get(hash tokenHash, keys any) *codec.AccessToken {
+	if v == nil {
+		return nil
+	}
 	found, ok := v.cache.Get(string(hash[:]))
 	if !ok || found == nil || found.hash != hash || found.keys != keys {
 		return nil
@@ -50,7 +53,7 @@ func (v *verifiedTokens) get(hash tokenHash, keys any) *codec.AccessToken {
 }
 
 func (v *verifiedTokens) put(hash tokenHash, keys any, token *codec.AccessToken, life time.Duration) {
-	if life > 0 {
+	if v != nil && life > 0 {
 		v.cache.SetWithTTL(string(hash[:]), &verifiedToken{hash, keys, token}, 1, life)
 	}
 }

@@ -3,6 +3,7 @@ package codec_test
 import (
 	"crypto/ed25519"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -106,4 +107,39 @@ func BenchmarkAccessRefused(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkAccessBudget reports both ratios, each the median over pairs of runs
+// side by side, so that a busy machine slows both.
+func BenchmarkAccessBudget(b *testing.B) {
+	access := newAccessTokens(b, staticRing(b, secret(1)), realm, codec.EdDSA)
+	verifier, what := newAccessVerifier(b, access, codec.EdDSA), benchToken()
+	token, err := access.Mint(now, what)
+	fatal(b, err)
+	public, err := access.AccessKey(ctx, now, access.kid(b), codec.EdDSA)
+	fatal(b, err)
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithStrictDecoding(), jwt.WithIssuer(accessIssuer), jwt.WithAudience(accessAudience), jwt.WithExpirationRequired(), jwt.WithIssuedAt())
+	private, message := ed25519.NewKeyFromSeed(make([]byte, 32)), []byte(token[:len(token)-87])
+	took := func(do func() error) float64 {
+		began := time.Now()
+		if err := do(); err != nil {
+			b.Fatal(err)
+		}
+		return float64(time.Since(began))
+	}
+	var verify, mint []float64
+	for b.Loop() {
+		ours := took(func() error { _, err := verifier.Verify(ctx, now, token); return err })
+		theirs := took(func() error {
+			_, err := parser.ParseWithClaims(token, new(jwtClaims), func(*jwt.Token) (any, error) { return public, nil })
+			return err
+		})
+		minted := took(func() error { _, err := access.Mint(now, what); return err })
+		signed := took(func() error { ed25519.Sign(private, message); return nil })
+		verify, mint = append(verify, ours/theirs), append(mint, minted/signed)
+	}
+	slices.Sort(verify)
+	slices.Sort(mint)
+	b.ReportMetric(verify[len(verify)/2], "×golang-jwt")
+	b.ReportMetric(mint[len(mint)/2], "×ed25519.Sign")
 }

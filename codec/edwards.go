@@ -29,14 +29,12 @@ func onEdwards25519(key []byte) bool {
 	}
 	b := slices.Clone(key)
 	slices.Reverse(b)
-	negative := b[0]&0x80 != 0
-	b[0] &= 0x7f
+	b[0] &= 0x7f // the sign of x; a zero x, which has none, is of small order
 	y := new(big.Int).SetBytes(b)
 	if y.Cmp(edwardsP) >= 0 {
 		return false
 	}
-	x2 := edwardsX2(y)
-	if big.Jacobi(x2, edwardsP) < 0 || x2.Sign() == 0 && negative {
+	if big.Jacobi(edwardsX2(y), edwardsP) < 0 {
 		return false
 	}
 	// Three times doubled, a point of small order is (0, 1).

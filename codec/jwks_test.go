@@ -191,6 +191,16 @@ func TestJWKSRefuses(t *testing.T) {
 			t.Errorf("%s: %v, %v: want ErrEncoding", what, set, err)
 		}
 	}
+	// The bytes of both coordinates, cut elsewhere.
+	y := func() []byte {
+		_, after, _ := strings.Cut(es, `"y":"`)
+		b, err := specDecode(strings.TrimSuffix(after, `"}`))
+		fatal(t, err)
+		return b
+	}()
+	if set, err := codec.ParseJWKS([]byte(specJWKS(with(with(es, "x", specText(append(x(es), y[0]))), "y", specText(y[1:]))))); set != nil || !errors.Is(err, codec.ErrEncoding) {
+		t.Errorf("P-256: 33 and 31 bytes: %v, %v: want ErrEncoding", set, err)
+	}
 	long := specJWKS(member(ed, `"a":"`+strings.Repeat("x", codec.MaxJWKS)+`"`))
 	over := len(long) - codec.MaxJWKS
 	fits := strings.Replace(long, strings.Repeat("x", over), "", 1)

@@ -23,8 +23,11 @@ type asker struct {
 	now     func() time.Time
 	turns   atomic.Uint64
 	take    func(context.Context, question, answer) error // sees an answer before its askers; nil: nobody
-	flights flight.Group[question, answer]
-	slots   chan struct{}
+	// writeBack gives the store back what it has lost; nil: that is not done
+	// here.
+	writeBack func(ctx context.Context, q question, own, said store.Cutoffs) error
+	flights   flight.Group[question, answer]
+	slots     chan struct{}
 }
 
 // question is one that is under way to the store, for all who ask it.
@@ -92,6 +95,9 @@ func (a *asker) judge(ctx context.Context, q question, at store.Position, void u
 		}
 		own := held()
 		if lostOf(own, said.Cutoffs) {
+			if turn == 0 && a.writeBack != nil && a.writeBack(ctx, q, own, said.Cutoffs) == nil {
+				continue
+			}
 			return Revoked, nil
 		}
 		// A question that was under way already may have been answered before
@@ -118,8 +124,10 @@ func join(own, said store.Cutoffs) store.Cutoffs {
 // store now says of that session is then from a past in which it was not yet
 // revoked, so what is held counts as above every position.
 func lostOf(own, said store.Cutoffs) bool {
-	lost := func(held, cutoff store.Position) bool {
-		return held > max(own.Floor, said.Floor) && held <= said.Head && held > max(cutoff, said.Everyone)
-	}
-	return lost(own.Everyone, 0) || lost(own.Subject, said.Subject) || lost(own.Ending, said.Ending)
+	return lostOne(own.Everyone, 0, own, said) || lostOne(own.Subject, said.Subject, own, said) || lostOne(own.Ending, said.Ending, own, said)
+}
+
+// lostOne is lostOf of one cutoff that is held and what the store has of it.
+func lostOne(held, has store.Position, own, said store.Cutoffs) bool {
+	return held > max(own.Floor, said.Floor) && held <= said.Head && held > max(has, said.Everyone)
 }

@@ -51,7 +51,8 @@ type Cache struct {
 // Config.Limit is how many answers it keeps: default 32,768, at some 400 bytes
 // each (650 where subjects are as long as can be), and 60 that are taken at
 // once; some more may wait to be kept. Beside them it holds at most as many
-// revocations of its own, at up to 56 bytes each. Config.Restore is not used.
+// revocations of its own: see [NewList]. What of these the
+// store has lost is written back when it is asked about.
 func NewCache(source Source, c Config) (*Cache, error) {
 	c, err := c.withDefaults(DefaultAnswers)
 	if err != nil {
@@ -63,6 +64,9 @@ func NewCache(source Source, c Config) (*Cache, error) {
 	}
 	cache := &Cache{config: c, asker: newAsker(source, c), answers: kept, held: NewList(c.Limit)}
 	cache.asker.take = cache.take
+	if c.Restore != nil {
+		cache.asker.writeBack = cache.writeBack
+	}
 	cache.confirmed.most = c.MaxStaleness
 	return cache, nil
 }

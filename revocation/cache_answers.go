@@ -15,10 +15,10 @@ type answers struct {
 	seeds [2]maphash.Seed
 	keep  time.Duration
 
-	// ristretto panics where it is used while it is closed.
-	mu     sync.RWMutex
-	closed bool
-	kept   *ristretto.Cache[uint64, *kept]
+	// ristretto panics where it is used while it is being closed. Afterwards it
+	// holds nothing and takes nothing.
+	mu   sync.RWMutex
+	kept *ristretto.Cache[uint64, *kept]
 }
 
 // kept is an answer with its question: ristretto finds it by a hash alone.
@@ -46,9 +46,6 @@ func (a *answers) key(q question) uint64 {
 func (a *answers) get(q question) (answer, bool) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	if a.closed {
-		return answer{}, false
-	}
 	k, found := a.kept.Get(a.key(q))
 	if !found || k.question != q {
 		return answer{}, false
@@ -63,9 +60,7 @@ func (a *answers) put(q question, said answer) {
 	q.subject = strings.Clone(q.subject)
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	if !a.closed {
-		a.kept.SetWithTTL(a.key(q), &kept{q, said}, 1, a.keep)
-	}
+	a.kept.SetWithTTL(a.key(q), &kept{q, said}, 1, a.keep)
 }
 
 func (a *answers) len() int { return int(a.kept.MaxCost() - a.kept.RemainingCost()) }
@@ -73,8 +68,5 @@ func (a *answers) len() int { return int(a.kept.MaxCost() - a.kept.RemainingCost
 func (a *answers) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.closed {
-		a.closed = true
-		a.kept.Close()
-	}
+	a.kept.Close()
 }

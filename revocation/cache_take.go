@@ -88,6 +88,32 @@ func (c *Cache) wentBack(said answer) *Event {
 	}
 	c.reach(said)
 	c.forget()
-	c.confirmed.forget()
 	return &Event{State: Unknown, Head: said.Head, Floor: c.held.Floor(), Err: err}
+}
+
+// writeBack gives the store what it has lost of what this node holds about a
+// session.
+func (c *Cache) writeBack(ctx context.Context, q question, own, said store.Cutoffs) error {
+	var entries []store.Entry
+	add := func(kind store.Kind, held, has store.Position) {
+		if lostOne(held, has, own, said) {
+			entries = append(entries, store.Entry{Kind: kind, Session: q.session, Subject: q.subject, Position: held, Reason: reasonRestored})
+		}
+	}
+	add(store.KindEveryone, own.Everyone, 0)
+	add(store.KindSubject, own.Subject, said.Subject)
+	add(store.KindSession, own.Ending, said.Ending)
+	if len(entries) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.config.Timeout)
+	defer cancel()
+	snap, err := c.config.Restore(ctx, store.Restoration{Entries: entries, Above: c.held.Highest()})
+	e := Event{State: c.State(c.config.Now()), Head: c.Head(), Floor: c.Floor(), Lost: len(entries), Err: err}
+	if err == nil {
+		c.held.Learn(snap.Head)
+		e.Lost, e.Restored = 0, len(entries)
+	}
+	c.config.Observe(e)
+	return err
 }

@@ -3,6 +3,7 @@ package revocation_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +123,7 @@ func TestCache_AnswersOutOfOrder(t *testing.T) {
 			}
 		}
 		// The log goes back while two are under way: one is from before.
+		d.add(superseding(session(8), 0)) // 50
 		before := slow(4, revocation.Good)
 		d.lose(20)
 		after := slow(5, revocation.Good)
@@ -131,8 +133,8 @@ func TestCache_AnswersOutOfOrder(t *testing.T) {
 		}
 		before()
 		after()
-		if n := len(rec.take()); n != 0 || c.Head() != 20 {
-			t.Errorf("%d events more, head %d", n, c.Head())
+		if n := len(rec.take()); n != 0 || c.Head() != 20 || c.Highest() != 50 {
+			t.Errorf("%d events more, head %d, highest %d", n, c.Head(), c.Highest())
 		}
 		for n := range 7 { // none of them counts
 			if v := c.Check(time.Now(), session(n), "", 10); v != revocation.Unconfirmed {
@@ -157,4 +159,50 @@ func TestCache_AnswersOutOfOrder(t *testing.T) {
 		}
 		c.Close()
 	})
+}
+
+// An answer that was made late and came first proves nothing about one that was
+// sent after it and made before; nor does one of another log, where neither is
+// known to be the later one.
+func TestCache_AnswersMadeOutOfOrder(t *testing.T) {
+	for _, another := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var rec recorder
+			d := newDouble()
+			c := newCache(t, d, revocation.Config{Observe: rec.observe})
+			defer c.Close()
+			late, early := make(chan struct{}), make(chan struct{})
+			d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
+				if id == session(1) { // made when it comes
+					<-late
+					return d.know(id, name), nil
+				}
+				said := d.know(id, name) // made when it is asked for
+				<-early
+				return said, nil
+			})
+			var all sync.WaitGroup
+			all.Go(func() { confirm(t, c, 1, 10, revocation.Good) })
+			synctest.Wait()
+			all.Go(func() { confirm(t, c, 2, 10, revocation.Good) })
+			synctest.Wait()
+			d.add(superseding(session(8), 0)) // 20
+			if another {
+				d.become(store.ID{0: 0xd3})
+			}
+			close(late)
+			synctest.Wait()
+			close(early)
+			all.Wait()
+			if events := rec.take(); len(events) != 0 || c.Head() != 20 {
+				t.Errorf("head %d, events: %+v", c.Head(), events)
+			}
+			want := revocation.Good
+			if another {
+				want = revocation.Unconfirmed
+			}
+			checks(t, c, time.Now(), 1, 20, revocation.Good)
+			checks(t, c, time.Now(), 2, 10, want)
+		})
+	}
 }

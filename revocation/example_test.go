@@ -58,3 +58,46 @@ func ExampleJudge() {
 	// expired
 	// behind
 }
+
+// A function is frozen between two requests and cannot follow a log. It asks
+// the store about each session, and keeps the positions that it is told.
+func ExampleCache() {
+	ctx := context.Background()
+	db := memory.New(memory.Options{})
+
+	cache, err := revocation.NewCache(db, revocation.Config{MaxStaleness: time.Minute})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cache.Close()
+
+	said, err := db.Cutoffs(ctx, store.ID{}, "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	session, minted := store.ID{15: 1}, said.Head
+	judge := func() {
+		verdict := cache.Check(time.Now(), session, "alice", minted) // asks nobody
+		fmt.Print(verdict)
+		if verdict == revocation.Unconfirmed || verdict == revocation.Behind {
+			if verdict, err = cache.Confirm(ctx, session, "alice", minted); err != nil {
+				log.Fatal(err) // an outage
+			}
+			fmt.Print(", so the store is asked: ", verdict)
+		}
+		fmt.Println()
+	}
+	judge()
+
+	// What this node revokes is in force on it at once.
+	ended, err := db.Revoke(ctx, store.Revocation{Sessions: []store.ID{session}, Reason: "logout"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	cache.Apply(store.Entry{Kind: store.KindSession, Session: session, Position: ended.Entry})
+	judge()
+
+	// Output:
+	// unconfirmed, so the store is asked: good
+	// revoked
+}

@@ -44,6 +44,11 @@ func (r *Replica) Read(ctx context.Context, wait time.Duration) error {
 	return err
 }
 
+// Judge is judge: what a replica's check asks.
+func (l *List) Judge(session store.ID, subject string, at store.Position) Verdict {
+	return l.judge(session, subject, at)
+}
+
 // WithTag returns what tags say of eight slots: the first that has the tag.
 func WithTag(of, tag uint64) (slot int, ok bool) {
 	mask := tags(of).with(tag)

@@ -23,6 +23,7 @@ func Follow(ctx context.Context, source Source, c Config) (*Replica, error) {
 		asker: newAsker(source, c), stopped: make(chan struct{}),
 	}
 	r.confirmed.most = c.MaxStaleness
+	r.asker.take = r.take
 	var last error
 	for attempt := 0; ; attempt++ {
 		err := r.readOn(ctx)
@@ -302,16 +303,16 @@ func (r *Replica) finish(q asked, b store.Batch) []Event {
 		r.confirmed.confirm(q.sent, r.config.Now())
 		return nil
 	}
-	missing := r.list.Missing(r.again)
+	lost := newLost(r.list.Missing(r.again)).with(r.lost.Load(), r.again)
 	r.again = nil
 	// First, so that the replica is not fresh before it knows what is lost.
-	r.lost.Store(newLost(missing))
+	r.lost.Store(lost)
 	r.confirmed.confirm(q.sent, r.config.Now())
-	if len(missing) > 0 {
+	e := r.event(nil)
+	if lost != nil {
+		e.Lost = len(lost.entries)
 		r.config.Applied(nil)
 	}
-	e := r.event(nil)
-	e.Lost = len(missing)
 	return []Event{e}
 }
 

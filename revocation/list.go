@@ -210,7 +210,11 @@ func (l *List) rebuild(s *atomic.Pointer[table]) *table {
 	old, floor := s.Load(), l.Floor()
 	t := newTable(old.live(floor))
 	old.above(floor, func(k key, m mark) { t.put(k, m) })
-	if old != nil {
+	if old != nil && len(old.names) > 0 {
+		// Room as there was, or where most was dropped, for what the new table
+		// can take: it is then seldom made along the way.
+		room := min(1, float64(t.used)*4/3/float64(old.used))
+		t.names = make(names, 0, int(room*float64(len(old.names))))
 		old.names.each(func(name []byte) {
 			if t.get(l.seeds.ofName(name)) != 0 {
 				t.names = addName(t.names, name)

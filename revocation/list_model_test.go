@@ -42,6 +42,14 @@ func (m *listModel) compare(t *testing.T, l *revocation.List, n, s int) {
 	if got.Floor != l.Floor() || got.Head != m.head || got.Everyone != m.everyone {
 		t.Fatalf("floor %d, head %d, everyone %+v: want %d, %d, %d", got.Floor, got.Head, got.Everyone, l.Floor(), m.head, m.everyone)
 	}
+	// A check says what Judge says of the cutoffs.
+	for _, p := range []store.Position{0, max(got.Ending, got.Superseding), got.Subject, got.Floor, got.Head, got.Everyone} {
+		for at := max(p, 1) - 1; at <= p+1; at++ {
+			if v, want := l.Judge(session(n), subject(s), at), revocation.Judge(got, at); v != want {
+				t.Fatalf("a token at %d is %v: want %v by %+v", at, v, want, got)
+			}
+		}
+	}
 	truth := m.sessions[n]
 	found := max(got.Ending, got.Superseding)
 	ends := got.Ending != 0

@@ -70,8 +70,10 @@ func TestPromise1_RevocationListNeverForgetsUnderConcurrency(t *testing.T) {
 							stop.Store(true)
 							return
 						}
-						if v := revocation.Judge(c, at(i)-1); v == revocation.Good {
-							t.Errorf("a token below entry %d is good: %+v", i, c)
+						for _, v := range []revocation.Verdict{revocation.Judge(c, at(i)-1), l.Judge(session(i), subject(i), at(i)-1)} {
+							if v != revocation.Revoked && v != revocation.Expired {
+								t.Errorf("a token below entry %d is %v: %+v", i, v, c)
+							}
 						}
 					}
 				})
@@ -146,12 +148,19 @@ func TestPromise1_RevocationListNeverForgetsWhileAReaderSleeps(t *testing.T) {
 				t.Errorf("an entry at %d was applied and the floor was %d: %+v", least, below, c)
 				stop.Store(true)
 			}
+			// And as a check asks.
+			if least = store.Position(applied.Load()); least > 0 {
+				if v := l.Judge(session(0), slowSubject, least-1); v != revocation.Revoked && v != revocation.Expired {
+					t.Errorf("an entry at %d was applied, and a token below is %v", least, v)
+					stop.Store(true)
+				}
+			}
 		}
 	})
 	next := store.Position(1)
 	rounds := 0
 	// While the reader hashes, the entry comes, stays a while, and is dropped.
-	for deadline := time.Now().Add(time.Second); !stop.Load() && time.Now().Before(deadline); rounds++ {
+	for deadline := time.Now().Add(time.Second); !stop.Load() && (rounds < 20 || time.Now().Before(deadline)); rounds++ {
 		next += 10
 		l.Apply(ofSubject(slowSubject, next))
 		l.SetHead(next)

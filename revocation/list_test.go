@@ -187,6 +187,13 @@ func TestList_ReadersTakeNoLock(t *testing.T) {
 	if l.Head() != 20 || l.Floor() != 0 {
 		t.Errorf("head %d, floor %d", l.Head(), l.Floor())
 	}
+	if v := l.Judge(session(1), "alice", 9); v != revocation.Revoked {
+		t.Errorf("a revoked session is %v", v)
+	}
+	// Missing reads the other list as a reader does.
+	other := revocation.NewList(1024)
+	other.Apply(ending(session(1), 10), ending(session(2), 10))
+	wantMissing(t, other, l, ending(session(2), 10))
 	l.SetHead(30)
 	if n := testing.AllocsPerRun(100, func() { l.Cutoffs(session(1), "alice") }); n != 0 {
 		t.Errorf("a reader allocates %v times", n)

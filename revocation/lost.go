@@ -42,6 +42,52 @@ func newLost(entries []store.Entry) *lost {
 	return l
 }
 
+// with returns what is lost with what was lost before, is not written back yet,
+// and is not in the log that was read anew. The list may have dropped it.
+func (l *lost) with(before *lost, again *List) *lost {
+	if before == nil {
+		return l
+	}
+	var more []store.Entry
+	for _, e := range before.entries {
+		has := again.Cutoffs(e.Session, e.Subject)
+		covered := has.Everyone
+		known := l != nil && e.Kind == store.KindEveryone && l.everyone
+		switch e.Kind {
+		case store.KindSubject:
+			covered = max(covered, has.Subject)
+			_, known = l.subjectSet()[e.Subject]
+		case store.KindSession:
+			covered = max(covered, has.Ending)
+			_, known = l.sessionSet()[e.Session]
+		}
+		if covered < e.Position && !known {
+			more = append(more, e)
+		}
+	}
+	if len(more) == 0 {
+		return l
+	}
+	if l != nil {
+		more = append(more, l.entries...)
+	}
+	return newLost(more)
+}
+
+func (l *lost) subjectSet() map[string]struct{} {
+	if l == nil {
+		return nil
+	}
+	return l.subjects
+}
+
+func (l *lost) sessionSet() map[store.ID]struct{} {
+	if l == nil {
+		return nil
+	}
+	return l.sessions
+}
+
 // names reports whether a revocation of the session, its subject or everyone
 // is lost.
 func (l *lost) names(session store.ID, subject string) bool {
@@ -64,9 +110,11 @@ func (r *Replica) restore(ctx context.Context) (more bool, err error) {
 	if l == nil {
 		return false, nil
 	}
-	if r.config.Restore != nil {
+	switch {
+	case l.next == len(l.entries): // reading on failed the last time
+	case r.config.Restore != nil:
 		err = r.writeBack(ctx, l)
-	} else {
+	default:
 		err = r.lookAgain(ctx, l)
 	}
 	if err != nil {

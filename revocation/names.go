@@ -43,7 +43,7 @@ func (s *seeds) ofSession(id store.ID) key {
 	return key{r, l}
 }
 
-// session returns the session that has the key.
+// sessionOf returns the session that has the key.
 func (s *seeds) sessionOf(k key) (id store.ID) {
 	r, l := k.a, k.b
 	r ^= round(l, s.session[2], s.session[3])
@@ -53,7 +53,7 @@ func (s *seeds) sessionOf(k key) (id store.ID) {
 	return id
 }
 
-// round mixes half an id.
+// round is one of the network: what of one half goes into the other.
 func round(half, seed, factor uint64) uint64 {
 	hi, lo := bits.Mul64(half^seed, factor|1)
 	return hi ^ lo
@@ -80,10 +80,12 @@ type names []byte
 // addName adds a name. Room for more is made an eighth at a time, and not a
 // quarter or more as append has it: it is part of what an entry takes.
 func addName[T string | []byte](n names, name T) names {
-	if need := len(n) + binary.MaxVarintLen64 + len(name); need > cap(n) {
+	var size [binary.MaxVarintLen64]byte
+	prefix := size[:binary.PutUvarint(size[:], uint64(len(name)))]
+	if need := len(n) + len(prefix) + len(name); need > cap(n) {
 		n = append(make(names, 0, need+need/8), n...)
 	}
-	return append(binary.AppendUvarint(n, uint64(len(name))), name...)
+	return append(append(n, prefix...), name...)
 }
 
 // each calls yield with every name, which is good until yield returns.

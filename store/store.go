@@ -79,7 +79,8 @@ type Store interface {
 	// Snapshot's Entry. A session that is already ended gets no new entry, and
 	// one that is absent gets one unless the log holds it. The Snapshot's
 	// family is Except's. The Outcome is Written; Behind, of Except; or
-	// Unwritten if nothing had to be appended.
+	// Unwritten if nothing had to be appended. The entries have consecutive
+	// positions, in the order of Sessions, Subjects, Everyone.
 	Revoke(ctx context.Context, r Revocation) (Snapshot, error)
 
 	// Restore appends again, in the order given, what the log has lost and a

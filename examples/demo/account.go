@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -112,6 +113,36 @@ func (s *shop) showDevices(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.page(w, r, http.StatusOK, "devices", list)
 	}
+}
+
+// endDevice ends one of the user's own sessions: the page's way to do what
+// DELETE /session/devices/{id} does. Another user's is as unknown as none.
+func (s *shop) endDevice(w http.ResponseWriter, r *http.Request, f fields) error {
+	session, err := s.sessions.Get(r.Context())
+	if err != nil {
+		return err
+	}
+	id, err := store.ParseID(f["id"])
+	if err != nil || id.IsZero() {
+		return badRequest("id is not a session's id")
+	}
+	living, err := s.sessions.Devices(r.Context(), session.Subject)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(living, func(d wafer.Device) bool { return d.ID == id }) {
+		return errNotFound
+	}
+	if id == session.ID {
+		s.logout(w, r) // its own cookies go too
+		return nil
+	}
+	_, err = s.sessions.Revoke(r.Context(), wafer.Revocation{Sessions: []store.ID{id}, Reason: "ended on the page of devices", Actor: session.Subject})
+	if err != nil {
+		return err
+	}
+	s.done(w, r, map[string]bool{"ok": true}, "/devices", "device")
+	return nil
 }
 
 const maxTransfer = 500

@@ -101,6 +101,7 @@ var formOf = map[string]string{"/login": "login", "/elevate": "elevate", "/passw
 var pages = map[string]bool{"/cart": true, "/me": true, "/devices": true, "/password": true, "/transfer": true, "/admin": true}
 
 func nextOf(path string) string {
+	path = strings.TrimSuffix(path, "/end") // of a form on the page itself
 	if pages[path] {
 		return path
 	}
@@ -130,8 +131,12 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Write(append(b, '\n'))
 }
 
-// wantsJSON reports whether a request accepts JSON, and not HTML before it.
+// wantsJSON reports whether a request accepts JSON, and not HTML before it. The
+// API and the endpoints have nothing else.
 func wantsJSON(r *http.Request) bool {
+	if strings.HasPrefix(r.RequestURI, "/api/") || strings.HasPrefix(r.RequestURI, "/session/") {
+		return true
+	}
 	for _, line := range r.Header.Values("Accept") {
 		for accepted := range strings.SplitSeq(line, ",") {
 			media, _, _ := strings.Cut(accepted, ";")

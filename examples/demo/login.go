@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/store"
 )
 
 // maxLogins is how often a login begins again because the user's sessions were
@@ -31,7 +32,10 @@ func (s *shop) login(w http.ResponseWriter, r *http.Request, f fields) error {
 	if remember {
 		options = append(options, wafer.Limits(s.remember, s.remember))
 	}
-	if err := s.begin(w, r, user, password, options); err != nil {
+	err = s.begin(r.Context(), user, password, func(at store.Position) error {
+		return s.sessions.Start(w, r, user, basket{}, append(options, wafer.NotBefore(at))...)
+	})
+	if err != nil {
 		return err
 	}
 	if wantsJSON(r) {
@@ -42,23 +46,23 @@ func (s *shop) login(w http.ResponseWriter, r *http.Request, f fields) error {
 	return nil
 }
 
-// begin checks a password and starts a session. The position is asked for
+// begin checks a password and has a session started. The position is asked for
 // before the password is looked at: if that is changed in between, the login
 // fails instead of slipping past the change, and the password is checked anew.
-func (s *shop) begin(w http.ResponseWriter, r *http.Request, user, password string, options []wafer.StartOption) error {
+func (s *shop) begin(ctx context.Context, user, password string, start func(notBefore store.Position) error) error {
 	for attempt := 1; ; attempt++ {
-		at, err := s.sessions.Position(r.Context())
+		at, err := s.sessions.Position(ctx)
 		if err != nil {
 			return err
 		}
-		ok, err := s.users.verify(r.Context(), user, password)
+		ok, err := s.users.verify(ctx, user, password)
 		if err != nil {
 			return err
 		}
 		if !ok {
 			return errCredentials
 		}
-		err = s.sessions.Start(w, r, user, basket{}, append(options, wafer.NotBefore(at))...)
+		err = start(at)
 		if !errors.Is(err, wafer.ErrNotBefore) || attempt == maxLogins {
 			return err
 		}

@@ -50,6 +50,8 @@ var errUsage = errors.New("usage")
 type flags struct {
 	addr, data, store string
 	tls               bool
+	tokenAudience     string
+	introspectSecret  string
 	config            wafer.Config[basket]
 }
 
@@ -67,6 +69,8 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	set.DurationVar(&f.config.MaxStaleness, "max-staleness", 30*time.Second, "what another process revokes is in force here after this long at most")
 	set.IntVar(&f.config.MaxSessions, "max-sessions", 0, "a user may have this many sessions at once (0: no limit)")
 	set.BoolVar(&f.config.EndOldest, "end-oldest", false, "with -max-sessions: end the oldest session instead of refusing the login")
+	set.StringVar(&f.tokenAudience, "token-audience", "", "let scripts of the shop's pages get access tokens for this `audience` at POST /session/token, such as demo-api")
+	set.StringVar(&f.introspectSecret, "introspect-secret", "", "let callers with this `password` (HTTP Basic) ask POST /session/introspect")
 	set.BoolVar(&f.tls, "tls", false, "serve https with a certificate made for this run")
 	if err := set.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -79,6 +83,7 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 		set.Usage()
 		return nil, errUsage
 	}
+	f.config.Tokens = tokens(f)
 	return f, nil
 }
 

@@ -69,6 +69,7 @@ var notes = map[string]string{
 	"cart":     "Your cart is up to date.",
 	"coupon":   "Your coupon is noted with this order.",
 	"others":   "Every other device is logged out.",
+	"device":   "That device is logged out.",
 	"password": "Your password is changed. Every other device is logged out, and this session has a new id.",
 	"elevated": "Thank you. It is you.",
 	"sent":     "The voucher is on its way. (Not really: this is a demo.)",

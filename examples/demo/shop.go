@@ -88,6 +88,7 @@ func (s *shop) handler() http.Handler {
 	mux.Handle("POST /coupon", signedIn(s.post(s.redeem)))
 	mux.Handle("GET /devices", signedIn(s.showDevices))
 	mux.Handle("POST /logout-others", signedIn(s.logoutOthers))
+	mux.Handle("POST /devices/end", s.sessions.RequireRecent(recent)(s.post(s.endDevice)))
 	mux.Handle("GET /password", signedIn(s.form("password", "/password")))
 	mux.Handle("POST /password", signedIn(s.post(s.changePassword)))
 	mux.Handle("GET /elevate", signedIn(s.form("elevate", "/elevate")))
@@ -104,7 +105,13 @@ func (s *shop) handler() http.Handler {
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, errCrossOrigin)
 	}))
-	app := protection.Handler(s.sessions.Handler(s.plainPaths(mux)))
+	// The API and wafer's endpoints find their sessions by themselves. The keys
+	// at /session/jwks.json are for every cache.
+	routes := http.NewServeMux()
+	routes.Handle("/", protection.Handler(s.sessions.Handler(mux)))
+	routes.Handle("/api/", protection.Handler(s.api()))
+	routes.Handle("/session/", http.StripPrefix("/session", s.sessions.Endpoints()))
+	app := s.plainPaths(routes)
 
 	// Style and pictures need no session: they stay outside of its Handler, so
 	// they may be cached, and never refresh anything.

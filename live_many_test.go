@@ -1,0 +1,103 @@
+package wafer
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/store"
+)
+
+// asked is a question about a session that the test answers.
+type asked struct {
+	id     store.ID
+	answer chan store.Snapshot
+}
+
+func newTestLives(asks chan asked) *lives {
+	return newLives(liveConfig{
+		ask: func(ctx context.Context, id store.ID) (store.Snapshot, error) {
+			q := asked{id, make(chan store.Snapshot)}
+			asks <- q
+			select {
+			case snap := <-q.answer:
+				return snap, nil
+			case <-ctx.Done():
+				return store.Snapshot{}, ctx.Err()
+			}
+		},
+		fresh: func() bool { return true }, catchUp: func(context.Context) bool { return true },
+		now: time.Now, patience: time.Minute, outage: func(int, error) {}, again: time.Minute,
+	})
+}
+
+func livingAt(id store.ID, head store.Position) store.Snapshot {
+	now := time.Now()
+	return store.Snapshot{State: store.Alive, Head: head, Now: now, Family: store.Family{
+		ID: id, Subject: "alice", Issued: now, Idle: time.Hour, Absolute: now.Add(time.Hour), Position: head, Birth: head,
+	}}
+}
+
+func testHeader(n byte, at uint64) *codec.Session {
+	return &codec.Session{ID: codec.ID{0: n}, Subject: "alice", Position: at, Idle: time.Now().Add(time.Hour), Absolute: time.Now().Add(time.Hour)}
+}
+
+// The entry comes in between the reading of the family, which knows nothing of
+// it, and the taking of that answer.
+func TestPromise1_DoubtWhileAnotherDoubtIsAskedAbout(t *testing.T) {
+	for name, news := range map[string][]store.Entry{
+		"a subject": {{Kind: store.KindSubject, Subject: "alice", Position: 30}},
+		"anything":  nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asks := make(chan asked, 8)
+				l := newTestLives(asks)
+				defer l.close()
+				one := l.add(t.Context(), testHeader(1, 10))
+				l.applied([]store.Entry{{Kind: store.KindSubject, Subject: "alice", Position: 20}})
+				q := <-asks
+				l.applied(news)
+				synctest.Wait()
+				q.answer <- livingAt(q.id, 20)
+				synctest.Wait()
+				select {
+				case q = <-asks:
+					q.answer <- store.Snapshot{State: store.CutOff, Head: 30}
+				default:
+					t.Fatal("the store is not asked again")
+				}
+				synctest.Wait()
+				if one.Err() == nil {
+					t.Error("it goes on")
+				}
+			})
+		})
+	}
+}
+
+// All of them are of one subject. Revoking everyone holds the lock for no longer
+// than it takes to end them.
+func TestPromise8_ManyLivesOfOneSubject(t *testing.T) {
+	const many = 100_000
+	l := newTestLives(make(chan asked))
+	defer l.close()
+	all := make([]*live, many)
+	for i := range all {
+		h := testHeader(1, 10)
+		h.ID[1], h.ID[2], h.ID[3] = byte(i), byte(i>>8), byte(i>>16)
+		all[i] = l.add(context.Background(), h)
+	}
+	began := time.Now()
+	l.applied([]store.Entry{{Kind: store.KindEveryone, Position: 20}})
+	for _, one := range all {
+		<-one.Done()
+	}
+	took := time.Since(began)
+	t.Logf("all ended after %v", took)
+	if took > 5*time.Second {
+		t.Error("it takes the square of their number")
+	}
+}

@@ -1,0 +1,318 @@
+package refresh_test
+
+import "fmt"
+
+// act is what can happen in a world.
+type act uint8
+
+const (
+	sends     act = iota // a party sends a request of a kind
+	steps                // the server takes a request one phase further
+	stepsWith            // as it does, something else happens inside the refresh
+	arrives              // an answer reaches its browser
+	loses                // an answer is lost
+	passes               // time passes
+	steals               // the thief copies the jar
+	keeps                // the owner copies a jar, to put it back later
+	putsBack             // a kept cookie, a kept token, or both
+	revokes              // an administrator revokes a family, the subject or everyone
+)
+
+// move is one step of a trace.
+type move struct {
+	act    act
+	i, j   uint8
+	within act // of stepsWith, on k
+	k      uint8
+}
+
+// moves lists what can happen in a world.
+func (s *search) moves(w *world) (all []move) {
+	busy := w.flights(other) > 0
+	for i := range w.requests {
+		r := &w.requests[i]
+		switch r.phase {
+		case unused:
+		case answered:
+			all = append(all, move{act: arrives, i: uint8(i)})
+			if r.who == honest && w.lost < s.losses {
+				all = append(all, move{act: loses, i: uint8(i)})
+			}
+		default:
+			all = append(all, move{act: steps, i: uint8(i)})
+			if s.split && r.phase == settled {
+				all = append(all, s.insides(w, i)...)
+			}
+		}
+	}
+	if slot := w.slot(); slot < maxFlights {
+		if w.flights(honest) < s.flights {
+			for _, k := range s.kinds {
+				all = append(all, move{act: sends, i: honest, j: uint8(k)})
+			}
+		}
+		if !busy && w.jars[other] != (jar{}) {
+			for _, k := range s.otherKinds {
+				all = append(all, move{act: sends, i: other, j: uint8(k)})
+			}
+		}
+	}
+	for i, d := range s.times {
+		if s.mayPass(w, d) {
+			all = append(all, move{act: passes, i: uint8(i)})
+		}
+	}
+	if s.thief && !w.stolen {
+		all = append(all, move{act: steals})
+	}
+	for i := range s.asides {
+		if w.asides[i] == (jar{}) {
+			all = append(all, move{act: keeps, i: uint8(i)})
+			if s.device {
+				all = append(all, move{act: keeps, i: uint8(i), j: other})
+			}
+			break
+		}
+	}
+	for i := range s.asides {
+		if w.asides[i] != (jar{}) {
+			for j := range uint8(3) {
+				all = append(all, move{act: putsBack, i: uint8(i), j: j})
+			}
+		}
+	}
+	if w.revocations < s.revocations {
+		for _, f := range w.revocable() {
+			all = append(all, move{act: revokes, i: f})
+		}
+	}
+	return all
+}
+
+// What an administrator revokes, besides a family by its number.
+const (
+	itsSubject = 0
+	everyone   = 100
+)
+
+func (w *world) revocable() []uint8 {
+	all := []uint8{itsSubject, everyone}
+	for f := int8(1); f <= w.truth.families; f++ {
+		if !w.truth.dead[f] {
+			all = append(all, uint8(f))
+		}
+	}
+	return all
+}
+
+func (w *world) slot() (i int) {
+	for i < maxFlights && w.requests[i].phase != unused {
+		i++
+	}
+	return i
+}
+
+// insides lists what can happen between two calls of one refresh.
+func (s *search) insides(w *world, i int) (all []move) {
+	for k := range w.requests {
+		if p := w.requests[k].phase; k != i && p != unused && p != answered {
+			all = append(all, move{act: stepsWith, i: uint8(i), within: steps, k: uint8(k)})
+		}
+	}
+	if w.revocations < s.revocations {
+		for _, f := range w.revocable() {
+			all = append(all, move{act: stepsWith, i: uint8(i), within: revokes, k: f})
+		}
+	}
+	return all
+}
+
+// mayPass reports whether so much time may pass: what is promised to browsers
+// whose answers are prompt is not promised to others.
+func (s *search) mayPass(w *world, d units) bool {
+	late := w.lates
+	for i := range w.requests {
+		r := &w.requests[i]
+		if r.phase == unused {
+			continue
+		}
+		if r.who == other {
+			return false // a thief hurries: his delays are as good as later sendings
+		}
+		age := w.now + d - r.sent
+		switch {
+		case s.prompt == 0 || age <= s.prompt || r.late && age <= s.lateUntil:
+		case age > s.lateUntil || late >= s.lateOnes || s.apart && r.beside:
+			return false
+		case !r.late:
+			late++
+			if s.apart && late > w.lates+1 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (s *search) pass(w *world, d units) {
+	w.now += d
+	if s.prompt == 0 {
+		return
+	}
+	for i := range w.requests {
+		r := &w.requests[i]
+		if r.phase == unused || r.late || w.now-r.sent <= s.prompt {
+			continue
+		}
+		r.late = true
+		if !s.apart {
+			w.lates++
+			continue
+		}
+		for k := range w.requests {
+			w.requests[k].beside = w.requests[k].beside || k != i && w.requests[k].phase != unused
+		}
+	}
+}
+
+// apply makes a move. It reports whether it was one.
+func (s *search) apply(w *world, m move) bool {
+	if m.act <= stepsWith || m.act == revokes {
+		s.store.load(w)
+	}
+	switch m.act {
+	case sends:
+		r := request{phase: sent, who: m.i, kind: kind(m.j), sent: w.now, brings: w.jars[m.i], alone: w.flights(m.i) == 0}
+		for i := range w.requests {
+			r.beside = r.beside || w.requests[i].phase != unused && w.requests[i].late
+			w.requests[i].alone = w.requests[i].alone && w.requests[i].who != m.i
+		}
+		slot := w.slot()
+		w.requests[slot] = r
+		if m.i == other || s.atOnce {
+			s.step(w, slot)
+		}
+	case steps:
+		s.step(w, int(m.i))
+	case stepsWith:
+		happened := false
+		s.store.inside = func() {
+			happened, s.nested = true, true
+			calls := s.store.calls
+			s.say("meanwhile:")
+			if m.within == revokes {
+				w.revocations++
+				s.revoke(w, int8(m.k))
+			} else {
+				s.serve(w, &w.requests[m.k])
+			}
+			s.store.calls, s.nested = calls, false
+		}
+		s.serve(w, &w.requests[m.i])
+		s.store.inside = nil
+		if !happened {
+			return false
+		}
+	case arrives:
+		w.arrive(&w.requests[m.i])
+		w.requests[m.i] = request{}
+	case loses:
+		w.requests[m.i] = request{}
+		w.lost++
+	case passes:
+		s.pass(w, s.times[m.i])
+	case steals:
+		w.stolen, w.jars[other] = true, w.jars[honest]
+	case keeps:
+		w.asides[m.i] = w.jars[m.j]
+	case putsBack:
+		if m.j != 1 {
+			w.jars[honest].cookie = w.asides[m.i].cookie
+		}
+		if m.j != 0 {
+			w.jars[honest].token = w.asides[m.i].token
+		}
+	case revokes:
+		w.revocations++
+		s.revoke(w, int8(m.i))
+	}
+	if s.full {
+		s.full = false
+		return false
+	}
+	if w.readAt != w.log {
+		s.store.load(w)
+		s.store.read(w)
+	}
+	s.probe(w)
+	return true
+}
+
+// step is one phase, or all of them where phases are not told apart.
+func (s *search) step(w *world, i int) {
+	r := &w.requests[i]
+	s.serve(w, r)
+	for !s.split && r.phase != unused && r.phase != answered && s.violation == "" {
+		s.serve(w, r)
+	}
+	if r.phase == answered && (s.atOnce || r.who == other && !s.split) {
+		w.arrive(r)
+		*r = request{}
+	}
+}
+
+func revoked(k uint8) string {
+	switch k {
+	case itsSubject:
+		return "the subject"
+	case everyone:
+		return "everyone"
+	}
+	return fmt.Sprintf("family %d", k)
+}
+
+// text says what a move is, before it is made.
+func (s *search) text(w *world, m move) string {
+	name := func(who uint8) string {
+		switch {
+		case who == honest:
+			return "the browser"
+		case s.device:
+			return "the other device"
+		}
+		return "the thief"
+	}
+	show := func(j jar) string {
+		return fmt.Sprintf("cookie %d.%d, token %d.%d", j.cookie.family, j.cookie.generation, j.token.family, j.token.generation)
+	}
+	at := func(i uint8) string {
+		return fmt.Sprintf("%s's %v (#%d)", name(w.requests[i].who), w.requests[i].kind, i)
+	}
+	switch m.act {
+	case sends:
+		return fmt.Sprintf("%s sends %v (#%d) with %s", name(m.i), kind(m.j), w.slot(), show(w.jars[m.i]))
+	case steps:
+		return "the server serves " + at(m.i)
+	case stepsWith:
+		if m.within == revokes {
+			return fmt.Sprintf("the server serves %s, and inside an administrator revokes %s", at(m.i), revoked(m.k))
+		}
+		return fmt.Sprintf("the server serves %s, and inside %s", at(m.i), at(m.k))
+	case arrives:
+		r := w.requests[m.i]
+		return fmt.Sprintf("the answer to %s arrives and sets %s", at(m.i), show(jar{r.sets.cookie, r.sets.token}))
+	case loses:
+		return "the answer to " + at(m.i) + " is lost"
+	case passes:
+		return fmt.Sprintf("%v pass (grace %v, half a lifetime %v)", searchTime(s.times[m.i]), searchTime(graceUnits), searchTime(halfUnits))
+	case steals:
+		return "the thief copies " + show(w.jars[honest])
+	case keeps:
+		return fmt.Sprintf("the owner keeps a copy of %s of %s", show(w.jars[m.j]), name(m.j))
+	case putsBack:
+		return fmt.Sprintf("the owner puts back, of %s, %s", show(w.asides[m.i]), [...]string{"the cookie", "the token", "both"}[m.j])
+	case revokes:
+		return fmt.Sprintf("an administrator revokes %s", revoked(m.i))
+	}
+	return "?"
+}

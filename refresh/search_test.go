@@ -1,0 +1,197 @@
+package refresh_test
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/refresh"
+)
+
+var (
+	searchStates = flag.Int("search.states", defaultStates, "states that each world of the search visits at most")
+	searchDepth  = flag.Int("search.depth", wholeDepth, "steps that the search goes at most")
+)
+
+const (
+	defaultStates = 20_000
+	// wholeDepth is deeper than any world that is searched whole.
+	wholeDepth = 1000
+)
+
+// search goes through every order of events of a small world, breadth first,
+// so what it finds it finds by a shortest trace. The decisions are those of the
+// real packages over the real memory store.
+type search struct {
+	// The world: what can happen in it.
+	flights           int     // requests of the browser under way at once
+	kinds, otherKinds []kind  // of the requests of the browser and of the other party
+	times             []units // that can pass
+	prompt            units   // answers arrive within; 0: at any time
+	lateOnes          uint8   // answers that may come later, but
+	lateUntil         units   // within that
+	apart             bool    // late ones are not under way at one time, and not counted
+	losses            uint8
+	split             bool // phases of requests are told apart
+	atOnce            bool // a request is sent, served and answered in one step
+	thief             bool
+	device            bool // the other party has a login of its own
+	asides            int  // jars that the owner keeps and puts back
+	revocations       uint8
+	reload            bool
+	drops             bool  // old entries leave the log
+	life              units // of session cookies; 0: the access lifetime
+
+	// What it promises besides what always holds.
+	neverReplayed, neverForgiven, neverRefused, neverLost bool
+	thiefLiteral, thiefClear                              bool
+	staleSaves, staleLiteral                              bool
+
+	twist twist
+
+	store                *searchStore
+	refresher, neighbour *refresh.Refresher
+	printer              printer
+	nested, full         bool
+	violation            string
+	only                 string           // only what begins so is violated
+	trace                *strings.Builder // nil: nobody reads
+}
+
+// found is what a search came to.
+type found struct {
+	states, depth int
+	whole         bool // there are no more states
+	violation     string
+	steps         int
+	trace         string
+	took          time.Duration
+}
+
+func (f found) String() string {
+	return fmt.Sprintf("%d states, depth %d, all of them: %v, in %v", f.states, f.depth, f.whole, f.took.Round(time.Millisecond))
+}
+
+func (s *search) fail(format string, args ...any) {
+	if s.violation == "" && strings.HasPrefix(format, s.only) {
+		s.violation = fmt.Sprintf(format, args...)
+		s.say("VIOLATION: %s", s.violation)
+	}
+}
+
+func (s *search) say(format string, args ...any) {
+	if s.trace != nil {
+		fmt.Fprintf(s.trace, "        "+format+"\n", args...)
+	}
+}
+
+func (s *search) policy() refresh.Policy {
+	if s.twist.policy != (refresh.Policy{}) {
+		return s.twist.policy
+	}
+	return tight
+}
+
+// begin makes the first world: one login, and a second where another device is.
+func (s *search) begin(t *testing.T) world {
+	s.store = &searchStore{search: s}
+	for _, r := range []**refresh.Refresher{&s.refresher, &s.neighbour} {
+		var err error
+		if *r, err = refresh.New(s.store, s.policy(), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.life == 0 {
+		s.life = accessUnits
+	}
+	w := world{now: 100, sees: new(seen)}
+	s.store.load(&w)
+	for who := range w.jars {
+		if who == other && !s.device {
+			break
+		}
+		r := request{kind: login, who: uint8(who)}
+		s.login(&w, &r)
+		w.arrive(&r)
+	}
+	w.truth.theft.last = w.now
+	s.store.read(&w)
+	return w
+}
+
+// node is how a state was reached.
+type node struct {
+	parent int32
+	move   move
+}
+
+// run searches until something is violated, or everything was seen, or the
+// limits are reached.
+func (s *search) run(t *testing.T, states, depth int) (f found) {
+	t.Helper()
+	began := time.Now()
+	defer func() { f.took = time.Since(began) }()
+	type place struct {
+		world
+		node int32
+	}
+	first := s.begin(t)
+	seen := map[fingerprint]struct{}{s.fingerprint(&first): {}}
+	nodes := []node{{parent: -1}}
+	for here := []place{{first, 0}}; len(here) > 0; f.depth++ {
+		if f.depth == depth {
+			return f
+		}
+		var next []place
+		for i := range here {
+			for _, m := range s.moves(&here[i].world) {
+				w := here[i].world
+				if !s.apply(&w, m) && s.violation == "" {
+					continue
+				}
+				if s.violation != "" {
+					f.states, f.violation = len(seen), s.violation
+					s.retrace(t, &f, nodes, here[i].node, m)
+					return f
+				}
+				print := s.fingerprint(&w)
+				if _, known := seen[print]; known {
+					continue
+				}
+				seen[print] = struct{}{}
+				nodes = append(nodes, node{here[i].node, m})
+				next = append(next, place{w, int32(len(nodes) - 1)})
+				f.states = len(seen)
+				if len(seen) >= states {
+					f.depth++
+					return f
+				}
+			}
+			here[i] = place{}
+		}
+		here = next
+	}
+	f.whole = true
+	return f
+}
+
+// retrace tells a trace in words, by going it again.
+func (s *search) retrace(t *testing.T, f *found, nodes []node, at int32, last move) {
+	moves := []move{last}
+	for ; at > 0; at = nodes[at].parent {
+		moves = append([]move{nodes[at].move}, moves...)
+	}
+	s.violation, s.trace = "", new(strings.Builder)
+	w := s.begin(t)
+	for i, m := range moves {
+		fmt.Fprintf(s.trace, "    %2d. %s\n", i+1, s.text(&w, m))
+		s.apply(&w, m)
+	}
+	if s.violation != f.violation {
+		t.Errorf("the same moves came to %q, then to %q", f.violation, s.violation)
+	}
+	f.steps, f.trace = len(moves), s.trace.String()
+	s.violation, s.trace = "", nil
+}

@@ -1,0 +1,89 @@
+package revocation_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
+)
+
+// The store takes all that was lost and then fails for a moment, before this
+// node has read what it wrote. That must not leave the lost revocations above
+// every position for ever.
+func TestPromise5_OutageRightAfterTheWriteBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rec recorder
+		d := &restorer{double: newDouble()}
+		for range 5 {
+			d.add(superseding(session(99), 0))
+		}
+		var cut atomic.Bool
+		r := follow(t, d, revocation.Config{Observe: rec.observe, Restore: func(ctx context.Context, what store.Restoration) (store.Snapshot, error) {
+			snap, err := d.Restore(ctx, what)
+			if err == nil && cut.CompareAndSwap(true, false) {
+				d.onSince(func(context.Context, question) (store.Batch, error) {
+					return store.Batch{}, errors.New("a moment's outage")
+				})
+			}
+			return snap, err
+		}})
+		safe := d.add(ofSubject(subject(3), 0))
+		d.add(ofSubject(subject(2), 0))
+		synctest.Wait()
+		cut.Store(true)
+		d.regrow(safe, r.Head()+100)
+		time.Sleep(15 * time.Second)
+		d.onSince(nil)
+		time.Sleep(5 * time.Minute)
+		at := d.add(superseding(session(50), 0))
+		time.Sleep(time.Second)
+		check(t, r, time.Now(), 2, at, revocation.Good)
+		d.took()
+		time.Sleep(5 * time.Minute)
+		if calls := d.took(); len(calls) != 0 {
+			t.Errorf("it goes on to write back: %d calls, the last of %d entries", len(calls), len(calls[len(calls)-1].Entries))
+		}
+		if last := rec.take(); len(last) == 0 || last[len(last)-1].Restored != 1 {
+			t.Errorf("in the end it told %+v", last)
+		}
+	})
+}
+
+// A log goes back, and cannot be written; it drops what is old, and goes back
+// once more. What it lost the first time is lost still.
+func TestPromise1_LogThatWentBackTwiceUnwritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &restorer{double: newDouble(), fails: true}
+		for range 5 {
+			d.add(superseding(session(99), 0))
+		}
+		r := follow(t, d, revocation.Config{Restore: d.Restore})
+		safe := d.add(ofSubject(subject(3), 0))
+		d.add(ofSubject(subject(2), 0))
+		synctest.Wait()
+		p := d.regrow(safe, r.Head()+100)
+		time.Sleep(time.Second)
+		check(t, r, time.Now(), 2, p, revocation.Revoked)
+		d.drop(p - 10) // the lost one's position is below
+		p = d.add(superseding(session(98), 0))
+		time.Sleep(time.Second)
+		check(t, r, time.Now(), 2, p, revocation.Revoked)
+
+		p = d.regrow(p-10, p+100)
+		time.Sleep(time.Minute)
+		check(t, r, time.Now(), 2, p, revocation.Revoked)
+		if f := (store.Family{ID: session(2), Subject: subject(2), Birth: 15, Position: p}); !r.Dead(&f) {
+			t.Error("a family that the first loss covers is not known to be dead")
+		}
+		d.fail(false)
+		time.Sleep(time.Minute)
+		if found := d.after(p, store.KindSubject); len(found) != 1 {
+			t.Errorf("written back: %+v", found)
+		}
+	})
+}

@@ -1,0 +1,268 @@
+package wafer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/revocation"
+)
+
+// Verifier accepts access tokens in a service that holds neither the ring nor
+// any other secret. It knows the issuer's public keys and, with
+// [VerifierConfig.Log], what is revoked; it decides as [Sessions.Bearer] does.
+// It is safe for concurrent use.
+type Verifier struct {
+	config  VerifierConfig
+	bearer  *bearer
+	keys    *remoteKeys         // nil of a Document
+	replica *revocation.Replica // nil without a Log
+}
+
+// NewVerifier returns a verifier that knows the issuer's keys and has read the
+// log. ctx bounds the two; both are tried until they succeed, and
+// [VerifierConfig.Observe] is told what keeps them from that. Whatever does not
+// fit together in the configuration is an error at once.
+func NewVerifier(ctx context.Context, config VerifierConfig) (*Verifier, error) {
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	v := &Verifier{config: config, bearer: &bearer{now: config.Now, observe: config.Observe}}
+	var keys codec.AccessKeys
+	if config.JWKSURL == "" {
+		set, err := readKeys(config.Document, config.Algorithms)
+		if err != nil {
+			return nil, fmt.Errorf("wafer: VerifierConfig.Document: %w", err)
+		}
+		keys, v.bearer.keys = set, func() any { return set }
+	} else {
+		v.keys = newRemoteKeys(&config)
+		keys, v.bearer.keys = v.keys, v.keys.identity
+	}
+	v.bearer.verifier, err = codec.NewAccessVerifier(codec.AccessVerifierConfig{
+		Keys: keys, Algorithms: config.Algorithms, Issuer: config.Issuer, Audiences: config.Audiences, Leeway: 2 * config.Skew,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("wafer: VerifierConfig: %w", err)
+	}
+	if v.bearer.verified, err = newVerifiedTokens(config.CachedTokens); err != nil {
+		return nil, err
+	}
+	if err := v.open(ctx); err != nil {
+		v.Close()
+		return nil, err
+	}
+	return v, nil
+}
+
+// open reads what is outside: the keys first, since the log may say that they
+// are out of date.
+func (v *Verifier) open(ctx context.Context) error {
+	if v.keys != nil {
+		if err := v.keys.open(ctx); err != nil {
+			return err
+		}
+	}
+	if v.config.Log == nil {
+		v.config.Observe(Event{Kind: KindInsecure, Reason: "VerifierConfig.InsecureWithoutRevocations: " +
+			"this service cannot know of a logout or a revocation; it accepts each token until that expires"})
+		return nil
+	}
+	source, config := v.config.Log, revocation.Config{
+		MaxStaleness: v.config.MaxStaleness,
+		Limit:        v.config.MaxRevocations,
+		Timeout:      v.config.StoreTimeout,
+		Now:          v.config.Now,
+		Observe:      v.observeReplica,
+	}
+	if v.keys != nil {
+		keyed := &keyedLog{Source: source, keys: v.keys}
+		source, config.BeforeEveryone = keyed, keyed.beforeEveryone
+	}
+	replica, err := revocation.Follow(ctx, source, config)
+	if err != nil {
+		return fmt.Errorf("wafer: VerifierConfig.Log: %w", err)
+	}
+	v.replica, v.bearer.revocations = replica, replica
+	return nil
+}
+
+// Close ends what NewVerifier started. The log stays the caller's. The verifier
+// must not be used afterwards.
+func (v *Verifier) Close() {
+	if v.replica != nil {
+		v.replica.Close()
+	}
+	if v.keys != nil {
+		v.keys.close()
+	}
+	v.bearer.verified.close()
+}
+
+// Verify returns the session that an access token was minted from, for services
+// that get tokens otherwise than by HTTP. The session has its ID, Subject,
+// Authenticated, Scope, Claims and Position; its Deadline is the token's expiry.
+// The error matches [ErrNoSession] if the token is not good, for whatever
+// reason, and [ErrUnavailable] if that could not be found out.
+func (v *Verifier) Verify(ctx context.Context, token string) (*Session[struct{}], error) {
+	access, err := v.bearer.judge(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	session := new(Session[struct{}])
+	bearerSession(session, access)
+	return session, nil
+}
+
+// Bearer lets only requests with an access token pass (RFC 6750 section 2.1:
+// the header "Authorization: Bearer"); h gets its session by [Verifier.Get]. The
+// others are answered by [Verifier.Refuse], with the challenge of RFC 6750
+// section 3. Cookies are not looked at.
+func (v *Verifier) Bearer(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a := v.attached(r.Context())
+		if a == nil {
+			a = v.attach(r)
+			r = r.WithContext(context.WithValue(r.Context(), verifierKey{v}, a))
+			w.Header().Add("Vary", "Authorization")
+		}
+		if a.err != nil {
+			v.Refuse(w, r, a.err)
+			return
+		}
+		noStore(w.Header())
+		h.ServeHTTP(w, r)
+	})
+}
+
+// bearerAttachment is what Bearer found.
+type bearerAttachment struct {
+	session *Session[struct{}]
+	err     error
+	bearer  bearerState
+}
+
+// verifierKey finds the attachment of one Verifier in a context.
+type verifierKey struct{ owner *Verifier }
+
+func (v *Verifier) attached(ctx context.Context) *bearerAttachment {
+	a, _ := ctx.Value(verifierKey{v}).(*bearerAttachment)
+	return a
+}
+
+func (v *Verifier) attach(r *http.Request) *bearerAttachment {
+	token, found := bearerToken(r.Header)
+	if !found {
+		return &bearerAttachment{err: ErrNoSession, bearer: absentBearer}
+	}
+	session, err := v.Verify(r.Context(), token)
+	return &bearerAttachment{session, err, presentBearer}
+}
+
+// Get returns the session of a request that has passed Bearer.
+func (v *Verifier) Get(ctx context.Context) (*Session[struct{}], error) {
+	a := v.attached(ctx)
+	if a == nil {
+		return nil, errNotVerified
+	}
+	return a.session, a.err
+}
+
+// errNotVerified is a programmer's mistake, as errNotAttached.
+var errNotVerified = errors.New("wafer: the request has not passed Bearer of this Verifier")
+
+// keysRetry is the Retry-After of a 503 in seconds: the keys are fetched again
+// about as often.
+const keysRetry = "5"
+
+// Refuse answers a request as [Sessions.Refuse] does: 401 with a challenge, or
+// 503. [VerifierConfig.Refuse] takes its place; the headers are set before.
+func (v *Verifier) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	status := Status(err)
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", keysRetry)
+	}
+	if a := v.attached(r.Context()); a != nil {
+		if challenge := a.bearer.challenge(status); challenge != "" {
+			w.Header().Set("WWW-Authenticate", challenge)
+		}
+	}
+	noStore(w.Header())
+	if v.config.Refuse != nil {
+		v.config.Refuse(w, r, err)
+		return
+	}
+	http.Error(w, http.StatusText(status), status)
+}
+
+// Health returns what this service knows of the revocations, for a health page
+// and metrics. It asks nobody. Without a log, State is "none".
+func (v *Verifier) Health() Health {
+	if v.replica == nil {
+		return Health{State: "none"}
+	}
+	now := v.config.Now()
+	age, _ := v.replica.Confirmed(now)
+	return Health{
+		State:    v.replica.State(now).String(),
+		Position: v.replica.Head(), Head: v.replica.Highest(), Floor: v.replica.Floor(),
+		Revocations: v.replica.Len(), Age: age,
+	}
+}
+
+// KeysAge returns how long ago the issuer confirmed the keys: alert where it
+// comes near [VerifierConfig.Keep]. Of a Document it is 0.
+func (v *Verifier) KeysAge() time.Duration {
+	if v.keys == nil {
+		return 0
+	}
+	return elapsed(v.keys.held.Load().since, v.config.Now())
+}
+
+func (v *Verifier) observeReplica(e revocation.Event) {
+	event := Event{Kind: KindReplica, Reason: e.State.String(), Position: e.Head, Err: e.Err}
+	switch {
+	case errors.Is(e.Err, revocation.ErrWentBack):
+		event.Kind = KindAlarm
+	case e.Applied > 0:
+		event.Kind, event.Reason = KindApplied, fmt.Sprintf("%d entries", e.Applied)
+	case e.Lost > 0:
+		event.Kind, event.Reason = KindAlarm, fmt.Sprintf("the log has lost %d revocations that this service holds; the nodes of the issuer write back what they hold", e.Lost)
+	case e.Restored > 0:
+		event.Reason = fmt.Sprintf("the log has %d revocations again that it had lost", e.Restored)
+	}
+	v.config.Observe(event)
+}
+
+// String names the issuer and the audiences alone.
+func (v *Verifier) String() string {
+	return fmt.Sprintf("wafer verifier of %q for %q", v.config.Issuer, strings.Join(v.config.Audiences, " "))
+}
+
+// LogValue logs the issuer and the audiences alone.
+func (v *Verifier) LogValue() slog.Value { return slog.StringValue(v.String()) }
+
+// readKeys reads a JWK set that has a key to verify with.
+func readKeys(text []byte, algorithms []codec.Algorithm) (*codec.JWKS, error) {
+	set, err := codec.ParseJWKS(text)
+	if err != nil {
+		return nil, fmt.Errorf("%d bytes are no JWK set: %w", len(text), err)
+	}
+	usable := func(kid string) bool {
+		return slices.ContainsFunc(algorithms, func(a codec.Algorithm) bool {
+			_, err := set.AccessKey(context.Background(), time.Time{}, kid, a)
+			return err == nil
+		})
+	}
+	if !slices.ContainsFunc(set.KeyIDs(), usable) {
+		return nil, fmt.Errorf("a JWK set without a key for %q: nothing could be verified", algorithms)
+	}
+	return set, nil
+}
