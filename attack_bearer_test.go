@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -536,5 +537,64 @@ func TestPromise8_ForgedTokensReachNoStore(t *testing.T) {
 	}
 	if calls := n.store.calls(); len(calls) != 0 {
 		t.Errorf("forged tokens made the store work: %v", calls)
+	}
+}
+
+// 1 MB in the header costs no hash and no copy.
+func TestPromise8_OversizedTokenIsCheap(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(withTokens())
+	big := strings.Repeat("A", 1<<20)
+	for what, lines := range map[string][]string{
+		"1 MB": {"Bearer " + big}, "1 MB of spaces": {"Bearer " + strings.Repeat(" ", 1<<20)}, "1 MB of a scheme": {big},
+		"1 MB of dots": {"Bearer " + strings.Repeat(".", 1<<20)}, "100,000 headers": slices.Repeat([]string{"Bearer A"}, 100000),
+	} {
+		r := httptest.NewRequest(http.MethodGet, "https://harness.example/", nil)
+		r.Header["Authorization"] = lines
+		const rounds = 20
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range rounds {
+			_, _ = n.Attach(httptest.NewRecorder(), r)
+		}
+		runtime.ReadMemStats(&after)
+		if bytes := (after.TotalAlloc - before.TotalAlloc) / rounds; bytes > 32<<10 {
+			t.Errorf("%s: %d bytes allocated for one request", what, bytes)
+		}
+	}
+}
+
+// However busy the log is, a token lives until it expires: what is dropped from
+// the log is older than any position that a good token has.
+func TestAccessTokensOutliveABusyLog(t *testing.T) {
+	const step = 5 * time.Second
+	for _, native := range []bool{false, true} {
+		for _, lifetime := range []time.Duration{testAccess, 20 * time.Minute} {
+			w := newWorld(t)
+			n := w.node(withTokens(func(c *wafer.TokenConfig[basket]) { c.Lifetime = lifetime }))
+			refresh := n.issue("alice").RefreshToken
+			busy := func(d time.Duration) {
+				for range d / step {
+					n.revoke(wafer.Revocation{Subjects: []string{"somebody else"}})
+					w.pass(step)
+				}
+			}
+			var p tokenResponse
+			busy(testAccess/2 - step)
+			if native {
+				p = n.refreshed(refresh) // the same generation again, at its old position
+			} else {
+				b := w.browser().login(n, "alice", "a")
+				busy(testAccess*9/10 - step)
+				p = tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from))
+			}
+			for left := time.Duration(*p.ExpiresIn) * time.Second; left > step; left -= step {
+				busy(step)
+				if who := n.knows(p.AccessToken); who != "alice" {
+					t.Errorf("native %v, for %v: %v before its expiry it is %q: %v", native, lifetime, left-step, who, n.observed()[len(n.observed())-1])
+					break
+				}
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package wafer_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -238,5 +239,40 @@ func TestLogoutEndpoint(t *testing.T) {
 	}
 	if state := w.family(phone.Session).State; state != store.Ended {
 		t.Errorf("after the outage the session is %v", state)
+	}
+}
+
+// A logout by an access token says 204 where it ended something, and only there.
+func TestPromise5_LogoutByAccessTokenIsNeverLost(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(withTokens())
+	p := n.issue("alice")
+	w.pass(testAccess)
+	for what, token := range map[string]string{"junk": "junk", "expired": p.AccessToken} {
+		if rec := n.api(http.MethodPost, "/logout", "", bearing(token)); rec.Code != http.StatusUnauthorized {
+			t.Errorf("by a token that is no good (%s): %d", what, rec.Code)
+		}
+	}
+	n.refreshed(p.RefreshToken)
+	for _, bearer := range []bool{false, true} {
+		p := n.issue("alice")
+		n.freshen()
+		n.store.fail() // and the list is stale
+		w.clock.Move(testStaleness + time.Millisecond)
+		logout := func() *httptest.ResponseRecorder {
+			return n.api(http.MethodPost, "/logout", "", bearing(p.AccessToken))
+		}
+		if bearer { // revoke is as good
+			logout = func() *httptest.ResponseRecorder {
+				return n.api(http.MethodPost, "/revoke", form("token", p.AccessToken))
+			}
+		}
+		if rec := logout(); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
+			t.Errorf("in an outage: %d", rec.Code)
+		}
+		n.store.heal()
+		w.pass(0)
+		n.mustKnow("after a logout in an outage", p.AccessToken, "401")
+		wantOAuth(t, "after a logout in an outage", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
 	}
 }

@@ -222,7 +222,9 @@ func TestPromise6_IntrospectTellsNothing(t *testing.T) {
 			try(grants, name, token)
 		}
 	}
-	delete(tokens, "for another of Audiences")
+	for _, name := range []string{"for another of Audiences", "for two audiences"} {
+		delete(tokens, name) // whoever asks is not the service alone
+	}
 	delete(tokens, "a browser's refresh token")
 	delete(tokens, "a refresh token")
 	for _, name := range slices.Sorted(maps.Keys(tokens)) {
@@ -504,5 +506,48 @@ func TestEndpointsMethodsAndOrigins(t *testing.T) {
 			s.Close()
 			t.Errorf("New takes the trusted origin %q", origin)
 		}
+	}
+}
+
+// A token for any of the audiences can be revoked and asked about: by its
+// service, too. That makes it no token for another service.
+func TestOAuthKnowsEveryAudience(t *testing.T) {
+	for _, audience := range []string{apiAudience, apiBilling, apiReports} {
+		w := newWorld(t)
+		n := w.node(withTokens())
+		p := n.refreshed(n.issue("alice").RefreshToken, "audience", audience)
+		for range 3 {
+			if got := n.introspected(t, p.AccessToken); got["active"] != true || !strings.Contains(fmt.Sprint(got["aud"]), audience) {
+				t.Errorf("a good token for %s: %v", audience, got)
+			}
+			if who := n.knows(p.AccessToken); (who == "alice") != (audience == apiAudience) {
+				t.Errorf("a token for %s that was asked about is %s to the API", audience, who)
+			}
+		}
+		n.store.cutNews()
+		if rec := n.api(http.MethodPost, "/revoke", form("token", p.AccessToken)); rec.Code != http.StatusOK {
+			t.Errorf("revoke: %d", rec.Code)
+		}
+		if got := n.introspected(t, p.AccessToken); got["active"] != false {
+			t.Errorf("a revoked token for %s: %v", audience, got)
+		}
+		if state := w.family(sessionID(t, p.AccessToken)).State; state != store.Ended {
+			t.Errorf("a token for %s was revoked, and the session is %v", audience, state)
+		}
+	}
+}
+
+// A hook that reads the form reads a bounded one.
+func TestIntrospectHookReadsABoundedForm(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(withTokens(func(c *wafer.TokenConfig[basket]) {
+		c.Introspect = func(r *http.Request) bool { return r.PostFormValue("client_secret") == "s" }
+	}))
+	token := n.issue("alice").AccessToken
+	if rec := n.api(http.MethodPost, "/introspect", form("client_secret", "s", "token", token)); rec.Code != http.StatusOK || !strings.Contains(rec.Body.String(), "alice") {
+		t.Errorf("a secret in the form: %d %s", rec.Code, rec.Body)
+	}
+	if rec := n.api(http.MethodPost, "/introspect", form("client_secret", "s", "token", token, "x", strings.Repeat("A", 1<<20))); rec.Code == http.StatusOK {
+		t.Error("a form of 1 MB was read whole")
 	}
 }

@@ -58,6 +58,9 @@ func TestRefreshAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if byValue, err := json.Marshal(*first); err != nil || string(byValue) != string(b) {
+		t.Errorf("by value it is %s, %v", byValue, err)
+	}
 	var names map[string]any
 	if err := json.Unmarshal(b, &names); err != nil {
 		t.Fatal(err)
@@ -722,5 +725,93 @@ func TestRefreshIsOffWithoutTokens(t *testing.T) {
 	}
 	if who, _ := through401(n, n.Require, bearing("junk")); who != "401" {
 		t.Errorf("Require without Config.Tokens: %s", who)
+	}
+}
+
+// Whether Claims is asked makes no difference to when a client is served: near
+// the idle deadline, by the engine's clock.
+func TestRefreshNearTheIdleDeadline(t *testing.T) {
+	for _, hook := range []bool{false, true} {
+		for _, ahead := range []time.Duration{-4 * time.Second, 0, 4 * time.Second} {
+			w := newWorld(t)
+			n := w.node(withTokens(withHook(hook)), func(c *wafer.Config[basket]) {
+				c.Now = func() time.Time { return w.clock.Now().Add(ahead) }
+			})
+			p := n.issue("alice")
+			w.pass(testIdle - time.Second/2)
+			rec := n.refreshWith(p.RefreshToken)
+			if rec.Code != http.StatusOK {
+				t.Errorf("Claims %v, a clock %v ahead: %d %s", hook, ahead, rec.Code, rec.Body)
+				continue
+			}
+			if got := tokenAnswer(t, rec); *got.ExpiresIn != int64(testAccess.Seconds()) {
+				t.Errorf("Claims %v, a clock %v ahead: expires_in %d", hook, ahead, *got.ExpiresIn)
+			}
+			w.pass(testIdle)
+			wantOAuth(t, "at the idle deadline", n.refreshWith(w.mint(p.Session, 2)), 400, "invalid_grant")
+		}
+	}
+}
+
+// A login that Claims refuses leaves nothing behind.
+func TestIssueRefusedByClaims(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(withTokens(func(c *wafer.TokenConfig[basket]) {
+		c.Claims = func(context.Context, *wafer.Session[basket]) (wafer.TokenClaims, error) {
+			return wafer.TokenClaims{}, fmt.Errorf("closed: %w", wafer.ErrEnded)
+		}
+	}))
+	if p, err := n.Issue(t.Context(), "alice"); !errors.Is(err, wafer.ErrEnded) || p != nil {
+		t.Errorf("%v, %v", p, err)
+	}
+	entries, err := n.Revocations(t.Context(), 0)
+	if err != nil || len(entries) != 1 || n.count(wafer.KindEnded, "") != 0 {
+		t.Errorf("it left %v, %v, %v", entries, err, n.observed())
+	}
+	if devices, err := n.Devices(t.Context(), "alice"); err != nil || len(devices) != 0 {
+		t.Errorf("it left %v, %v", devices, err)
+	}
+}
+
+// Whatever New takes can be minted.
+func TestTokenConfigIsChecked(t *testing.T) {
+	w := newWorld(t)
+	long := strings.Repeat("x", codec.MaxClaim+1)
+	try := func(what string, good bool, configure func(*wafer.TokenConfig[basket])) {
+		t.Helper()
+		c := wafer.Config[basket]{Realm: testRealm, Now: w.clock.Now, Observe: func(wafer.Event) {}}
+		withTokens(configure)(&c)
+		s, err := wafer.New(t.Context(), w.ring, w.mem, c)
+		if (err == nil) != good {
+			t.Errorf("%s: New says %v", what, err)
+		}
+		if err == nil {
+			if _, err := s.Issue(t.Context(), "alice"); err != nil {
+				t.Errorf("%s: New takes it, and then: %v", what, err)
+			}
+			s.Close()
+		}
+	}
+	try("the tests' own", true, func(*wafer.TokenConfig[basket]) {})
+	for _, bad := range []string{"", long, "a\x00", "\xff"} {
+		what := fmt.Sprintf("%.5q of %d", bad, len(bad))
+		try("Issuer "+what, false, func(c *wafer.TokenConfig[basket]) { c.Issuer = bad })
+		try("Audience "+what, false, func(c *wafer.TokenConfig[basket]) { c.Audience = bad })
+		try("Audiences "+what, false, func(c *wafer.TokenConfig[basket]) { c.Audiences = []string{apiBilling, bad} })
+		try("BrowserAudiences "+what, false, func(c *wafer.TokenConfig[basket]) { c.BrowserAudiences = []string{bad} })
+		try("ClientID "+what, bad == "", func(c *wafer.TokenConfig[basket]) { c.ClientID = bad })
+	}
+	try("BrowserAudiences of another", false, func(c *wafer.TokenConfig[basket]) { c.BrowserAudiences = []string{"https://other.example"} })
+	for lifetime, good := range map[time.Duration]bool{-1: false, time.Second - 1: false, time.Second: true, time.Hour: true, time.Hour + 1: false} {
+		try(fmt.Sprint("Lifetime ", lifetime), good, func(c *wafer.TokenConfig[basket]) { c.Lifetime = lifetime })
+	}
+	for cached, good := range map[int]bool{-1: false, 1: true, 1 << 20: true} {
+		try(fmt.Sprint("CachedTokens ", cached), good, func(c *wafer.TokenConfig[basket]) { c.CachedTokens = cached })
+	}
+	for what, c := range map[string]struct {
+		algorithms []codec.Algorithm
+		good       bool
+	}{"none": {[]codec.Algorithm{}, false}, "twice": {[]codec.Algorithm{"EdDSA", "EdDSA"}, false}, "unknown": {[]codec.Algorithm{"none"}, false}, "ES256": {[]codec.Algorithm{codec.ES256}, true}} {
+		try("Algorithms "+what, c.good, func(config *wafer.TokenConfig[basket]) { config.Algorithms = c.algorithms })
 	}
 }
