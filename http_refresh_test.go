@@ -218,9 +218,9 @@ func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 		}
 		return text
 	}
-	otherRealm, otherRing := *n, *n
+	otherRealm := &node{Sessions: n.Sessions, world: n.world, store: n.store, config: n.config}
 	otherRealm.config.Realm = "harness.example/prod"
-	otherRing.world = newWorld(t)
+	otherRing := &node{Sessions: n.Sessions, world: newWorld(t), store: n.store, config: n.config}
 	raw, err := base64.RawURLEncoding.DecodeString(token[len("wfr1_"):])
 	if err != nil {
 		t.Fatal(err)
@@ -252,8 +252,8 @@ func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 		"an access token":                 alive.AccessToken,
 		"a session cookie":                b.cookies[sessionCookie],
 		"a browser's token":               b.cookies[refreshCookie],
-		"of another realm":                mintWith(&otherRealm),
-		"of another ring":                 mintWith(&otherRing),
+		"of another realm":                mintWith(otherRealm),
+		"of another ring":                 mintWith(otherRing),
 		"of no family":                    w.mint(store.ID{9}, 1),
 		"a generation that is to come":    w.mint(alice.Session, 7),
 		"the largest generation":          w.mint(everyone.Session, 1<<32-1),
