@@ -455,3 +455,45 @@ func TestPromise1_LiveByBearerEndsWithItsSession(t *testing.T) {
 		}
 	})
 }
+
+// A browser's login in a request with an access token, as when an app opens a
+// web view: the session of the token stays, and the new one is about cookies.
+func TestStartInARequestWithABearer(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(withTokens())
+	p := n.issue("alice")
+	for _, then := range []string{"", "Save", "End"} {
+		b := w.browser()
+		_, rec := through401(n, func(h http.Handler) http.Handler {
+			return n.Bearer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				wants(t, "Start", n.Start(rw, r, "alice", basket{[]string{"web"}}), nil)
+				if s, err := n.Get(r.Context()); err != nil || s.ID == p.Session {
+					t.Errorf("after Start: %v, %v", s, err)
+				}
+				switch then {
+				case "Save":
+					wants(t, "Save", n.Save(rw, r, basket{[]string{"saved"}}), nil)
+				case "End":
+					wants(t, "End", n.End(rw, r), nil)
+				}
+			}))
+		}, bearing(p.AccessToken))
+		(&answer{b: b, n: n, rec: rec}).arrive()
+		b.is(n, map[string]string{"": "alice: web", "Save": "alice: saved", "End": "401"}[then])
+		n.mustKnow("after Start and "+then, p.AccessToken, "alice")
+	}
+}
+
+// A Commit makes what was minted before it out of date; the next is good.
+func TestCommitAndAccessTokens(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(withTokens())
+	b := w.browser().login(n, "alice", "a")
+	before := tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from)).AccessToken
+	n.mustKnow("before", before, "alice")
+	wants(t, "Save", b.do(n, save("x")), nil)
+	n.mustKnow("after a Save", before, "alice")
+	wants(t, "Commit", b.do(n, commit("x")), nil)
+	n.mustKnow("after a Commit", before, "401")
+	n.mustKnow("minted since", tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from)).AccessToken, "alice")
+}

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/store"
@@ -238,5 +237,3 @@ func sessionID(t testing.TB, token string) store.ID {
 	}
 	return id
 }
-
-var _ = time.Second

@@ -145,19 +145,24 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// tryKeys makes a verifier by a URL, for at most a second.
+// tryKeys makes a verifier by a URL, and returns why the first fetch failed.
 func tryKeys(t *testing.T, url string, client *http.Client) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
 	v, err := wafer.NewVerifier(ctx, wafer.VerifierConfig{
 		Issuer: shopIssuer, Audiences: []string{ordersAPI}, JWKSURL: url, Client: client,
-		InsecureWithoutRevocations: true, Observe: func(wafer.Event) {},
+		InsecureWithoutRevocations: true, Observe: func(e wafer.Event) {
+			if e.Kind == wafer.KindUnavailable {
+				cancel(e.Err)
+			}
+		},
 	})
 	if err == nil {
 		v.Close()
+		return nil
 	}
-	return err
+	return context.Cause(ctx)
 }
 
 // A real server that sends a gigabyte gets rid of little of it.

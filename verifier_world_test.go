@@ -310,6 +310,13 @@ func (k *keysServer) count() int {
 	return k.fetches
 }
 
+// most returns how many fetches were under way at once.
+func (k *keysServer) most() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.worst
+}
+
 // body replaces the answer's body.
 func body(text string) func(*http.Response) {
 	return func(r *http.Response) { r.Body = io.NopCloser(strings.NewReader(text)) }

@@ -120,8 +120,10 @@ func (r *Replica) Check(now time.Time, session store.ID, subject string, at stor
 	// The state is read before the list: a list that is caught up between the
 	// two must not be read in its old form and trusted in its new state.
 	state := r.State(now)
+	// So is what is lost: it is forgotten only after the list has it again.
+	lost := r.lost.Load()
 	v := r.list.judge(session, subject, at)
-	if v != Revoked && r.lost.Load().names(session, subject) {
+	if v != Revoked && lost.names(session, subject) {
 		return Revoked
 	}
 	if state != Fresh && v != Revoked && v != Expired {
@@ -153,10 +155,11 @@ func (r *Replica) Confirm(ctx context.Context, session store.ID, subject string,
 // Ask judges a token by the store, whatever the state, and by what this node
 // holds.
 func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
+	lost := r.lost.Load() // before the list, as in Check
 	v, err := r.asker.judge(ctx, question{session, subject}, at, 0, func() store.Cutoffs {
 		return r.list.Cutoffs(session, subject)
 	})
-	if err == nil && r.lost.Load().names(session, subject) {
+	if err == nil && lost.names(session, subject) {
 		v = Revoked
 	}
 	return v, err
@@ -237,7 +240,7 @@ func (r *Replica) Ended(session store.ID) bool { return r.list.Cutoffs(session, 
 // store that lets it live has lost that. False means nothing: old entries are
 // dropped.
 func (r *Replica) Dead(f *store.Family) bool {
-	return deadBy(r.list, f) || r.lost.Load().names(f.ID, f.Subject)
+	return r.lost.Load().names(f.ID, f.Subject) || deadBy(r.list, f) // in that order, as in Check
 }
 
 func deadBy(l *List, f *store.Family) bool {

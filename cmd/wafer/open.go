@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/waferkit/wafer/keyring"
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/sqlite"
+)
+
+// ringFlags say where the ring is and what opens it.
+type ringFlags struct {
+	ring   string
+	keeper string
+}
+
+// withRing adds --ring and --keeper.
+func (f *flags) withRing() {
+	f.StringVar(&f.ring.ring, "ring", "", "the key ring: a `file`, or store: for the one in --store")
+	f.StringVar(&f.ring.keeper, "keeper", "", "what opens the ring: file:PATH of its key, or env:NAME of a variable that holds it (default file:RING.key)")
+	if f.Lookup("store") == nil {
+		f.withStore()
+	}
+}
+
+// withStore adds --store.
+func (f *flags) withStore() {
+	f.StringVar(&f.db, "store", "", "the store: sqlite:`FILE`")
+}
+
+// openKeeper opens the keeper that a --keeper flag names.
+func (f *flags) openKeeper(name, ring string) (keyring.Keeper, error) {
+	if name == "" {
+		if ring == "store:" {
+			return nil, f.wrong("a ring in the store needs --keeper")
+		}
+		name = "file:" + ring + ".key"
+	}
+	kind, rest, _ := strings.Cut(name, ":")
+	switch {
+	case kind == "file" && rest != "":
+		return keyring.OpenKeeper(rest)
+	case kind == "env" && rest != "":
+		secret := f.env.getenv(rest)
+		if secret == "" {
+			return nil, fmt.Errorf("the variable %s, which --keeper names, is empty", rest)
+		}
+		return keyring.NewKeeper(secret)
+	}
+	return nil, f.wrong("--keeper %q: want file:PATH or env:NAME", name)
+}
+
+// openSource finds where the ring's document is kept. close closes the store
+// that it needed.
+func (f *flags) openSource(ctx context.Context) (source keyring.Source, close func() error, err error) {
+	switch f.ring.ring {
+	case "":
+		return nil, nil, f.wrong("--ring is missing")
+	case "store:":
+		db, closer, err := f.openStore(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		return db, closer.Close, nil
+	}
+	return keyring.File(f.ring.ring), func() error { return nil }, nil
+}
+
+// openRing opens the ring.
+func (f *flags) openRing(ctx context.Context) (ring *keyring.Ring, close func() error, err error) {
+	source, close, err := f.openSource(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	keeper, err := f.openKeeper(f.ring.keeper, f.ring.ring)
+	if err == nil {
+		ring, err = keyring.Open(ctx, source, keeper)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, close())
+	}
+	return ring, close, nil
+}
+
+// openStore opens the store. It never makes one: a name that was mistyped must
+// not become an empty store in which everything was revoked in vain.
+func (f *flags) openStore(ctx context.Context) (store.Store, io.Closer, error) {
+	engine, rest, _ := strings.Cut(f.db, ":")
+	switch {
+	case f.db == "":
+		return nil, nil, f.wrong("--store is missing")
+	case engine == "sqlite" && rest != "":
+		if _, err := os.Stat(rest); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("there is no store at %s", rest)
+		}
+		db, err := sqlite.Open(ctx, rest, sqlite.Options{})
+		if err != nil {
+			return nil, nil, err
+		}
+		return db, db, nil
+	}
+	return nil, nil, f.wrong("--store %q: want sqlite:FILE", f.db)
+}
