@@ -16,6 +16,7 @@ import (
 
 	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -207,8 +208,8 @@ func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 	n.revoke(wafer.Revocation{Sessions: []store.ID{ended.Session}, Subjects: []string{"cut"}})
 	w.pass(0)
 	token := alive.RefreshToken
-	mintWith := func(of *node) string {
-		c, err := codec.NewRefreshTokens(of.world.ring, of.config.Realm)
+	mintWith := func(ring *keyring.Ring, realm string) string {
+		c, err := codec.NewRefreshTokens(ring, realm)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,9 +219,6 @@ func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 		}
 		return text
 	}
-	otherRealm := &node{Sessions: n.Sessions, world: n.world, store: n.store, config: n.config}
-	otherRealm.config.Realm = "harness.example/prod"
-	otherRing := &node{Sessions: n.Sessions, world: newWorld(t), store: n.store, config: n.config}
 	raw, err := base64.RawURLEncoding.DecodeString(token[len("wfr1_"):])
 	if err != nil {
 		t.Fatal(err)
@@ -252,8 +250,8 @@ func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 		"an access token":                 alive.AccessToken,
 		"a session cookie":                b.cookies[sessionCookie],
 		"a browser's token":               b.cookies[refreshCookie],
-		"of another realm":                mintWith(otherRealm),
-		"of another ring":                 mintWith(otherRing),
+		"of another realm":                mintWith(w.ring, "harness.example/prod"),
+		"of another ring":                 mintWith(newStaticRing(t), testRealm),
 		"of no family":                    w.mint(store.ID{9}, 1),
 		"a generation that is to come":    w.mint(alice.Session, 7),
 		"the largest generation":          w.mint(everyone.Session, 1<<32-1),

@@ -89,12 +89,14 @@ type Replica struct {
 	confirmed confirmation
 	lost      atomic.Pointer[lost]
 	own       atomic.Uint64 // counts the calls of Apply
-	prepared  atomic.Uint64 // the cutoff of everyone that BeforeEveryone was called for by take
-	asker     *asker
-	catchUps  flight.Group[struct{}, struct{}]
-	stop      context.CancelFunc
-	stopped   chan struct{}
-	interrupt atomic.Pointer[context.CancelFunc] // of the question that waits for news
+
+	acknowledged acknowledged
+	prepared     atomic.Uint64 // the cutoff of everyone that BeforeEveryone was called for by take
+	asker        *asker
+	catchUps     flight.Group[struct{}, struct{}]
+	stop         context.CancelFunc
+	stopped      chan struct{}
+	interrupt    atomic.Pointer[context.CancelFunc] // of the question that waits for news
 
 	mu     sync.Mutex // of applying answers
 	cursor store.Position
@@ -226,8 +228,8 @@ func (r *Replica) WaitFor(ctx context.Context, p store.Position) error {
 // Apply adds entries that this node knows of before the log has brought them:
 // those of a revocation that it made, or that the store has not yet taken.
 func (r *Replica) Apply(entries ...store.Entry) {
+	r.own.Add(1) // first: a question that is sent after this has them in its answer
 	r.list.Apply(entries...)
-	r.own.Add(1)
 	r.config.Applied(entries)
 }
 
@@ -259,7 +261,12 @@ func (r *Replica) ExpiredBelow(session store.ID) store.Position {
 func (r *Replica) Head() store.Position { return r.list.Head() }
 
 // Learn says that the store's log has reached p, as an answer to a write tells.
-func (r *Replica) Learn(p store.Position) { r.list.Learn(p) }
+func (r *Replica) Learn(p store.Position) {
+	r.list.Learn(p)
+	if p > r.list.Head() {
+		r.acknowledged.add(p)
+	}
+}
 
 // Highest returns the highest position that this node knows the log to have
 // reached, before or after it went back.
