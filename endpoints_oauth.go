@@ -106,7 +106,14 @@ func (s *Sessions[T]) tokenEndpoint(w http.ResponseWriter, r *http.Request) {
 		s.Refuse(w, r, err)
 		return
 	}
+	writePair(w, pair)
+}
+
+// writePair writes a token response, which no cache may keep (RFC 6749 section
+// 5.1).
+func writePair(w http.ResponseWriter, pair *TokenPair) {
 	private(w.Header())
+	w.Header().Set("Pragma", "no-cache")
 	writeJSON(w, http.StatusOK, pair)
 }
 
@@ -149,8 +156,7 @@ func (s *Sessions[T]) refreshEndpoint(w http.ResponseWriter, r *http.Request) {
 		s.oauthRefuse(w, err)
 		return
 	}
-	private(w.Header())
-	writeJSON(w, http.StatusOK, pair)
+	writePair(w, pair)
 }
 
 // revokeEndpoint ends the session of a token (RFC 7009): of a refresh token of

@@ -71,6 +71,7 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 		if _, found := bearerToken(r.Header); found {
 			return s.attachBearer(w, r)
 		}
+		w.Header().Add("Vary", "Authorization") // with a token the answer is another
 	}
 	now := s.config.Now()
 	a := &attachment[T]{Context: r.Context(), owner: s}

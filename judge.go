@@ -129,7 +129,7 @@ func (s *Sessions[T]) living(ctx context.Context, id store.ID) (bool, error) {
 }
 
 // Check decides what session a request has. It writes nothing and refreshes
-// nothing. The error matches [ErrNoSession], and [ErrExpired] too where a
+// nothing. It looks at cookies alone. The error matches [ErrNoSession], and [ErrExpired] too where a
 // refresh would be due, whatever that would find; or [ErrUnavailable].
 func (s *Sessions[T]) Check(r *http.Request) (*Session[T], error) {
 	c, found, err := s.judge(r.Context(), s.config.Now(), r.Header)

@@ -41,7 +41,8 @@ func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error
 // Commit is the save that cannot be rolled back: the store keeps the sealed
 // data with the session (up to 4 KB), and every cookie from before is out of
 // date in the same step. Whatever the browser loses, mixes up or puts back
-// after that, the session goes on from the last committed data.
+// after that, the session goes on from the last committed data. Access tokens
+// from before are out of date, too: their clients refresh.
 //
 // Errors: [ErrConflict] if another request committed since this request's
 // cookie was sealed: two tabs cannot lose each other's update; [ErrEnded];

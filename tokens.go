@@ -83,6 +83,7 @@ func (c *TokenConfig[T]) withDefaults(access time.Duration) *TokenConfig[T] {
 	if d.Algorithms == nil {
 		d.Algorithms = []codec.Algorithm{codec.EdDSA}
 	}
+	d.Algorithms, d.Audiences, d.BrowserAudiences = slices.Clone(d.Algorithms), slices.Clone(d.Audiences), slices.Clone(d.BrowserAudiences)
 	return &d
 }
 
@@ -110,7 +111,7 @@ func (c *TokenConfig[T]) check() error {
 // RFC 6749 section 5.1; send it with Cache-Control: no-store.
 type TokenPair struct {
 	AccessToken  string
-	ExpiresIn    time.Duration // of the access token
+	ExpiresIn    time.Duration // of the access token, in whole seconds; it may be up to one less
 	RefreshToken string        // replaces the one before; "": none
 	Scope        string
 	Session      store.ID // not part of the JSON
