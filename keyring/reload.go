@@ -49,7 +49,7 @@ func (r *Ring) Reload(ctx context.Context) error {
 			return nil // nothing new, and no call to the keeper
 		}
 	}
-	plain, err := r.keeper.Decrypt(ctx, sealed)
+	plain, err := r.keptBy().Decrypt(ctx, sealed)
 	if err != nil {
 		return fmt.Errorf("keyring: open the key set: %w", err)
 	}

@@ -29,9 +29,9 @@ type Source interface {
 type Ring struct {
 	set    atomic.Pointer[Set]
 	source Source // nil: static
-	keeper Keeper
 
 	mu      sync.Mutex
+	keeper  Keeper    // Rewrap replaces it
 	next    *reload   // the one that is due; nil: none
 	running bool      // one is under way
 	last    time.Time // when one began last
@@ -52,8 +52,13 @@ func Create(ctx context.Context, source Source, keeper Keeper, now time.Time, sc
 	if err != nil {
 		return nil, err
 	}
+	return createFrom(ctx, source, keeper, s)
+}
+
+// createFrom stores s as the first document of source.
+func createFrom(ctx context.Context, source Source, keeper Keeper, s *Set) (*Ring, error) {
 	r := &Ring{source: source, keeper: keeper}
-	swapped, err := r.store(ctx, 0, s)
+	swapped, err := r.store(ctx, keeper, 0, s)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +165,7 @@ func (r *Ring) update(ctx context.Context, change func(*Set) (*Set, error)) (boo
 		if err != nil || after == before {
 			return false, err
 		}
-		swapped, err := r.store(ctx, before.version, after)
+		swapped, err := r.store(ctx, r.keptBy(), before.version, after)
 		if err != nil {
 			return false, err
 		}
@@ -174,12 +179,12 @@ func (r *Ring) update(ctx context.Context, change func(*Set) (*Set, error)) (boo
 	}
 }
 
-func (r *Ring) store(ctx context.Context, version uint64, s *Set) (bool, error) {
+func (r *Ring) store(ctx context.Context, keeper Keeper, version uint64, s *Set) (bool, error) {
 	plain, err := marshalSet(s)
 	if err != nil {
 		return false, fmt.Errorf("keyring: %w", err)
 	}
-	sealed, err := r.keeper.Encrypt(ctx, plain)
+	sealed, err := keeper.Encrypt(ctx, plain)
 	clear(plain)
 	if err != nil {
 		return false, fmt.Errorf("keyring: seal the key set: %w", err)

@@ -152,19 +152,26 @@ func (s *Set) seal() error {
 }
 
 // change returns the successor of s, with each key copied so that edit may set
-// its times. It is the only way a set comes from another.
+// its times. It is the only way a set with other keys comes from another.
 func (s *Set) change(now time.Time, edit func(c *Set)) (*Set, error) {
-	c := &Set{version: s.version + 1, schedule: s.schedule, keys: make([]*Key, len(s.keys))}
-	for i, k := range s.keys {
-		copied := *k
-		c.keys[i] = &copied
-	}
+	c := s.copyAs(s.version + 1)
 	edit(c)
 	c.trim(now)
 	if err := c.seal(); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// copyAs returns the same set under another version, with keys of its own:
+// those of s are being read.
+func (s *Set) copyAs(version uint64) *Set {
+	c := &Set{version: version, schedule: s.schedule, keys: make([]*Key, len(s.keys))}
+	for i, k := range s.keys {
+		copied := *k
+		c.keys[i] = &copied
+	}
+	return c
 }
 
 // trim makes room in a set that is too full, as one that nobody prunes, or

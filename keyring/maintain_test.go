@@ -1,0 +1,405 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// startMaintain maintains until the returned function is called, which returns
+// what Maintain returned.
+func startMaintain(t *testing.T, r *Ring, observers ...func(error)) (stop func() error) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Maintain(ctx, observers...) }()
+	return func() error {
+		cancel()
+		return <-done
+	}
+}
+
+func fail(t *testing.T) func(error) {
+	return func(err error) { t.Error(err) }
+}
+
+func TestMaintainOnAStaticRing(t *testing.T) {
+	r := must(Static(keeperText))(t)
+	wantError(t, r.Maintain(t.Context()), ErrStatic)
+	_, err := r.MaintainOnce(t.Context(), epoch, 0)
+	wantError(t, err, ErrStatic)
+}
+
+// Ten nodes are maintained for half a year. Each turn has one new key, known to
+// every node a lead ahead of its takeover; the old ones stay while anything
+// under them can live, and go after it.
+func TestMaintainKeepsTheScheduleOnTenNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		schedule := Schedule{Seals: 10 * oneDay, Life: 15 * oneDay}
+		source := new(memorySource)
+		must(Create(t.Context(), source, plainKeeper{}, begin, schedule))(t)
+		var nodes []*Ring
+		for range 10 {
+			r := openRing(t, source)
+			nodes = append(nodes, r)
+			stop := startMaintain(t, r, fail(t))
+			defer stop()
+		}
+		seen := map[ID]bool{}
+		var previous ID
+		for time.Since(begin) < 180*oneDay {
+			time.Sleep(3 * time.Hour)
+			synctest.Wait()
+			now := time.Now()
+			primary := mustPrimary(t, nodes[0].Set(), now)
+			for _, r := range nodes {
+				if k := mustPrimary(t, r.Set(), now); k.ID() != primary.ID() {
+					t.Fatalf("after %v one node seals with %v, another with %v", now.Sub(begin), primary, k)
+				}
+			}
+			seen[primary.ID()] = true
+			if previous != (ID{}) && previous != primary.ID() && now.Sub(primary.Activates()) > 3*time.Hour {
+				t.Fatalf("%v took over at %v and was not seen until %v", primary, primary.Activates(), now)
+			}
+			previous = primary.ID()
+			if left := nodes[0].Set().next(now); left == nil && now.Sub(primary.Activates()) > MaintainEvery*11/10 {
+				t.Fatalf("after %v no next key is published, %v after the takeover", now.Sub(begin), now.Sub(primary.Activates()))
+			}
+			if n := len(nodes[0].Set().Keys()); n > 4 {
+				t.Fatalf("after %v there are %d keys: nobody prunes", now.Sub(begin), n)
+			}
+		}
+		// 18 turns: each wrote one publication and, but for the first ones,
+		// one pruning.
+		if len(seen) != 18 && len(seen) != 19 {
+			t.Errorf("%d keys sealed in 180 days of 10-day turns", len(seen))
+		}
+		if v := source.version; v > 2*19+1 {
+			t.Errorf("the document was written %d times: the nodes do not agree on one key", v)
+		}
+	})
+}
+
+// What was sealed a moment before a takeover opens for its whole life, on a
+// node that is maintained, and not longer.
+func TestMaintainKeepsKeysAsLongAsTheirSealsLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := new(memorySource)
+		r := must(Create(t.Context(), source, plainKeeper{}, time.Now(), Schedule{Seals: oneDay, Life: 3 * oneDay}))(t)
+		defer startMaintain(t, r, fail(t))()
+		first := mustPrimary(t, r.Set(), time.Now())
+		time.Sleep(oneDay - time.Second)
+		if k := mustPrimary(t, r.Set(), time.Now()); k.ID() != first.ID() {
+			t.Fatal("the takeover was early")
+		}
+		time.Sleep(3*oneDay - time.Millisecond) // the last seal's life, but for an instant
+		synctest.Wait()
+		if _, err := r.Set().Key(first.ID(), time.Now()); err != nil {
+			t.Fatalf("a seal of a second before the takeover: %v", err)
+		}
+		time.Sleep(4 * time.Hour)
+		synctest.Wait()
+		if r.Set().has(first.ID()) {
+			t.Error("the key was not pruned when nothing under it could live")
+		}
+	})
+}
+
+// The passes are an hour apart, give or take a tenth, and not in step.
+func TestMaintainPaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, source := newMemoryRing(t, Schedule{})
+		var passes []time.Time
+		last := time.Time{}
+		source.beforeLoad = func(context.Context) error {
+			if now := time.Now(); now != last { // a pass reads several times at one instant
+				passes, last = append(passes, now), now
+			}
+			return nil
+		}
+		begin := time.Now()
+		stop := startMaintain(t, r, fail(t))
+		time.Sleep(100 * time.Hour)
+		if err := stop(); !errors.Is(err, context.Canceled) {
+			t.Errorf("Maintain returned %v", err)
+		}
+		if passes[0] != begin {
+			t.Errorf("the first pass came %v after the start", passes[0].Sub(begin))
+		}
+		gaps := map[time.Duration]bool{}
+		for i, at := range passes[1:] {
+			gap := at.Sub(passes[i])
+			if gap < 54*time.Minute || gap > 66*time.Minute {
+				t.Errorf("pass %d came after %v", i+1, gap)
+			}
+			gaps[gap] = true
+		}
+		if len(passes) < 90 || len(gaps) < 50 {
+			t.Errorf("%d passes with %d different gaps in 100 hours", len(passes), len(gaps))
+		}
+	})
+}
+
+// A source that fails is asked again, later and later, and each failure is
+// told; once it is back, so is the pace.
+func TestMaintainRetriesWithBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		source := new(memorySource)
+		r := must(Create(t.Context(), source, plainKeeper{}, begin, Schedule{Seals: oneDay, Life: oneDay}))(t)
+		away := errors.New("the disk is away")
+		var isAway atomic.Bool
+		source.beforeLoad = func(context.Context) error {
+			if isAway.Load() {
+				return away
+			}
+			return nil
+		}
+		var told []time.Time
+		stop := startMaintain(t, r, func(err error) {
+			if !errors.Is(err, away) {
+				t.Errorf("told %v", err)
+			}
+			told = append(told, time.Now())
+		})
+		time.Sleep(23*time.Hour + 30*time.Minute)
+		isAway.Store(true)
+		time.Sleep(6 * time.Hour)
+		if mustPrimary(t, r.Set(), time.Now()).ID() == r.Set().Keys()[0].ID() {
+			t.Error("the published key did not take over while the source is away")
+		}
+		isAway.Store(false)
+		time.Sleep(11 * time.Minute)
+		if r.Set().next(time.Now()) == nil {
+			t.Error("the next key was not published within 11 minutes of the source's return")
+		}
+		n := len(told)
+		time.Sleep(10 * time.Hour)
+		stop()
+		if len(told) != n || n < 40 || n > 120 {
+			t.Errorf("told of %d failures in 6 hours, and of %d after them", n, len(told)-n)
+		}
+		if first := told[1].Sub(told[0]); first < 2*time.Second || first > 4*time.Second {
+			t.Errorf("the first retry came after %v", first)
+		}
+		for i, at := range told[20:n] {
+			if gap := at.Sub(told[19+i]); gap < 5*time.Minute || gap > 10*time.Minute {
+				t.Errorf("retry %d came after %v", 20+i, gap)
+			}
+		}
+		// The backoff starts anew after a pass that went well.
+		told = nil
+		isAway.Store(true)
+		stop = startMaintain(t, r, func(error) { told = append(told, time.Now()) })
+		time.Sleep(time.Minute)
+		stop()
+		if len(told) < 4 {
+			t.Errorf("%d failures told in the first minute", len(told))
+		}
+	})
+}
+
+func TestMaintainBacksOffFromTheStartAfterSuccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, source := newMemoryRing(t, Schedule{})
+		var failing atomic.Bool
+		source.beforeLoad = func(context.Context) error {
+			if failing.Load() {
+				return errors.New("away")
+			}
+			return nil
+		}
+		var told []time.Time
+		defer startMaintain(t, r, func(error) { told = append(told, time.Now()) })()
+		for range 2 {
+			told = nil
+			failing.Store(true)
+			time.Sleep(3 * time.Hour)
+			if gap := told[1].Sub(told[0]); gap > 4*time.Second {
+				t.Errorf("the first retry came after %v", gap)
+			}
+			failing.Store(false)
+			time.Sleep(3 * time.Hour)
+		}
+	})
+}
+
+// A source that hangs costs a minute, not the maintenance.
+func TestMaintainGivesUpAPassThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, source := newMemoryRing(t, Schedule{})
+		var hangs atomic.Bool
+		hangs.Store(true)
+		source.beforeLoad = func(ctx context.Context) error {
+			if hangs.Load() {
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}
+			return nil
+		}
+		var told []error
+		begin := time.Now()
+		stop := startMaintain(t, r, func(err error) { told = append(told, err) })
+		time.Sleep(61 * time.Second)
+		if len(told) != 1 {
+			t.Fatalf("told %v in the first minute", told)
+		}
+		hangs.Store(false)
+		time.Sleep(time.Hour)
+		stop()
+		if len(told) != 1 || time.Since(begin) > 2*time.Hour {
+			t.Errorf("told %v", told)
+		}
+	})
+}
+
+// Maintain ends with its context wherever it is, and tells of no failure then.
+func TestMaintainEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, source := newMemoryRing(t, Schedule{})
+		stop := startMaintain(t, r, fail(t))
+		time.Sleep(10 * time.Minute) // between two passes
+		begin := time.Now()
+		wantError(t, stop(), context.Canceled)
+		source.beforeLoad = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		stop = startMaintain(t, r, fail(t))
+		time.Sleep(time.Second) // within a pass
+		wantError(t, stop(), context.Canceled)
+		if took := time.Since(begin); took != time.Second {
+			t.Errorf("the ends took %v", took-time.Second)
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		wantError(t, r.Maintain(ended, fail(t)), context.Canceled)
+	})
+}
+
+// Without an observer a failure is logged, and holds no secret.
+func TestMaintainLogsWithoutAnObserver(t *testing.T) {
+	path := newRingFile(t)
+	r := must(Open(t.Context(), File(path), testKeeper(t)))(t)
+	content := readFile(t, path)
+	writeFile(t, path, content[:len(content)/2])
+	var text bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&text, nil)))
+	defer slog.SetDefault(before)
+	synctest.Test(t, func(t *testing.T) {
+		stop := startMaintain(t, r)
+		time.Sleep(time.Second)
+		wantError(t, stop(), context.Canceled)
+	})
+	if got := text.String(); !strings.Contains(got, "level=ERROR") || !strings.Contains(got, "not a whole ring file") {
+		t.Errorf("logged %q", got)
+	}
+}
+
+// A document that another node seals under a new keeper, or that went back, is
+// told at every pass, and the node goes on with what it has.
+func TestMaintainTellsOfADocumentThatItCannotTake(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(path string)
+		want  string
+	}{
+		{"another keeper", func(path string) {
+			version, sealed, _ := File(path).LoadKeys(context.Background())
+			plain, _ := testKeeper(t).Decrypt(context.Background(), sealed)
+			other := must(NewKeeper(strings.Repeat("ab", 32)))(t)
+			sealed = must(other.Encrypt(context.Background(), plain))(t)
+			writeFile(t, path, formatFile(version+1, sealed))
+		}, "does not open"},
+		{"half written", func(path string) { writeFile(t, path, readFile(t, path)[:200]) }, "not a whole ring file"},
+		{"gone", func(path string) { writeFile(t, path, nil) }, "not a whole ring file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := newRingFile(t)
+			r := must(Open(t.Context(), File(path), testKeeper(t)))(t)
+			before := r.Set()
+			c.spoil(path)
+			spoilt := readFile(t, path)
+			synctest.Test(t, func(t *testing.T) {
+				var told []error
+				stop := startMaintain(t, r, func(err error) { told = append(told, err) })
+				time.Sleep(time.Hour)
+				stop()
+				if len(told) < 5 || !strings.Contains(told[0].Error(), c.want) {
+					t.Errorf("told %v", told)
+				}
+			})
+			if r.Set() != before || !bytes.Equal(readFile(t, path), spoilt) {
+				t.Error("the ring or the file was changed")
+			}
+		})
+	}
+}
+
+// A clock that is an hour off, either way, makes one key too many or too early
+// for nobody: what any node seals opens on all.
+func TestMaintainWithAClockThatIsAnHourOff(t *testing.T) {
+	for _, off := range []time.Duration{-time.Hour, time.Hour} {
+		t.Run(off.String(), func(t *testing.T) {
+			r, source := newMemoryRing(t, Schedule{Seals: oneDay, Life: oneDay})
+			other := openRing(t, source)
+			for now := epoch.Add(time.Minute); now.Before(day(10)); now = now.Add(30 * time.Minute) {
+				must(r.MaintainOnce(t.Context(), now, oneDay))(t)
+				must(other.MaintainOnce(t.Context(), now.Add(off), oneDay))(t)
+				for _, pair := range []struct {
+					from, to *Ring
+					at, then time.Time
+				}{{r, other, now, now.Add(off)}, {other, r, now.Add(off), now}} {
+					if err := pair.from.Reload(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					k, err := pair.from.Primary(pair.at)
+					if err == ErrNoPrimary && now.Sub(epoch) < 2*time.Hour {
+						continue // its clock is before the first activation
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := pair.to.Key(t.Context(), k.ID(), pair.then); err != nil {
+						t.Fatalf("at %v: %v", now.Sub(epoch), err)
+					}
+				}
+			}
+			if n := len(r.Set().Keys()); n > 4 || r.Set().Version() > 30 {
+				t.Errorf("%d keys in version %d after 10 days", n, r.Set().Version())
+			}
+		})
+	}
+}
+
+// Whoever publishes the next key and crashes before it takes over leaves
+// nothing to do: the key is there, and takes over when it was said to.
+func TestCrashBetweenPublishAndTakeover(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ring")
+	r := must(Create(t.Context(), File(path), testKeeper(t), epoch, Schedule{}))(t)
+	must(r.Rotate(t.Context(), day(31), 0))(t) // publishes key 3, and hands over to it in a lead
+	r = nil                                    // the node is gone
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			node, err := Open(t.Context(), File(path), testKeeper(t))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if changed, err := node.MaintainOnce(t.Context(), day(31).Add(time.Minute), 30*oneDay); changed || err != nil {
+				t.Errorf("changed %v, %v", changed, err)
+			}
+			if k := mustPrimary(t, node.Set(), day(31).Add(Lead)); !k.Activates().Equal(day(31).Add(Lead)) {
+				t.Errorf("%v seals, from %v", k, k.Activates())
+			}
+		})
+	}
+	group.Wait()
+}
