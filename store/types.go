@@ -321,6 +321,9 @@ type Cutoffs struct {
 	Head        Position
 	Log         ID
 	Now         time.Time
+	// MaxStaleness is the longest announced, 0 before the first Announce: that
+	// long after a commit every node that announced itself has it.
+	MaxStaleness time.Duration
 }
 
 // Announcement tells an engine for how long what a node accepts can live.

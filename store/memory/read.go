@@ -100,6 +100,7 @@ func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (
 		Ending: c.ending, Superseding: c.superseding,
 		Subject: s.subjects[subject], Everyone: s.everyone,
 		Floor: s.floor, Head: s.head, Log: s.log, Now: now,
+		MaxStaleness: s.announced.MaxStaleness,
 	}, nil
 }
 

@@ -158,6 +158,7 @@ func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (
 		c = store.Cutoffs{
 			Everyone: store.Position(l.everyone), Floor: store.Position(l.floor),
 			Head: store.Position(l.head), Log: l.id, Now: now,
+			MaxStaleness: time.Duration(l.staleness) * time.Millisecond,
 		}
 		ending, err := number(ctx, t, "SELECT max(position) FROM entries WHERE session = ? AND kind = ?", session[:], store.KindSession)
 		if err != nil {

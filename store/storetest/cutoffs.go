@@ -79,6 +79,20 @@ var cutting = []property{
 			}
 		}
 	}},
+	{name: "TheLongestStalenessIsTold", test: func(h *harness) {
+		want := time.Duration(0)
+		for _, announced := range []time.Duration{0, 40 * time.Second, 3 * time.Second, 0, time.Minute, 1500 * time.Millisecond} {
+			if announced != 0 {
+				if err := h.Announce(h.ctx, store.Announcement{Access: time.Hour, MaxStaleness: announced}); err != nil {
+					h.t.Fatalf("Announce: %v", err)
+				}
+			}
+			want = max(want, announced)
+			if got := h.cutoffs(newID(), "anna").MaxStaleness; got != want {
+				h.t.Errorf("after %v was announced: %v: want %v", announced, got, want)
+			}
+		}
+	}},
 	{name: "TheTimeIsTheEngines", timed: true, test: func(h *harness) {
 		a := h.cutoffs(store.ID{}, "").Now
 		h.pass(h.unit())

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/keyring"
+	"github.com/waferkit/wafer/refresh"
+	"github.com/waferkit/wafer/store"
+)
+
+// judgeRefresh judges a refresh token: by its tag, and by the family that the
+// store holds.
+func (i *inspector) judgeRefresh(ctx context.Context, text string) error {
+	i.report.Format = formatRefresh
+	opens := i.now
+	if b, err := base64.RawURLEncoding.DecodeString(text[len(codec.RefreshPrefix):]); err == nil && len(b) >= len(keyring.ID{}) {
+		opens = i.key(keyring.ID(b[:len(keyring.ID{})]))
+	}
+	tokens, err := codec.NewRefreshTokens(i.keys, i.realm)
+	if err != nil {
+		return i.wrong("%v", err)
+	}
+	token, err := tokens.Parse(ctx, opens, text)
+	if !i.opened(err, "another realm, or it was changed or cut off") {
+		return nil
+	}
+	id := store.ID(token.Family)
+	i.report.Session, i.report.Generation = id.String(), token.Generation
+	if i.db == nil {
+		i.report.note("whether its session lives is not judged: that takes --store")
+		return nil
+	}
+	policy, err := i.policy()
+	if err != nil {
+		return i.wrong("--access and --grace: %v", err)
+	}
+	snap, err := i.db.Family(ctx, id)
+	if err != nil {
+		return err
+	}
+	i.showFamily(&snap)
+	i.judgeGeneration(policy, token.Generation, &snap)
+	return nil
+}
+
+func (i *inspector) policy() (refresh.Policy, error) {
+	p := refresh.Policy{Access: i.access, Grace: i.grace}
+	if p.Access == 0 {
+		p.Access = 5 * time.Minute
+	}
+	if p.Grace == 0 {
+		p.Grace = min(30*time.Second, p.Access/8)
+	}
+	return p, p.Check()
+}
+
+// judgeGeneration applies the table of refresh. Of the kind of client nothing
+// is known here, so each comes by its own door; and the data is not what is
+// judged, so it is new enough.
+func (i *inspector) judgeGeneration(policy refresh.Policy, generation uint32, snap *store.Snapshot) {
+	f := &snap.Family
+	if snap.State != store.Absent {
+		i.report.Subject = f.Subject
+		i.report.Started, i.report.Authenticated, i.report.Issued = utc(f.Started), utc(f.Authenticated), utc(f.Issued)
+		i.report.Idle, i.report.Absolute = utc(f.IdleDeadline()), utc(f.Absolute)
+		i.report.Position = &f.Position
+	}
+	verdict, why := policy.Judge(refresh.Request{
+		Family: f.ID, Generation: generation, Native: f.Native, Basis: f.LastCommit,
+	}, *snap)
+	switch verdict {
+	case refresh.Refuse:
+		i.report.refuse(string(why), "%s", refusals[why])
+	case refresh.Replay:
+		i.report.refuse("generation used up", "it is generation %d, and the family is at %d: whoever presents it is taken for a thief, and the session is ended", generation, f.Generation)
+	case refresh.Ahead:
+		i.report.refuse("ahead of the store", "it is generation %d, and the family is at %d: the store went back in time (see \"wafer restored\")", generation, f.Generation)
+	default:
+		kind := "browser"
+		if f.Native {
+			kind = "native client"
+		}
+		i.report.note("a refresh would be served (%v), at the door of a %s", verdict, kind)
+	}
+}
+
+var refusals = map[refresh.Reason]string{
+	refresh.ReasonAbsent:   "the store has no such session: it ended long ago, or this is another store",
+	refresh.ReasonEnded:    "the session was ended; the log may say why (\"wafer revocations\")",
+	refresh.ReasonCutOff:   "its subject or everyone was revoked; the log may say why (\"wafer revocations\")",
+	refresh.ReasonIdle:     "nobody has refreshed it for longer than its idle limit",
+	refresh.ReasonAbsolute: "its absolute limit has ended: only a login helps",
+}
+
+// claimed is what an access token says of itself, before anything is proven.
+type claimed struct {
+	Issuer    string          `json:"iss"`
+	Audience  json.RawMessage `json:"aud"`
+	Issued    int64           `json:"iat"`
+	NotBefore int64           `json:"nbf"`
+	Kid       string          `json:"kid"`
+}
+
+// judgeAccess judges an access token. It is verified twice: once by what it
+// claims itself, to see what is in it if it is authentic at all, and once as a
+// node would.
+func (i *inspector) judgeAccess(ctx context.Context, text string) error {
+	i.report.Format = formatAccess
+	var says claimed
+	for _, segment := range strings.Split(text, ".")[:2] {
+		if b, err := base64.RawURLEncoding.DecodeString(segment); err == nil {
+			_ = json.Unmarshal(b, &says) // a part of it will do; the verifier judges
+		}
+	}
+	if head, _, _ := strings.Cut(says.Kid, "-"); head != "" {
+		if id, err := keyring.ParseID(head); err == nil {
+			i.key(id)
+		}
+	}
+	token, err := i.verify(ctx, time.Unix(max(says.Issued, says.NotBefore), 0), text, says.Issuer, audiences(says.Audience))
+	if !i.opened(err, "another realm, not one of ours, or it was changed or cut off") {
+		return nil
+	}
+	i.showAccess(&token)
+	issuer, audience := i.issuer, []string(i.audience)
+	if issuer == "" {
+		issuer = token.Issuer
+		i.report.note("its issuer is not judged: that takes --issuer")
+	}
+	if len(audience) == 0 {
+		audience = token.Audience
+		i.report.note("its audience is not judged: that takes --audience")
+	}
+	if _, err := i.verify(ctx, i.now, text, issuer, audience); err != nil {
+		i.refuseAccess(err)
+	}
+	return i.judgePosition(ctx, store.ID(token.Session), token.Subject, store.Position(token.Position))
+}
+
+func audiences(raw json.RawMessage) (all []string) {
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		return []string{one}
+	}
+	_ = json.Unmarshal(raw, &all)
+	return all
+}
+
+func (i *inspector) verify(ctx context.Context, now time.Time, text, issuer string, audience []string) (codec.AccessToken, error) {
+	// The verifier is not built without these; none of our tokens lacks them.
+	if issuer == "" {
+		issuer = "-"
+	}
+	if len(audience) == 0 {
+		audience = []string{"-"}
+	}
+	algorithms := []codec.Algorithm{codec.EdDSA, codec.ES256}
+	keys, err := codec.NewAccessTokens(i.keys, codec.AccessTokensConfig{Realm: i.realm, Issuer: issuer, Algorithms: algorithms})
+	if err != nil {
+		return codec.AccessToken{}, err
+	}
+	verifier, err := codec.NewAccessVerifier(codec.AccessVerifierConfig{Keys: keys, Algorithms: algorithms, Issuer: issuer, Audiences: audience})
+	if err != nil {
+		return codec.AccessToken{}, err
+	}
+	return verifier.Verify(ctx, now, text)
+}
+
+// refuseAccess tells why an authentic token is refused now.
+func (i *inspector) refuseAccess(err error) {
+	switch {
+	case aboutKey(err):
+		// the key has been told
+	case errors.Is(err, codec.ErrExpired):
+		i.report.refuse("past its lifetime", "it ended at %s", stamp(*i.report.Access))
+	case errors.Is(err, codec.ErrEarly):
+		i.report.refuse("issued in the future", "%v: the clocks are apart", err)
+	default: // it is authentic, so this is its issuer or audience
+		i.report.refuse("issuer or audience", "%v", err)
+	}
+}
+
+func (i *inspector) showAccess(t *codec.AccessToken) {
+	r := &i.report
+	position := store.Position(t.Position)
+	r.Session, r.Subject, r.Position = store.ID(t.Session).String(), t.Subject, &position
+	r.Issued, r.Access, r.Authenticated = utc(t.Issued), utc(t.Expires), utc(t.Authenticated)
+	r.Issuer, r.Audience, r.Client = t.Issuer, t.Audience, t.ClientID
+	if data := string(t.Claims); i.reveal {
+		if t.Scope != "" {
+			data = strings.TrimSpace("scope " + t.Scope + " " + data)
+		}
+		r.Data = &data
+	} else if n := len(t.Scope) + len(t.Claims); n > 0 {
+		r.DataBytes = &n
+	}
+}

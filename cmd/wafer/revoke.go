@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// texts is a flag that may be given several times. It never refuses, since the
+// flag package would then print the text: a credential, if somebody pasted one.
+type texts []string
+
+func (t *texts) String() string     { return strings.Join(*t, " ") }
+func (t *texts) Set(s string) error { *t = append(*t, s); return nil }
+
+// revokeFlags are those of every command that revokes.
+type revokeFlags struct {
+	*flags
+	reason, actor string
+	wait          bool
+}
+
+func (e *env) revokeFlags(name, summary, example, reason string) *revokeFlags {
+	f := &revokeFlags{flags: e.flags(name, summary, example)}
+	f.withStore()
+	f.withYes()
+	f.StringVar(&f.reason, "reason", reason, "why: kept in the log, for an audit (required)")
+	f.StringVar(&f.actor, "actor", "", "who wants it: kept in the log")
+	f.BoolVar(&f.wait, "wait", false, "return when no node can accept it any more. An interrupt ends the wait, not the revocation")
+	return f
+}
+
+func revoke(ctx context.Context, e *env, args []string) error {
+	f := e.revokeFlags("revoke", "ends sessions, at once where it is noticed and MaxStaleness later everywhere",
+		"wafer revoke --store sqlite:data/wafer.db --subject alice --reason \"laptop stolen\" --wait", "")
+	var subjects, sessions texts
+	f.Var(&subjects, "subject", "end all sessions of this `name`; may be given several times")
+	f.Var(&sessions, "session", "end the session with this `id`; may be given several times")
+	everyone := f.Bool("everyone", false, "end all sessions of everyone")
+	if err := f.parse(args); err != nil {
+		return err
+	}
+	r := store.Revocation{Subjects: subjects, Everyone: *everyone}
+	for i, text := range sessions {
+		id, err := store.ParseID(text)
+		if err != nil || id.IsZero() {
+			return f.wrong("--session %d of %d is no session's id: want 32 hexadecimal digits in lower case, as sessions list shows them", i+1, len(sessions))
+		}
+		r.Sessions = append(r.Sessions, id)
+	}
+	for i, subject := range subjects {
+		if err := store.CheckSubject(subject); err != nil {
+			return f.wrong("--subject %d of %d: %v", i+1, len(subjects), err)
+		}
+	}
+	if len(subjects)+len(sessions) == 0 && !*everyone {
+		return f.wrong("nobody is named: want --subject, --session or --everyone")
+	}
+	var question string
+	switch {
+	case *everyone:
+		question = "This ends the sessions of everyone. Go on?"
+	case len(subjects) > 0:
+		question = fmt.Sprintf("This ends all sessions of %s. Go on?", names(subjects))
+	}
+	return f.run(ctx, r, question)
+}
+
+// names lists some subjects for a question.
+func names(subjects []string) string {
+	const most = 5
+	shown := make([]string, 0, most)
+	for _, s := range subjects[:min(len(subjects), most)] {
+		shown = append(shown, printable(s))
+	}
+	list := strings.Join(shown, ", ")
+	if n := len(subjects) - most; n > 0 {
+		list += fmt.Sprintf(" and %d more", n)
+	}
+	return list
+}
+
+// run asks the question, unless it is empty, revokes, and prints the position.
+func (f *revokeFlags) run(ctx context.Context, r store.Revocation, question string) error {
+	if f.reason == "" {
+		return f.wrong("--reason is missing: it is kept in the log, for an audit")
+	}
+	r.Reason, r.Actor = f.reason, f.actor
+	if err := (&store.Revocation{Everyone: true, Reason: r.Reason, Actor: r.Actor}).Check(); err != nil {
+		return f.wrong("--reason or --actor: %v", err)
+	}
+	db, closer, err := f.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	if question != "" {
+		if err := f.confirm("%s", question); err != nil {
+			return err
+		}
+	}
+	last, err := revokeAll(ctx, db, r)
+	if err != nil {
+		return fmt.Errorf("a part may have been revoked, revoking again does no harm: %w", err)
+	}
+	committed := time.Now()
+	c, err := db.Cutoffs(ctx, store.ID{}, "")
+	if err != nil {
+		return fmt.Errorf("it is revoked at position %d; how long nodes may take is not known: %w", last, err)
+	}
+	err = f.answer(map[string]any{"position": last, "max_staleness_seconds": c.MaxStaleness.Seconds()}, func(w io.Writer) {
+		fmt.Fprintf(w, "revoked at position %d\n", last)
+	})
+	if err != nil || !f.wait {
+		return err
+	}
+	return f.await(ctx, committed, c.MaxStaleness)
+}
+
+// revokeAll revokes in as many steps as the store's bound asks for, and returns
+// the position of the last one.
+func revokeAll(ctx context.Context, db store.Store, r store.Revocation) (last store.Position, err error) {
+	for len(r.Sessions)+len(r.Subjects) > 0 || r.Everyone {
+		part := store.Revocation{Reason: r.Reason, Actor: r.Actor, Above: max(r.Above, last)}
+		n := min(len(r.Sessions), store.MaxEntries)
+		part.Sessions, r.Sessions = r.Sessions[:n], r.Sessions[n:]
+		n = min(len(r.Subjects), store.MaxEntries-n)
+		part.Subjects, r.Subjects = r.Subjects[:n], r.Subjects[n:]
+		if len(part.Sessions)+len(part.Subjects) < store.MaxEntries {
+			part.Everyone, r.Everyone = r.Everyone, false
+		}
+		snap, err := db.Revoke(ctx, part)
+		if err != nil {
+			return last, err
+		}
+		last = max(last, snap.Entry)
+	}
+	return last, nil
+}
+
+const (
+	// granularity is more than the coarsest clock's step: what a node takes for
+	// MaxStaleness may be that much longer.
+	granularity = 20 * time.Millisecond
+	// progress is how often a wait says how long it still is.
+	progress = 5 * time.Second
+)
+
+// await returns when no node that has announced itself can accept what was
+// revoked: each has asked the store since, or has found its list stale.
+func (f *revokeFlags) await(ctx context.Context, committed time.Time, staleness time.Duration) error {
+	until := committed.Add(staleness + granularity)
+	if staleness == 0 {
+		fmt.Fprintln(f.env.stderr, "No node has ever used this store: there is nobody to wait for.")
+		return nil
+	}
+	for {
+		left := time.Until(until)
+		if left <= 0 {
+			fmt.Fprintln(f.env.stderr, "No node accepts it any more.")
+			return nil
+		}
+		fmt.Fprintf(f.env.stderr, "Every node has it in at most %v.\n", left.Round(time.Millisecond))
+		select {
+		case <-ctx.Done():
+			fmt.Fprintln(f.env.stderr, "The wait was interrupted. It is revoked all the same.")
+			return errNo // or a script would go on as if every node had it
+		case <-time.After(min(left, progress)):
+		}
+	}
+}
