@@ -56,7 +56,7 @@ type Config[T any] struct {
 	MaxRevocations int
 	// NoReplica keeps no list of revocations on this node: for functions, which
 	// are frozen between requests and cannot follow a log, and for very small
-	// machines. New reads no log then, and nothing is asked in the background:
+	// machines. New reads no log then, and nothing but the ring is read in the background:
 	// the node asks the store about each session and keeps the answer for
 	// MaxStaleness. That costs the wait for one question for each session and
 	// MaxStaleness, and for each session after this node has revoked a subject

@@ -22,6 +22,7 @@ const (
 	KindUnavailable Kind = "store unavailable"
 	KindReplica     Kind = "revocation replica"  // it changed its state, or had something to repair
 	KindApplied     Kind = "revocations applied" // Position is up to where this node has them in force
+	KindKeys        Kind = "keys"                // of the ring: published, sealing, revoked, unknown, or its source fails; Reason says which
 	KindAlarm       Kind = "alarm"               // an operator should look
 	KindInsecure    Kind = "insecure configuration"
 )
@@ -50,7 +51,7 @@ func (e Event) level() slog.Level {
 		return slog.LevelInfo
 	case KindAlarm:
 		return slog.LevelError
-	case KindReplica:
+	case KindReplica, KindKeys:
 		if e.Err == nil {
 			return slog.LevelInfo
 		}

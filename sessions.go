@@ -30,6 +30,7 @@ type Sessions[T any] struct {
 	replica   revocations
 	ender     *ender
 	lives     *lives
+	watch     *ringWatch
 
 	access     *codec.AccessTokens // nil, as both bearers: Config.Tokens is not set
 	bearer     *bearer             // of tokens for this application's own API
@@ -40,6 +41,8 @@ type Sessions[T any] struct {
 // New returns the sessions of an application over a ring and a store, which
 // stay the caller's. ctx bounds the first reading of the revocations, without
 // which no cookie can be judged (but with [Config.NoReplica]: nothing is read).
+// From then on the ring is read from its source once a minute; a static ring is
+// not.
 // Whatever does not fit together in the configuration is an error here and not
 // later.
 func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config Config[T]) (*Sessions[T], error) {
@@ -50,7 +53,9 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	if err != nil {
 		return nil, err
 	}
-	s := &Sessions[T]{config: config, store: db, ring: ring}
+	watch := newRingWatch(ring, config.Now, config.Observe)
+	config.Observe = watch.hear
+	s := &Sessions[T]{config: config, store: db, ring: ring, watch: watch}
 	if s.cookies, err = codec.NewCookies(ring, config.Realm, config.SessionCookie); err != nil {
 		return nil, fmt.Errorf("wafer: Config.Realm: %w", err)
 	}
@@ -95,6 +100,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 		}
 	}
 	s.ender = newEnder(db, config.StoreTimeout, config.Observe)
+	s.watch.start()
 	return s, nil
 }
 
@@ -102,6 +108,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 // not be used afterwards. Logouts that the store has not taken yet are given
 // one last attempt, for at most StoreTimeout.
 func (s *Sessions[T]) Close() {
+	s.watch.close()
 	s.lives.close()
 	s.ender.close()
 	s.replica.Close()
