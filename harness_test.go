@@ -467,7 +467,8 @@ var errStore = errors.New("harness: the store does not answer")
 // faultStore is one node's way to the store. It counts calls, fails them,
 // loses their answers, and holds them up.
 type faultStore struct {
-	store.Store
+	store.Store // what it began with: see inner
+	current     atomic.Pointer[store.Store]
 
 	mu     sync.Mutex
 	counts map[string]int
@@ -483,6 +484,17 @@ type fault struct {
 	before func()
 	after  func()
 }
+
+// inner is the store behind this one.
+func (f *faultStore) inner() store.Store {
+	if s := f.current.Load(); s != nil {
+		return *s
+	}
+	return f.Store
+}
+
+// replace puts another store behind this one.
+func (f *faultStore) replace(s store.Store) { f.current.Store(&s) }
 
 // fail makes methods fail until heal; none means all.
 func (f *faultStore) fail(methods ...string) {
@@ -583,45 +595,45 @@ func through[R any](f *faultStore, method string, call func() (R, error)) (R, er
 }
 
 func (f *faultStore) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
-	return through(f, "Create", func() (store.Snapshot, error) { return f.Store.Create(ctx, c) })
+	return through(f, "Create", func() (store.Snapshot, error) { return f.inner().Create(ctx, c) })
 }
 
 func (f *faultStore) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
-	return through(f, "Advance", func() (store.Snapshot, error) { return f.Store.Advance(ctx, a) })
+	return through(f, "Advance", func() (store.Snapshot, error) { return f.inner().Advance(ctx, a) })
 }
 
 func (f *faultStore) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
-	return through(f, "Commit", func() (store.Snapshot, error) { return f.Store.Commit(ctx, c) })
+	return through(f, "Commit", func() (store.Snapshot, error) { return f.inner().Commit(ctx, c) })
 }
 
 func (f *faultStore) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	return through(f, "Forgive", func() (store.Snapshot, error) { return f.Store.Forgive(ctx, id, generation) })
+	return through(f, "Forgive", func() (store.Snapshot, error) { return f.inner().Forgive(ctx, id, generation) })
 }
 
 func (f *faultStore) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
-	return through(f, "Family", func() (store.Snapshot, error) { return f.Store.Family(ctx, id) })
+	return through(f, "Family", func() (store.Snapshot, error) { return f.inner().Family(ctx, id) })
 }
 
 func (f *faultStore) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
-	return through(f, "Families", func() ([]store.Family, error) { return f.Store.Families(ctx, subject, limit) })
+	return through(f, "Families", func() ([]store.Family, error) { return f.inner().Families(ctx, subject, limit) })
 }
 
 func (f *faultStore) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
-	return through(f, "Revoke", func() (store.Snapshot, error) { return f.Store.Revoke(ctx, r) })
+	return through(f, "Revoke", func() (store.Snapshot, error) { return f.inner().Revoke(ctx, r) })
 }
 
 func (f *faultStore) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
-	return through(f, "Restore", func() (store.Snapshot, error) { return f.Store.Restore(ctx, r) })
+	return through(f, "Restore", func() (store.Snapshot, error) { return f.inner().Restore(ctx, r) })
 }
 
 func (f *faultStore) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
-	return through(f, "Cutoffs", func() (store.Cutoffs, error) { return f.Store.Cutoffs(ctx, session, subject) })
+	return through(f, "Cutoffs", func() (store.Cutoffs, error) { return f.inner().Cutoffs(ctx, session, subject) })
 }
 
 // Since gives no answer while the way is cut, also to a question from before.
 func (f *faultStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
 	if wait > 0 {
-		b, err := f.Store.Since(ctx, after, limit, wait)
+		b, err := f.inner().Since(ctx, after, limit, wait)
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if f.deaf || f.down[""] || f.down["Since"] {
@@ -629,5 +641,5 @@ func (f *faultStore) Since(ctx context.Context, after store.Position, limit int,
 		}
 		return b, err
 	}
-	return through(f, "Since", func() (store.Batch, error) { return f.Store.Since(ctx, after, limit, wait) })
+	return through(f, "Since", func() (store.Batch, error) { return f.inner().Since(ctx, after, limit, wait) })
 }

@@ -248,9 +248,7 @@ func TestPromise1_LiveWithAHangingStore(t *testing.T) {
 		}
 		ctx, _ := jar.live(n)
 		all = append(all, ctx)
-		n.store.mu.Lock()
-		n.store.Store = hangingStore{n.store.Store}
-		n.store.mu.Unlock()
+		n.store.replace(hangingStore{w.mem})
 		n.store.fail("Since")
 		n.store.cutNews()
 		time.Sleep(testStaleness + testStaleness/3 + 5*time.Second)
@@ -378,10 +376,7 @@ func TestPromise1_LiveBelowTheFloor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.store.mu.Lock()
-		inner := n.store.Store
-		n.store.Store = droppedStore{inner, floor.Head}
-		n.store.mu.Unlock()
+		n.store.replace(droppedStore{w.mem, floor.Head})
 		n.store.heal()
 		time.Sleep(testStaleness / 2)
 		hasEnded(t, "revoked by an entry that was dropped", revoked, wafer.ErrEnded)

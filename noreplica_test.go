@@ -22,7 +22,8 @@ func TestPromise1_NoReplicaAndAStoreThatLost(t *testing.T) {
 			w.noReplica = true
 			pair := w.twins()
 			n, other := w.node(), w.node()
-			n.store.Store, other.store.Store = pair, pair
+			n.store.replace(pair)
+			other.store.replace(pair)
 			alice, bob := w.browser().login(n, "alice", "a"), w.browser().login(n, "bob", "b")
 			pair.apart.Store(true)
 			w.clock.Move(time.Second)

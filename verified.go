@@ -3,6 +3,7 @@ package wafer
 import (
 	"crypto/sha256"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/dgraph-io/ristretto/v2"
@@ -14,6 +15,8 @@ import (
 // which may lose any of them at any time; nil keeps none. Nothing in it is a verdict: expiry
 // and revocation are judged after every hit.
 type verifiedTokens struct {
+	// ristretto panics where it is used while it is being closed.
+	mu    sync.RWMutex
 	cache *ristretto.Cache[string, *verifiedToken]
 }
 
@@ -36,7 +39,7 @@ func newVerifiedTokens(limit int) (*verifiedTokens, error) {
 	if err != nil {
 		return nil, fmt.Errorf("wafer: the cache of %d access tokens: %w", limit, err)
 	}
-	return &verifiedTokens{cache}, nil
+	return &verifiedTokens{cache: cache}, nil
 }
 
 // get returns a token that was verified under the same keys, or nil. The cache
@@ -45,6 +48,8 @@ func (v *verifiedTokens) get(hash tokenHash, keys any) *codec.AccessToken {
 	if v == nil {
 		return nil
 	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
 	found, ok := v.cache.Get(string(hash[:]))
 	if !ok || found == nil || found.hash != hash || found.keys != keys {
 		return nil
@@ -53,9 +58,16 @@ func (v *verifiedTokens) get(hash tokenHash, keys any) *codec.AccessToken {
 }
 
 func (v *verifiedTokens) put(hash tokenHash, keys any, token *codec.AccessToken, life time.Duration) {
-	if v != nil && life > 0 {
-		v.cache.SetWithTTL(string(hash[:]), &verifiedToken{hash, keys, token}, 1, life)
+	if v == nil || life <= 0 {
+		return
 	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	v.cache.SetWithTTL(string(hash[:]), &verifiedToken{hash, keys, token}, 1, life)
 }
 
-func (v *verifiedTokens) close() { v.cache.Close() }
+func (v *verifiedTokens) close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.cache.Close()
+}

@@ -99,7 +99,7 @@ func TestPromise1_RestoredFromABackup(t *testing.T) {
 			pair := w.twins()
 			here, also, late := w.node(), w.node(), w.node()
 			for _, n := range w.nodes {
-				n.store.Store = pair
+				n.store.replace(pair)
 			}
 			// The replicas begin again, on the pair.
 			alice, bob := w.browser().login(here, "alice", "a"), w.browser().login(here, "bob", "b")

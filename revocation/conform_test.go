@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,7 +126,8 @@ func TestPromise1_Conformance(t *testing.T) {
 				t.Log(c.counts)
 				for _, what := range []string{"unconfirmed", "revoked", "expired", "good", "settled revoked", "settled expired", "settled good"} {
 					follows, keeps := name == "replica", name != "cache that keeps nothing"
-					if c.counts[what] == 0 && (what != "unconfirmed" || !follows) && (what != "good" || keeps) {
+					few := raceEnabled || testing.Short() // then some need not happen
+					if c.counts[what] == 0 && !(few && strings.HasPrefix(what, "settled")) && (what != "unconfirmed" || !follows) && (what != "good" || keeps) {
 						t.Errorf("%q never happened: the test shows nothing", what)
 					}
 				}
