@@ -172,7 +172,9 @@ func (b *bearer) verify(ctx context.Context, hash tokenHash, keys any, token str
 	}
 	t, err := b.verifier.Verify(ctx, now, token)
 	if errors.Is(err, ErrUnavailable) {
-		b.observe(Event{Kind: KindUnavailable, Err: err})
+		if !errors.Is(err, context.Canceled) { // a client that hung up is no outage
+			b.observe(Event{Kind: KindUnavailable, Err: err})
+		}
 		return nil, err
 	}
 	if err != nil {

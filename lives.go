@@ -24,7 +24,7 @@ type lives struct {
 
 	mu       sync.Mutex
 	sessions map[store.ID]*watch
-	subjects map[uint64][]*watch // by a hash: a wrong hit costs a question
+	subjects map[uint64]*watch // the first of each, by a hash: a wrong hit costs a question
 	doubtful []*watch
 	lonely   bool // this node was found out of touch with the log
 	asking   bool
@@ -64,6 +64,8 @@ type watch struct {
 	doubted  bool // it is among the doubtful
 	asked    bool // the store is asked about it now
 	lives    []*live
+
+	before, after *watch // of the same subject
 }
 
 const (
@@ -78,7 +80,7 @@ const (
 func newLives(c liveConfig) *lives {
 	l := &lives{
 		liveConfig: c, seed: maphash.MakeSeed(),
-		sessions: make(map[store.ID]*watch), subjects: make(map[uint64][]*watch),
+		sessions: make(map[store.ID]*watch), subjects: make(map[uint64]*watch),
 		wake: make(chan struct{}, 1),
 	}
 	l.ctx, l.over = context.WithCancel(context.Background())
@@ -101,7 +103,10 @@ func (l *lives) add(ctx context.Context, h *codec.Session) *live {
 	if w == nil {
 		w = &watch{id: store.ID(h.ID), subject: maphash.String(l.seed, h.Subject), at: store.Position(h.Position), deadline: deadline}
 		l.sessions[w.id] = w
-		l.subjects[w.subject] = append(l.subjects[w.subject], w)
+		if w.after = l.subjects[w.subject]; w.after != nil {
+			w.after.before = w
+		}
+		l.subjects[w.subject] = w
 	}
 	w.at = max(w.at, store.Position(h.Position))
 	if deadline.After(w.deadline) {
@@ -179,7 +184,7 @@ func (l *lives) hear() {
 				l.remove(w, liveEnded) // an end is final
 			}
 		case store.KindSubject:
-			for _, w := range l.subjects[maphash.String(l.seed, e.Subject)] {
+			for w := l.subjects[maphash.String(l.seed, e.Subject)]; w != nil; w = w.after {
 				if e.Position > w.at {
 					l.doubtOf(w) // it may be the one that survives
 				}
@@ -285,17 +290,18 @@ func (l *lives) forget(w *watch) {
 		return
 	}
 	delete(l.sessions, w.id)
-	others := l.subjects[w.subject]
-	if i := slices.Index(others, w); i >= 0 {
-		others[i] = others[len(others)-1]
-		others = others[:len(others)-1]
+	if w.after != nil {
+		w.after.before = w.before
 	}
-	if len(others) == 0 {
+	switch {
+	case w.before != nil:
+		w.before.after = w.after
+	case w.after != nil:
+		l.subjects[w.subject] = w.after
+	default:
 		delete(l.subjects, w.subject)
-		return
 	}
-	others[:cap(others)][len(others)] = nil
-	l.subjects[w.subject] = others
+	w.before, w.after = nil, nil
 }
 
 // close ends all of them.

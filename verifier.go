@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/waferkit/wafer/codec"
@@ -241,13 +240,13 @@ func (v *Verifier) observeReplica(e revocation.Event) {
 	v.config.Observe(event)
 }
 
-// String names the issuer and the audiences alone.
-func (v *Verifier) String() string {
-	return fmt.Sprintf("wafer verifier of %q for %q", v.config.Issuer, strings.Join(v.config.Audiences, " "))
+// Format prints the issuer and the audiences alone, for every verb.
+func (v *Verifier) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "wafer verifier of %q for %q", v.config.Issuer, v.config.Audiences)
 }
 
 // LogValue logs the issuer and the audiences alone.
-func (v *Verifier) LogValue() slog.Value { return slog.StringValue(v.String()) }
+func (v *Verifier) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(v)) }
 
 // readKeys reads a JWK set that has a key to verify with.
 func readKeys(text []byte, algorithms []codec.Algorithm) (*codec.JWKS, error) {

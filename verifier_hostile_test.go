@@ -58,6 +58,9 @@ func TestVerifierHostileAnswers(t *testing.T) {
 				r.Body = io.NopCloser(io.MultiReader(strings.NewReader(s.shopKeys()), errorReader{}))
 			}
 		},
+		"a copy of an hour ago": func(*shop) func(*http.Response) {
+			return func(r *http.Response) { r.Header.Set("Age", "3600") }
+		},
 		"404":                           func(*shop) func(*http.Response) { return status(404) },
 		"500":                           func(*shop) func(*http.Response) { return status(500) },
 		"206":                           func(*shop) func(*http.Response) { return status(206) },

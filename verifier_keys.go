@@ -284,6 +284,9 @@ func (k *remoteKeys) fetch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("wafer: fetch %s: %w", k.url, err)
 	}
+	if age > k.keep {
+		return fmt.Errorf("wafer: fetch %s: an HTTP cache answered with a set of %v ago, older than VerifierConfig.Keep; let it pass this address", k.url, age)
+	}
 	text, err := set.MarshalJSON()
 	if err != nil {
 		return err
