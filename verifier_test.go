@@ -270,13 +270,8 @@ func TestVerifierDocument(t *testing.T) {
 func TestVerifierPrintsNoMore(t *testing.T) {
 	withShop(t, func(t *testing.T, s *shop) {
 		v := s.service()
-<<<<<<< HEAD
-		for _, text := range []string{fmt.Sprintf("%v", v.Verifier), fmt.Sprint(v.Verifier), v.Verifier.LogValue().String()} {
-			if text != `wafer verifier of "https://shop.example" for "https://orders.example"` {
-=======
 		for _, text := range []string{fmt.Sprintf("%v", v.Verifier), fmt.Sprintf("%#v", v.Verifier), v.Verifier.LogValue().String()} {
 			if text != `wafer verifier of "https://shop.example" for ["https://orders.example"]` {
->>>>>>> verifier
 				t.Errorf("it prints %q", text)
 			}
 		}
