@@ -101,3 +101,25 @@ func TestPromise8_ManyLivesOfOneSubject(t *testing.T) {
 		t.Error("it takes the square of their number")
 	}
 }
+
+// The process was paused while a family was read: its deadline counts from when
+// it was asked, not from when the answer was seen.
+func TestPromise2_LiveDeadlineAfterAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asks := make(chan asked, 8)
+		l := newTestLives(asks)
+		defer l.close()
+		one := l.add(t.Context(), testHeader(1, 10)) // for an hour
+		l.applied([]store.Entry{{Kind: store.KindSubject, Subject: "alice", Position: 20}})
+		q := <-asks
+		snap := livingAt(q.id, 20)
+		time.Sleep(50 * time.Second) // less than patience; a pause would be longer
+		q.answer <- snap
+		synctest.Wait()
+		time.Sleep(time.Hour - 50*time.Second + 2*time.Second)
+		synctest.Wait()
+		if len(asks) == 0 {
+			t.Errorf("past its deadline it is not asked about: %v", one.Err())
+		}
+	})
+}

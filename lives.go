@@ -96,14 +96,16 @@ func (l *lives) add(ctx context.Context, h *codec.Session) *live {
 	}
 	l.count.Add(1)
 	w := l.sessions[store.ID(h.ID)]
+	now := l.now()
+	deadline := now.Add(h.Deadline().Sub(now)) // with a monotonic reading: the clock may be set back
 	if w == nil {
-		w = &watch{id: store.ID(h.ID), subject: maphash.String(l.seed, h.Subject), at: store.Position(h.Position), deadline: h.Deadline()}
+		w = &watch{id: store.ID(h.ID), subject: maphash.String(l.seed, h.Subject), at: store.Position(h.Position), deadline: deadline}
 		l.sessions[w.id] = w
 		l.subjects[w.subject] = append(l.subjects[w.subject], w)
 	}
 	w.at = max(w.at, store.Position(h.Position))
-	if d := h.Deadline(); d.After(w.deadline) {
-		w.deadline = d
+	if deadline.After(w.deadline) {
+		w.deadline = deadline
 	}
 	w.lives = append(w.lives, one)
 	if !l.running {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/waferkit/wafer/store"
 )
@@ -44,8 +45,9 @@ func (l *lives) confirmAll(ctx context.Context, doubtful []*watch) {
 				l.mu.Lock()
 				w.doubted, w.asked = false, true
 				l.mu.Unlock()
+				asked := l.now()
 				snap, err := l.ask(ctx, w.id)
-				if n := l.answered(w, snap, err); err != nil && n > 0 {
+				if n := l.answered(w, asked, snap, err); err != nil && n > 0 {
 					ended.Add(int64(n))
 					fault.Store(&err)
 				}
@@ -64,7 +66,7 @@ func (l *lives) confirmAll(ctx context.Context, doubtful []*watch) {
 
 // answered takes the store's answer about a session, and returns how many
 // responses it ended.
-func (l *lives) answered(w *watch, snap store.Snapshot, err error) int {
+func (l *lives) answered(w *watch, asked time.Time, snap store.Snapshot, err error) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w.asked = false
@@ -78,9 +80,10 @@ func (l *lives) answered(w *watch, snap store.Snapshot, err error) int {
 	case f.Past(snap.Now):
 		l.remove(w, liveExpired)
 	default:
-		// By this node's clock, whatever the engine's says.
+		// By this node's clock, whatever the engine's says, and from before the
+		// question: the process may have been paused since.
 		left := min(f.IdleDeadline().Sub(snap.Now), f.Absolute.Sub(snap.Now))
-		w.deadline = l.now().Add(left)
+		w.deadline = asked.Add(left)
 		w.at = max(w.at, snap.Head)
 	}
 	return n - len(w.lives)

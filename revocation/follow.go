@@ -83,7 +83,7 @@ func (r *Replica) follow(ctx context.Context) {
 		// A wait is at most a third of MaxStaleness, so that two lost answers
 		// in a row do not make a healthy replica stale.
 		wait := r.config.MaxStaleness / 3
-		if failed > 0 || r.lost.Load() != nil {
+		if failed > 0 || r.lost.Load() != nil || r.State(r.config.Now()) == Unknown {
 			wait = 0 // confirm first: there may be little time left
 		}
 		began, head := time.Now(), r.list.Head()
@@ -149,7 +149,7 @@ func (r *Replica) question(ctx context.Context, wait time.Duration) (more bool, 
 	ctx, cancel := context.WithTimeout(ctx, wait+r.config.Timeout)
 	defer cancel()
 	r.mu.Lock()
-	q := asked{after: r.cursor, epoch: r.epoch, sent: r.config.Now(), own: r.own.Load()}
+	q := asked{after: r.cursor, epoch: r.epoch, sent: r.config.Now(), own: r.own.Load(), acknowledged: r.acknowledged.highest()}
 	r.mu.Unlock()
 	b, err := r.source.Since(ctx, q.after, store.MaxEntries, wait)
 	if err != nil {
@@ -172,6 +172,8 @@ type asked struct {
 	epoch int
 	sent  time.Time
 	own   uint64 // how often Apply had been called
+	// acknowledged is a head of the log that an answer to a write had told.
+	acknowledged store.Position
 }
 
 // prepare calls BeforeEveryone where an answer revokes everyone, or may have
@@ -233,7 +235,7 @@ func (r *Replica) apply(q asked, b store.Batch) (told []Event, again bool, err e
 	if b.More && len(b.Entries) == 0 {
 		return nil, false, errors.New("revocation: the store says that there is more, and gives nothing")
 	}
-	if err := r.continues(q.after, b); err != nil {
+	if err := r.continues(q, b); err != nil {
 		r.readAnew(b.Log)
 		return []Event{r.event(err)}, false, err
 	}
@@ -290,6 +292,7 @@ func (r *Replica) applyAll(entries []store.Entry) (int, error) {
 func (r *Replica) readAnew(log store.ID) {
 	r.cursor, r.log, r.again, r.ends = 0, log, NewList(r.config.Limit), 0
 	r.epoch++
+	r.acknowledged.forget(store.MaxPosition)
 	r.confirmed.forget()
 	r.config.Applied(nil)
 	if interrupt := r.interrupt.Load(); interrupt != nil {
@@ -329,22 +332,50 @@ func (r *Replica) finish(q asked, b store.Batch) (told []Event, again bool) {
 // the cursor from the start.
 func (r *Replica) reach(p store.Position) {
 	r.cursor = max(r.cursor, p)
+	r.acknowledged.forget(r.cursor)
 	if r.cursor > r.list.Head() || r.confirmed.last.Load() == nil {
 		r.list.SetHead(r.cursor)
 	}
 }
 
 // continues reports whether an answer goes on from what the replica holds.
-func (r *Replica) continues(after store.Position, b store.Batch) error {
+func (r *Replica) continues(q asked, b store.Batch) error {
 	if !r.log.IsZero() && b.Log != r.log {
 		return fmt.Errorf("%w: it is another log, %v after %v", ErrWentBack, b.Log, r.log)
 	}
-	if b.Head < after {
-		return fmt.Errorf("%w: its head is %d after %d", ErrWentBack, b.Head, after)
+	if known := max(q.after, q.acknowledged); b.Head < known {
+		return fmt.Errorf("%w: its head is %d after %d", ErrWentBack, b.Head, known)
 	}
-	last := after
-	for i := range b.Entries {
-		e := &b.Entries[i]
+	if err := chain(q.after, b.Entries, b); err != nil {
+		return err
+	}
+	// Another answer may have been applied since the question was sent: what is
+	// above that must go on from there, too.
+	from, rest := q.after, b.Entries
+	if q.after < r.cursor && r.cursor <= b.Head {
+		from = r.cursor
+		if i := slices.IndexFunc(b.Entries, func(e store.Entry) bool { return e.Position > r.cursor }); i >= 0 {
+			rest = b.Entries[i:]
+		} else {
+			rest = nil
+		}
+		if len(rest) > 0 || !b.More {
+			if err := chain(from, rest, b); err != nil {
+				return err
+			}
+		}
+	}
+	if p := r.acknowledged.missing(from, rest, b.Floor); p != 0 {
+		return fmt.Errorf("%w: it had an entry at %d, and goes on without it", ErrWentBack, p)
+	}
+	return nil
+}
+
+// chain reports whether entries follow one another from a position to where the
+// answer ends.
+func chain(last store.Position, entries []store.Entry, b store.Batch) error {
+	for i := range entries {
+		e := &entries[i]
 		// Between the position asked for and the first entry there may be
 		// dropped ones: the floor then is where the chain goes on.
 		if e.Previous != max(last, b.Floor) && e.Previous != last || e.Position <= last {

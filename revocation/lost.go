@@ -150,7 +150,7 @@ func (r *Replica) writeBack(ctx context.Context, l *lost) error {
 	if err != nil {
 		return err
 	}
-	r.list.Learn(snap.Head)
+	r.Learn(snap.Head)
 	l.next += len(part)
 	return nil
 }

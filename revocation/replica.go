@@ -89,12 +89,14 @@ type Replica struct {
 	confirmed confirmation
 	lost      atomic.Pointer[lost]
 	own       atomic.Uint64 // counts the calls of Apply
-	prepared  atomic.Uint64 // the cutoff of everyone that BeforeEveryone was called for by take
-	asker     *asker
-	catchUps  flight.Group[struct{}, struct{}]
-	stop      context.CancelFunc
-	stopped   chan struct{}
-	interrupt atomic.Pointer[context.CancelFunc] // of the question that waits for news
+
+	acknowledged acknowledged
+	prepared     atomic.Uint64 // the cutoff of everyone that BeforeEveryone was called for by take
+	asker        *asker
+	catchUps     flight.Group[struct{}, struct{}]
+	stop         context.CancelFunc
+	stopped      chan struct{}
+	interrupt    atomic.Pointer[context.CancelFunc] // of the question that waits for news
 
 	mu     sync.Mutex // of applying answers
 	cursor store.Position
@@ -120,8 +122,10 @@ func (r *Replica) Check(now time.Time, session store.ID, subject string, at stor
 	// The state is read before the list: a list that is caught up between the
 	// two must not be read in its old form and trusted in its new state.
 	state := r.State(now)
+	// So is what is lost: it is forgotten only after the list has it again.
+	lost := r.lost.Load()
 	v := r.list.judge(session, subject, at)
-	if v != Revoked && r.lost.Load().names(session, subject) {
+	if v != Revoked && lost.names(session, subject) {
 		return Revoked
 	}
 	if state != Fresh && v != Revoked && v != Expired {
@@ -153,10 +157,11 @@ func (r *Replica) Confirm(ctx context.Context, session store.ID, subject string,
 // Ask judges a token by the store, whatever the state, and by what this node
 // holds.
 func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
+	lost := r.lost.Load() // before the list, as in Check
 	v, err := r.asker.judge(ctx, question{session, subject}, at, 0, func() store.Cutoffs {
 		return r.list.Cutoffs(session, subject)
 	})
-	if err == nil && r.lost.Load().names(session, subject) {
+	if err == nil && lost.names(session, subject) {
 		v = Revoked
 	}
 	return v, err
@@ -223,8 +228,8 @@ func (r *Replica) WaitFor(ctx context.Context, p store.Position) error {
 // Apply adds entries that this node knows of before the log has brought them:
 // those of a revocation that it made, or that the store has not yet taken.
 func (r *Replica) Apply(entries ...store.Entry) {
+	r.own.Add(1) // first: a question that is sent after this has them in its answer
 	r.list.Apply(entries...)
-	r.own.Add(1)
 	r.config.Applied(entries)
 }
 
@@ -237,7 +242,7 @@ func (r *Replica) Ended(session store.ID) bool { return r.list.Cutoffs(session, 
 // store that lets it live has lost that. False means nothing: old entries are
 // dropped.
 func (r *Replica) Dead(f *store.Family) bool {
-	return deadBy(r.list, f) || r.lost.Load().names(f.ID, f.Subject)
+	return r.lost.Load().names(f.ID, f.Subject) || deadBy(r.list, f) // in that order, as in Check
 }
 
 func deadBy(l *List, f *store.Family) bool {
@@ -256,7 +261,12 @@ func (r *Replica) ExpiredBelow(session store.ID) store.Position {
 func (r *Replica) Head() store.Position { return r.list.Head() }
 
 // Learn says that the store's log has reached p, as an answer to a write tells.
-func (r *Replica) Learn(p store.Position) { r.list.Learn(p) }
+func (r *Replica) Learn(p store.Position) {
+	r.list.Learn(p)
+	if p > r.list.Head() {
+		r.acknowledged.add(p)
+	}
+}
 
 // Highest returns the highest position that this node knows the log to have
 // reached, before or after it went back.

@@ -69,7 +69,10 @@ var revoking = []property{
 		if last := entries[5].Position; s.Entry != last || s.Head != last {
 			h.t.Errorf("entry %d, head %d: want %d", s.Entry, s.Head, last)
 		}
-		for _, e := range entries {
+		for i, e := range entries {
+			if e.Position != entries[0].Position+store.Position(i) {
+				h.t.Errorf("entry %d of one call is at %d, the first at %d: want consecutive positions", i, e.Position, entries[0].Position)
+			}
 			if e.Time.Before(before.Now.Truncate(time.Millisecond)) || e.Time.After(s.Now) {
 				h.t.Errorf("an entry of %v, between %v and %v", e.Time, before.Now, s.Now)
 			}

@@ -1,0 +1,260 @@
+package wafer
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// ended reports whether a response ended, and why.
+func ended(one *live) error {
+	select {
+	case <-one.Done():
+		return one.Err()
+	default:
+		return nil
+	}
+}
+
+// kept returns how many responses are counted, and the sessions and subjects
+// that are kept for them.
+func (l *lives) kept() (responses int64, sessions, subjects int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count.Load(), len(l.sessions), len(l.subjects)
+}
+
+// More news than are kept are cheaper asked about, each session once; what
+// comes after them is heard again. A revocation of everyone among what was not
+// kept is found by asking.
+func TestPromise8_LivesAndTooManyNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asks := make(chan asked, 1<<10)
+		l := newTestLives(asks)
+		defer l.close()
+		one, two := l.add(t.Context(), testHeader(1, 10)), l.add(t.Context(), testHeader(2, 10))
+		l.mu.Lock() // whoever looks at the news is slow
+		many := make([]store.Entry, maxNews)
+		for i := range many {
+			many[i] = store.Entry{Kind: store.KindSession, Session: store.ID{0: 9, 1: byte(i)}, Position: 20}
+		}
+		l.applied(many[:10])
+		for range 5 {
+			l.applied(many)
+			if l.heard.Lock(); len(l.news) > maxNews {
+				t.Errorf("%d entries wait", len(l.news))
+			}
+			l.heard.Unlock()
+		}
+		l.applied([]store.Entry{{Kind: store.KindEveryone, Position: 30}})
+		l.mu.Unlock()
+		for range 2 {
+			q := <-asks
+			snap := livingAt(q.id, 40)
+			if q.id[0] == 1 {
+				snap.State = store.CutOff
+			}
+			q.answer <- snap
+		}
+		synctest.Wait()
+		if err := ended(one); !errors.Is(err, ErrEnded) {
+			t.Errorf("the one that is cut off: %v", err)
+		}
+		if err := ended(two); err != nil {
+			t.Errorf("the other: %v", err)
+		}
+		if len(asks) != 0 {
+			t.Errorf("%d questions more", len(asks))
+		}
+		l.applied([]store.Entry{{Kind: store.KindSession, Session: store.ID{0: 2}, Position: 50}})
+		synctest.Wait()
+		if err := ended(two); !errors.Is(err, ErrEnded) {
+			t.Errorf("the news after them: %v", err)
+		}
+	})
+}
+
+// A session's responses come and go, its watch with them, while it is asked
+// about. The answer to a question about a watch that is gone touches nobody
+// else, and nothing is left behind.
+func TestPromise8_LivesLeaveNothingBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asks := make(chan asked, 8)
+		l := newTestLives(asks)
+		defer l.close()
+		request, hangUp := context.WithCancel(t.Context())
+		l.add(request, testHeader(1, 10))
+		l.doubt(store.ID{0: 1})
+		q := <-asks
+		hangUp()
+		time.Sleep(2 * time.Second) // swept
+		synctest.Wait()
+		if n, a, b := l.kept(); n != 0 || a+b != 0 {
+			t.Errorf("of a request that is over, %d responses, %d sessions and %d subjects are kept", n, a, b)
+		}
+		again := l.add(t.Context(), testHeader(1, 10))
+		q.answer <- store.Snapshot{State: store.Ended}
+		synctest.Wait()
+		if err := ended(again); err != nil {
+			t.Errorf("the answer about one that is gone ended another: %v", err)
+		}
+		tab, closeTab := context.WithCancel(t.Context())
+		l.add(tab, testHeader(1, 12))
+		other := l.add(t.Context(), testHeader(3, 10))
+		if n := l.count.Load(); n != 3 {
+			t.Errorf("%d responses of 3 are counted", n)
+		}
+		closeTab()
+		time.Sleep(2 * time.Second)
+		if n, a, b := l.kept(); n != 2 || a != 2 || b != 1 {
+			t.Errorf("%d responses of 2 are counted, in %d sessions of %d subjects", n, a, b)
+		}
+		l.end(store.ID{0: 1}, liveEnded)
+		if n := l.count.Load(); n != 1 || ended(again) == nil || ended(other) != nil {
+			t.Errorf("%d responses of 1 are counted", n)
+		}
+		l.applied([]store.Entry{{Kind: store.KindEveryone, Position: 20}})
+		synctest.Wait()
+		if n, a, b := l.kept(); n != 0 || a+b != 0 || !errors.Is(ended(other), ErrEnded) {
+			t.Errorf("in the end %d responses, %d sessions and %d subjects are kept", n, a, b)
+		}
+	})
+}
+
+// Entries at or below the position at which a session was found alive are none
+// of its business: it was minted, or confirmed, after them.
+func TestLive_EntriesFromBeforeTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asks := make(chan asked, 8)
+		l := newTestLives(asks)
+		defer l.close()
+		one := l.add(t.Context(), testHeader(1, 10))
+		old := l.add(t.Context(), testHeader(1, 5)) // an older cookie of the same
+		news := func(p store.Position) {
+			l.applied([]store.Entry{{Kind: store.KindSubject, Subject: "alice", Position: p}, {Kind: store.KindEveryone, Position: p}})
+			synctest.Wait()
+		}
+		news(8)
+		news(10)
+		if ended(one) != nil || ended(old) != nil || len(asks) != 0 {
+			t.Fatalf("%v, %v, and %d questions", ended(one), ended(old), len(asks))
+		}
+		l.doubt(store.ID{0: 1})
+		q := <-asks
+		q.answer <- livingAt(q.id, 30)
+		synctest.Wait()
+		news(30)
+		if ended(one) != nil || ended(old) != nil || len(asks) != 0 {
+			t.Fatalf("confirmed at 30: %v, %v, and %d questions", ended(one), ended(old), len(asks))
+		}
+		news(31)
+		if ended(one) == nil || ended(old) == nil {
+			t.Errorf("after everyone was revoked: %v, %v", ended(one), ended(old))
+		}
+	})
+}
+
+// Whoever is called when a response ends may begin another one.
+func TestLive_AfterFuncMayCallBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTestLives(make(chan asked, 8))
+		one := l.add(t.Context(), testHeader(1, 10))
+		var next *live
+		context.AfterFunc(one, func() {
+			next = l.add(t.Context(), testHeader(1, 40))
+			l.end(store.ID{0: 7}, liveEnded)
+			l.applied(nil)
+		})
+		cancelled := make(chan struct{})
+		stop := context.AfterFunc(one, func() { close(cancelled) })
+		l.applied([]store.Entry{{Kind: store.KindEveryone, Position: 20}})
+		synctest.Wait()
+		<-cancelled
+		if stop() || next == nil {
+			t.Error("one of two functions was not called")
+		}
+		l.close()
+		if err := ended(next); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("after close: %v", err)
+		}
+		l.doubt(store.ID{0: 1})
+		l.outOfTouch()
+		l.close()
+	})
+}
+
+// Closing while the store hangs waits for no store, and ends what is asked
+// about as unavailable.
+func TestLive_CloseWhileItAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asks := make(chan asked, 1<<10)
+		l := newTestLives(asks)
+		var all []*live
+		for i := range 200 {
+			all = append(all, l.add(t.Context(), testHeader(byte(i), 10)))
+		}
+		l.applied(nil)
+		synctest.Wait()
+		if len(asks) != askers {
+			t.Errorf("%d questions are under way: want %d", len(asks), askers)
+		}
+		began := time.Now()
+		l.close()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("close took %v", took)
+		}
+		for i, one := range all {
+			if err := ended(one); !errors.Is(err, ErrUnavailable) {
+				t.Fatalf("response %d: %v", i, err)
+			}
+		}
+		if n := l.count.Load(); n != 0 {
+			t.Errorf("%d responses are counted", n)
+		}
+	})
+}
+
+// What was out of touch for a moment only asks about nobody; for longer, about
+// each once in a while, and at once when it is out of touch anew.
+func TestLive_OutOfTouch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var away, gone atomic.Bool
+		var catchUps, questions atomic.Int64
+		l := newTestLives(nil)
+		defer l.close()
+		l.fresh = func() bool { return !away.Load() }
+		l.catchUp = func(context.Context) bool { catchUps.Add(1); return !gone.Load() }
+		l.ask = func(_ context.Context, id store.ID) (store.Snapshot, error) {
+			questions.Add(1)
+			return livingAt(id, 20), nil
+		}
+		one := l.add(t.Context(), testHeader(1, 10))
+		want := func(when string, c, q int64) {
+			t.Helper()
+			synctest.Wait()
+			if catchUps.Load() != c || questions.Load() != q || ended(one) != nil {
+				t.Errorf("%s: %d of %d attempts, %d of %d questions: %v", when, catchUps.Load(), c, questions.Load(), q, ended(one))
+			}
+		}
+		time.Sleep(10*time.Second + time.Millisecond)
+		want("in touch", 0, 0)
+		away.Store(true)
+		time.Sleep(30 * time.Second)
+		want("for a moment", 1, 0)
+		gone.Store(true)
+		time.Sleep(time.Minute)
+		want("after a minute", 2, 1)
+		time.Sleep(time.Minute)
+		want("after two", 3, 2)
+		away.Store(false)
+		time.Sleep(5 * time.Second)
+		away.Store(true)
+		time.Sleep(2 * time.Second)
+		want("out of touch anew", 4, 3)
+	})
+}
