@@ -568,33 +568,118 @@ func TestPromise8_OversizedTokenIsCheap(t *testing.T) {
 // the log is older than any position that a good token has.
 func TestAccessTokensOutliveABusyLog(t *testing.T) {
 	const step = 5 * time.Second
-	for _, native := range []bool{false, true} {
+	for _, kind := range []string{"native", "browser", "browser reissued"} {
 		for _, lifetime := range []time.Duration{testAccess, 20 * time.Minute} {
 			w := newWorld(t)
-			n := w.node(withTokens(func(c *wafer.TokenConfig[basket]) { c.Lifetime = lifetime }))
-			refresh := n.issue("alice").RefreshToken
+			n := w.node(withTokens(func(c *wafer.TokenConfig[basket]) { c.Lifetime = lifetime }), func(c *wafer.Config[basket]) {
+				c.Reload = func(_ context.Context, s *wafer.Session[basket]) (basket, error) { return s.Data() }
+			})
 			busy := func(d time.Duration) {
 				for range d / step {
 					n.revoke(wafer.Revocation{Subjects: []string{"somebody else"}})
 					w.pass(step)
 				}
 			}
-			var p tokenResponse
+			b, refresh := w.browser().login(n, "alice", "a"), n.issue("alice").RefreshToken
 			busy(testAccess/2 - step)
-			if native {
+			var p tokenResponse
+			switch kind {
+			case "native":
 				p = n.refreshed(refresh) // the same generation again, at its old position
-			} else {
-				b := w.browser().login(n, "alice", "a")
+			case "browser":
+				busy(testAccess*4/10 - step)
+				p = tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from))
+			case "browser reissued":
+				delete(b.cookies, sessionCookie)
+				b.see(n) // the same generation again, for a full lifetime
 				busy(testAccess*9/10 - step)
 				p = tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from))
 			}
 			for left := time.Duration(*p.ExpiresIn) * time.Second; left > step; left -= step {
 				busy(step)
 				if who := n.knows(p.AccessToken); who != "alice" {
-					t.Errorf("native %v, for %v: %v before its expiry it is %q: %v", native, lifetime, left-step, who, n.observed()[len(n.observed())-1])
+					t.Errorf("%s, for %v: %v before its expiry it is %q: %v", kind, lifetime, left-step, who, n.observed()[len(n.observed())-1])
 					break
 				}
 			}
 		}
 	}
+}
+
+// A list at its limit raises its own floor; a native client that refreshes gets
+// a token above it.
+func TestNativeRefreshAboveTheFloorOfAFullList(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(withTokens(), func(c *wafer.Config[basket]) { c.MaxRevocations = 1024 })
+	p := n.issue("alice")
+	w.pass(time.Second)
+	for i := range 1500 {
+		n.revoke(wafer.Revocation{Subjects: []string{fmt.Sprint("other ", i)}})
+	}
+	n.mustKnow("below the floor", p.AccessToken, "401")
+	next := n.refreshed(p.RefreshToken)
+	n.mustKnow("refreshed", next.AccessToken, "alice")
+	if g := w.family(p.Session).Family.Generation; g != 1 {
+		t.Errorf("the family advanced to %d", g)
+	}
+}
+
+// A logout that the store has not taken is in force here: nothing is advanced.
+func TestNativeRefreshAfterALogoutThatTheStoreHasNotTaken(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(withTokens())
+	p := n.issue("alice")
+	w.pass(testAccess)
+	n.store.fail("Revoke")
+	wantOAuth(t, "revoke", n.api(http.MethodPost, "/revoke", form("token", p.RefreshToken)), 503, "temporarily_unavailable")
+	if got := n.introspected(t, p.RefreshToken); got["active"] != false {
+		t.Errorf("introspect: %v", got)
+	}
+	n.store.reset()
+	wantOAuth(t, "refresh", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
+	if calls := n.store.calls(); calls["Advance"]+calls["Family"] != 0 {
+		t.Errorf("the store was asked: %v", calls)
+	}
+	if f := w.family(p.Session); f.State != store.Alive || f.Family.Generation != 1 {
+		t.Errorf("the family is %v at generation %d; the test shows nothing", f.State, f.Family.Generation)
+	}
+}
+
+// In a session's last second there is no token, and no outage either.
+func TestTokensInTheLastSecondOfASession(t *testing.T) {
+	for _, hook := range []bool{false, true} {
+		w := newWorld(t)
+		n := w.node(withTokens(withHook(hook)))
+		limit := wafer.Limits(testAccess+time.Minute, testAccess+time.Minute)
+		p, b := n.issue("alice", limit), w.browser().login(n, "bob", "b", limit)
+		w.pass(testAccess + 30*time.Second)
+		b.is(n, "bob: b")
+		next := n.refreshed(p.RefreshToken)
+		w.clock.Move(30*time.Second - time.Millisecond)
+		if rec := n.api(http.MethodPost, "/token", "", b.from); rec.Code != http.StatusOK && rec.Code != http.StatusUnauthorized {
+			t.Errorf("a browser's: %d %s", rec.Code, rec.Body)
+		}
+		if rec := n.refreshWith(next.RefreshToken); rec.Code != http.StatusOK {
+			wantOAuth(t, "a native client's", rec, 400, "invalid_grant")
+		}
+		// A clock that is a little behind the deadline's fraction.
+		if who := n.knows(next.AccessToken); who != "alice" && who != "401" {
+			t.Errorf("the last token is %s", who)
+		}
+	}
+	// The session began in the middle of a second, so its last token would have
+	// to expire before it was issued.
+	w := newWorld(t)
+	w.clock.Move(500 * time.Millisecond)
+	n := w.node(withTokens())
+	limit := wafer.Limits(testAccess+time.Minute, testAccess+time.Minute)
+	p, b := n.issue("alice", limit), w.browser().login(n, "bob", "b", limit)
+	w.pass(testAccess + 30*time.Second)
+	b.is(n, "bob: b")
+	next := n.refreshed(p.RefreshToken)
+	w.clock.Move(30*time.Second - 200*time.Millisecond)
+	if rec := n.api(http.MethodPost, "/token", "", b.from); rec.Code != http.StatusUnauthorized {
+		t.Errorf("a browser's, with 200 ms left: %d %s", rec.Code, rec.Body)
+	}
+	wantOAuth(t, "a native client's, with 200 ms left", n.refreshWith(next.RefreshToken), 400, "invalid_grant")
 }

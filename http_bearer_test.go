@@ -479,6 +479,9 @@ func TestStartInARequestWithABearer(t *testing.T) {
 			}))
 		}, bearing(p.AccessToken))
 		(&answer{b: b, n: n, rec: rec}).arrive()
+		if left := len(b.cookies); (left == 0) != (then == "End") {
+			t.Errorf("after Start and %q the browser has %d cookies", then, left)
+		}
 		b.is(n, map[string]string{"": "alice: web", "Save": "alice: saved", "End": "401"}[then])
 		n.mustKnow("after Start and "+then, p.AccessToken, "alice")
 	}

@@ -154,6 +154,20 @@ func TestDeleteDevice(t *testing.T) {
 	}
 }
 
+// A device past its limits is none, whether or not the store has cleaned up.
+func TestDeleteDevicePastItsLimits(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(withTokens(func(c *wafer.TokenConfig[basket]) { c.Lifetime = 20 * time.Minute }), func(c *wafer.Config[basket]) { c.Recent = time.Hour })
+	old, phone := n.issue("alice", wafer.Limits(testAccess+time.Second, 0)), n.issue("alice")
+	w.pass(testAccess + time.Second)
+	if f := w.family(old.Session); f.State != store.Alive {
+		t.Errorf("the family was swept; the test shows nothing: %v", f.State)
+	}
+	if rec := n.api(http.MethodDelete, "/devices/"+old.Session.String(), "", bearing(phone.AccessToken)); rec.Code != http.StatusNotFound {
+		t.Errorf("%d", rec.Code)
+	}
+}
+
 // To end another device needs a recent authentication: a refresh is none.
 func TestDeleteDeviceNeedsRecentAuthentication(t *testing.T) {
 	w := newWorld(t)

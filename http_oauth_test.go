@@ -185,6 +185,23 @@ func TestIntrospectEndpoint(t *testing.T) {
 	if n.count(wafer.KindReplayed, "") != 0 {
 		t.Error("asking was taken for a replay")
 	}
+	// Its expiry is the earlier of its session's deadlines; past that, it is
+	// worth nothing, whether or not the store has cleaned up.
+	for _, absolute := range []time.Duration{testAccess + time.Minute, time.Hour} {
+		short := n.issue("carol", wafer.Limits(testAccess+2*time.Minute, absolute))
+		deadline := w.clock.Now().Add(min(testAccess+2*time.Minute, absolute))
+		if got := asks(short.RefreshToken); got["exp"] != float64(deadline.Unix()) {
+			t.Errorf("exp is %v, want %d", got["exp"], deadline.Unix())
+		}
+		w.clock.Move(deadline.Sub(w.clock.Now()))
+		if f := w.family(short.Session); f.State != store.Alive {
+			t.Errorf("the family was swept; the test shows nothing: %v", f.State)
+		}
+		if got := asks(short.RefreshToken); got["active"] != false || len(got) != 1 {
+			t.Errorf("at its deadline: %v", got)
+		}
+	}
+	w.pass(0)
 	// Revoked here, at once.
 	fresh := n.refreshed(token)
 	asks(fresh.AccessToken)
