@@ -95,6 +95,9 @@ func keysRevoke(ctx context.Context, e *env, args []string) (err error) {
 	if err := f.confirm("Revoke %s? %s. This cannot be undone.", what, then); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("nothing was revoked: %w", err)
+	}
 
 	// The key first: who is logged out must not come back by a cookie forged
 	// under it, and a node reloads its ring before it takes the second entry.
@@ -105,7 +108,7 @@ func keysRevoke(ctx context.Context, e *env, args []string) (err error) {
 		changed, err = ring.Revoke(ctx, e.now(), id, *reason)
 	}
 	if err != nil {
-		return fmt.Errorf("nothing was revoked: %w", err)
+		return fmt.Errorf("%s: perhaps not revoked: %w\nRun again, until it says that it is done:\n  wafer keys revoke %s", what, err, again(given))
 	}
 	if !*compromised {
 		return f.answerRing(ring, ringAnswer{Changed: changed}, "Revoked "+what+". Each node takes it at its next reload.")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"os"
 	"strings"
@@ -194,18 +195,52 @@ func TestKeysRevokeWhoseSecondHalfFails(t *testing.T) {
 	}
 }
 
-// ^C after the yes: the first half is not done, or both are.
+// ^C: before the first half nothing is done, and after it both are.
 func TestKeysRevokeIsNotCutInHalf(t *testing.T) {
+	for _, atTheQuestion := range []bool{true, false} {
+		w := newKeysWorld(t)
+		w.store()
+		id := w.ring().Keys[0].ID
+		before, _ := w.everyone()
+		ring := w.read("ring")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		answered := false
+		var stderr strings.Builder
+		e := &env{stdout: io.Discard, stderr: &stderr, terminal: true, getenv: func(string) string { return "" }}
+		e.stdin = &spoilsAtTheQuestion{r: strings.NewReader("y\n"), spoil: func() {
+			if answered = true; atTheQuestion {
+				cancel()
+			}
+		}}
+		e.now = func() time.Time {
+			if answered { // the first half begins
+				cancel()
+			}
+			return w.now
+		}
+		code := run(ctx, e, []string{"keys", "revoke", id, "--compromised", "--ring", w.path("ring"), "--store", "sqlite:" + w.path("db"), "--reason", "x"})
+		after, _ := w.everyone()
+		want := !atTheQuestion
+		if key, all := w.read("ring") != ring, after > before; key != want || all != want || (code == exitDone) != want {
+			t.Errorf("^C at the question %v: the key is revoked: %v; everyone: %v; code %d: %s", atTheQuestion, key, all, code, &stderr)
+		}
+	}
+}
+
+// A first half that fails leaves the second undone, and says what to run again.
+func TestKeysRevokeWhoseFirstHalfFails(t *testing.T) {
 	w := newKeysWorld(t)
 	w.store()
-	id := w.ring().Keys[0].ID
+	w.ring()
 	before, _ := w.everyone()
+	whole := w.read("ring")
 	var stderr strings.Builder
-	e := &env{stdin: strings.NewReader(""), stdout: io.Discard, stderr: &stderr, getenv: func(string) string { return "" }, now: func() time.Time { return w.now }}
-	ring := w.read("ring")
-	run(cancelled(), e, []string{"keys", "revoke", id, "--compromised", "--ring", w.path("ring"), "--store", "sqlite:" + w.path("db"), "--reason", "x", "--yes"})
-	after, _ := w.everyone()
-	if done := w.read("ring") != ring; done != (after > before) {
-		t.Errorf("the key is revoked: %v; everyone: %v; %s", done, after > before, &stderr)
+	e := &env{stdout: io.Discard, stderr: &stderr, terminal: true, getenv: func(string) string { return "" }, now: func() time.Time { return w.now }}
+	e.stdin = &spoilsAtTheQuestion{r: strings.NewReader("y\n"), spoil: func() { w.write("ring", whole[:100], 0o600) }}
+	code := run(t.Context(), e, []string{"keys", "revoke", "--all", "--ring", w.path("ring"), "--store", "sqlite:" + w.path("db"), "--reason", "x"})
+	if after, _ := w.everyone(); code != exitError || after != before || !strings.Contains(stderr.String(), "not a whole ring file") ||
+		!strings.Contains(stderr.String(), "wafer keys revoke --all --ring ") {
+		t.Errorf("%d: %s; everyone at %d, then %d", code, &stderr, before, after)
 	}
 }
