@@ -110,3 +110,36 @@ func ExampleRing_Revoke() {
 	// keyring: key revoked
 	// true <nil>
 }
+
+// An application leaves the secrets in its environment for a ring in a file.
+// What was sealed under them still opens.
+func ExampleImport() {
+	dir, err := os.MkdirTemp("", "wafer")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	const secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" // as for Static
+	static, err := keyring.Static(secret)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, now := context.Background(), time.Now()
+	keeper, err := keyring.CreateKeeper(filepath.Join(dir, "keeper"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	ring, err := keyring.Import(ctx, keyring.File(filepath.Join(dir, "ring")), keeper, now, keyring.Schedule{}, secret)
+	if err != nil {
+		log.Fatal(err)
+	}
+	before, _ := static.Primary(now)
+	after, _ := ring.Primary(now)
+	fmt.Println(before, "sealed before,", after, "seals now")
+	later, _ := ring.Primary(now.Add(keyring.DefaultSeals))
+	_, err = ring.Key(ctx, before.ID(), now.Add(keyring.DefaultSeals))
+	fmt.Println(later.ID() != before.ID(), err)
+	// Output:
+	// key a00807b0 sealed before, key a00807b0 seals now
+	// true <nil>
+}

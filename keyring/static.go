@@ -13,7 +13,7 @@ import (
 
 // Static returns a ring of fixed secrets, for the smallest deployments: the
 // first seals, all open. To rotate, put a new secret in front, deploy, and
-// drop the last one after [DefaultLife].
+// drop the last one after [DefaultLife]. To leave them for a document: [Import].
 //
 // Each secret is 32 random bytes in base64 or hexadecimal, as
 // `openssl rand -base64 32` prints them. A key's id is derived from its secret.

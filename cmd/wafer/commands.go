@@ -3,6 +3,13 @@ package main
 // commands are all there are, in the order in which usage shows them.
 var commands = []command{
 	{"keys list", "shows the keys, and which one seals", keysList},
+	{"keys create", "makes a key set, of fresh keys or of the secrets in variables", keysCreate},
+	{"keys rotate", "publishes the next key, hands over to it, drops what has ended", keysRotate},
+	{"keys prune", "drops the keys under which nothing can live", keysPrune},
+	{"keys revoke", "rejects everything under a key; after a compromise, everyone", keysRevoke},
+	{"keys move", "makes a key set elsewhere hold the same keys", keysMove},
+	{"keys rewrap", "seals the key set under another keeper", keysRewrap},
+	{"keys export-jwks", "prints the public keys that verify access tokens", keysExportJWKS},
 	{"sessions list", "shows the living sessions of a subject", sessionsList},
 	{"revoke", "ends sessions", revoke},
 	{"revocations", "shows the log of revocations, the oldest first", revocations},

@@ -23,7 +23,7 @@ type ringFlags struct {
 // withRing adds --ring and --keeper.
 func (f *flags) withRing() {
 	f.StringVar(&f.ring.ring, "ring", "", "the key ring: a `file`, or store: for the one in --store")
-	f.StringVar(&f.ring.keeper, "keeper", "", "what opens the ring: file:PATH of its key, or env:NAME of a variable that holds it (default file:RING.key)")
+	f.StringVar(&f.ring.keeper, "keeper", "", "what opens the ring: file:PATH of its key, env:NAME of a variable that holds it, or passphrase:FILE whose first line is one (passphrase: alone takes $WAFER_PASSPHRASE, or asks) (default file:RING.key)")
 	if f.Lookup("store") == nil {
 		f.withStore()
 	}
@@ -52,8 +52,10 @@ func (f *flags) openKeeper(name, ring string) (keyring.Keeper, error) {
 			return nil, fmt.Errorf("the variable %s, which --keeper names, is empty", rest)
 		}
 		return keyring.NewKeeper(secret)
+	case kind == "passphrase" && name != kind:
+		return f.openPassphrase(rest)
 	}
-	return nil, f.wrong("--keeper %q: want file:PATH or env:NAME", name)
+	return nil, f.wrong("--keeper %q: want file:PATH, env:NAME, passphrase:FILE or passphrase:", name)
 }
 
 // openSource finds where the ring's document is kept. close closes the store
