@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -240,5 +241,18 @@ func TestHelp(t *testing.T) {
 		r = s.command(exitUsage, "", append(strings.Fields(name), "--no-such-flag")...)
 		contains(t, r.err, "no-such-flag")
 		contains(t, s.command(exitDone, "", "-h").out, name)
+	}
+}
+
+// execute changes the database behind the store's back.
+func (s *shop) execute(statement string, args ...any) {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", s.dbPath)
+	if err == nil {
+		_, err = db.Exec(statement, args...)
+		db.Close()
+	}
+	if err != nil {
+		s.t.Fatal(err)
 	}
 }
