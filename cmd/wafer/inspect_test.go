@@ -105,9 +105,9 @@ func TestInspectCookieNotAuthentic(t *testing.T) {
 	s.refused(anna.session[:len(anna.session)-2], not)
 	s.refused(anna.session[:40], not) // too short
 	s.refused(anna.session[:3], not)
-	s.refused(flip(t, anna.session, 1), []string{"key unknown", "not authentic"}[:1])
-	s.refused(strings.Repeat(anna.session, 20), []string{"format"}) // too long
-	s.refused(flip(t, anna.session, 0), []string{"format"})         // another version
+	s.refused(flip(t, anna.session, 1), []string{"key unknown"})
+	s.refused(strings.Repeat(anna.session, 20), not) // too long
+	s.refused(flip(t, anna.session, 0), []string{"format"}) // another version
 	// Another shop's, of the same name and realm.
 	other := openShop(t, 0)
 	b := other.login("anna")
