@@ -106,7 +106,7 @@ func TestInspectCookieNotAuthentic(t *testing.T) {
 	s.refused(anna.session[:40], not) // too short
 	s.refused(anna.session[:3], not)
 	s.refused(flip(t, anna.session, 1), []string{"key unknown"})
-	s.refused(strings.Repeat(anna.session, 20), not) // too long
+	s.refused(strings.Repeat(anna.session, 20), not)        // too long
 	s.refused(flip(t, anna.session, 0), []string{"format"}) // another version
 	// Another shop's, of the same name and realm.
 	other := openShop(t, 0)
@@ -147,15 +147,15 @@ func TestInspectCookieTimes(t *testing.T) {
 	anna := s.login("anna")
 	h := s.open(anna)
 	for after, want := range map[time.Duration][]string{
-		-11 * time.Second:              {"issued in the future"},
-		-9 * time.Second:               nil,
-		time.Minute:                    nil,
-		h.Access.Sub(h.Issued) - 1:     nil,
-		h.Access.Sub(h.Issued):         {"past access"},
-		29 * time.Minute:               {"past access"},
-		30 * time.Minute:               {"past idle"},
-		12*time.Hour - time.Nanosecond: {"past idle"},
-		12 * time.Hour:                 {"past idle", "past absolute"},
+		-11 * time.Second:            {"issued in the future"},
+		-9 * time.Second:             nil,
+		time.Minute:                  nil,
+		h.Access.Sub(h.Issued) - 1:   nil,
+		h.Access.Sub(h.Issued):       {"past access"},
+		h.Idle.Sub(h.Issued) - 1:     {"past access"},
+		h.Idle.Sub(h.Issued):         {"past idle"},
+		h.Absolute.Sub(h.Issued) - 1: {"past idle"},
+		h.Absolute.Sub(h.Issued):     {"past idle", "past absolute"},
 	} {
 		s.now = h.Issued.Add(after)
 		if want == nil {
