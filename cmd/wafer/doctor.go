@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/waferkit/wafer/keyring"
@@ -203,17 +202,19 @@ func (c *checkup) checkLog(ctx context.Context, db store.Store, cutoffs *store.C
 
 func (c *checkup) checkDurability(ctx context.Context, s *sqlite.Store) {
 	d, err := s.Durability(ctx)
-	const do = "see the README of store/sqlite, section Durability"
 	if err != nil {
-		c.add("durability", false, do, "%v", err)
+		c.add("durability", false, "see what the engine says", "%v", err)
 		return
 	}
+	c.judgeDurability(d.JournalMode, d.Synchronous)
+}
+
+func (c *checkup) judgeDurability(journal string, synchronous int) {
 	const full = 2 // of PRAGMA synchronous
-	ok := strings.EqualFold(d.JournalMode, "wal") && d.Synchronous >= full
-	found := fmt.Sprintf("journal_mode=%s, synchronous=%d", d.JournalMode, d.Synchronous)
-	if ok {
+	found := fmt.Sprintf("journal_mode=%s, synchronous=%d", journal, synchronous)
+	if journal == "wal" && synchronous >= full {
 		c.add("durability", true, "", "%s: what is written survives a loss of power", found)
 		return
 	}
-	c.add("durability", false, do, "%s: want wal and %d (FULL), or a loss of power forgets revocations", found, full)
+	c.add("durability", false, "see the README of store/sqlite, section Durability", "%s: want wal and %d (FULL), or a loss of power forgets revocations", found, full)
 }

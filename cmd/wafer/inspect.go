@@ -80,20 +80,20 @@ func inspect(ctx context.Context, e *env, args []string) error {
 
 // open opens the ring, and the store if one is given.
 func (i *inspector) open(ctx context.Context) (close func() error, err error) {
-	ring, close, err := i.openRing(ctx)
+	ring, closeRing, err := i.openRing(ctx)
 	if err != nil {
 		return nil, err
 	}
 	i.keys = ring
 	if i.flags.db == "" {
-		return close, nil
+		return closeRing, nil
 	}
 	db, closer, err := i.openStore(ctx)
 	if err != nil {
-		return nil, errors.Join(err, close())
+		return nil, errors.Join(err, closeRing())
 	}
 	i.db = db
-	return func() error { return errors.Join(closer.Close(), close()) }, nil
+	return func() error { return errors.Join(closer.Close(), closeRing()) }, nil
 }
 
 // judge finds out which format the text has, and has it judged. The error is a

@@ -12,8 +12,9 @@ import (
 // looksSecret reports whether an argument could be a credential. What is given
 // to the flags does not look like one.
 func looksSecret(arg string) bool {
-	_, value, _ := strings.Cut(arg, "=")
-	for _, text := range []string{strings.TrimLeft(arg, "-"), value} {
+	parts := strings.FieldsFunc(arg, func(r rune) bool { return strings.ContainsRune("=; ", r) })
+	for _, text := range parts {
+		text = strings.TrimLeft(text, "-")
 		if format := formatOf(text); format == formatRefresh || format != "" && len(text) >= minSealed {
 			return true
 		}

@@ -84,7 +84,7 @@ func (i *inspector) inTime(s *codec.Session) {
 	if !i.now.Before(s.Absolute) {
 		i.report.refuse("past absolute", "the session's absolute limit ended at %s: only a login helps", stamp(s.Absolute))
 	}
-	if ends := s.Expires(access); !i.now.Before(ends) && ends.Before(s.Deadline()) {
+	if ends := s.Expires(access); !i.now.Before(ends) && i.now.Before(s.Deadline()) {
 		i.report.refuse("past access", "the access lifetime ended at %s; the session goes on if its refresh token is good", stamp(ends))
 	}
 }

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/keyring"
+	"github.com/waferkit/wafer/store/sqlite"
+)
+
+const (
+	shopRealm    = "shop.example/test"
+	shopIssuer   = "https://shop.example"
+	shopAudience = "https://api.shop.example"
+)
+
+// cart is the session data of the shop.
+type cart struct {
+	Items []string `cbor:"1,keyasint"`
+}
+
+// shop is an application with a ring and a store in files, and a command line
+// beside it.
+type shop struct {
+	t        *testing.T
+	dir      string
+	ringPath string
+	dbPath   string
+	ring     *keyring.Ring
+	db       *sqlite.Store
+	sessions *wafer.Sessions[cart]
+
+	now     time.Time // the command line's clock; zero: the system's
+	secrets []string  // what no output may show
+}
+
+// openShop makes a shop. past is how far the clock of its store is behind.
+func openShop(t *testing.T, past time.Duration) *shop {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	s := &shop{t: t, dir: dir, ringPath: filepath.Join(dir, "ring"), dbPath: filepath.Join(dir, "wafer.db")}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	clock := func() time.Time { return time.Now().Add(-past) }
+	var err error
+	s.db, err = sqlite.Open(t.Context(), s.dbPath, sqlite.Options{Now: clock}) // makes the directory
+	must(err)
+	t.Cleanup(func() { s.db.Close() })
+	keeper, err := keyring.CreateKeeper(s.ringPath + ".key")
+	must(err)
+	s.ring, err = keyring.Create(t.Context(), keyring.File(s.ringPath), keeper, clock(), keyring.Schedule{})
+	must(err)
+	s.sessions, err = wafer.New(t.Context(), s.ring, s.db, wafer.Config[cart]{
+		Realm: shopRealm, Observe: func(wafer.Event) {}, Now: clock,
+		Tokens: &wafer.TokenConfig[cart]{Issuer: shopIssuer, Audience: shopAudience},
+	})
+	must(err)
+	t.Cleanup(s.sessions.Close)
+	return s
+}
+
+// browser is what a browser holds of the shop.
+type browser struct{ session, refresh string }
+
+func (b browser) header() string {
+	return "theme=dark; __Host-session=" + b.session + "; __Host-refresh=" + b.refresh
+}
+
+// request has the shop answer a request of a browser, whose cookies change.
+func (s *shop) request(b *browser, act func(w http.ResponseWriter, r *http.Request) error) {
+	s.t.Helper()
+	r := httptest.NewRequest(http.MethodPost, "https://shop.example/", nil)
+	if b.session != "" {
+		r.Header.Set("Cookie", b.header())
+	}
+	w := httptest.NewRecorder()
+	s.sessions.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := act(w, r); err != nil {
+			s.t.Errorf("the shop: %v", err)
+		}
+	})).ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		switch c.Name {
+		case "__Host-session":
+			b.session = c.Value
+		case "__Host-refresh":
+			b.refresh = c.Value
+		}
+	}
+	s.secret(b.session, b.refresh)
+}
+
+func (s *shop) login(subject string) *browser {
+	s.t.Helper()
+	b := new(browser)
+	s.request(b, func(w http.ResponseWriter, r *http.Request) error {
+		return s.sessions.Start(w, r, subject, cart{[]string{"a very private pear"}}, wafer.Label("Anna's laptop"))
+	})
+	return b
+}
+
+// secret notes a credential and its parts.
+func (s *shop) secret(texts ...string) {
+	for _, text := range texts {
+		s.secrets = append(s.secrets, text)
+		for part := range strings.FieldsFuncSeq(strings.TrimPrefix(text, codec.RefreshPrefix), func(r rune) bool { return r == '.' }) {
+			if len(part) > 24 {
+				s.secrets = append(s.secrets, part, part[:24], part[len(part)-24:])
+			}
+		}
+	}
+}
+
+// open returns the header of a browser's session cookie.
+func (s *shop) open(b *browser) codec.Session {
+	s.t.Helper()
+	cookies, err := codec.NewCookies(s.ring, shopRealm, "__Host-session")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	session, _, err := cookies.Open(s.t.Context(), time.Now(), b.session)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return session
+}
+
+// seal returns the cookie that says session.
+func (s *shop) seal(session codec.Session) string {
+	s.t.Helper()
+	cookies, err := codec.NewCookies(s.ring, shopRealm, "__Host-session")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	text, err := cookies.Seal(time.Now(), &session, []byte{0xf6})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.secret(text)
+	return text
+}
+
+// ran is what a command did.
+type ran struct {
+	code     int
+	out, err string
+}
+
+// run runs a command and sees to it that it shows no secret.
+func (s *shop) run(ctx context.Context, stdin string, args ...string) ran {
+	s.t.Helper()
+	var out, err bytes.Buffer
+	now := time.Now
+	if !s.now.IsZero() {
+		now = func() time.Time { return s.now }
+	}
+	e := &env{stdin: strings.NewReader(stdin), stdout: &out, stderr: &err, getenv: func(string) string { return "" }, now: now}
+	r := ran{run(ctx, e, args), out.String(), err.String()}
+	s.quiet(r)
+	return r
+}
+
+func (s *shop) quiet(r ran) {
+	s.t.Helper()
+	for _, secret := range s.secrets {
+		if secret != "" && strings.Contains(r.out+r.err, secret) {
+			s.t.Errorf("the output shows %q:\n%s%s", secret, r.out, r.err)
+		}
+	}
+}
+
+// command runs one that is to end with a code.
+func (s *shop) command(want int, stdin string, args ...string) ran {
+	s.t.Helper()
+	r := s.run(s.t.Context(), stdin, args...)
+	if r.code != want {
+		s.t.Errorf("wafer %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), r.code, want, r.out, r.err)
+	}
+	return r
+}
+
+func (s *shop) store() []string { return []string{"--store", "sqlite:" + s.dbPath} }
+
+// parse reads JSON output.
+func parse[V any](t *testing.T, r ran) (v V) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(r.out), &v); err != nil {
+		t.Fatalf("%v in %q, %q", err, r.out, r.err)
+	}
+	return v
+}
+
+func contains(t *testing.T, text string, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		if !strings.Contains(text, want) {
+			t.Errorf("it lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+// flip changes one bit of what a text encodes.
+func flip(t *testing.T, text string, at int) string {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at < 0 {
+		at += len(b)
+	}
+	b[at] ^= 1
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func with(args []string, more ...string) []string {
+	return append(append([]string{}, args...), more...)
+}
+
+// Every command of these files has a help with an example, and JSON.
+func TestHelp(t *testing.T) {
+	s := &shop{t: t}
+	for _, name := range []string{"sessions list", "revoke", "revocations", "inspect", "doctor", "restored"} {
+		r := s.command(exitDone, "", append(strings.Fields(name), "-h")...)
+		contains(t, r.err, "wafer "+name, "example:", "-json", "-store")
+		r = s.command(exitUsage, "", append(strings.Fields(name), "--no-such-flag")...)
+		contains(t, r.err, "no-such-flag")
+		contains(t, s.command(exitDone, "", "-h").out, name)
+	}
+}
+
+// execute changes the database behind the store's back.
+func (s *shop) execute(statement string, args ...any) {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", s.dbPath)
+	if err == nil {
+		_, err = db.Exec(statement, args...)
+		db.Close()
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
