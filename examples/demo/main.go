@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -120,6 +121,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var maintaining sync.WaitGroup
+	defer maintaining.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	maintaining.Go(func() { maintain(ctx, ring) })
 	return serve(ctx, listener, f, shop, log, stdout)
 }
 
