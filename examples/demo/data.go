@@ -54,31 +54,6 @@ func openRing(ctx context.Context, dir string, now time.Time) (*keyring.Ring, er
 	return ring, err
 }
 
-// maintainEvery is how often the demo looks whether a key is due. It is far
-// less than a key seals, so that a failure is made up for in time.
-const maintainEvery = time.Hour
-
-// maintain keeps the ring rotating until ctx ends: a next key is always
-// published, and keys that can no longer matter go. Any number of demos may do
-// so on one ring, beside the command line: they make one key. (That a node
-// follows the ring is not part of it: wafer.New sees to that.)
-func maintain(ctx context.Context, ring *keyring.Ring) {
-	for {
-		now := time.Now()
-		if _, err := ring.Rotate(ctx, now, ring.Set().Schedule().Seals); err != nil && ctx.Err() == nil {
-			slog.Error("the key ring could not be rotated; it goes on with its keys", "error", err)
-		}
-		if _, err := ring.Prune(ctx, now); err != nil && ctx.Err() == nil {
-			slog.Error("the key ring could not be pruned", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(maintainEvery):
-		}
-	}
-}
-
 // openStore opens the engine that a -store flag names, and returns what closes
 // it. Without a name it is SQLite in the data directory.
 func openStore(ctx context.Context, name, dir string) (store.Store, io.Closer, error) {

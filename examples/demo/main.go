@@ -125,7 +125,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer maintaining.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	maintaining.Go(func() { maintain(ctx, ring) })
+	maintaining.Go(func() { _ = ring.Maintain(ctx) }) // its failures are logged
 	return serve(ctx, listener, f, shop, log, stdout)
 }
 
