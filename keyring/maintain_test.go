@@ -30,6 +30,29 @@ func fail(t *testing.T) func(error) {
 	return func(err error) { t.Error(err) }
 }
 
+// told collects what an observer is told, and when.
+type told struct {
+	mu   sync.Mutex
+	errs []error
+	at   []time.Time
+}
+
+func (o *told) observe(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.errs, o.at = append(o.errs, err), append(o.at, time.Now())
+}
+
+// take returns what was told since the last call.
+func (o *told) take() ([]error, []time.Time) {
+	synctest.Wait()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	errs, at := o.errs, o.at
+	o.errs, o.at = nil, nil
+	return errs, at
+}
+
 func TestMaintainOnAStaticRing(t *testing.T) {
 	r := must(Static(keeperText))(t)
 	wantError(t, r.Maintain(t.Context()), ErrStatic)
@@ -97,6 +120,7 @@ func TestMaintainKeepsKeysAsLongAsTheirSealsLive(t *testing.T) {
 		defer startMaintain(t, r, fail(t))()
 		first := mustPrimary(t, r.Set(), time.Now())
 		time.Sleep(oneDay - time.Second)
+		synctest.Wait()
 		if k := mustPrimary(t, r.Set(), time.Now()); k.ID() != first.ID() {
 			t.Fatal("the takeover was early")
 		}
@@ -163,13 +187,8 @@ func TestMaintainRetriesWithBackoff(t *testing.T) {
 			}
 			return nil
 		}
-		var told []time.Time
-		stop := startMaintain(t, r, func(err error) {
-			if !errors.Is(err, away) {
-				t.Errorf("told %v", err)
-			}
-			told = append(told, time.Now())
-		})
+		var told told
+		stop := startMaintain(t, r, told.observe)
 		time.Sleep(23*time.Hour + 30*time.Minute)
 		isAway.Store(true)
 		time.Sleep(6 * time.Hour)
@@ -178,31 +197,25 @@ func TestMaintainRetriesWithBackoff(t *testing.T) {
 		}
 		isAway.Store(false)
 		time.Sleep(11 * time.Minute)
-		if r.Set().next(time.Now()) == nil {
+		if synctest.Wait(); r.Set().next(time.Now()) == nil {
 			t.Error("the next key was not published within 11 minutes of the source's return")
 		}
-		n := len(told)
+		errs, at := told.take()
 		time.Sleep(10 * time.Hour)
-		stop()
-		if len(told) != n || n < 40 || n > 120 {
-			t.Errorf("told of %d failures in 6 hours, and of %d after them", n, len(told)-n)
+		if more, _ := told.take(); len(more) != 0 || len(at) < 40 || len(at) > 120 {
+			t.Fatalf("told of %d failures in 6 hours, and of %d after them", len(at), len(more))
 		}
-		if first := told[1].Sub(told[0]); first < 2*time.Second || first > 4*time.Second {
+		stop()
+		for _, err := range errs {
+			wantError(t, err, away)
+		}
+		if first := at[1].Sub(at[0]); first < 2*time.Second || first > 4*time.Second {
 			t.Errorf("the first retry came after %v", first)
 		}
-		for i, at := range told[20:n] {
-			if gap := at.Sub(told[19+i]); gap < 5*time.Minute || gap > 10*time.Minute {
-				t.Errorf("retry %d came after %v", 20+i, gap)
+		for i := 20; i < len(at); i++ {
+			if gap := at[i].Sub(at[i-1]); gap < 5*time.Minute || gap > 10*time.Minute {
+				t.Errorf("retry %d came after %v", i, gap)
 			}
-		}
-		// The backoff starts anew after a pass that went well.
-		told = nil
-		isAway.Store(true)
-		stop = startMaintain(t, r, func(error) { told = append(told, time.Now()) })
-		time.Sleep(time.Minute)
-		stop()
-		if len(told) < 4 {
-			t.Errorf("%d failures told in the first minute", len(told))
 		}
 	})
 }
@@ -217,17 +230,17 @@ func TestMaintainBacksOffFromTheStartAfterSuccess(t *testing.T) {
 			}
 			return nil
 		}
-		var told []time.Time
-		defer startMaintain(t, r, func(error) { told = append(told, time.Now()) })()
+		var told told
+		defer startMaintain(t, r, told.observe)()
 		for range 2 {
-			told = nil
 			failing.Store(true)
 			time.Sleep(3 * time.Hour)
-			if gap := told[1].Sub(told[0]); gap > 4*time.Second {
-				t.Errorf("the first retry came after %v", gap)
+			if _, at := told.take(); at[1].Sub(at[0]) > 4*time.Second {
+				t.Errorf("the first retry came after %v", at[1].Sub(at[0]))
 			}
 			failing.Store(false)
 			time.Sleep(3 * time.Hour)
+			told.take()
 		}
 	})
 }
@@ -245,19 +258,18 @@ func TestMaintainGivesUpAPassThatHangs(t *testing.T) {
 			}
 			return nil
 		}
-		var told []error
-		begin := time.Now()
-		stop := startMaintain(t, r, func(err error) { told = append(told, err) })
+		var told told
+		stop := startMaintain(t, r, told.observe)
 		time.Sleep(61 * time.Second)
-		if len(told) != 1 {
-			t.Fatalf("told %v in the first minute", told)
+		if errs, _ := told.take(); len(errs) != 1 {
+			t.Fatalf("told %v in the first minute", errs)
 		}
 		hangs.Store(false)
 		time.Sleep(time.Hour)
-		stop()
-		if len(told) != 1 || time.Since(begin) > 2*time.Hour {
-			t.Errorf("told %v", told)
+		if errs, _ := told.take(); len(errs) != 0 {
+			t.Errorf("told %v after it", errs)
 		}
+		stop()
 	})
 }
 
@@ -327,12 +339,12 @@ func TestMaintainTellsOfADocumentThatItCannotTake(t *testing.T) {
 			c.spoil(path)
 			spoilt := readFile(t, path)
 			synctest.Test(t, func(t *testing.T) {
-				var told []error
-				stop := startMaintain(t, r, func(err error) { told = append(told, err) })
+				var told told
+				stop := startMaintain(t, r, told.observe)
 				time.Sleep(time.Hour)
 				stop()
-				if len(told) < 5 || !strings.Contains(told[0].Error(), c.want) {
-					t.Errorf("told %v", told)
+				if errs, _ := told.take(); len(errs) < 5 || !strings.Contains(errs[0].Error(), c.want) {
+					t.Errorf("told %v", errs)
 				}
 			})
 			if r.Set() != before || !bytes.Equal(readFile(t, path), spoilt) {

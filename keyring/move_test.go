@@ -25,6 +25,10 @@ func TestImportKeepsIDsAndSecrets(t *testing.T) {
 		source := new(memorySource)
 		now := day(1).Add(300 * time.Microsecond)
 		ring := must(Import(t.Context(), source, plainKeeper{}, now, Schedule{}, secretsOf(n)...))(t)
+		// Nothing hurries the takeover: the deployment has schedule.Seals.
+		if changed, err := ring.MaintainOnce(t.Context(), day(1.5), DefaultSeals); changed || err != nil {
+			t.Errorf("%d secrets: maintained at once: %v, %v", n, changed, err)
+		}
 		for _, r := range []*Ring{ring, openRing(t, source)} {
 			if keys := r.Set().Keys(); len(keys) != n+1 || r.Set().Version() != 1 {
 				t.Fatalf("%d secrets became %v", n, r)

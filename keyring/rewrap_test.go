@@ -24,8 +24,14 @@ func TestRewrap(t *testing.T) {
 	before := node.Set()
 	sealing := mustPrimary(t, before, day(1))
 
+	read := operator.Set().Keys()
 	if err := operator.Rewrap(t.Context(), newer); err != nil {
 		t.Fatal(err)
+	}
+	for i, k := range operator.Set().Keys() {
+		if k == read[i] {
+			t.Errorf("%v is changed while it is read", k)
+		}
 	}
 	if v := operator.Set().Version(); v != 2 {
 		t.Errorf("the rewrapped set has version %d", v)
