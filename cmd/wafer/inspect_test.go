@@ -377,7 +377,7 @@ func TestInspectAccessTokenData(t *testing.T) {
 	}
 	s.secret(text)
 	got := s.inspect(exitDone, text, "--audience", "a", "--audience", "b")
-	if got.Data != nil || *got.DataBytes == 0 || got.Store.Family != "absent" {
+	if got.Data != nil || *got.DataBytes != len(`pears{"role":"very private"}`) || got.Store.Family != "absent" {
 		t.Errorf("%+v", got)
 	}
 	s.refused(text, []string{"issuer or audience"}, "--audience", "a")
@@ -434,6 +434,21 @@ func TestInspectValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.inspect(exitDone, typed, "--name", "shop", "--reveal")
+}
+
+// A subject comes from outside: it must not reach the terminal as it is.
+func TestInspectPrintsPlainly(t *testing.T) {
+	s := openShop(t, 0)
+	b := s.login("anna\x1b[2J\nrefused: no")
+	args := []string{"inspect", "--ring", s.ringPath, "--realm", shopRealm}
+	r := s.command(exitDone, b.session, args...)
+	if strings.Contains(r.out, "\x1b") || strings.Contains(r.out, "\nrefused") {
+		t.Errorf("%q", r.out)
+	}
+	contains(t, r.out, "anna\uFFFD[2J\uFFFDrefused: no")
+	if got := parse[report](t, s.command(exitDone, b.session, with(args, "--json")...)); got.Subject != "anna\x1b[2J\nrefused: no" {
+		t.Errorf("%q", got.Subject)
+	}
 }
 
 // What is no credential at all is refused, and never shown.
