@@ -15,7 +15,7 @@ import (
 // exclusive: where a key set exists already the error is [ErrExists].
 //
 // The first secret seals until the published next key takes over,
-// schedule.Seals from now; it then opens for schedule.Life longer. The other
+// schedule.Seals from now (less a minute for clocks); it then opens for schedule.Life longer. The other
 // secrets open for schedule.Life from now. So schedule.Life must be at least
 // the longest life that the nodes give to anything now.
 //
@@ -70,7 +70,7 @@ func importStatic(static *Set, now time.Time, schedule Schedule) (*Set, error) {
 		// seals under whose clock is far behind.
 		s.keys = append(s.keys, &imported)
 	}
-	s.add(now, now.Add(schedule.Seals))
+	s.add(now, s.keys[0].activates.Add(schedule.Seals)) // as Rotate reckons
 	return s, s.seal()
 }
 
