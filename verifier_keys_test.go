@@ -397,8 +397,10 @@ func TestVerifierStartsBeforeTheApplication(t *testing.T) {
 		v.is("a token", s.orders("alice"), nil)
 
 		s.keys.cut()
-		for what, want := range map[string]error{"keys": errKeysDown, "log": errStore} {
+		for _, what := range []string{"keys", "log"} {
+			want := errKeysDown
 			if what == "log" {
+				want = errStore
 				s.keys.restore()
 				s.log.cut(true)
 			}
