@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 )
@@ -78,7 +79,13 @@ func dispatch(ctx context.Context, e *env, args []string) error {
 		usage(e.stdout)
 		return nil
 	}
-	fmt.Fprintf(e.stderr, "wafer: no command %q\n\n", strings.Join(args[:min(2, len(args))], " "))
+	// Only what looks like a command is repeated: a credential may have been
+	// given in its place.
+	named := ""
+	if regexp.MustCompile(`^[a-z-]{1,16}$`).MatchString(args[0]) {
+		named = fmt.Sprintf(" %q", args[0])
+	}
+	fmt.Fprintf(e.stderr, "wafer: there is no such command%s\n\n", named)
 	usage(e.stderr)
 	return errUsage
 }
