@@ -554,10 +554,10 @@ func extra(v any) func(*wafer.Session[basket]) (wafer.TokenClaims, error) {
 func TestPromise5_NativeRefreshInAnOutage(t *testing.T) {
 	for _, hook := range []bool{false, true} {
 		for _, method := range []string{"", "Advance", "lost Advance", "Family"} {
+			if method == "Family" && !hook {
+				continue // nothing reads the family
+			}
 			t.Run(fmt.Sprintf("%s, Claims %v", method, hook), func(t *testing.T) {
-				if method == "Family" && !hook {
-					t.Skip("nothing reads the family")
-				}
 				w := newWorld(t)
 				n := w.node(withTokens(withHook(hook)), func(c *wafer.Config[basket]) { c.StrictRotation = true })
 				p := n.issue("alice")
