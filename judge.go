@@ -28,6 +28,7 @@ const (
 // writes nothing; it asks the store only where the replica cannot answer, or
 // the request mixes two sessions. The error is an outage.
 func (s *Sessions[T]) judge(ctx context.Context, now time.Time, header http.Header) (credentials, finding, error) {
+	keys := s.ring.Set()
 	c := s.readCookie(ctx, now, header)
 	if !s.ownTokens(&c) {
 		s.readToken(ctx, now, &c)
@@ -48,10 +49,11 @@ func (s *Sessions[T]) judge(ctx context.Context, now time.Time, header http.Head
 		return c, due, nil
 	}
 	if c.hasCookie {
-		good, asked, err := s.good(ctx, now, &c.cookie)
-		// What the store said may have reloaded the ring: whoever has a leaked
-		// key seals at any position, so the cookie must open after that too.
-		if good && asked {
+		good, err := s.good(ctx, now, &c.cookie)
+		// Whoever has a leaked key seals at any position. The ring is reloaded
+		// before an entry is applied that revokes everyone: where that came in
+		// between, the cookie must open after it too.
+		if good && s.ring.Set() != keys {
 			again := s.readCookie(ctx, now, header)
 			good = again.hasCookie && again.cookie == c.cookie
 		}
@@ -79,35 +81,35 @@ func (s *Sessions[T]) inTime(now time.Time, c *codec.Session) string {
 	return ""
 }
 
-// good reports whether an authentic session cookie is good now, and whether
-// the store was asked. The error is an outage.
-func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session) (good, asked bool, err error) {
+// good reports whether an authentic session cookie is good now. The error is an
+// outage.
+func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session) (bool, error) {
 	if late := s.inTime(now, c); late != "" {
 		s.refuse(store.ID(c.ID), late)
-		return false, false, nil
+		return false, nil
 	}
 	id, at := store.ID(c.ID), store.Position(c.Position)
 	// The clock is read again: a process that was paused since now must know
 	// that its list has grown stale.
 	verdict := s.replica.Check(s.config.Now(), id, c.Subject, at)
 	if verdict == revocation.Good {
-		return true, false, nil
+		return true, nil
 	}
 	if verdict == revocation.Behind || verdict == revocation.Unconfirmed {
-		asked = true
+		var err error
 		if verdict, err = s.replica.Confirm(ctx, id, c.Subject, at); err != nil {
-			return false, asked, s.unavailable(id, err)
+			return false, s.unavailable(id, err)
 		}
 	}
 	switch verdict {
 	case revocation.Good:
-		return true, asked, nil
+		return true, nil
 	case revocation.Behind:
 		s.config.Observe(Event{Kind: KindAlarm, Session: id, Position: at, Reason: "a cookie is ahead of the store's log: the store went back in time"})
 	default:
 		s.refuse(id, verdict.String())
 	}
-	return false, asked, nil
+	return false, nil
 }
 
 // reasonMixed is a refusal that an operator should see.
