@@ -197,6 +197,8 @@ func TestStoppedProcess(t *testing.T) {
 		if err := two.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
+		// Its threads stop one by one; what is answered before is no fault.
+		time.Sleep(200 * time.Millisecond)
 		const askers = 50
 		answers := make(chan int, 2*askers)
 		ask := func() { answers <- stolen.get("/me").status }
