@@ -2,8 +2,11 @@ package wafer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 
+	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -79,4 +82,21 @@ func logEvent(e Event) {
 		attrs = append(attrs, slog.String("error", e.Err.Error()))
 	}
 	log.LogAttrs(context.Background(), e.level(), "wafer: "+string(e.Kind), attrs...)
+}
+
+// replicaEvent is what operators are told of a replica's event; lost says who
+// holds what the log has lost, and what becomes of it.
+func replicaEvent(e revocation.Event, lost string) Event {
+	event := Event{Kind: KindReplica, Reason: e.State.String(), Position: e.Head, Err: e.Err}
+	switch {
+	case errors.Is(e.Err, revocation.ErrWentBack):
+		event.Kind = KindAlarm
+	case e.Applied > 0:
+		event.Kind, event.Reason = KindApplied, fmt.Sprintf("%d entries", e.Applied)
+	case e.Lost > 0:
+		event.Kind, event.Reason = KindAlarm, fmt.Sprintf("the log has lost %d revocations %s", e.Lost, lost)
+	case e.Restored > 0:
+		event.Reason = fmt.Sprintf("the log has %d revocations again that it had lost", e.Restored)
+	}
+	return event
 }

@@ -126,18 +126,7 @@ func (s *Sessions[T]) Format(f fmt.State, _ rune) {
 func (s *Sessions[T]) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
 
 func (s *Sessions[T]) observeReplica(e revocation.Event) {
-	event := Event{Kind: KindReplica, Reason: e.State.String(), Position: e.Head, Err: e.Err}
-	switch {
-	case errors.Is(e.Err, revocation.ErrWentBack):
-		event.Kind = KindAlarm
-	case e.Applied > 0:
-		event.Kind, event.Reason = KindApplied, fmt.Sprintf("%d entries", e.Applied)
-	case e.Lost > 0:
-		event.Kind, event.Reason = KindAlarm, fmt.Sprintf("the log has lost %d revocations that this node holds; it writes them back", e.Lost)
-	case e.Restored > 0:
-		event.Reason = fmt.Sprintf("the log has %d revocations again that it had lost", e.Restored)
-	}
-	s.config.Observe(event)
+	s.config.Observe(replicaEvent(e, "that this node holds; it writes them back"))
 }
 
 // detached gives a use of the store its time, whatever the client does: what

@@ -226,18 +226,7 @@ func (v *Verifier) KeysAge() time.Duration {
 }
 
 func (v *Verifier) observeReplica(e revocation.Event) {
-	event := Event{Kind: KindReplica, Reason: e.State.String(), Position: e.Head, Err: e.Err}
-	switch {
-	case errors.Is(e.Err, revocation.ErrWentBack):
-		event.Kind = KindAlarm
-	case e.Applied > 0:
-		event.Kind, event.Reason = KindApplied, fmt.Sprintf("%d entries", e.Applied)
-	case e.Lost > 0:
-		event.Kind, event.Reason = KindAlarm, fmt.Sprintf("the log has lost %d revocations that this service holds; the nodes of the issuer write back what they hold", e.Lost)
-	case e.Restored > 0:
-		event.Reason = fmt.Sprintf("the log has %d revocations again that it had lost", e.Restored)
-	}
-	v.config.Observe(event)
+	v.config.Observe(replicaEvent(e, "that this service holds; the nodes of the issuer write back what they hold"))
 }
 
 // Format prints the issuer and the audiences alone, for every verb.
