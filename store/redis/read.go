@@ -43,7 +43,7 @@ var (
 
 // Family implements [store.Store].
 func (s *Store) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
-	reply, err := s.run(ctx, familyScript, false, nil, id[:])
+	reply, err := s.run(ctx, familyScript, false, id[:])
 	if err != nil {
 		return store.Snapshot{}, err
 	}

@@ -86,6 +86,8 @@ func (s *Store) run(ctx context.Context, sc *script, write bool, args packed, mo
 // explain adds to an error what to do about it.
 func explain(err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case goredis.IsReadOnlyError(err):
 		return fmt.Errorf("%w (the server has become a replica; where the client finds the master by Sentinel or Cluster, the next call goes there)", err)
 	case goredis.IsOOMError(err):

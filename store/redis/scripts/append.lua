@@ -21,7 +21,7 @@ local function next_position() return max(head + 1, above + 1, micros) end
 
 -- Says what is wrong if n entries more have no positions.
 local function no_room(n)
-  if n > 0 and next_position() + n - 1 > 9007199254740991 then
+  if n > 0 and next_position() > 9007199254740992 - n then -- so that no number is above 2^53
     return redis.error_reply('ERR no positions are left above ' .. whole(max(head, above)))
   end
 end
