@@ -32,18 +32,19 @@ const houseModule = "github.com/waferkit/wafer"
 // the standard library: other packages of the module by their folder, and
 // those of other modules by their whole path.
 var housePackages = map[string][]string{
-	".":                  {"keyring", "codec", "store", "revocation", "refresh", "internal/flight", ristretto},
-	"keyring":            {},
-	"keyring/passphrase": {"keyring", "golang.org/x/crypto/argon2", "golang.org/x/crypto/scrypt"},
-	"codec":              {"keyring", "internal/xaes", "github.com/gorilla/securecookie", "github.com/fxamacker/cbor/v2", "github.com/golang-jwt/jwt/v5"},
-	"store":              {},
-	"store/memory":       {"store"},
-	"store/storetest":    {"store"},
-	"revocation":         {"store", "internal/flight", ristretto},
-	"refresh":            {"codec", "store", "internal/flight"},
-	"internal/flight":    {},
-	"internal/xaes":      {},
-	"wafertest":          {".", "keyring", "store/memory"},
+	".":                   {"keyring", "codec", "store", "revocation", "refresh", "internal/flight", ristretto},
+	"keyring":             {},
+	"keyring/passphrase":  {"keyring", "golang.org/x/crypto/argon2", "golang.org/x/crypto/scrypt"},
+	"codec":               {"keyring", "internal/xaes", "github.com/gorilla/securecookie", "github.com/fxamacker/cbor/v2", "github.com/golang-jwt/jwt/v5"},
+	"store":               {},
+	"store/memory":        {"store"},
+	"store/storetest":     {"store"},
+	"revocation":          {"store", "internal/flight", ristretto},
+	"refresh":             {"codec", "store", "internal/flight"},
+	"internal/flight":     {},
+	"internal/testserver": {},
+	"internal/xaes":       {},
+	"wafertest":           {".", "keyring", "store/memory"},
 }
 
 const ristretto = "github.com/dgraph-io/ristretto/v2"
