@@ -20,6 +20,7 @@ type Durability struct {
 	// StandbyNames is synchronous_standby_names. Empty: a failover can lose what
 	// has returned.
 	StandbyNames string
+	Standbys     int    // that are connected, also those that nobody waits for
 	Encoding     string // of the database
 	Isolation    string // default_transaction_isolation; the engine's own writes are "read committed"
 }
@@ -38,9 +39,10 @@ func durabilityOf(ctx context.Context, pool *pgxpool.Pool) (d Durability, err er
 	err = pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
 		current_setting('default_transaction_read_only') = 'on', current_setting('fsync') = 'on', current_setting('full_page_writes') = 'on',
 		current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),
+		(SELECT count(*) FROM pg_stat_replication)::int,
 		(SELECT pg_encoding_to_char(encoding)::text FROM pg_database WHERE datname = current_database()),
 		current_setting('default_transaction_isolation')`).Scan(
-		&d.Version, &d.InRecovery, &d.ReadOnly, &d.Fsync, &d.FullPageWrites, &d.SynchronousCommit, &d.StandbyNames, &d.Encoding, &d.Isolation)
+		&d.Version, &d.InRecovery, &d.ReadOnly, &d.Fsync, &d.FullPageWrites, &d.SynchronousCommit, &d.StandbyNames, &d.Standbys, &d.Encoding, &d.Isolation)
 	return d, err
 }
 
