@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/postgres"
 	"github.com/waferkit/wafer/store/redis"
@@ -55,12 +57,13 @@ func (f *flags) openEngine(ctx context.Context) (engine, error) {
 		}
 		return opened(sqlite.Open(ctx, rest, sqlite.Options{}))
 	case kind == "redis" || kind == "rediss":
+		goredis.SetLogger(silent{})
 		// doctor tells what Open would log.
 		return opened(redis.OpenURL(ctx, address, redis.Options{Name: part, MustExist: true, Logger: slog.New(slog.DiscardHandler)}))
 	case kind == "postgres" || kind == "postgresql":
 		return opened(postgres.OpenURL(ctx, address, postgres.Options{Schema: part, MustExist: true}))
 	}
-	return nil, f.wrong("--store begins with %q: want %s", kind+":", storeNames)
+	return nil, f.wrong("--store names no engine: want %s", storeNames) // not what it is: it may hold a password
 }
 
 // opened keeps a nil pointer from becoming an engine.
@@ -70,3 +73,9 @@ func opened[E engine](db E, err error) (engine, error) {
 	}
 	return db, nil
 }
+
+// silent keeps the client's own log, which repeats what the errors say, from
+// standard error.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}

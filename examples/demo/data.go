@@ -79,6 +79,5 @@ func openStore(ctx context.Context, name, dir string) (store.Store, io.Closer, e
 		db, err := postgres.OpenURL(ctx, name, postgres.Options{})
 		return db, db, err
 	}
-	// Not the whole name: it may hold a password.
-	return nil, nil, fmt.Errorf("-store begins with %q: want %s", engine+":", storeNames)
+	return nil, nil, fmt.Errorf("-store names no engine: want %s", storeNames) // not what it is: it may hold a password
 }

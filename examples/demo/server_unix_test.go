@@ -17,16 +17,19 @@ import (
 // Two demos on one server of each engine that has one.
 
 func TestTwoProcessesOnRedis(t *testing.T) {
+	t.Parallel()
 	s := testserver.Redis(t)
 	twoProcesses(t, "redis://"+s.Addr, 200*time.Millisecond, s)
 }
 
 func TestTwoProcessesOnRedisCluster(t *testing.T) {
+	t.Parallel()
 	nodes := testserver.RedisCluster(t)
 	twoProcesses(t, "redis://"+nodes[0].Addr, 200*time.Millisecond, nodes...)
 }
 
 func TestTwoProcessesOnPostgres(t *testing.T) {
+	t.Parallel()
 	s := testserver.Postgres(t)
 	twoProcesses(t, s.PostgresURL("postgres", "postgres"), 500*time.Millisecond, s)
 }
