@@ -320,18 +320,18 @@ BEGIN
 		SELECT l.id, l.everyone, l.floor, (SELECT e.position FROM @schema@.entries e ORDER BY e.position DESC LIMIT 1) AS head
 		FROM @schema@.log l WHERE l.one
 	), asked AS MATERIALIZED (
-		SELECT * FROM unnest(ids, generations, natives, bases, ages, onlys) WITH ORDINALITY AS a (id, generation, native, basis, age, only, n)
+		SELECT * FROM unnest(ids, generations, natives, bases, ages, onlys) WITH ORDINALITY AS a (id, generation, native, basis, age, raises, n)
 	), written AS (
 		UPDATE @schema@.families f
-		SET generation = f.generation + CASE WHEN a.only THEN 0 ELSE 1 END,
-			issued = CASE WHEN a.only THEN f.issued ELSE now END,
+		SET generation = f.generation + CASE WHEN a.raises THEN 0 ELSE 1 END,
+			issued = CASE WHEN a.raises THEN f.issued ELSE now END,
 			position = greatest(f.position, l.head)
 		FROM asked a, log l
 		WHERE f.id = a.id AND a.id = ANY (held)
 			AND f.generation = a.generation AND f.native = a.native AND NOT f.ended
 			AND f.birth >= greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject))
 			AND f.issued + f.idle > now AND f.absolute > now
-			AND (a.only OR now - f.issued >= a.age) AND f.last_commit <= a.basis
+			AND (a.raises OR now - f.issued >= a.age) AND f.last_commit <= a.basis
 		RETURNING a.n, f.id, f.position, f.generation, f.issued
 	)
 	SELECT a.n::integer - 1,
@@ -339,7 +339,7 @@ BEGIN
 			WHEN f.id IS NULL THEN 0
 			WHEN held IS NULL OR a.id <> ALL (held) THEN 8
 			WHEN NOT f.ended AND f.birth >= c.cutoff AND f.generation = a.generation AND f.native = a.native
-				AND f.issued + f.idle > now AND f.absolute > now AND (a.only OR now - f.issued >= a.age) THEN 2
+				AND f.issued + f.idle > now AND f.absolute > now AND (a.raises OR now - f.issued >= a.age) THEN 2
 			ELSE 0 END,
 		0::bigint, l.id, l.head, l.floor, now,
 		CASE WHEN f.id IS NULL THEN 0 WHEN f.ended THEN 1 WHEN f.birth < c.cutoff THEN 2 ELSE 3 END,
