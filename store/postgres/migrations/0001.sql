@@ -145,7 +145,7 @@ $wafer$ SELECT n = 0 OR greatest(@schema@.head() + 1, above + 1, now * 1000) + n
 
 -- look is one family, the log and the clock, of one moment.
 CREATE FUNCTION @schema@.look(family uuid, outcome integer, entry bigint, at bigint) RETURNS @schema@.snapshot
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $wafer$
+LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan AS $wafer$
 DECLARE
 	s @schema@.snapshot;
 BEGIN
@@ -211,7 +211,7 @@ CREATE FUNCTION @schema@.create_family(
 	family uuid, of_subject text, new_label text, is_native boolean, idle_limit bigint, absolute_limit bigint,
 	not_before bigint, ends uuid[], renews uuid, basis bigint, authenticates boolean,
 	most integer, end_oldest boolean, kept bytea, above bigint, reason text, actor text, tell boolean
-) RETURNS @schema@.snapshot LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+) RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now       bigint := @schema@.lock_head();
 	cutoff    bigint;
@@ -303,7 +303,7 @@ END $wafer$;
 -- It never waits for one row while it holds another: one that is not free is
 -- answered with outcome 8, unless wait is set, which is for a single one.
 CREATE FUNCTION @schema@.advance(ids uuid[], generations bigint[], natives boolean[], bases bigint[], ages bigint[], onlys boolean[], wait boolean)
-RETURNS SETOF @schema@.snapshot LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS SETOF @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	held uuid[];
 	now  bigint;
@@ -356,7 +356,7 @@ BEGIN
 END $wafer$;
 
 CREATE FUNCTION @schema@.commit_value(family uuid, basis bigint, kept bytea, above bigint, actor text, tell boolean)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now bigint := @schema@.lock_head();
 	p   bigint;
@@ -378,7 +378,7 @@ END $wafer$;
 
 -- forgive appends nothing and takes no lock on the head: as advance does.
 CREATE FUNCTION @schema@.forgive(family uuid, forgiving bigint)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now  bigint;
 	snap @schema@.snapshot;
@@ -396,7 +396,7 @@ BEGIN
 END $wafer$;
 
 CREATE FUNCTION @schema@.revoke(sessions uuid[], of_subjects text[], everyone boolean, spared uuid, basis bigint, above bigint, reason text, actor text, tell boolean)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now      bigint := @schema@.lock_head();
 	lives    boolean := false;
@@ -444,7 +444,7 @@ BEGIN
 END $wafer$;
 
 CREATE FUNCTION @schema@.restore(kinds integer[], sessions uuid[], of_subjects text[], positions bigint[], reasons text[], actors text[], above bigint, tell boolean)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now      bigint := @schema@.lock_head();
 	entry    bigint := 0;
@@ -499,7 +499,7 @@ END $wafer$;
 
 -- tidy does one bounded step of housekeeping, and reports whether there was more
 -- to do than most of a kind. One node does it at a time.
-CREATE FUNCTION @schema@.tidy(most integer) RETURNS boolean LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+CREATE FUNCTION @schema@.tidy(most integer) RETURNS boolean LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now     bigint;
 	l       @schema@.log;
@@ -532,7 +532,7 @@ END $wafer$;
 -- drop drops entries older than the longest announced access lifetime plus
 -- leeway, and raises the floor to the last one dropped; and forgets subjects'
 -- cutoffs that no living family can be below. It holds the head.
-CREATE FUNCTION @schema@.drop(most integer) RETURNS boolean LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+CREATE FUNCTION @schema@.drop(most integer) RETURNS boolean LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now    bigint;
 	before bigint;
