@@ -17,3 +17,6 @@ func (s *Store) Rows(ctx context.Context) (n int, err error) {
 	err = s.pool.QueryRow(ctx, fill("SELECT count(*) FROM @schema@.families", s.options.Schema)).Scan(&n)
 	return n, err
 }
+
+// Fill puts a schema's name into a text.
+func Fill(text, schema string) string { return fill(text, schema) }
