@@ -145,7 +145,7 @@ $wafer$ SELECT n = 0 OR greatest(@schema@.head() + 1, above + 1, now * 1000) + n
 
 -- look is one family, the log and the clock, of one moment.
 CREATE FUNCTION @schema@.look(family uuid, outcome integer, entry bigint, at bigint) RETURNS @schema@.snapshot
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $wafer$
+LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan AS $wafer$
 DECLARE
 	s @schema@.snapshot;
 BEGIN
@@ -211,7 +211,7 @@ CREATE FUNCTION @schema@.create_family(
 	family uuid, of_subject text, new_label text, is_native boolean, idle_limit bigint, absolute_limit bigint,
 	not_before bigint, ends uuid[], renews uuid, basis bigint, authenticates boolean,
 	most integer, end_oldest boolean, kept bytea, above bigint, reason text, actor text, tell boolean
-) RETURNS @schema@.snapshot LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+) RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now       bigint := @schema@.lock_head();
 	cutoff    bigint;
@@ -303,7 +303,7 @@ END $wafer$;
 -- It never waits for one row while it holds another: one that is not free is
 -- answered with outcome 8, unless wait is set, which is for a single one.
 CREATE FUNCTION @schema@.advance(ids uuid[], generations bigint[], natives boolean[], bases bigint[], ages bigint[], onlys boolean[], wait boolean)
-RETURNS SETOF @schema@.snapshot LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS SETOF @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	held uuid[];
 	now  bigint;
@@ -320,18 +320,18 @@ BEGIN
 		SELECT l.id, l.everyone, l.floor, (SELECT e.position FROM @schema@.entries e ORDER BY e.position DESC LIMIT 1) AS head
 		FROM @schema@.log l WHERE l.one
 	), asked AS MATERIALIZED (
-		SELECT * FROM unnest(ids, generations, natives, bases, ages, onlys) WITH ORDINALITY AS a (id, generation, native, basis, age, only, n)
+		SELECT * FROM unnest(ids, generations, natives, bases, ages, onlys) WITH ORDINALITY AS a (id, generation, native, basis, age, raises, n)
 	), written AS (
 		UPDATE @schema@.families f
-		SET generation = f.generation + CASE WHEN a.only THEN 0 ELSE 1 END,
-			issued = CASE WHEN a.only THEN f.issued ELSE now END,
+		SET generation = f.generation + CASE WHEN a.raises THEN 0 ELSE 1 END,
+			issued = CASE WHEN a.raises THEN f.issued ELSE now END,
 			position = greatest(f.position, l.head)
 		FROM asked a, log l
 		WHERE f.id = a.id AND a.id = ANY (held)
 			AND f.generation = a.generation AND f.native = a.native AND NOT f.ended
 			AND f.birth >= greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject))
 			AND f.issued + f.idle > now AND f.absolute > now
-			AND (a.only OR now - f.issued >= a.age) AND f.last_commit <= a.basis
+			AND (a.raises OR now - f.issued >= a.age) AND f.last_commit <= a.basis
 		RETURNING a.n, f.id, f.position, f.generation, f.issued
 	)
 	SELECT a.n::integer - 1,
@@ -339,7 +339,7 @@ BEGIN
 			WHEN f.id IS NULL THEN 0
 			WHEN held IS NULL OR a.id <> ALL (held) THEN 8
 			WHEN NOT f.ended AND f.birth >= c.cutoff AND f.generation = a.generation AND f.native = a.native
-				AND f.issued + f.idle > now AND f.absolute > now AND (a.only OR now - f.issued >= a.age) THEN 2
+				AND f.issued + f.idle > now AND f.absolute > now AND (a.raises OR now - f.issued >= a.age) THEN 2
 			ELSE 0 END,
 		0::bigint, l.id, l.head, l.floor, now,
 		CASE WHEN f.id IS NULL THEN 0 WHEN f.ended THEN 1 WHEN f.birth < c.cutoff THEN 2 ELSE 3 END,
@@ -356,7 +356,7 @@ BEGIN
 END $wafer$;
 
 CREATE FUNCTION @schema@.commit_value(family uuid, basis bigint, kept bytea, above bigint, actor text, tell boolean)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now bigint := @schema@.lock_head();
 	p   bigint;
@@ -378,7 +378,7 @@ END $wafer$;
 
 -- forgive appends nothing and takes no lock on the head: as advance does.
 CREATE FUNCTION @schema@.forgive(family uuid, forgiving bigint)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now  bigint;
 	snap @schema@.snapshot;
@@ -396,7 +396,7 @@ BEGIN
 END $wafer$;
 
 CREATE FUNCTION @schema@.revoke(sessions uuid[], of_subjects text[], everyone boolean, spared uuid, basis bigint, above bigint, reason text, actor text, tell boolean)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now      bigint := @schema@.lock_head();
 	lives    boolean := false;
@@ -444,7 +444,7 @@ BEGIN
 END $wafer$;
 
 CREATE FUNCTION @schema@.restore(kinds integer[], sessions uuid[], of_subjects text[], positions bigint[], reasons text[], actors text[], above bigint, tell boolean)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now      bigint := @schema@.lock_head();
 	entry    bigint := 0;
@@ -499,7 +499,7 @@ END $wafer$;
 
 -- tidy does one bounded step of housekeeping, and reports whether there was more
 -- to do than most of a kind. One node does it at a time.
-CREATE FUNCTION @schema@.tidy(most integer) RETURNS boolean LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+CREATE FUNCTION @schema@.tidy(most integer) RETURNS boolean LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now     bigint;
 	l       @schema@.log;
@@ -532,7 +532,7 @@ END $wafer$;
 -- drop drops entries older than the longest announced access lifetime plus
 -- leeway, and raises the floor to the last one dropped; and forgets subjects'
 -- cutoffs that no living family can be below. It holds the head.
-CREATE FUNCTION @schema@.drop(most integer) RETURNS boolean LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+CREATE FUNCTION @schema@.drop(most integer) RETURNS boolean LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now    bigint;
 	before bigint;
