@@ -215,6 +215,11 @@ func TestReplica_OutlivesAnOutage(t *testing.T) {
 			d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
 				ctx, cancel := context.WithCancel(ctx)
 				defer cancel()
+				select {
+				case <-down:
+					cancel()
+				default:
+				}
 				go func() {
 					select {
 					case <-down:
