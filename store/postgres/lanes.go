@@ -17,9 +17,12 @@ const (
 	// maxAppends bounds how many other writes share one transaction, which
 	// holds the head's lock.
 	maxAppends = 64
-	// advancers is how many groups of refreshes are under way at a time. One
-	// would leave the server idle while this process reads the answer.
-	advancers = 2
+	// advancers is how many groups of refreshes are under way at a time. With
+	// one those that come meanwhile wait, and so become a group: two made half
+	// of that at 16 callers, and no more at 64.
+	advancers = 1
+	// loners is how many refreshes are under way that wait for a row.
+	loners = 2
 )
 
 // lanes are where writes wait for others to share a transaction with. A refresh
@@ -52,7 +55,7 @@ func newLanes(s *Store) lanes {
 func (l *lanes) run(ctx context.Context) {
 	var wait sync.WaitGroup
 	wait.Go(func() { l.advances.run(ctx, advancers) })
-	wait.Go(func() { l.alone.run(ctx, advancers) })
+	wait.Go(func() { l.alone.run(ctx, loners) })
 	wait.Go(func() { l.appends.run(ctx, 1) })
 	wait.Wait()
 }
