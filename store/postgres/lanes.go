@@ -116,11 +116,18 @@ func (s *Store) appendGroup(group []*write[call]) {
 }
 
 // advanceGroup does a group by one statement. It waits for no row: one that
-// another transaction holds at this moment is done by itself.
+// another transaction holds at this moment is done by itself. Where the server
+// undid the group the fault may be one's own, as in appendGroup.
 func (s *Store) advanceGroup(group []*write[store.Advance]) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
 	defer cancel()
-	_, err := s.transact(ctx, []call{s.advanceCall(group, false)})
+	rolledBack, err := s.transact(ctx, []call{s.advanceCall(group, false)})
+	if err != nil && rolledBack && undone(err) && len(group) > 1 {
+		for _, w := range group {
+			s.advanceGroup([]*write[store.Advance]{w})
+		}
+		return
+	}
 	for _, w := range group {
 		if err == nil && w.out.Outcome == outcomeBusy {
 			select {
