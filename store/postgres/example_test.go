@@ -73,4 +73,3 @@ func TestExample(t *testing.T) {
 		t.Errorf("%q, %v: want %q", printed, err, want)
 	}
 }
-
