@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -169,4 +170,9 @@ func TestStoreInCluster(t *testing.T) {
 	suite(t, client, func(t testing.TB, name string) *redis.Store {
 		return open(t, client, redis.Options{Name: name})
 	})
+}
+
+func newID() (id store.ID) {
+	rand.Read(id[:])
+	return id
 }
