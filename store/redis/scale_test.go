@@ -101,9 +101,12 @@ func TestNoScriptIsLong(t *testing.T) {
 		must(t, err)
 		var worst time.Duration
 		for _, e := range list {
+			if e.Args[0] == "SLOWLOG" || e.Args[0] == "INFO" {
+				continue // ours
+			}
 			worst = max(worst, e.Duration)
 		}
-		t.Logf("%s: %d commands, the longest %v", what, len(list), worst)
+		t.Logf("%s: the longest command takes %v", what, worst)
 		if worst > 250*time.Millisecond {
 			t.Errorf("%s held the server up for %v", what, worst)
 		}
