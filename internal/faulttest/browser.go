@@ -20,21 +20,24 @@ type jar struct{ session, refresh string }
 // made at a time, but for two tabs that read at once.
 type Browser struct {
 	world    *World
-	subject  string
 	resident bool
+	guest    string // its name; "": it is none
 
-	mu     sync.Mutex
-	jar    jar
-	login  *login // nil: not logged in
-	expect tally  // what its last answer said
-	maybe  []tally
+	mu      sync.Mutex
+	subject string
+	jar     jar
+	login   *login // nil: not logged in
+	expect  tally  // what its last answer said
+	kept    tally  // what was last committed; zero: nothing
+	maybe   []tally
 }
 
 // Browser returns another browser, that of subject. It is not logged in.
 func (w *World) Browser(subject string) *Browser { return &Browser{world: w, subject: subject} }
 
-// Do makes one request to a node: "start", "read", "save", "commit", "end" or
-// "others" (EndOthers). It returns the status: 200; 503; 401 where the session
+// Do makes one request to a node: "start", "read", "save", "commit", "forget"
+// (it reads and has lost its session cookie; what was committed must be there),
+// "end" or "others" (EndOthers). It returns the status: 200; 503; 401 where the session
 // may be over; 409; 0 of a node that is down. The observer has judged it.
 func (b *Browser) Do(node int, act string) int {
 	b.mu.Lock()
@@ -63,11 +66,12 @@ func (a *answer) fails(err error) {
 
 // visit makes a request. The browser's lock is held.
 func (b *Browser) visit(node int, act string) *answer {
-	q, a := b.ask(node, act)
+	q := b.ask(node, act)
+	a := b.send(q)
 	if a.status == 0 {
 		return a
 	}
-	b.take(q, a, act)
+	b.take(q, a)
 	if a.unsure != nil {
 		b.world.insist(a.unsure, b.subject)
 	}
@@ -81,11 +85,8 @@ func (b *Browser) tabs(one, other int) {
 		a *answer
 	}
 	replies := make(chan reply, 2)
-	for _, node := range []int{one, other} {
-		go func() {
-			q, a := b.ask(node, "read")
-			replies <- reply{q, a}
-		}()
+	for _, q := range []*request{b.ask(one, "read"), b.ask(other, "read")} {
+		go func() { replies <- reply{q, b.send(q)} }()
 	}
 	for range 2 {
 		// In the order in which the answers arrive.
@@ -96,22 +97,37 @@ func (b *Browser) tabs(one, other int) {
 			b.world.mu.Unlock()
 		}
 		if r.a.status != 0 && r.q.owner == b.login {
-			b.take(r.q, r.a, "read")
+			b.take(r.q, r.a)
 		}
 	}
 }
 
-// ask makes a request, and judges what holds of every answer.
-func (b *Browser) ask(node int, act string) (*request, *answer) {
-	w, n := b.world, b.world.nodes[node]
-	q := &request{node: n, begin: time.Now(), browser: b, what: b.subject + " " + act, owner: b.login, jar: b.jar, expect: b.expect, maybe: slices.Clone(b.maybe)}
-	a := new(answer)
+// ask makes a request of what the browser holds now.
+func (b *Browser) ask(node int, act string) *request {
+	q := &request{
+		node: b.world.nodes[node], what: act, browser: b, owner: b.login,
+		jar: b.jar, expect: b.expect, maybe: slices.Clone(b.maybe),
+	}
+	if act == "start" && b.guest != "" {
+		// A guest comes back as another one each second, or each revocation
+		// would cover most of the dead ones too, and be known to more nodes.
+		b.subject = fmt.Sprintf("%s.%d", b.guest, time.Since(b.world.began)/time.Second)
+	}
+	if act == "forget" {
+		q.jar.session, q.expect = "", b.kept
+	}
+	return q
+}
+
+// send brings a request to its node, and judges what holds of every answer.
+func (b *Browser) send(q *request) *answer {
+	n, a := q.node, new(answer)
 	if !n.mu.TryRLock() {
-		return q, a
+		return a
 	}
 	defer n.mu.RUnlock()
 	if n.sessions == nil {
-		return q, a
+		return a
 	}
 	q.begin = time.Now()
 	q.act = func(rw http.ResponseWriter, r *http.Request) {
@@ -123,20 +139,20 @@ func (b *Browser) ask(node int, act string) (*request, *answer) {
 				a.fails(err)
 				return
 			}
-			w.accepted(q, s.ID, s.Subject, a.seen)
+			b.world.accepted(q, s.ID, s.Subject, a.seen)
 		}
 		a.attached = err == nil
-		b.act(q, a, rw, r, act)
+		b.act(q, a, rw, r)
 		a.cookies = (&http.Response{Header: rw.Header()}).Cookies()
 	}
 	n.handler.ServeHTTP(httptest.NewRecorder(), q.http())
-	b.judge(q, a, act)
-	return q, a
+	b.judge(q, a)
+	return a
 }
 
 // act does what the request is for.
-func (b *Browser) act(q *request, a *answer, rw http.ResponseWriter, r *http.Request, act string) {
-	w, s := b.world, q.node.sessions
+func (b *Browser) act(q *request, a *answer, rw http.ResponseWriter, r *http.Request) {
+	w, s, act := b.world, q.node.sessions, q.what
 	switch {
 	case act == "start":
 		a.put = tally{Login: w.numbers.Add(1)}
@@ -144,16 +160,16 @@ func (b *Browser) act(q *request, a *answer, rw http.ResponseWriter, r *http.Req
 		if a.status == http.StatusOK {
 			begun, _ := s.Get(r.Context())
 			a.login = w.begun(q, begun.ID, a.put.Login)
-			if b.login != nil {
-				w.loggedOut(q, b.login, nil) // it is replaced
+			if q.owner != nil {
+				w.loggedOut(q, q.owner, nil) // it is replaced
 			}
 		}
 	case act == "end":
 		a.fails(s.End(rw, r))
-		if b.login != nil {
-			w.loggedOut(q, b.login, a.err)
+		if q.owner != nil {
+			w.loggedOut(q, q.owner, a.err)
 		}
-	case a.status != http.StatusOK || act == "read":
+	case a.status != http.StatusOK || act == "read" || act == "forget":
 	case act == "save":
 		a.put = a.seen
 		a.put.Saves++
@@ -163,7 +179,7 @@ func (b *Browser) act(q *request, a *answer, rw http.ResponseWriter, r *http.Req
 		a.put.Commits++
 		a.fails(s.Commit(rw, r, a.put))
 	case act == "others":
-		mine := b.login
+		mine := q.owner
 		v := w.revoking("all else of "+b.subject+" is logged out", func(l *login) bool { return l.subject == b.subject && l != mine })
 		err := s.EndOthers(rw, r)
 		a.fails(err)
@@ -180,8 +196,8 @@ func (b *Browser) act(q *request, a *answer, rw http.ResponseWriter, r *http.Req
 }
 
 // judge holds what is true of every answer to a browser.
-func (b *Browser) judge(q *request, a *answer, act string) {
-	w := b.world
+func (b *Browser) judge(q *request, a *answer) {
+	w, act := b.world, q.what
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.counts[fmt.Sprintf("answer: %s %d", act, a.status)]++
@@ -217,8 +233,8 @@ func (b *Browser) judge(q *request, a *answer, act string) {
 }
 
 // take is the moment in which an answer arrives. The browser's lock is held.
-func (b *Browser) take(q *request, a *answer, act string) {
-	w, l := b.world, q.owner
+func (b *Browser) take(q *request, a *answer) {
+	w, l, act := b.world, q.owner, q.what
 	for _, c := range a.cookies {
 		value := c.Value
 		if c.MaxAge < 0 {
@@ -233,7 +249,9 @@ func (b *Browser) take(q *request, a *answer, act string) {
 	if a.attached && l != nil {
 		w.put(l, a.refreshed)
 		if slices.Contains(q.maybe, a.seen) {
-			b.expect, b.maybe = a.seen, nil
+			b.expect, b.kept, b.maybe = a.seen, a.seen, nil
+		} else if act == "forget" {
+			b.expect = a.seen
 		}
 	}
 	switch {
@@ -243,13 +261,13 @@ func (b *Browser) take(q *request, a *answer, act string) {
 		}
 		b.login, b.jar = nil, jar{}
 	case act == "start" && a.login != nil:
-		b.login, b.expect, b.maybe = a.login, a.put, nil
+		b.login, b.expect, b.kept, b.maybe = a.login, a.put, tally{}, nil
 	case act == "start" && l != nil:
 		w.doomedBy(l, "a login that returned an error may have replaced it")
 	case act == "save" && a.status == http.StatusOK:
 		b.expect = a.put
 	case act == "commit" && a.status == http.StatusOK:
-		b.expect, b.maybe = a.put, nil
+		b.expect, b.kept, b.maybe = a.put, a.put, nil
 	case act == "commit" && a.attached && a.status == http.StatusServiceUnavailable:
 		b.maybe = append(b.maybe, a.put)
 	}
@@ -273,6 +291,8 @@ func (w *World) live(b *Browser, stop <-chan struct{}) {
 			b.visit(node, "read")
 		case k < 60 && node != other:
 			b.tabs(node, other)
+		case k < 65 && b.kept != tally{}:
+			b.visit(node, "forget")
 		case k < 75:
 			b.visit(node, "save")
 		case k < 90 || b.resident:

@@ -10,6 +10,7 @@ import (
 // Nodes over a network that loses requests and answers, is down, and hangs, hold
 // every promise, and nobody has to be excused.
 func TestFaultsOfANetwork(t *testing.T) {
+	t.Parallel()
 	f := newFlaky()
 	w := faulttest.New(t, faulttest.Config{Open: f.open})
 	w.Run(func() {

@@ -105,7 +105,8 @@ func (w *World) ReadsCost(n int, before func()) (calls, cookies int) {
 	}
 	for range n {
 		for node := range w.nodes {
-			q, a := b.ask(node, "read")
+			q := b.ask(node, "read")
+			a := b.send(q)
 			if a.status != 200 {
 				w.t.Errorf("faulttest: ReadsCost: a read is answered %d: %v", a.status, a.err)
 				return calls, cookies

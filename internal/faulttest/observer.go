@@ -107,7 +107,7 @@ func (o *observer) broken(q *request, l *login, format string, values ...any) {
 	}
 	text := fmt.Sprintf(format, values...)
 	if q != nil {
-		text += fmt.Sprintf("\n  request %q to node %d (life %d), begun at %v", q.what, q.node.number, q.node.life, q.begin.Sub(o.world.began))
+		text += fmt.Sprintf("\n  the request %q to node %d (life %d), begun at %v", q.what, q.node.number, q.node.life, q.begin.Sub(o.world.began))
 	}
 	if l != nil {
 		text += fmt.Sprintf("\n  session %v of %s, login %d; doomed: %q; acknowledged:", l.id, l.subject, l.number, l.doomed)

@@ -3,8 +3,10 @@ package faulttest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"sort"
 	"time"
 
 	"github.com/waferkit/wafer"
@@ -73,10 +75,13 @@ func (w *World) operate(stop <-chan struct{}) {
 		b.mu.Lock()
 		l := b.login
 		b.mu.Unlock()
+		if l == nil {
+			continue
+		}
 		node := r.IntN(len(w.nodes))
-		revocation := wafer.Revocation{Subjects: []string{b.subject}}
-		what, covers := "an operator revokes "+b.subject, func(l *login) bool { return l.subject == b.subject }
-		if l != nil && r.IntN(2) == 0 {
+		revocation := wafer.Revocation{Subjects: []string{l.subject}}
+		what, covers := "an operator revokes "+l.subject, func(other *login) bool { return other.subject == l.subject }
+		if r.IntN(2) == 0 {
 			revocation = wafer.Revocation{Sessions: []store.ID{l.id}}
 			what, covers = "an operator ends a session", func(other *login) bool { return other == l }
 		}
@@ -90,18 +95,13 @@ func (w *World) operate(stop <-chan struct{}) {
 // steal presents what was revoked to every node, over and over.
 func (w *World) steal(stop <-chan struct{}) {
 	r := w.random()
-	for !w.pause(stop, time.Millisecond) {
+	for !w.pause(stop, 2*time.Millisecond) {
 		w.mu.Lock()
-		count := len(w.dead)
-		if count == 0 {
+		if len(w.dead) == 0 {
 			w.mu.Unlock()
 			continue
 		}
-		i := r.IntN(count)
-		if r.IntN(4) > 0 {
-			i = max(0, count-1-r.IntN(16)) // a fresh one
-		}
-		l := w.dead[i]
+		l := w.dead[w.pick(r)]
 		j := l.jar
 		w.mu.Unlock()
 		switch r.IntN(4) {
@@ -110,8 +110,26 @@ func (w *World) steal(stop <-chan struct{}) {
 		case 1:
 			j.refresh = ""
 		}
-		w.present(l, j, r.IntN(len(w.nodes)))
+		for node := range w.nodes {
+			w.present(l, j, node)
+		}
 	}
+}
+
+// pick chooses one of the dead: of all, of those that died just now, or of those
+// that every node must know and whose cookies are still young. The lock is held.
+func (w *World) pick(r *rand.Rand) int {
+	since := func(d time.Duration) int {
+		return sort.Search(len(w.dead), func(i int) bool { return time.Since(w.dead[i].acks[0].at) < d })
+	}
+	young, fresh, end := since(w.config.Access), since(w.config.MaxStaleness), len(w.dead)
+	switch k := r.IntN(3); {
+	case k == 0 && young < fresh:
+		return young + r.IntN(fresh-young)
+	case k == 1 && fresh < end:
+		return fresh + r.IntN(end-fresh)
+	}
+	return r.IntN(end)
 }
 
 // presentAll presents everything that was revoked to every node.

@@ -117,7 +117,9 @@ func New(t T, config Config) *World {
 		w.residents = append(w.residents, b)
 	}
 	for i := range w.config.Guests {
-		w.guests = append(w.guests, w.Browser(fmt.Sprint("guest", i/2)))
+		b := w.Browser("")
+		b.guest = fmt.Sprint("guest", i/2)
+		w.guests = append(w.guests, b)
 	}
 	return w
 }
