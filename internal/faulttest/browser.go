@@ -21,15 +21,15 @@ type jar struct{ session, refresh string }
 type Browser struct {
 	world    *World
 	resident bool
+	subject  string
 	guest    string // its name; "": it is none
 
-	mu      sync.Mutex
-	subject string
-	jar     jar
-	login   *login // nil: not logged in
-	expect  tally  // what its last answer said
-	kept    tally  // what was last committed; zero: nothing
-	maybe   []tally
+	mu     sync.Mutex
+	jar    jar
+	login  *login // nil: not logged in
+	expect tally  // what its last answer said
+	kept   tally  // what was last committed; zero: nothing
+	maybe  []tally
 }
 
 // Browser returns another browser, that of subject. It is not logged in.
@@ -73,7 +73,7 @@ func (b *Browser) visit(node int, act string) *answer {
 	}
 	b.take(q, a)
 	if a.unsure != nil {
-		b.world.insist(a.unsure, b.subject)
+		b.world.insist(a.unsure, q.owner.subject)
 	}
 	return a
 }
@@ -106,12 +106,12 @@ func (b *Browser) tabs(one, other int) {
 func (b *Browser) ask(node int, act string) *request {
 	q := &request{
 		node: b.world.nodes[node], what: act, browser: b, owner: b.login,
-		jar: b.jar, expect: b.expect, maybe: slices.Clone(b.maybe),
+		jar: b.jar, expect: b.expect, maybe: slices.Clone(b.maybe), subject: b.subject,
 	}
 	if act == "start" && b.guest != "" {
 		// A guest comes back as another one each second, or each revocation
 		// would cover most of the dead ones too, and be known to more nodes.
-		b.subject = fmt.Sprintf("%s.%d", b.guest, time.Since(b.world.began)/time.Second)
+		q.subject = fmt.Sprintf("%s.%d", b.guest, time.Since(b.world.began)/time.Second)
 	}
 	if act == "forget" {
 		q.jar.session, q.expect = "", b.kept
@@ -156,7 +156,7 @@ func (b *Browser) act(q *request, a *answer, rw http.ResponseWriter, r *http.Req
 	switch {
 	case act == "start":
 		a.put = tally{Login: w.numbers.Add(1)}
-		a.fails(s.Start(rw, r, b.subject, a.put))
+		a.fails(s.Start(rw, r, q.subject, a.put))
 		if a.status == http.StatusOK {
 			begun, _ := s.Get(r.Context())
 			a.login = w.begun(q, begun.ID, a.put.Login)
@@ -180,7 +180,7 @@ func (b *Browser) act(q *request, a *answer, rw http.ResponseWriter, r *http.Req
 		a.fails(s.Commit(rw, r, a.put))
 	case act == "others":
 		mine := q.owner
-		v := w.revoking("all else of "+b.subject+" is logged out", func(l *login) bool { return l.subject == b.subject && l != mine })
+		v := w.revoking("all else of "+mine.subject+" is logged out", func(l *login) bool { return l.subject == mine.subject && l != mine })
 		err := s.EndOthers(rw, r)
 		a.fails(err)
 		switch {

@@ -142,6 +142,7 @@ type request struct {
 	begin   time.Time
 	browser *Browser // nil: a thief's
 	what    string
+	subject string // of a login
 	owner   *login // whose credentials it brings; nil: nobody's
 	jar     jar
 	expect  tally   // what its data must be,

@@ -208,7 +208,7 @@ func (o *observer) doom(l *login, why string) {
 func (o *observer) begun(q *request, id store.ID, number int64) *login {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	l := &login{id: id, number: number, subject: q.browser.subject, resident: q.browser.resident, returned: time.Now(), touched: time.Now(), left: make(map[int]left)}
+	l := &login{id: id, number: number, subject: q.subject, resident: q.browser.resident, returned: time.Now(), touched: time.Now(), left: make(map[int]left)}
 	if o.logins[id] != nil {
 		o.broken(q, o.logins[id], "a new session has the id of an old one")
 	}
