@@ -30,6 +30,11 @@ type Browser struct {
 	expect tally  // what its last answer said
 	kept   tally  // what was last committed; zero: nothing
 	maybe  []tally
+
+	// The cookie from before the last commit, for who puts it back.
+	old     string
+	oldSeen tally
+	keptBy  ack
 }
 
 // Browser returns another browser, that of subject. It is not logged in.
@@ -37,7 +42,7 @@ func (w *World) Browser(subject string) *Browser { return &Browser{world: w, sub
 
 // Do makes one request to a node: "start", "read", "save", "commit", "forget"
 // (it reads and has lost its session cookie; what was committed must be there),
-// "end" or "others" (EndOthers). It returns the status: 200; 503; 401 where the session
+// "put back" (it reads with its cookie from before the last commit), "end" or "others" (EndOthers). It returns the status: 200; 503; 401 where the session
 // may be over; 409; 0 of a node that is down. The observer has judged it.
 func (b *Browser) Do(node int, act string) int {
 	b.mu.Lock()
@@ -113,8 +118,11 @@ func (b *Browser) ask(node int, act string) *request {
 		// would cover most of the dead ones too, and be known to more nodes.
 		q.subject = fmt.Sprintf("%s.%d", b.guest, time.Since(b.world.began)/time.Second)
 	}
-	if act == "forget" {
+	switch act {
+	case "forget":
 		q.jar.session, q.expect = "", b.kept
+	case "put back":
+		q.jar.session, q.expect, q.old, q.keptBy = b.old, b.kept, b.oldSeen, b.keptBy
 	}
 	return q
 }
@@ -169,7 +177,7 @@ func (b *Browser) act(q *request, a *answer, rw http.ResponseWriter, r *http.Req
 		if q.owner != nil {
 			w.loggedOut(q, q.owner, a.err)
 		}
-	case a.status != http.StatusOK || act == "read" || act == "forget":
+	case a.status != http.StatusOK || act == "read" || act == "forget" || act == "put back":
 	case act == "save":
 		a.put = a.seen
 		a.put.Saves++
@@ -227,6 +235,9 @@ func (b *Browser) judge(q *request, a *answer) {
 	if !a.attached || q.owner == nil || q.owner.doomed != "" {
 		return
 	}
+	if act == "put back" && a.seen == q.old && !a.refreshed && !w.binds(q.keptBy, q) {
+		return // this node need not know of the commit yet
+	}
 	if a.seen != q.expect && !slices.Contains(q.maybe, a.seen) {
 		w.broken(q, l, "its data is %+v; its last answer said %+v, and these were tried: %+v", a.seen, q.expect, q.maybe)
 	}
@@ -249,8 +260,8 @@ func (b *Browser) take(q *request, a *answer) {
 	if a.attached && l != nil {
 		w.put(l, a.refreshed)
 		if slices.Contains(q.maybe, a.seen) {
-			b.expect, b.kept, b.maybe = a.seen, a.seen, nil
-		} else if act == "forget" {
+			b.expect, b.kept, b.maybe, b.old = a.seen, a.seen, nil, ""
+		} else if act == "forget" || act == "put back" && a.refreshed {
 			b.expect = a.seen
 		}
 	}
@@ -262,12 +273,14 @@ func (b *Browser) take(q *request, a *answer) {
 		b.login, b.jar = nil, jar{}
 	case act == "start" && a.login != nil:
 		b.login, b.expect, b.kept, b.maybe = a.login, a.put, tally{}, nil
+		b.old = ""
 	case act == "start" && l != nil:
 		w.doomedBy(l, "a login that returned an error may have replaced it")
 	case act == "save" && a.status == http.StatusOK:
 		b.expect = a.put
 	case act == "commit" && a.status == http.StatusOK:
 		b.expect, b.kept, b.maybe = a.put, a.put, nil
+		b.old, b.oldSeen, b.keptBy = q.jar.session, a.seen, ack{q.node.number, q.node.life, time.Now()}
 	case act == "commit" && a.attached && a.status == http.StatusServiceUnavailable:
 		b.maybe = append(b.maybe, a.put)
 	}
@@ -293,6 +306,8 @@ func (w *World) live(b *Browser, stop <-chan struct{}) {
 			b.tabs(node, other)
 		case k < 65 && b.kept != tally{}:
 			b.visit(node, "forget")
+		case k < 68 && b.old != "":
+			b.visit(node, "put back")
 		case k < 75:
 			b.visit(node, "save")
 		case k < 90 || b.resident:

@@ -147,6 +147,8 @@ type request struct {
 	jar     jar
 	expect  tally   // what its data must be,
 	maybe   []tally // or one of these
+	old     tally   // what a cookie that was put back says
+	keptBy  ack     // of the commit since
 	act     func(http.ResponseWriter, *http.Request)
 	calls   atomic.Int64 // of the store
 }

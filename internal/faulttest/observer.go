@@ -19,6 +19,7 @@ type observer struct {
 	logins      map[store.ID]*login
 	living      map[string]map[*login]bool // by subject: those that nobody has doomed
 	dead        []*login                   // acknowledged
+	leftover    []*login                   // logged out, and the store had not taken it
 	revocations []*revocation              // under way, or over not long ago
 	lost        time.Time                  // the store loses what it had acknowledged; zero: it does not
 	story       []string                   // of the world
@@ -295,6 +296,7 @@ func (o *observer) loggedOut(q *request, l *login, err error) {
 	if err != nil {
 		o.doom(l, "logged out, and the store did not take it")
 		l.left[q.node.number] = left{q.node.life, at}
+		o.leftover = append(o.leftover, l)
 		return
 	}
 	o.ended(l, ack{q.node.number, q.node.life, at}, "logged out")

@@ -102,6 +102,9 @@ func (w *World) steal(stop <-chan struct{}) {
 			continue
 		}
 		l := w.dead[w.pick(r)]
+		if n := len(w.leftover); n > 0 && r.IntN(4) == 0 {
+			l = w.leftover[max(0, n-1-r.IntN(8))]
+		}
 		j := l.jar
 		w.mu.Unlock()
 		switch r.IntN(4) {
