@@ -258,7 +258,7 @@ func (b *Browser) take(q *request, a *answer) {
 		}
 	}
 	if a.attached && l != nil {
-		w.put(l, a.refreshed)
+		w.put(l, a.refreshed, a.refreshed || a.status != http.StatusOK || act == "commit" || act == "others")
 		if slices.Contains(q.maybe, a.seen) {
 			b.expect, b.kept, b.maybe, b.old = a.seen, a.seen, nil, ""
 		} else if act == "forget" || act == "put back" && a.refreshed {

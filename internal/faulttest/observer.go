@@ -302,11 +302,14 @@ func (o *observer) loggedOut(q *request, l *login, err error) {
 	o.ended(l, ack{q.node.number, q.node.life, at}, "logged out")
 }
 
-// put says that the store wrote to a session's family.
-func (o *observer) put(l *login, resolved bool) {
+// put says what an answer told of a session's family: whether it settled what
+// the token is, and whether the store wrote to it.
+func (o *observer) put(l *login, resolved, wrote bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	l.touched = time.Now()
+	if wrote {
+		l.touched = time.Now()
+	}
 	l.owed = l.owed && !resolved
 }
 
