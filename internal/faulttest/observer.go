@@ -354,10 +354,10 @@ func (w *World) Loses(since time.Time) {
 }
 
 // settled says that all has been well again.
-func (o *observer) settled(since time.Time) {
+func (o *observer) settled(took time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	took := time.Since(since).Round(time.Millisecond)
+	took = took.Round(time.Millisecond)
 	o.lost = time.Time{}
 	for _, r := range o.revocations {
 		if r.once && r.over.IsZero() {
@@ -365,7 +365,7 @@ func (o *observer) settled(since time.Time) {
 		}
 	}
 	o.recovered = append(o.recovered, took)
-	o.tell("settled within %v", took)
+	o.tell("settled; it took %v until all was well", took)
 }
 
 func (o *observer) doomedBy(l *login, why string) {

@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -31,6 +32,13 @@ func cutoffs(t *testing.T, s *testserver.Server, subject string) store.Cutoffs {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// headOf reads the head of the log, also from a replica, where no store opens.
+func headOf(t *testing.T, s *testserver.Server) store.Position {
+	t.Helper()
+	n, _ := strconv.ParseUint(s.RedisCommand(t, "HGET", "{wafer}:log", "head"), 10, 64)
+	return store.Position(n) // 0: there is no log
 }
 
 // Everything is flushed under load. A new log trusts no older cookie: everybody
@@ -82,12 +90,19 @@ func TestFaultPromotedReplica(t *testing.T) {
 	w.Run(func() {
 		do(t, carol, "start", 200, 0)
 		do(t, bob, "start", 200, 1)
-		time.Sleep(500 * time.Millisecond)
+		known, err := w.Revoke(0, wafer.Revocation{Subjects: []string{"dave"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for until := time.Now().Add(20 * time.Second); headOf(t, replica) < known; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatal("the replica receives nothing")
+			}
+		}
 		link.Set(testserver.Refuse)
 		w.Note("the replica is cut off")
 		since := time.Now()
 		time.Sleep(300 * time.Millisecond)
-		var err error
 		if dead, err = w.Revoke(0, wafer.Revocation{Subjects: []string{"carol"}}); err != nil {
 			t.Fatal(err)
 		}
@@ -95,8 +110,8 @@ func TestFaultPromotedReplica(t *testing.T) {
 		w.Loses(since)
 		master.Kill()
 		replica.RedisCommand(t, "REPLICAOF", "NO", "ONE")
-		if got := replica.RedisCommand(t, "HGET", "{wafer}:log", "head"); got >= position(dead) {
-			t.Fatalf("the replica has lost nothing: its head is %s, the revocation is at %d", got, dead)
+		if got := headOf(t, replica); got < known || got >= dead {
+			t.Fatalf("the replica's head is %d, want one from %d on and below %d, which it has lost", got, known, dead)
 		}
 		for _, way := range ways {
 			way.Point(replica.Addr)
