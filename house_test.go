@@ -43,6 +43,7 @@ var housePackages = map[string][]string{
 	"refresh":             {"codec", "store", "internal/flight"},
 	"internal/flight":     {},
 	"internal/testserver": {},
+	"internal/pairs":      {}, // for benchmarks
 	"internal/xaes":       {},
 	"wafertest":           {".", "keyring", "store/memory"},
 }
