@@ -4,10 +4,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/waferkit/wafer/bench/internal/app"
-	"github.com/waferkit/wafer/internal/pairs"
 	"github.com/waferkit/wafer/store/memory"
 )
 
@@ -94,11 +92,7 @@ func BenchmarkBudget(b *testing.B) {
 	for _, theirs := range networked(b) {
 		b.Run("data-to-"+slug(theirs.Name), func(b *testing.B) {
 			mine, other := serving(b, ours.Data, session(b, ours)), serving(b, theirs.Data, session(b, theirs))
-			ratios := pairs.Ratios(time.Millisecond, mine, other, b.Loop)
-			b.ReportMetric(pairs.At(ratios, 0.5), "ratio")
-			b.ReportMetric(pairs.At(ratios, 0.1), "ratio-p10")
-			b.ReportMetric(pairs.At(ratios, 0.9), "ratio-p90")
-			b.ReportMetric(0, "ns/op")
+			against(b, mine, other)
 		})
 	}
 }

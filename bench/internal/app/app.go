@@ -5,11 +5,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 )
 
 // App is an application. Its handlers answer 200, or 500 and why.
 type App struct {
 	Name string
+	// Padding is how many bytes of text each login puts into the session besides.
+	Padding int
 	// Login begins a session, Identity reads its subject, Data all of it, Save
 	// counts up and saves, Logout ends it.
 	Login, Identity, Data, Save, Logout http.Handler
@@ -61,10 +64,12 @@ func newApp(name string, l library) *App {
 			return a.text(body, Subject), err
 		})
 	}
-	app := &App{
+	app := &App{Name: name}
+	*app = App{
 		Name: name,
 		Login: handler(func(w http.ResponseWriter, r *http.Request, body []byte) ([]byte, error) {
 			a := NewAccount()
+			a.Padding = strings.Repeat("x", app.Padding)
 			return a.text(body, Subject), l.login(w, r, Subject, a)
 		}),
 		Identity: handler(func(w http.ResponseWriter, r *http.Request, body []byte) ([]byte, error) {

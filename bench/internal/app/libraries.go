@@ -15,28 +15,39 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
+// Realm is that of the application on wafer.
+const Realm = "bench"
+
 // Options are what a benchmark changes of wafer's defaults.
 type Options struct {
 	// Now is the clock of the node. Default [time.Now].
 	Now func() time.Time
-	// Keys is how many keys the ring has. Default 1.
-	Keys int
+	// Ring is the ring. Default one of a single new key.
+	Ring *keyring.Ring
+	// MaxRevocations is as in [wafer.Config].
+	MaxRevocations int
 }
 
-// Wafer is the application on wafer over a store. Close it.
-func Wafer(ctx context.Context, name string, db store.Store, o Options) (app *App, sessions *wafer.Sessions[Account], err error) {
-	secrets := make([]string, max(1, o.Keys))
+// Ring returns a static ring of so many new keys.
+func Ring(keys int) (*keyring.Ring, error) {
+	secrets := make([]string, keys)
 	for i := range secrets {
 		secret := make([]byte, keyring.SecretSize)
 		rand.Read(secret)
 		secrets[i] = hex.EncodeToString(secret)
 	}
-	ring, err := keyring.Static(secrets...)
-	if err != nil {
-		return nil, nil, err
+	return keyring.Static(secrets...)
+}
+
+// Wafer is the application on wafer over a store. Close the sessions.
+func Wafer(ctx context.Context, name string, db store.Store, o Options) (app *App, sessions *wafer.Sessions[Account], err error) {
+	if o.Ring == nil {
+		if o.Ring, err = Ring(1); err != nil {
+			return nil, nil, err
+		}
 	}
-	sessions, err = wafer.New(ctx, ring, db, wafer.Config[Account]{
-		Realm: "bench", Observe: func(wafer.Event) {}, Now: o.Now, MaxRevocations: 1 << 24,
+	sessions, err = wafer.New(ctx, o.Ring, db, wafer.Config[Account]{
+		Realm: Realm, Observe: func(wafer.Event) {}, Now: o.Now, MaxRevocations: o.MaxRevocations,
 	})
 	if err != nil {
 		return nil, nil, err
