@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/waferkit/wafer/bench/internal/repository"
 	"github.com/waferkit/wafer/bench/internal/results"
 )
 
@@ -45,7 +46,7 @@ type runner struct {
 }
 
 func run(ctx context.Context, short bool, out string) error {
-	root, err := repository()
+	root, err := repository.Root()
 	if err != nil {
 		return err
 	}
@@ -87,20 +88,6 @@ func (r *runner) write(path string) error {
 		return err
 	}
 	return os.Rename(f.Name(), path)
-}
-
-// repository finds the folder of the root module above this one.
-func repository() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			return dir, nil
-		}
-	}
-	return "", errors.New("run it inside the repository")
 }
 
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, "run: "+format+"\n", args...) }
