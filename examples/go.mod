@@ -5,7 +5,9 @@ go 1.26.0
 require (
 	github.com/gorilla/websocket v1.5.3
 	github.com/waferkit/wafer v0.0.0
-	github.com/waferkit/wafer/store/sqlite v0.0.0-00010101000000-000000000000
+	github.com/waferkit/wafer/store/postgres v0.0.0
+	github.com/waferkit/wafer/store/redis v0.0.0
+	github.com/waferkit/wafer/store/sqlite v0.0.0
 	gocloud.dev v0.47.0
 	golang.org/x/crypto v0.58.0
 )
@@ -21,8 +23,13 @@ require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/googleapis/gax-go/v2 v2.24.1 // indirect
 	github.com/gorilla/securecookie v1.1.2 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/pgx/v5 v5.12.0 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
+	github.com/redis/go-redis/v9 v9.23.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/x448/float16 v0.8.4 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
@@ -31,7 +38,9 @@ require (
 	go.opentelemetry.io/otel/sdk v1.46.0 // indirect
 	go.opentelemetry.io/otel/sdk/metric v1.46.0 // indirect
 	go.opentelemetry.io/otel/trace v1.46.0 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/net v0.60.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect
@@ -47,5 +56,7 @@ require (
 
 replace (
 	github.com/waferkit/wafer => ..
+	github.com/waferkit/wafer/store/postgres => ../store/postgres
+	github.com/waferkit/wafer/store/redis => ../store/redis
 	github.com/waferkit/wafer/store/sqlite => ../store/sqlite
 )

@@ -16,5 +16,6 @@ var commands = []command{
 	{"inspect", "says what a cookie or token is, and whether it would be refused", inspect},
 	{"doctor", "looks for what is wrong", doctor},
 	{"restored", "ends all sessions after the store was restored from a backup", restored},
+	{"schema", "prints the SQL that makes or migrates a Postgres store", schema},
 	{"version", "shows the version of this program", version},
 }

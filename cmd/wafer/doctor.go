@@ -10,7 +10,6 @@ import (
 
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/store"
-	"github.com/waferkit/wafer/store/sqlite"
 )
 
 // finding is what doctor found, and what to do. One that is ok and has
@@ -147,9 +146,7 @@ func (c *checkup) checkStore(ctx context.Context) error {
 	}
 	c.checkClock(before, c.env.now(), cutoffs.Now)
 	c.checkLog(ctx, db, &cutoffs)
-	if s, ok := db.(*sqlite.Store); ok {
-		c.checkDurability(ctx, s)
-	}
+	c.checkDurability(ctx, db)
 	return nil
 }
 
@@ -198,23 +195,4 @@ func (c *checkup) checkLog(ctx context.Context, db store.Store, cutoffs *store.C
 		return
 	}
 	c.add("log", true, "", "%s; a revocation is everywhere after %v", found, cutoffs.MaxStaleness)
-}
-
-func (c *checkup) checkDurability(ctx context.Context, s *sqlite.Store) {
-	d, err := s.Durability(ctx)
-	if err != nil {
-		c.add("durability", false, "see what the engine says", "%v", err)
-		return
-	}
-	c.judgeDurability(d.JournalMode, d.Synchronous)
-}
-
-func (c *checkup) judgeDurability(journal string, synchronous int) {
-	const full = 2 // of PRAGMA synchronous
-	found := fmt.Sprintf("journal_mode=%s, synchronous=%d", journal, synchronous)
-	if journal == "wal" && synchronous >= full {
-		c.add("durability", true, "", "%s: what is written survives a loss of power", found)
-		return
-	}
-	c.add("durability", false, "see the README of store/sqlite, section Durability", "%s: want wal and %d (FULL), or a loss of power forgets revocations", found, full)
 }

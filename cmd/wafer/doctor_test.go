@@ -237,7 +237,7 @@ func TestDoctorDurability(t *testing.T) {
 		ok          bool
 	}{{"wal", 2, true}, {"wal", 3, true}, {"wal", 1, false}, {"wal", 0, false}, {"delete", 2, false}, {"memory", 2, false}} {
 		k := &checkup{}
-		k.judgeDurability(d.journal, d.synchronous)
+		k.judgeSQLite(d.journal, d.synchronous)
 		if f := k.findings[0]; f.OK != d.ok {
 			t.Errorf("%+v: %+v", d, f)
 		}

@@ -4,7 +4,10 @@ go 1.26.0
 
 require (
 	github.com/fxamacker/cbor/v2 v2.10.0
+	github.com/redis/go-redis/v9 v9.23.0
 	github.com/waferkit/wafer v0.0.0
+	github.com/waferkit/wafer/store/postgres v0.0.0
+	github.com/waferkit/wafer/store/redis v0.0.0
 	github.com/waferkit/wafer/store/sqlite v0.0.0
 	golang.org/x/term v0.47.0
 )
@@ -16,12 +19,19 @@ require (
 	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/securecookie v1.1.2 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/pgx/v5 v5.12.0 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/x448/float16 v0.8.4 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/crypto v0.55.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
 	modernc.org/libc v1.79.0 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
@@ -30,5 +40,7 @@ require (
 
 replace (
 	github.com/waferkit/wafer => ../..
+	github.com/waferkit/wafer/store/postgres => ../../store/postgres
+	github.com/waferkit/wafer/store/redis => ../../store/redis
 	github.com/waferkit/wafer/store/sqlite => ../../store/sqlite
 )

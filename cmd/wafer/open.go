@@ -4,14 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/waferkit/wafer/keyring"
-	"github.com/waferkit/wafer/store"
-	"github.com/waferkit/wafer/store/sqlite"
 )
 
 // ringFlags say where the ring is and what opens it.
@@ -31,7 +26,7 @@ func (f *flags) withRing() {
 
 // withStore adds --store.
 func (f *flags) withStore() {
-	f.StringVar(&f.db, "store", "", "the store: sqlite:`FILE`")
+	f.StringVar(&f.db, "store", "", "the `store`: "+storeNames)
 }
 
 // openKeeper opens the keeper that a --keeper flag names.
@@ -88,24 +83,4 @@ func (f *flags) openRing(ctx context.Context) (ring *keyring.Ring, close func() 
 		return nil, nil, errors.Join(err, close())
 	}
 	return ring, close, nil
-}
-
-// openStore opens the store. It never makes one: a name that was mistyped must
-// not become an empty store in which everything was revoked in vain.
-func (f *flags) openStore(ctx context.Context) (store.Store, io.Closer, error) {
-	engine, rest, _ := strings.Cut(f.db, ":")
-	switch {
-	case f.db == "":
-		return nil, nil, f.wrong("--store is missing")
-	case engine == "sqlite" && rest != "":
-		if _, err := os.Stat(rest); errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, fmt.Errorf("there is no store at %s", rest)
-		}
-		db, err := sqlite.Open(ctx, rest, sqlite.Options{})
-		if err != nil {
-			return nil, nil, err
-		}
-		return db, db, nil
-	}
-	return nil, nil, f.wrong("--store %q: want sqlite:FILE", f.db)
 }

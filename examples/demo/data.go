@@ -15,6 +15,8 @@ import (
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/memory"
+	"github.com/waferkit/wafer/store/postgres"
+	"github.com/waferkit/wafer/store/redis"
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
@@ -54,6 +56,9 @@ func openRing(ctx context.Context, dir string, now time.Time) (*keyring.Ring, er
 	return ring, err
 }
 
+// storeNames is what a -store flag may be.
+const storeNames = "memory:, sqlite:FILE, redis://HOST:PORT/0 or postgres://USER@HOST/DATABASE"
+
 // openStore opens the engine that a -store flag names, and returns what closes
 // it. Without a name it is SQLite in the data directory.
 func openStore(ctx context.Context, name, dir string) (store.Store, io.Closer, error) {
@@ -67,6 +72,12 @@ func openStore(ctx context.Context, name, dir string) (store.Store, io.Closer, e
 	case engine == "sqlite" && rest != "":
 		db, err := sqlite.Open(ctx, rest, sqlite.Options{})
 		return db, db, err
+	case engine == "redis" || engine == "rediss":
+		db, err := redis.OpenURL(ctx, name, redis.Options{})
+		return db, db, err
+	case engine == "postgres" || engine == "postgresql":
+		db, err := postgres.OpenURL(ctx, name, postgres.Options{})
+		return db, db, err
 	}
-	return nil, nil, fmt.Errorf("-store %q: want memory: or sqlite:FILE", name)
+	return nil, nil, fmt.Errorf("-store names no engine: want %s", storeNames) // not what it is: it may hold a password
 }

@@ -62,7 +62,7 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	set.SetOutput(stderr)
 	set.StringVar(&f.addr, "addr", "localhost:8080", "listen on this `address`")
 	set.StringVar(&f.data, "data", "demo-data", "keep keys and sessions in this `directory`, made if absent")
-	set.StringVar(&f.store, "store", "", "keep sessions and revocations in this `engine`: memory: or sqlite:FILE (default sqlite:DIR/wafer.db in the -data directory)")
+	set.StringVar(&f.store, "store", "", "keep sessions and revocations in this `engine`: "+storeNames+" (default sqlite:DIR/wafer.db in the -data directory)")
 	set.DurationVar(&f.config.Access, "access", 5*time.Minute, "a cookie is good for this long without the store")
 	set.DurationVar(&f.config.Idle, "idle", 30*time.Minute, "a session ends when it is unused for this long")
 	set.DurationVar(&f.config.Absolute, "absolute", 12*time.Hour, "a session ends this long after its login")

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/postgres"
+	"github.com/waferkit/wafer/store/redis"
+	"github.com/waferkit/wafer/store/sqlite"
+)
+
+const storeNames = "sqlite:FILE, redis://…[#NAME], postgres://…[#SCHEMA], or env:VARIABLE that holds one of them, which keeps a password from the list of processes"
+
+// engine is an open store that is closed in the end.
+type engine interface {
+	store.Store
+	io.Closer
+}
+
+// openStore opens the store that --store names. It never makes one: a name that
+// was mistyped must not become an empty store in which everything was revoked
+// in vain.
+func (f *flags) openStore(ctx context.Context) (store.Store, io.Closer, error) {
+	db, err := f.openEngine(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return db, db, nil
+}
+
+func (f *flags) openEngine(ctx context.Context) (engine, error) {
+	name := f.db
+	if name == "" {
+		return nil, f.wrong("--store is missing")
+	}
+	kind, rest, _ := strings.Cut(name, ":")
+	if kind == "env" && rest != "" {
+		if name = f.env.getenv(rest); name == "" {
+			return nil, fmt.Errorf("the variable %s, which --store names, is empty", rest)
+		}
+		kind, rest, _ = strings.Cut(name, ":")
+	}
+	address, part, _ := strings.Cut(name, "#")
+	switch {
+	case kind == "sqlite" && rest != "":
+		if _, err := os.Stat(rest); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("there is no store at %s", rest)
+		}
+		return opened(sqlite.Open(ctx, rest, sqlite.Options{}))
+	case kind == "redis" || kind == "rediss":
+		goredis.SetLogger(silent{})
+		// doctor tells what Open would log.
+		return opened(redis.OpenURL(ctx, address, redis.Options{Name: part, MustExist: true, Logger: slog.New(slog.DiscardHandler)}))
+	case kind == "postgres" || kind == "postgresql":
+		return opened(postgres.OpenURL(ctx, address, postgres.Options{Schema: part, MustExist: true}))
+	}
+	return nil, f.wrong("--store names no engine: want %s", storeNames) // not what it is: it may hold a password
+}
+
+// opened keeps a nil pointer from becoming an engine.
+func opened[E engine](db E, err error) (engine, error) {
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// silent keeps the client's own log, which repeats what the errors say, from
+// standard error.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}

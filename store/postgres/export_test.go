@@ -1,0 +1,22 @@
+package postgres
+
+import "context"
+
+// Tidy does housekeeping until there is nothing more to do.
+func (s *Store) Tidy(ctx context.Context) error {
+	for {
+		more, err := s.tidy(ctx)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// Rows counts the families, living or not.
+func (s *Store) Rows(ctx context.Context) (n int, err error) {
+	err = s.pool.QueryRow(ctx, fill("SELECT count(*) FROM @schema@.families", s.options.Schema)).Scan(&n)
+	return n, err
+}
+
+// Fill puts a schema's name into a text.
+func Fill(text, schema string) string { return fill(text, schema) }

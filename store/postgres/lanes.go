@@ -1,0 +1,166 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/waferkit/wafer/store"
+)
+
+const (
+	// maxAdvances bounds how many refreshes share one statement.
+	maxAdvances = 128
+	// maxAppends bounds how many other writes share one transaction, which
+	// holds the head's lock.
+	maxAppends = 64
+	// advancers is how many groups of refreshes are under way at a time. One
+	// would leave the server idle while this process reads the answer.
+	advancers = 2
+)
+
+// lanes are where writes wait for others to share a transaction with. A refresh
+// takes no lock on the head, so it does not wait behind those that do.
+type lanes struct {
+	advances *lane[store.Advance]
+	alone    *lane[store.Advance] // those whose rows were another's, one by one
+	appends  *lane[call]
+}
+
+func newLanes(s *Store) lanes {
+	return lanes{
+		advances: &lane[store.Advance]{
+			most: maxAdvances, queue: make(chan *write[store.Advance], maxAdvances), closed: make(chan struct{}),
+			apart: func(a, b *store.Advance) bool { return a.ID == b.ID },
+			do:    s.advanceGroup,
+		},
+		alone: &lane[store.Advance]{
+			most: 1, queue: make(chan *write[store.Advance], maxAdvances), closed: make(chan struct{}),
+			do: func(group []*write[store.Advance]) { s.advanceAlone(group[0]) },
+		},
+		appends: &lane[call]{
+			most: maxAppends, queue: make(chan *write[call], maxAppends), closed: make(chan struct{}),
+			weigh: weightOf,
+			do:    s.appendGroup,
+		},
+	}
+}
+
+func (l *lanes) run(ctx context.Context) {
+	var wait sync.WaitGroup
+	wait.Go(func() { l.advances.run(ctx, advancers) })
+	wait.Go(func() { l.alone.run(ctx, advancers) })
+	wait.Go(func() { l.appends.run(ctx, 1) })
+	wait.Wait()
+}
+
+// weightOf is about how many bytes a call sends.
+func weightOf(c *call) int {
+	n := 256
+	for _, a := range c.args {
+		switch a := a.(type) {
+		case string:
+			n += len(a)
+		case []byte:
+			n += len(a)
+		case []string:
+			for _, s := range a {
+				n += len(s) + 4
+			}
+		case []pgtype.UUID:
+			n += 20 * len(a)
+		}
+	}
+	return n
+}
+
+// appendGroup does a group in one transaction. Where the server undid it the
+// fault may be one write's own, and each is done by itself.
+func (s *Store) appendGroup(group []*write[call]) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
+	defer cancel()
+	calls := make([]call, len(group))
+	for i, w := range group {
+		calls[i] = w.what
+		calls[i].read = func(rows pgx.Rows) error {
+			_, err := scanSnapshot(rows, &w.out)
+			return err
+		}
+		if w.what.read != nil {
+			calls[i].read = w.what.read
+		}
+	}
+	rolledBack, err := s.transact(ctx, calls)
+	if err != nil && rolledBack && undone(err) && len(group) > 1 {
+		for _, w := range group {
+			s.appendGroup([]*write[call]{w})
+		}
+		return
+	}
+	appended := false
+	for _, w := range group {
+		appended = appended || err == nil && w.out.Entry != 0
+	}
+	if appended {
+		s.news.tell()
+	}
+	for _, w := range group {
+		w.finish(err)
+	}
+}
+
+// advanceGroup does a group by one statement. It waits for no row: one that
+// another transaction holds at this moment is done by itself.
+func (s *Store) advanceGroup(group []*write[store.Advance]) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
+	defer cancel()
+	_, err := s.transact(ctx, []call{s.advanceCall(group, false)})
+	for _, w := range group {
+		if err == nil && w.out.Outcome == outcomeBusy {
+			select {
+			case s.lanes.alone.queue <- w:
+				continue
+			case <-s.lanes.alone.closed:
+				w.finish(errClosed)
+				continue
+			}
+		}
+		w.finish(err)
+	}
+}
+
+func (s *Store) advanceAlone(w *write[store.Advance]) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
+	defer cancel()
+	_, err := s.transact(ctx, []call{s.advanceCall([]*write[store.Advance]{w}, true)})
+	if err == nil && w.out.Outcome == outcomeBusy {
+		// It was made while we looked.
+		w.out.Outcome = store.Unwritten
+	}
+	w.finish(err)
+}
+
+func (s *Store) advanceCall(group []*write[store.Advance], wait bool) call {
+	n := len(group)
+	ids, generations, natives := make([]pgtype.UUID, n), make([]int64, n), make([]bool, n)
+	bases, ages, onlys := make([]int64, n), make([]int64, n), make([]bool, n)
+	for i, w := range group {
+		a := &w.what
+		ids[i], generations[i], natives[i] = uuid(a.ID), int64(a.Generation), a.Native
+		bases[i], ages[i], onlys[i] = int64(a.Basis), milliseconds(a.Age), a.PositionOnly
+	}
+	return call{s.sql.advance, []any{ids, generations, natives, bases, ages, onlys, wait}, func(rows pgx.Rows) error {
+		var snap store.Snapshot
+		i, err := scanSnapshot(rows, &snap)
+		if err == nil && (i < 0 || i >= n) {
+			err = fmt.Errorf("an answer for %d of %d refreshes", i, n)
+		}
+		if err == nil {
+			group[i].out = snap
+		}
+		return err
+	}}
+}

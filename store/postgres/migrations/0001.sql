@@ -1,0 +1,585 @@
+-- Version 1. "@schema@" stands for the schema's quoted name.
+--
+-- A file that has been released never changes.
+
+CREATE TABLE @schema@.migrations (
+	version integer     PRIMARY KEY,
+	at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The one row of the log. Appending locks it, and does not change it: the head
+-- is the position of the newest entry, so there is no row that every revocation
+-- makes a new version of.
+CREATE TABLE @schema@.log (
+	one       boolean PRIMARY KEY CHECK (one),
+	id        uuid    NOT NULL,
+	floor     bigint  NOT NULL,
+	everyone  bigint  NOT NULL, -- the cutoff of everyone
+	access    bigint  NOT NULL, -- the longest announced, in milliseconds
+	absolute  bigint  NOT NULL,
+	leeway    bigint  NOT NULL,
+	staleness bigint  NOT NULL
+) WITH (fillfactor = 50);
+
+CREATE TABLE @schema@.keys (
+	one      boolean PRIMARY KEY CHECK (one),
+	version  bigint  NOT NULL,
+	document bytea
+);
+
+-- Never empty: housekeeping leaves the newest.
+CREATE TABLE @schema@.entries (
+	position bigint   PRIMARY KEY,
+	previous bigint   NOT NULL,
+	time     bigint   NOT NULL,
+	id       uuid     NOT NULL,
+	session  uuid,
+	kind     smallint NOT NULL,
+	subject  text     COLLATE "C",
+	reason   text     NOT NULL,
+	actor    text     NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_insert_scale_factor = 0.5);
+CREATE INDEX entries_session ON @schema@.entries (session, kind, position) WHERE session IS NOT NULL;
+
+CREATE TABLE @schema@.subjects (
+	subject  text   COLLATE "C" PRIMARY KEY,
+	position bigint NOT NULL,
+	time     bigint NOT NULL
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.1);
+CREATE INDEX subjects_time ON @schema@.subjects (time);
+
+-- A refresh changes no column that an index has, and the pages have room, so its
+-- new version stays on the page and no index hears of it.
+CREATE TABLE @schema@.families (
+	id            uuid    PRIMARY KEY,
+	birth         bigint  NOT NULL,
+	position      bigint  NOT NULL,
+	last_commit   bigint  NOT NULL,
+	generation    bigint  NOT NULL,
+	forgiven      bigint  NOT NULL,
+	started       bigint  NOT NULL, -- times are in milliseconds since 1970
+	authenticated bigint  NOT NULL,
+	issued        bigint  NOT NULL,
+	idle          bigint  NOT NULL,
+	absolute      bigint  NOT NULL,
+	due           bigint  NOT NULL, -- when housekeeping looks at it next
+	native        boolean NOT NULL,
+	ended         boolean NOT NULL,
+	subject       text    COLLATE "C" NOT NULL,
+	label         text    NOT NULL
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.1);
+CREATE INDEX families_subject ON @schema@.families (subject, started);
+CREATE INDEX families_due ON @schema@.families (due);
+
+CREATE TABLE @schema@.committed (
+	id    uuid  PRIMARY KEY,
+	value bytea NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.1);
+ALTER TABLE @schema@.committed ALTER COLUMN value SET STORAGE EXTERNAL; -- it is sealed: nothing to compress
+
+-- What a call answers.
+CREATE TYPE @schema@.snapshot AS (
+	n             integer, -- which of a group's
+	outcome       integer,
+	entry         bigint,
+	log           uuid,
+	head          bigint,
+	floor         bigint,
+	now           bigint,
+	state         integer,
+	id            uuid,
+	subject       text,
+	label         text,
+	native        boolean,
+	birth         bigint,
+	position      bigint,
+	last_commit   bigint,
+	generation    bigint,
+	forgiven      bigint,
+	started       bigint,
+	authenticated bigint,
+	issued        bigint,
+	idle          bigint,
+	absolute      bigint,
+	value         bytea
+);
+
+-- The engine's clock: not that of the transaction's begin, which may be from
+-- before a wait for a lock.
+CREATE FUNCTION @schema@.clock() RETURNS bigint LANGUAGE sql VOLATILE AS
+$wafer$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint $wafer$;
+
+-- begin_write is what every write begins with.
+CREATE FUNCTION @schema@.begin_write() RETURNS void LANGUAGE plpgsql AS $wafer$
+BEGIN
+	-- Each statement below must see what was committed before it.
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		RAISE EXCEPTION 'wafer writes in READ COMMITTED, not %', current_setting('transaction_isolation')
+			USING ERRCODE = 'invalid_transaction_state';
+	END IF;
+	-- For this transaction alone: behind a pooler the session is others' too.
+	IF current_setting('synchronous_commit') = 'off' THEN
+		PERFORM set_config('synchronous_commit', 'on', true);
+	END IF;
+END $wafer$;
+
+-- lock_head takes the lock that positions are taken under, and returns the time.
+-- What checks a birth is a later statement, so it sees every revocation that it
+-- has waited for.
+CREATE FUNCTION @schema@.lock_head() RETURNS bigint LANGUAGE plpgsql AS $wafer$
+BEGIN
+	PERFORM @schema@.begin_write();
+	PERFORM 1 FROM @schema@.log WHERE one FOR UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'the log is gone; restore it from a backup';
+	END IF;
+	RETURN @schema@.clock();
+END $wafer$;
+
+CREATE FUNCTION @schema@.head() RETURNS bigint LANGUAGE sql VOLATILE AS
+$wafer$ SELECT position FROM @schema@.entries ORDER BY position DESC LIMIT 1 $wafer$;
+
+-- room reports whether n entries more can have positions, of 53 bits.
+CREATE FUNCTION @schema@.room(above bigint, now bigint, n integer) RETURNS boolean LANGUAGE sql VOLATILE AS
+$wafer$ SELECT n = 0 OR greatest(@schema@.head() + 1, above + 1, now * 1000) + n - 1 <= 9007199254740991 $wafer$;
+
+-- look is one family, the log and the clock, of one moment.
+CREATE FUNCTION @schema@.look(family uuid, outcome integer, entry bigint, at bigint) RETURNS @schema@.snapshot
+LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan AS $wafer$
+DECLARE
+	s @schema@.snapshot;
+BEGIN
+	SELECT 0, look.outcome, look.entry, l.id, (SELECT e.position FROM @schema@.entries e ORDER BY e.position DESC LIMIT 1), l.floor,
+		coalesce(look.at, @schema@.clock()),
+		CASE WHEN f.id IS NULL THEN 0 WHEN f.ended THEN 1
+			WHEN f.birth < greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject)) THEN 2 ELSE 3 END,
+		f.id, f.subject, f.label, f.native, f.birth, f.position, f.last_commit, f.generation, f.forgiven,
+		f.started, f.authenticated, f.issued, f.idle, f.absolute,
+		CASE WHEN f.last_commit <> 0 THEN (SELECT v.value FROM @schema@.committed v WHERE v.id = f.id) END
+	INTO s
+	FROM @schema@.log l LEFT JOIN @schema@.families f ON f.id = look.family
+	WHERE l.one;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'the log is gone; restore it from a backup';
+	END IF;
+	RETURN s;
+END $wafer$;
+
+-- append adds an entry. The head is locked.
+CREATE FUNCTION @schema@.append(kind integer, session uuid, subject text, reason text, actor text, above bigint, now bigint, tell boolean)
+RETURNS bigint LANGUAGE plpgsql AS $wafer$
+#variable_conflict use_variable
+DECLARE
+	head bigint := @schema@.head();
+	p    bigint := greatest(head + 1, above + 1, now * 1000);
+BEGIN
+	INSERT INTO @schema@.entries (position, previous, time, id, session, kind, subject, reason, actor)
+	VALUES (p, head, now, gen_random_uuid(), session, kind, subject, reason, actor);
+	IF kind = 1 THEN
+		UPDATE @schema@.log l SET everyone = p WHERE l.one;
+	ELSIF kind = 2 THEN
+		INSERT INTO @schema@.subjects AS c (subject, position, time) VALUES (subject, p, now)
+		ON CONFLICT ON CONSTRAINT subjects_pkey DO UPDATE SET position = excluded.position, time = excluded.time;
+	END IF;
+	IF tell THEN
+		PERFORM pg_notify('wafer', @name@); -- once a transaction, however often
+	END IF;
+	RETURN p;
+END $wafer$;
+
+-- alive locks a family and reports whether it is alive and, at a time, within
+-- its limits. The head is locked, so no cutoff rises meanwhile.
+CREATE FUNCTION @schema@.alive(family uuid, now bigint) RETURNS boolean LANGUAGE plpgsql AS $wafer$
+DECLARE
+	f @schema@.families;
+BEGIN
+	SELECT * INTO f FROM @schema@.families t WHERE t.id = family FOR NO KEY UPDATE;
+	RETURN FOUND AND NOT f.ended AND f.issued + f.idle > now AND f.absolute > now
+		AND f.birth >= (SELECT greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject))
+			FROM @schema@.log l WHERE l.one);
+END $wafer$;
+
+-- finish_family ends a family with its entry. The head is locked.
+CREATE FUNCTION @schema@.finish(family uuid, reason text, actor text, above bigint, now bigint, tell boolean)
+RETURNS bigint LANGUAGE plpgsql AS $wafer$
+BEGIN
+	UPDATE @schema@.families f SET ended = true WHERE f.id = family;
+	RETURN @schema@.append(3, family, NULL, reason, actor, above, now, tell);
+END $wafer$;
+
+CREATE FUNCTION @schema@.create_family(
+	family uuid, of_subject text, new_label text, is_native boolean, idle_limit bigint, absolute_limit bigint,
+	not_before bigint, ends uuid[], renews uuid, basis bigint, authenticates boolean,
+	most integer, end_oldest boolean, kept bytea, above bigint, reason text, actor text, tell boolean
+) RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+DECLARE
+	now       bigint := @schema@.lock_head();
+	cutoff    bigint;
+	highest   bigint;
+	old       @schema@.families;
+	new       @schema@.families;
+	one       uuid;
+	dying     uuid[] := '{}';
+	others    uuid[];
+	over      integer;
+	appended  bigint := 0;
+BEGIN
+	IF EXISTS (SELECT FROM @schema@.families f WHERE f.id = family)
+		OR EXISTS (SELECT FROM @schema@.entries e WHERE e.session = family AND e.kind = 3) THEN
+		RETURN @schema@.look(family, 5, 0, now); -- taken
+	END IF;
+	SELECT greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = of_subject)), l.floor
+		INTO cutoff, highest FROM @schema@.log l WHERE l.one;
+	highest := greatest(highest, cutoff);
+	IF not_before <> 0 AND not_before < highest THEN
+		RETURN @schema@.look(NULL, 3, 0, now); -- early
+	END IF;
+	new.id := family; new.subject := of_subject; new.label := new_label; new.native := is_native; new.generation := 1;
+	new.forgiven := 0; new.last_commit := 0; new.ended := false;
+	new.started := now; new.authenticated := now; new.issued := now; new.idle := idle_limit; new.absolute := now + absolute_limit;
+	IF renews IS NOT NULL THEN
+		IF NOT @schema@.alive(renews, now) THEN
+			RETURN @schema@.look(renews, 0, 0, now);
+		END IF;
+		SELECT * INTO old FROM @schema@.families f WHERE f.id = renews;
+		IF old.subject <> of_subject OR old.native <> is_native THEN
+			RETURN @schema@.look(renews, 0, 0, now);
+		END IF;
+		IF basis < old.last_commit THEN
+			RETURN @schema@.look(renews, 2, 0, now); -- behind
+		END IF;
+		new.started := old.started; new.idle := old.idle; new.absolute := old.absolute; new.label := old.label;
+		IF NOT authenticates THEN
+			new.authenticated := old.authenticated;
+		END IF;
+		IF old.last_commit = 0 THEN
+			kept := NULL;
+		END IF;
+		dying := ARRAY[renews];
+	ELSE
+		kept := NULL;
+	END IF;
+	FOREACH one IN ARRAY ends LOOP
+		-- Past its limits or not: it is only to be gone.
+		IF one <> ALL (dying) AND @schema@.alive(one, 0) THEN
+			dying := dying || one;
+		END IF;
+	END LOOP;
+	IF most > 0 THEN
+		SELECT coalesce(array_agg(f.id ORDER BY f.started DESC, f.id DESC), '{}') INTO others FROM @schema@.families f
+		WHERE f.subject = of_subject AND NOT f.ended AND f.birth >= cutoff AND f.issued + f.idle > now AND f.absolute > now
+			AND f.id <> ALL (dying);
+		over := cardinality(others) + 1 - most;
+		IF over > 0 AND NOT end_oldest THEN
+			RETURN @schema@.look(NULL, 4, 0, now); -- full
+		END IF;
+		IF over > 0 THEN
+			dying := dying || others[cardinality(others) - over + 1:];
+		END IF;
+	END IF;
+	IF NOT @schema@.room(above, now, cardinality(dying)) THEN
+		RETURN @schema@.look(NULL, 9, 0, now);
+	END IF;
+	FOREACH one IN ARRAY dying LOOP
+		appended := @schema@.finish(one, reason, actor, above, now, tell);
+	END LOOP;
+	new.birth := @schema@.head();
+	new.position := new.birth;
+	new.due := new.issued + new.idle;
+	IF kept IS NOT NULL THEN
+		new.last_commit := new.birth;
+		INSERT INTO @schema@.committed (id, value) VALUES (family, kept);
+	END IF;
+	INSERT INTO @schema@.families SELECT new.*;
+	RETURN @schema@.look(family, 1, appended, now);
+END $wafer$;
+
+-- advance makes the next generation of each family, or raises its position. It
+-- takes no lock on the head: what it reads of the log is of the one snapshot in
+-- which it also checks the births, so whatever revokes a family later than that
+-- has a position above the one it writes. The rows are locked in a statement
+-- before, so that they cannot change under that snapshot.
+--
+-- It never waits for one row while it holds another: one that is not free is
+-- answered with outcome 8, unless wait is set, which is for a single one.
+CREATE FUNCTION @schema@.advance(ids uuid[], generations bigint[], natives boolean[], bases bigint[], ages bigint[], onlys boolean[], wait boolean)
+RETURNS SETOF @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+DECLARE
+	held uuid[];
+	now  bigint;
+BEGIN
+	PERFORM @schema@.begin_write();
+	IF wait THEN
+		SELECT array_agg(t.id) INTO held FROM (SELECT f.id FROM @schema@.families f WHERE f.id = ids[1] FOR NO KEY UPDATE) t;
+	ELSE
+		SELECT array_agg(t.id) INTO held FROM (SELECT f.id FROM @schema@.families f WHERE f.id = ANY (ids) FOR NO KEY UPDATE SKIP LOCKED) t;
+	END IF;
+	now := @schema@.clock();
+	RETURN QUERY
+	WITH log AS MATERIALIZED (
+		SELECT l.id, l.everyone, l.floor, (SELECT e.position FROM @schema@.entries e ORDER BY e.position DESC LIMIT 1) AS head
+		FROM @schema@.log l WHERE l.one
+	), asked AS MATERIALIZED (
+		SELECT * FROM unnest(ids, generations, natives, bases, ages, onlys) WITH ORDINALITY AS a (id, generation, native, basis, age, raises, n)
+	), written AS (
+		UPDATE @schema@.families f
+		SET generation = f.generation + CASE WHEN a.raises THEN 0 ELSE 1 END,
+			issued = CASE WHEN a.raises THEN f.issued ELSE now END,
+			position = greatest(f.position, l.head)
+		FROM asked a, log l
+		WHERE f.id = a.id AND a.id = ANY (held)
+			AND f.generation = a.generation AND f.native = a.native AND NOT f.ended
+			AND f.birth >= greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject))
+			AND f.issued + f.idle > now AND f.absolute > now
+			AND (a.raises OR now - f.issued >= a.age) AND f.last_commit <= a.basis
+		RETURNING a.n, f.id, f.position, f.generation, f.issued
+	)
+	SELECT a.n::integer - 1,
+		CASE WHEN w.n IS NOT NULL THEN 1
+			WHEN f.id IS NULL THEN 0
+			WHEN held IS NULL OR a.id <> ALL (held) THEN 8
+			WHEN NOT f.ended AND f.birth >= c.cutoff AND f.generation = a.generation AND f.native = a.native
+				AND f.issued + f.idle > now AND f.absolute > now AND (a.raises OR now - f.issued >= a.age) THEN 2
+			ELSE 0 END,
+		0::bigint, l.id, l.head, l.floor, now,
+		CASE WHEN f.id IS NULL THEN 0 WHEN f.ended THEN 1 WHEN f.birth < c.cutoff THEN 2 ELSE 3 END,
+		f.id, f.subject, f.label, f.native, f.birth, coalesce(w.position, f.position), f.last_commit,
+		coalesce(w.generation, f.generation), f.forgiven, f.started, f.authenticated, coalesce(w.issued, f.issued), f.idle, f.absolute,
+		CASE WHEN f.last_commit <> 0 THEN (SELECT v.value FROM @schema@.committed v WHERE v.id = f.id) END
+	FROM asked a CROSS JOIN log l
+	LEFT JOIN @schema@.families f ON f.id = a.id
+	LEFT JOIN written w ON w.n = a.n
+	CROSS JOIN LATERAL (SELECT greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject)) AS cutoff) c;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'the log is gone; restore it from a backup';
+	END IF;
+END $wafer$;
+
+CREATE FUNCTION @schema@.commit_value(family uuid, basis bigint, kept bytea, above bigint, actor text, tell boolean)
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+DECLARE
+	now bigint := @schema@.lock_head();
+	p   bigint;
+BEGIN
+	IF NOT @schema@.alive(family, now) THEN
+		RETURN @schema@.look(family, 0, 0, now);
+	END IF;
+	IF basis < (SELECT f.last_commit FROM @schema@.families f WHERE f.id = family) THEN
+		RETURN @schema@.look(family, 2, 0, now); -- behind
+	END IF;
+	IF NOT @schema@.room(above, now, 1) THEN
+		RETURN @schema@.look(NULL, 9, 0, now);
+	END IF;
+	p := @schema@.append(4, family, NULL, 'commit', actor, above, now, tell);
+	UPDATE @schema@.families f SET position = p, last_commit = p WHERE f.id = family;
+	INSERT INTO @schema@.committed AS c (id, value) VALUES (family, kept) ON CONFLICT (id) DO UPDATE SET value = excluded.value;
+	RETURN @schema@.look(family, 1, p, now);
+END $wafer$;
+
+-- forgive appends nothing and takes no lock on the head: as advance does.
+CREATE FUNCTION @schema@.forgive(family uuid, forgiving bigint)
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+DECLARE
+	now  bigint;
+	snap @schema@.snapshot;
+BEGIN
+	PERFORM @schema@.begin_write();
+	PERFORM 1 FROM @schema@.families f WHERE f.id = family FOR NO KEY UPDATE;
+	now := @schema@.clock();
+	snap := @schema@.look(family, 0, 0, now);
+	IF snap.state = 3 AND snap.issued + snap.idle > now AND snap.absolute > now
+		AND snap.forgiven = 0 AND snap.generation - 1 = forgiving THEN
+		UPDATE @schema@.families f SET forgiven = forgiving, issued = now WHERE f.id = family;
+		snap.forgiven := forgiving; snap.issued := now; snap.outcome := 1;
+	END IF;
+	RETURN snap;
+END $wafer$;
+
+CREATE FUNCTION @schema@.revoke(sessions uuid[], of_subjects text[], everyone boolean, spared uuid, basis bigint, above bigint, reason text, actor text, tell boolean)
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+DECLARE
+	now      bigint := @schema@.lock_head();
+	lives    boolean := false;
+	found_at bigint;
+	entry    bigint := 0;
+	outcome  integer := 0;
+	one      uuid;
+	subject  text;
+BEGIN
+	IF spared IS NOT NULL AND @schema@.alive(spared, now) THEN
+		lives := (SELECT f.subject = of_subjects[1] FROM @schema@.families f WHERE f.id = spared);
+		IF lives AND basis < (SELECT f.last_commit FROM @schema@.families f WHERE f.id = spared) THEN
+			RETURN @schema@.look(spared, 2, 0, now); -- behind
+		END IF;
+	END IF;
+	IF NOT @schema@.room(above, now, cardinality(sessions) + cardinality(of_subjects) + everyone::integer) THEN
+		RETURN @schema@.look(NULL, 9, 0, now);
+	END IF;
+	FOREACH one IN ARRAY sessions LOOP
+		UPDATE @schema@.families f SET ended = true WHERE f.id = one AND NOT f.ended;
+		IF NOT FOUND THEN
+			-- It was ended before, or there is none: had it an entry?
+			SELECT max(e.position) INTO found_at FROM @schema@.entries e WHERE e.session = one AND e.kind = 3;
+			IF found_at IS NOT NULL OR EXISTS (SELECT FROM @schema@.families f WHERE f.id = one) THEN
+				-- Below the floor it is dropped: the floor covers it.
+				entry := greatest(entry, found_at, (SELECT l.floor FROM @schema@.log l WHERE l.one));
+				CONTINUE;
+			END IF;
+		END IF;
+		entry := @schema@.append(3, one, NULL, reason, actor, above, now, tell);
+		outcome := 1;
+	END LOOP;
+	FOREACH subject IN ARRAY of_subjects LOOP
+		entry := @schema@.append(2, NULL, subject, reason, actor, above, now, tell);
+		outcome := 1;
+	END LOOP;
+	IF everyone THEN
+		entry := @schema@.append(1, NULL, NULL, reason, actor, above, now, tell);
+		outcome := 1;
+	END IF;
+	IF lives THEN
+		UPDATE @schema@.families f SET birth = entry, position = entry WHERE f.id = spared;
+	END IF;
+	RETURN @schema@.look(spared, outcome, entry, now);
+END $wafer$;
+
+CREATE FUNCTION @schema@.restore(kinds integer[], sessions uuid[], of_subjects text[], positions bigint[], reasons text[], actors text[], above bigint, tell boolean)
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+DECLARE
+	now      bigint := @schema@.lock_head();
+	entry    bigint := 0;
+	outcome  integer := 0;
+	everyone bigint;
+	floor    bigint;
+	cutoff   bigint;
+	lost     boolean;
+BEGIN
+	FOR i IN 1 .. cardinality(kinds) LOOP
+		SELECT l.everyone, l.floor INTO everyone, floor FROM @schema@.log l WHERE l.one;
+		lost := false;
+		IF kinds[i] = 2 THEN
+			cutoff := greatest(everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = of_subjects[i]));
+		ELSIF kinds[i] = 3 THEN
+			lost := @schema@.alive(sessions[i], 0);
+			-- That it is ended is not enough: the end may be below what was
+			-- minted before the loss.
+			cutoff := greatest(everyone, floor, (SELECT max(e.position) FROM @schema@.entries e WHERE e.session = sessions[i] AND e.kind = 3));
+		ELSE
+			cutoff := everyone;
+		END IF;
+		IF NOT lost AND cutoff >= positions[i] THEN
+			CONTINUE;
+		END IF;
+		IF NOT @schema@.room(above, now, 1) THEN
+			RAISE EXCEPTION 'no positions are left above %', greatest(@schema@.head(), above) USING ERRCODE = 'program_limit_exceeded';
+		END IF;
+		IF kinds[i] = 3 THEN
+			entry := @schema@.finish(sessions[i], reasons[i], actors[i], above, now, tell);
+		ELSE
+			entry := @schema@.append(kinds[i], NULL, CASE WHEN kinds[i] = 2 THEN of_subjects[i] END, reasons[i], actors[i], above, now, tell);
+		END IF;
+		outcome := 1;
+	END LOOP;
+	RETURN @schema@.look(NULL, outcome, entry, now);
+END $wafer$;
+
+CREATE FUNCTION @schema@.announce(a bigint, b bigint, c bigint, d bigint) RETURNS void LANGUAGE plpgsql AS $wafer$
+BEGIN
+	PERFORM @schema@.begin_write();
+	UPDATE @schema@.log l SET access = greatest(l.access, a), absolute = greatest(l.absolute, b), leeway = greatest(l.leeway, c), staleness = greatest(l.staleness, d)
+	WHERE l.one AND (l.access < a OR l.absolute < b OR l.leeway < c OR l.staleness < d);
+END $wafer$;
+
+CREATE FUNCTION @schema@.swap_keys(at bigint, new bytea) RETURNS boolean LANGUAGE plpgsql AS $wafer$
+BEGIN
+	PERFORM @schema@.begin_write();
+	UPDATE @schema@.keys k SET version = k.version + 1, document = new WHERE k.one AND k.version = at;
+	RETURN FOUND;
+END $wafer$;
+
+-- tidy does one bounded step of housekeeping, and reports whether there was more
+-- to do than most of a kind. One node does it at a time.
+CREATE FUNCTION @schema@.tidy(most integer) RETURNS boolean LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+DECLARE
+	now     bigint;
+	l       @schema@.log;
+	last    bigint;
+	n       integer;
+	more    boolean := false;
+BEGIN
+	PERFORM @schema@.begin_write();
+	IF NOT pg_try_advisory_xact_lock(hashtextextended(@name@, 7738423)) THEN
+		RETURN false;
+	END IF;
+	-- Families past their limits. One that was refreshed since it was put down
+	-- for now is put down for later.
+	now := @schema@.clock();
+	WITH due AS MATERIALIZED (
+		SELECT f.id, least(f.issued + f.idle, f.absolute) AS later FROM @schema@.families f
+		WHERE f.due < now ORDER BY f.due LIMIT most FOR NO KEY UPDATE SKIP LOCKED
+	), later AS (
+		UPDATE @schema@.families f SET due = d.later FROM due d WHERE f.id = d.id AND d.later > now
+	), gone AS (
+		DELETE FROM @schema@.families f USING due d WHERE f.id = d.id AND d.later <= now
+	), worthless AS (
+		DELETE FROM @schema@.committed c USING due d WHERE c.id = d.id AND d.later <= now
+	)
+	SELECT count(*) INTO n FROM due;
+	more := n = most;
+	RETURN more;
+END $wafer$;
+
+-- drop drops entries older than the longest announced access lifetime plus
+-- leeway, and raises the floor to the last one dropped; and forgets subjects'
+-- cutoffs that no living family can be below. It holds the head.
+CREATE FUNCTION @schema@.drop(most integer) RETURNS boolean LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+DECLARE
+	now    bigint;
+	before bigint;
+	last   bigint;
+	n      integer := 0;
+	m      integer := 0;
+	l      @schema@.log;
+BEGIN
+	PERFORM @schema@.begin_write();
+	-- Is there anything? Most often not, and then the head is left alone.
+	SELECT * INTO l FROM @schema@.log t WHERE t.one;
+	now := @schema@.clock();
+	IF NOT (l.access > 0 AND coalesce((SELECT e.time < now - l.access - l.leeway FROM @schema@.entries e WHERE e.position > l.floor ORDER BY e.position LIMIT 1), false)
+		OR l.absolute > 0 AND EXISTS (SELECT FROM @schema@.subjects c WHERE c.time < now - greatest(l.absolute, l.access) - l.leeway)) THEN
+		RETURN false;
+	END IF;
+	now := @schema@.lock_head();
+	SELECT * INTO l FROM @schema@.log t WHERE t.one;
+	IF l.access > 0 THEN
+		before := now - l.access - l.leeway;
+		-- In order, and none behind one that must stay: a clock may have jumped.
+		-- The newest stays, whatever its age: it is the head.
+		SELECT max(t.position), count(*) INTO last, n FROM (
+			SELECT e.position, bool_and(e.time < before) OVER (ORDER BY e.position) AS old FROM (
+				SELECT x.position, x.time FROM @schema@.entries x WHERE x.position > l.floor ORDER BY x.position LIMIT most) e
+		) t WHERE t.old AND t.position < @schema@.head();
+		IF n > 0 THEN
+			DELETE FROM @schema@.entries e WHERE e.position > l.floor AND e.position <= last;
+			UPDATE @schema@.log t SET floor = last WHERE t.one;
+		END IF;
+	END IF;
+	IF l.absolute > 0 THEN
+		before := now - greatest(l.absolute, l.access) - l.leeway;
+		-- Not while a family is there that it cuts off: a clock that jumped may
+		-- have given that one longer.
+		DELETE FROM @schema@.subjects c WHERE c.subject IN (
+			SELECT s.subject FROM @schema@.subjects s WHERE s.time < before AND NOT EXISTS (
+				SELECT FROM @schema@.families f WHERE f.subject = s.subject AND f.birth < s.position)
+			ORDER BY s.time LIMIT most);
+		GET DIAGNOSTICS m = ROW_COUNT;
+	END IF;
+	RETURN n = most OR m = most;
+END $wafer$;
+
+-- A log knows itself: a random id, and a first entry that revokes everyone.
+INSERT INTO @schema@.keys VALUES (true, 0, NULL);
+INSERT INTO @schema@.entries (position, previous, time, id, kind, reason, actor)
+SELECT now * 1000, 0, now, gen_random_uuid(), 1, 'the log begins', '' FROM @schema@.clock() now;
+INSERT INTO @schema@.log SELECT true, gen_random_uuid(), 0, position, 0, 0, 0, 0 FROM @schema@.entries;
+INSERT INTO @schema@.migrations (version) VALUES (1);

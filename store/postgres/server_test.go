@@ -1,0 +1,241 @@
+//go:build unix
+
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/waferkit/wafer/internal/testserver"
+	"github.com/waferkit/wafer/store/postgres"
+)
+
+// shared is the one server of all tests that spoil nothing.
+var shared struct {
+	sync.Once
+	dir    string
+	server *testserver.Server
+	err    error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.server != nil {
+		shared.server.Kill()
+	}
+	if shared.dir != "" {
+		os.RemoveAll(shared.dir)
+	}
+	os.Exit(code)
+}
+
+// server starts the shared server where it does not run yet.
+func server(t testing.TB) *testserver.Server {
+	t.Helper()
+	shared.Do(func() {
+		if shared.dir, shared.err = os.MkdirTemp("", "wafer-postgres-"); shared.err == nil {
+			shared.server, shared.err = testserver.StartPostgres(shared.dir, "max_connections=200", "autovacuum_naptime=1s")
+		}
+	})
+	missing(t, shared.err)
+	return shared.server
+}
+
+// missing ends the test where err says so: a program that is not installed is a
+// reason to skip, but in CI a failure.
+func missing(t testing.TB, err error) {
+	t.Helper()
+	switch {
+	case err == nil:
+	case errors.Is(err, testserver.ErrMissing) && os.Getenv("WAFER_CI") == "":
+		t.Skip(err)
+	default:
+		t.Fatal(err)
+	}
+}
+
+// serverURL names the shared server's database, as its superuser.
+func serverURL(t testing.TB) string { return server(t).PostgresURL("postgres", "postgres") }
+
+var schemas atomic.Int64
+
+// newSchema names a schema of the test's own. It stays until the server ends.
+func newSchema() string { return fmt.Sprintf("test_%d", schemas.Add(1)) }
+
+func newPool(t testing.TB, url string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.New(context.Background(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func open(t testing.TB, pool *pgxpool.Pool, o postgres.Options) *postgres.Store {
+	t.Helper()
+	db, err := postgres.Open(context.Background(), pool, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// openNew opens a store of the test's own in the shared server.
+func openNew(t testing.TB) (*postgres.Store, *pgxpool.Pool, postgres.Options) {
+	t.Helper()
+	pool, o := newPool(t, serverURL(t)), postgres.Options{Schema: newSchema()}
+	return open(t, pool, o), pool, o
+}
+
+func exec1(t testing.TB, q interface {
+	QueryRow(ctx context.Context, text string, args ...any) pgx.Row
+}, into any, text string, args ...any) {
+	t.Helper()
+	if err := q.QueryRow(context.Background(), text, args...).Scan(into); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+}
+
+func run(t testing.TB, pool *pgxpool.Pool, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if _, err := pool.Exec(context.Background(), text); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+	}
+}
+
+func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+// moving puts a clock into a schema that is ahead by what a table of the schema
+// from holds.
+func moving(t testing.TB, admin *pgxpool.Pool, schema, from string) {
+	t.Helper()
+	run(t, admin, "CREATE OR REPLACE FUNCTION "+quoted(schema)+".clock() RETURNS bigint LANGUAGE sql VOLATILE AS "+
+		"$$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + (SELECT ms FROM "+quoted(from)+".ahead) $$")
+}
+
+// clockOf makes the table of a schema's clock, and returns what moves it.
+func clockOf(t testing.TB, admin *pgxpool.Pool, schema string) (move func(d time.Duration)) {
+	t.Helper()
+	run(t, admin, "CREATE TABLE "+quoted(schema)+".ahead AS SELECT 0::bigint AS ms", "GRANT SELECT ON "+quoted(schema)+".ahead TO PUBLIC")
+	moving(t, admin, schema, schema)
+	return func(d time.Duration) {
+		run(t, admin, fmt.Sprintf("UPDATE %s.ahead SET ms = ms + %d", quoted(schema), d.Milliseconds()))
+	}
+}
+
+// bouncer starts pgbouncer in transaction mode before the shared server, and
+// returns its URL.
+func bouncer(t testing.TB) string {
+	t.Helper()
+	program, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		for _, path := range []string{"/usr/sbin/pgbouncer", "/usr/local/sbin/pgbouncer"} {
+			if _, e := os.Stat(path); e == nil {
+				program, err = path, nil
+			}
+		}
+	}
+	if err != nil {
+		missing(t, fmt.Errorf("%w: pgbouncer is not in the PATH; install the package pgbouncer", testserver.ErrMissing))
+	}
+	s := server(t)
+	dir, err := os.MkdirTemp("", "wafer-pgbouncer-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	port, err := testserver.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, target, _ := cutLast(s.Addr, ':')
+	for name, text := range map[string]string{
+		"users": "\"postgres\" \"\"\n",
+		"ini": fmt.Sprintf(`[databases]
+* = host=127.0.0.1 port=%s
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = trust
+auth_file = %s
+pool_mode = transaction
+default_pool_size = 8
+max_client_conn = 500
+`, target, port, filepath.Join(dir, "users")),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(program, "-q", filepath.Join(dir, "ini"))
+	cmd.Dir = dir
+	if os.Geteuid() == 0 { // it refuses root
+		u, err := user.Lookup("nobody")
+		if err != nil {
+			t.Fatal(err)
+		}
+		uid, _ := strconv.Atoi(u.Uid)
+		gid, _ := strconv.Atoi(u.Gid)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	url := fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", port)
+	for until := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := pgx.Connect(context.Background(), url)
+		if err == nil {
+			conn.Close(context.Background())
+			return url
+		}
+		if time.Now().After(until) {
+			said, _ := os.ReadFile(filepath.Join(dir, "log"))
+			t.Fatalf("pgbouncer does not answer: %v; it says:\n%s", err, said)
+		}
+	}
+}
+
+func cutLast(s string, at byte) (before, after string, found bool) {
+	for i := len(s) - 1; i >= 0; i-- {
+		if s[i] == at {
+			return s[:i], s[i+1:], true
+		}
+	}
+	return s, "", false
+}

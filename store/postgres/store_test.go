@@ -1,0 +1,151 @@
+//go:build unix
+
+package postgres_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/postgres"
+	"github.com/waferkit/wafer/store/storetest"
+)
+
+// conform runs the conformance suite over stores that are opened through url.
+// Each handle has a pool of its own, as another process would.
+func conform(t *testing.T, url string, prepare func(t *testing.T, o *postgres.Options)) {
+	admin := newPool(t, serverURL(t))
+	storetest.Run(t, func(t *testing.T) storetest.Engine {
+		o := postgres.Options{Schema: newSchema()}
+		prepare(t, &o)
+		handle := func(t *testing.T, o postgres.Options) *postgres.Store { return open(t, newPool(t, url), o) }
+		db := handle(t, o)
+		handles := []*postgres.Store{db}
+		return storetest.Engine{
+			Store: db,
+			Clock: clockOf(t, admin, o.Schema),
+			Reopen: func(t *testing.T) store.Store {
+				handles = append(handles, handle(t, o))
+				return handles[len(handles)-1]
+			},
+			Restart: func(t *testing.T) store.Store {
+				for _, old := range handles {
+					if err := old.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+				db = handle(t, o)
+				handles = []*postgres.Store{db}
+				return db
+			},
+			Backup: func(t *testing.T) func(t *testing.T) store.Store {
+				copied := postgres.Options{Schema: newSchema()}
+				prepare(t, &copied)
+				backup(t, admin, o.Schema, copied.Schema)
+				return func(t *testing.T) store.Store { return handle(t, copied) }
+			},
+			Tidy: func() {
+				if err := db.Tidy(t.Context()); err != nil {
+					t.Error(err)
+				}
+			},
+			Families: func() int {
+				n, err := db.Rows(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				return n
+			},
+		}
+	})
+}
+
+// backup copies the rows as they are now, of one moment.
+func backup(t testing.TB, admin *pgxpool.Pool, from, to string) {
+	t.Helper()
+	if err := postgres.Migrate(t.Context(), admin, postgres.Options{Schema: to}); err != nil {
+		t.Fatal(err)
+	}
+	err := pgx.BeginTxFunc(t.Context(), admin, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
+		for _, table := range []string{"log", "keys", "entries", "subjects", "families", "committed"} {
+			if _, err := tx.Exec(t.Context(), "DELETE FROM "+quoted(to)+"."+table); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(t.Context(), "INSERT INTO "+quoted(to)+"."+table+" SELECT * FROM "+quoted(from)+"."+table); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	moving(t, admin, to, from)
+}
+
+// rights is what the README tells an administrator to grant.
+const rights = `GRANT USAGE ON SCHEMA @schema@ TO app;
+GRANT SELECT ON @schema@.migrations TO app;
+GRANT SELECT, UPDATE ON @schema@.log, @schema@.keys TO app;
+GRANT SELECT, INSERT, DELETE ON @schema@.entries TO app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.families, @schema@.subjects, @schema@.committed TO app;`
+
+// TestStore runs the conformance suite as a role that may do no more than it
+// has to, on a server whose own settings are against it.
+func TestStore(t *testing.T) {
+	admin := newPool(t, serverURL(t))
+	run(t, admin, "DROP ROLE IF EXISTS app", "CREATE ROLE app LOGIN",
+		"ALTER ROLE app SET default_transaction_isolation = 'serializable'", "ALTER ROLE app SET default_transaction_read_only = on",
+		"ALTER ROLE app SET synchronous_commit = off", "ALTER ROLE app SET search_path = ''")
+	conform(t, server(t).PostgresURL("app", "postgres"), func(t *testing.T, o *postgres.Options) {
+		o.MustExist = true
+		if err := postgres.Migrate(t.Context(), admin, *o); err != nil {
+			t.Fatal(err)
+		}
+		grant(t, admin, o.Schema)
+	})
+}
+
+// TestStoreBehindPooler runs it through pgbouncer in transaction mode, with the
+// setting that the README names.
+func TestStoreBehindPooler(t *testing.T) {
+	conform(t, bouncer(t)+"&default_query_exec_mode=exec", func(t *testing.T, o *postgres.Options) { o.Notify = true })
+}
+
+// TestStoreOneConnection runs it with a pool of one connection and the simple
+// protocol.
+func TestStoreOneConnection(t *testing.T) {
+	conform(t, serverURL(t)+"&default_query_exec_mode=simple_protocol&pool_max_conns=1", func(t *testing.T, o *postgres.Options) { o.Notify = true })
+}
+
+func grant(t testing.TB, admin *pgxpool.Pool, schema string) {
+	t.Helper()
+	for _, text := range splitStatements(postgres.Fill(rights, schema)) {
+		run(t, admin, text)
+	}
+}
+
+func waitFor(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for until := time.Now().Add(10 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}
+
+var background = context.Background()
+
+func splitStatements(text string) (list []string) {
+	for _, one := range strings.Split(text, ";") {
+		if one = strings.TrimSpace(one); one != "" {
+			list = append(list, one)
+		}
+	}
+	return list
+}

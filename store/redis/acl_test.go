@@ -1,0 +1,75 @@
+package redis_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/waferkit/wafer/internal/testserver"
+	"github.com/waferkit/wafer/store/redis"
+)
+
+// leastRights is the README's ACL command.
+func leastRights(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("(?s)```\n(ACL SETUSER .*?)```").FindStringSubmatch(string(text))
+	if found == nil {
+		t.Fatal("the README has no ACL SETUSER")
+	}
+	return strings.Fields(found[1])
+}
+
+// restricted makes the README's user, and returns a client of that user. Names
+// of the tests take the place of the README's, and commands that this server
+// does not know are left out.
+func restricted(t *testing.T, server *testserver.Server, without ...string) *goredis.Client {
+	t.Helper()
+	admin := clientOf(t, server)
+	args := []any{}
+	for _, word := range leastRights(t) {
+		if word == "~{wafer}:*" {
+			word = "~{test-*"
+		}
+		if command, ok := strings.CutPrefix(word, "+"); ok {
+			name, _, _ := strings.Cut(command, "|")
+			if info, err := admin.Do(t.Context(), "COMMAND", "INFO", name).Slice(); err != nil || info[0] == nil {
+				t.Logf("the server knows no %s", name)
+				continue
+			}
+		}
+		if strings.HasPrefix(word, "+client|setinfo") { // since 7.2
+			if err := admin.Do(t.Context(), "CLIENT", "SETINFO", "lib-name", "test").Err(); err != nil {
+				continue
+			}
+		}
+		args = append(args, word)
+	}
+	for _, command := range without {
+		args = append(args, "-"+command)
+	}
+	if err := admin.Do(t.Context(), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	c := goredis.NewClient(&goredis.Options{Addr: server.Addr, Username: "wafer", Password: "password"})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// TestStoreWithLeastRights runs the conformance suite as the README's user.
+func TestStoreWithLeastRights(t *testing.T) {
+	server := testserver.Redis(t)
+	client := restricted(t, server)
+	if err := client.Do(t.Context(), "FLUSHALL").Err(); err == nil {
+		t.Fatal("the user with the least rights may do anything")
+	}
+	suite(t, clientOf(t, server), func(t testing.TB, name string) *redis.Store {
+		return open(t, client, redis.Options{Name: name})
+	})
+}

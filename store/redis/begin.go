@@ -1,0 +1,84 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/waferkit/wafer/store"
+)
+
+//go:embed scripts/begin.lua
+var beginLua string
+
+var beginScript = newScript("begin", beginLua)
+
+// schemaVersion is that of the keys and of what they hold.
+const schemaVersion = "1"
+
+// seen is the highest head that this process has seen: a log that is made anew
+// begins above it.
+type seen struct{ highest atomic.Uint64 }
+
+func (s *seen) head(p store.Position) {
+	for {
+		old := s.highest.Load()
+		if uint64(p) <= old || s.highest.CompareAndSwap(old, uint64(p)) {
+			return
+		}
+	}
+}
+
+// find makes the log where there is none, and refuses one of a later release.
+func (s *Store) find(ctx context.Context) error {
+	version, err := s.version(ctx)
+	if err == nil && version == "" {
+		if err = s.begin(ctx); err == nil {
+			version, err = s.version(ctx)
+		}
+	}
+	if err == nil && version != schemaVersion {
+		err = fmt.Errorf("the store's schema is version %q, and this program knows %s; a newer release has written it: run that one", version, schemaVersion)
+	}
+	return explain(err)
+}
+
+// version reads the schema's; empty: there is no log.
+func (s *Store) version(ctx context.Context) (string, error) {
+	reply, err := s.direct(ctx, "HMGET", s.servers.key, "id", "version")
+	if err != nil {
+		return "", err
+	}
+	row, _ := reply.([]any)
+	if len(row) != 2 {
+		return "", errDamaged
+	}
+	if row[0] == nil {
+		return "", nil
+	}
+	version, ok := row[1].(string)
+	if !ok || version == "" {
+		return "", errors.New("the store's schema has no version; restore it from a backup")
+	}
+	return version, nil
+}
+
+// begin makes the log, unless somebody else has made it meanwhile.
+func (s *Store) begin(ctx context.Context) error {
+	if s.options.MustExist {
+		return fmt.Errorf("%w: the server holds no key %s", ErrNoStore, s.servers.key)
+	}
+	var log store.ID
+	rand.Read(log[:])
+	var p packed
+	p.bytes(log[:])
+	p.seed()
+	p.number(s.seen.highest.Load())
+	if _, err := s.gather.do(&call{ctx: ctx, script: beginScript, args: string(p), write: true}); err != nil {
+		return fmt.Errorf("make the log: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package redis
+
+import (
+	"context"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// onServer has do ask the server that holds the store, by a connection of its
+// own, and follows the slot. It returns when ctx ends, at the latest; what do
+// has filled in must only be read if there was no error.
+func (s *Store) onServer(ctx context.Context, do func(ctx context.Context, node *goredis.Client) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.tryServers(ctx, do) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Store) tryServers(ctx context.Context, do func(ctx context.Context, node *goredis.Client) error) error {
+	for move := 0; ; move++ {
+		node, err := s.servers.get(ctx)
+		if err != nil {
+			return err
+		}
+		err = do(ctx, node)
+		addr, moved := goredis.IsMovedError(err)
+		switch {
+		case err == nil:
+			return nil
+		case moved && move < maxMoves:
+			s.servers.follow(node, addr)
+			continue
+		case !isReply(err):
+			s.servers.failed(node)
+		}
+		return err
+	}
+}
+
+// direct runs one command that only reads.
+func (s *Store) direct(ctx context.Context, args ...any) (any, error) {
+	var reply any
+	err := s.onServer(ctx, func(ctx context.Context, node *goredis.Client) error {
+		var err error
+		reply, err = node.Do(ctx, args...).Result()
+		return err
+	})
+	if err != nil {
+		return nil, err // what is not waited for any more may still come in
+	}
+	return reply, nil
+}

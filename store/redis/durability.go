@@ -1,0 +1,156 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// Durability is how the server is set up, as far as it says.
+type Durability struct {
+	Server  string // "redis" or "valkey"
+	Version string
+	Role    string // "master", or "slave" of a replica
+	Cluster bool
+	// Replicas is how many are connected.
+	Replicas int
+	// Policy is maxmemory-policy: want "noeviction".
+	Policy string
+	// MaxMemory is the server's limit in bytes. 0: none.
+	MaxMemory int64
+	// AppendOnly is "yes" where the server keeps an append-only file.
+	AppendOnly string
+	// AppendFsync is when that is synchronised: "always", "everysec" or "no".
+	AppendFsync string
+	// Unread names what the server did not tell: a managed service may forbid
+	// CONFIG.
+	Unread []string
+
+	waitFor int // Options.Replicas
+}
+
+// Durability reads the server's settings.
+func (s *Store) Durability(ctx context.Context) (Durability, error) {
+	reply, err := s.direct(ctx, "INFO")
+	if err != nil {
+		return Durability{}, fmt.Errorf("redis: read the server's settings: %w", explain(err))
+	}
+	text, _ := reply.(string)
+	d := durabilityOf(infoOf(text))
+	d.waitFor = s.options.Replicas
+	if err := d.configure(func(pattern string) (map[string]string, error) { return s.config(ctx, pattern) }); err != nil {
+		return Durability{}, fmt.Errorf("redis: read the server's settings: %w", err)
+	}
+	return d, nil
+}
+
+// infoOf reads what INFO answers.
+func infoOf(text string) map[string]string {
+	fields := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); ok && !strings.HasPrefix(name, "#") {
+			fields[name] = value
+		}
+	}
+	return fields
+}
+
+func durabilityOf(info map[string]string) Durability {
+	d := Durability{Server: "redis", Version: info["redis_version"], Role: info["role"], Cluster: info["cluster_enabled"] == "1", Policy: info["maxmemory_policy"]}
+	if v := info["valkey_version"]; v != "" {
+		d.Server, d.Version = "valkey", v
+	}
+	d.Replicas, _ = strconv.Atoi(info["connected_slaves"])
+	d.MaxMemory, _ = strconv.ParseInt(info["maxmemory"], 10, 64)
+	switch info["aof_enabled"] {
+	case "0":
+		d.AppendOnly = "no"
+	case "1":
+		d.AppendOnly = "yes"
+	}
+	return d
+}
+
+// configure reads from CONFIG what INFO does not tell, or a proxy has left out.
+func (d *Durability) configure(get func(pattern string) (map[string]string, error)) error {
+	for _, pattern := range []string{"maxmemory-policy", "append*"} {
+		values, err := get(pattern)
+		if err != nil && !isReply(err) {
+			return err
+		}
+		for name, field := range map[string]*string{"maxmemory-policy": &d.Policy, "appendonly": &d.AppendOnly, "appendfsync": &d.AppendFsync} {
+			if v := values[name]; v != "" {
+				*field = v
+			}
+		}
+	}
+	for _, f := range []struct{ name, value string }{{"role", d.Role}, {"maxmemory-policy", d.Policy}, {"appendonly", d.AppendOnly}, {"appendfsync", d.AppendFsync}} {
+		if f.value == "" {
+			d.Unread = append(d.Unread, f.name)
+		}
+	}
+	return nil
+}
+
+func (s *Store) config(ctx context.Context, pattern string) (map[string]string, error) {
+	var values map[string]string
+	err := s.onServer(ctx, func(ctx context.Context, node *goredis.Client) error {
+		var err error
+		values, err = node.ConfigGet(ctx, pattern).Result()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return values, nil
+}
+
+// refusal is why the engine does not open on a server: there, revocations would
+// be lost in silence.
+func (d *Durability) refusal() error {
+	switch {
+	case d.Role == "slave" || d.Role == "replica":
+		return errors.New("the server is a replica: it forgets what is written to it, or refuses it; connect to the master")
+	case d.Policy != "" && d.Policy != "noeviction":
+		return fmt.Errorf("the server's maxmemory-policy is %s: short of memory it would drop revocations in silence, and users who were logged out would be back; set maxmemory-policy noeviction, or use a server for the store alone", d.Policy)
+	case d.Version != "" && !d.atLeast(6, 2):
+		return fmt.Errorf("the server is %s %s: want at least Redis 6.2", d.Server, d.Version)
+	}
+	return nil
+}
+
+func (d *Durability) atLeast(major, minor int) bool {
+	a, rest, _ := strings.Cut(d.Version, ".")
+	b, _, _ := strings.Cut(rest, ".")
+	x, err := strconv.Atoi(a)
+	y, err2 := strconv.Atoi(b)
+	return err == nil && err2 == nil && (x > major || x == major && y >= minor)
+}
+
+// waitsForFile reports whether WAITAOF is there, and has a file to wait for.
+func (d *Durability) waitsForFile() bool { return d.AppendOnly == "yes" && d.atLeast(7, 2) }
+
+// Warnings say in a sentence each what the settings can lose. Empty: no
+// acknowledged write is lost by a crash of the server's machine.
+func (d Durability) Warnings() []string {
+	var w []string
+	switch {
+	case d.AppendOnly == "no":
+		w = append(w, "appendonly is no: a crash or restart of the server loses every login, logout and revocation since its last snapshot; set appendonly yes and appendfsync always")
+	case d.AppendOnly == "yes" && d.AppendFsync == "everysec":
+		w = append(w, "appendfsync is everysec: a crash of the server's machine loses up to two seconds of logins, logouts and revocations; appendfsync always loses none")
+	case d.AppendOnly == "yes" && d.AppendFsync == "no":
+		w = append(w, "appendfsync is no: a crash of the server's machine loses what its operating system has not written yet, usually up to 30 seconds; appendfsync always loses none")
+	}
+	if d.Replicas > 0 && d.waitFor == 0 {
+		w = append(w, "the server has replicas, and Options.Replicas is 0: a failover loses what the new master has not received; nodes write back the revocations that they hold")
+	}
+	if len(d.Unread) > 0 {
+		w = append(w, "the server does not tell its "+strings.Join(d.Unread, ", ")+": see to it that maxmemory-policy is noeviction, appendonly yes and appendfsync always")
+	}
+	return w
+}

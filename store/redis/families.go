@@ -1,0 +1,233 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+//go:embed scripts/create.lua
+var createLua string
+
+//go:embed scripts/advance.lua
+var advanceLua string
+
+//go:embed scripts/commit.lua
+var commitLua string
+
+//go:embed scripts/forgive.lua
+var forgiveLua string
+
+//go:embed scripts/revoke.lua
+var revokeLua string
+
+//go:embed scripts/restore.lua
+var restoreLua string
+
+var (
+	createScript  = newScript("create", baseLua, familyLua, appendLua, createLua)
+	advanceScript = newScript("advance", baseLua, familyLua, advanceLua)
+	commitScript  = newScript("commit", baseLua, familyLua, appendLua, commitLua)
+	forgiveScript = newScript("forgive", baseLua, familyLua, forgiveLua)
+	revokeScript  = newScript("revoke", baseLua, familyLua, appendLua, revokeLua)
+	restoreScript = newScript("restore", baseLua, familyLua, appendLua, restoreLua)
+)
+
+// write runs a script whose answer is a snapshot.
+func (s *Store) write(ctx context.Context, sc *script, id store.ID, args packed, more ...any) (store.Snapshot, error) {
+	reply, err := s.run(ctx, sc, true, args, more...)
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	return s.snapshot(sc, reply, id)
+}
+
+func (s *Store) snapshot(sc *script, reply any, id store.ID) (store.Snapshot, error) {
+	text, ok := reply.(string)
+	if !ok {
+		return store.Snapshot{}, fmt.Errorf("redis: %s: an answer of type %T: %w", sc.name, reply, errDamaged)
+	}
+	snap, err := parseSnapshot(text, id)
+	if err != nil {
+		return store.Snapshot{}, fmt.Errorf("redis: %s: %w", sc.name, err)
+	}
+	s.seen.head(snap.Head)
+	if snap.Entry != 0 {
+		s.news.tell(snap.Log, snap.Head)
+	}
+	return snap, nil
+}
+
+// seed appends the random part of the ids of the entries that a call appends.
+func (p *packed) seed() {
+	var random [12]byte
+	rand.Read(random[:])
+	p.bytes(random[:])
+}
+
+// Create implements [store.Store]. Where EndOldest finds more than a thousand
+// families too many, they are ended a thousand at a time, and the last of these
+// steps makes the new one.
+func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
+	if err := c.Check(); err != nil {
+		return store.Snapshot{}, err
+	}
+	var p packed
+	p.bytes(c.ID[:])
+	p.short(c.Subject)
+	p.short(c.Label)
+	p.flag(c.Native)
+	p.number(uint64(max(c.Idle.Milliseconds(), 0)))
+	p.number(uint64(max(c.Absolute.Milliseconds(), 0)))
+	p.number(uint64(c.NotBefore))
+	p.number32(uint32(min(c.Limit, math.MaxInt32)))
+	p.flag(c.EndOldest)
+	p.flag(c.Value != nil)
+	p.long(c.Value)
+	p.bytes(c.Ends[0][:])
+	p.bytes(c.Ends[1][:])
+	var renewal store.Renewal
+	switch {
+	case c.Renews == nil:
+		p.byte(0)
+	case c.Renews.Authenticated:
+		p.byte(2)
+		renewal = *c.Renews
+	default:
+		p.byte(1)
+		renewal = *c.Renews
+	}
+	p.bytes(renewal.ID[:])
+	p.number(uint64(renewal.Basis))
+	p.number(uint64(c.Above))
+	head := len(p)
+	var ended store.Position
+	for {
+		p = p[:head:head]
+		p.seed()
+		p.short(c.Reason)
+		p.short(c.Actor)
+		reply, err := s.run(ctx, createScript, true, p)
+		if err != nil {
+			return store.Snapshot{}, err
+		}
+		if at, again := reply.(int64); again {
+			ended = store.Position(at)
+			continue
+		}
+		id := c.ID
+		text, _ := reply.(string)
+		if len(text) > 0 && c.Renews != nil && (store.Outcome(text[0]) == store.Unwritten || store.Outcome(text[0]) == store.Behind) {
+			id = renewal.ID
+		}
+		snap, err := s.snapshot(createScript, reply, id)
+		snap.Entry = max(snap.Entry, ended)
+		return snap, err
+	}
+}
+
+// Advance implements [store.Store].
+func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
+	if err := a.Check(); err != nil {
+		return store.Snapshot{}, err
+	}
+	p := make(packed, 0, 40)
+	p.bytes(a.ID[:])
+	p.number32(a.Generation)
+	p.flag(a.Native)
+	p.number(uint64(a.Basis))
+	// Ages are in whole milliseconds: one that is asked for is rounded up.
+	p.number(uint64(max((a.Age+time.Millisecond-1)/time.Millisecond, 0)))
+	p.flag(a.PositionOnly)
+	return s.write(ctx, advanceScript, a.ID, p)
+}
+
+// Commit implements [store.Store].
+func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
+	if err := c.Check(); err != nil {
+		return store.Snapshot{}, err
+	}
+	var p packed
+	p.bytes(c.ID[:])
+	p.number(uint64(c.Basis))
+	p.long(c.Value)
+	p.number(uint64(c.Above))
+	p.seed()
+	p.short(c.Actor)
+	return s.write(ctx, commitScript, c.ID, p)
+}
+
+// Forgive implements [store.Store].
+func (s *Store) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
+	if err := store.CheckForgive(id, generation); err != nil {
+		return store.Snapshot{}, err
+	}
+	var p packed
+	p.bytes(id[:])
+	p.number32(generation)
+	return s.write(ctx, forgiveScript, id, p)
+}
+
+// Revoke implements [store.Store].
+func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
+	if err := r.Check(); err != nil {
+		return store.Snapshot{}, err
+	}
+	var p packed
+	p.number(uint64(r.Above))
+	p.seed()
+	p.short(r.Reason)
+	p.short(r.Actor)
+	p.flag(r.Everyone)
+	p.flag(r.Except != nil)
+	var except store.Rebirth
+	if r.Except != nil {
+		except = *r.Except
+	}
+	p.bytes(except.ID[:])
+	p.number(uint64(except.Basis))
+	var sessions packed
+	for _, id := range r.Sessions {
+		sessions.bytes(id[:])
+	}
+	more := make([]any, 1, 1+len(r.Subjects))
+	more[0] = string(sessions)
+	for _, subject := range r.Subjects {
+		more = append(more, subject)
+	}
+	return s.write(ctx, revokeScript, except.ID, p, more...)
+}
+
+// Restore implements [store.Store].
+func (s *Store) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
+	if err := r.Check(); err != nil {
+		return store.Snapshot{}, err
+	}
+	var p packed
+	p.number(uint64(r.Above))
+	p.seed()
+	more := make([]any, 0, len(r.Entries))
+	for i := range r.Entries {
+		e := &r.Entries[i]
+		var q packed
+		q.byte(byte(e.Kind))
+		q.number(uint64(e.Position))
+		switch e.Kind {
+		case store.KindSubject:
+			q.short(e.Subject)
+		case store.KindSession:
+			q.short(string(e.Session[:]))
+		default:
+			q.short("")
+		}
+		q.short(e.Reason)
+		q.short(e.Actor)
+		more = append(more, string(q))
+	}
+	return s.write(ctx, restoreScript, store.ID{}, p, more...)
+}

@@ -1,0 +1,276 @@
+package redis
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/waferkit/wafer/store"
+)
+
+//go:embed scripts/family_read.lua
+var familyReadLua string
+
+//go:embed scripts/families.lua
+var familiesLua string
+
+//go:embed scripts/cutoffs.lua
+var cutoffsLua string
+
+//go:embed scripts/announce.lua
+var announceLua string
+
+//go:embed scripts/load_keys.lua
+var loadKeysLua string
+
+//go:embed scripts/swap_keys.lua
+var swapKeysLua string
+
+var (
+	familyScript   = newScript("family", baseLua, familyLua, familyReadLua)
+	familiesScript = newScript("families", baseLua, familyLua, familiesLua)
+	cutoffsScript  = newScript("cutoffs", baseLua, cutoffsLua)
+	announceScript = newScript("announce", baseLua, announceLua)
+	loadKeysScript = newScript("load keys", baseLua, loadKeysLua)
+	swapKeysScript = newScript("swap keys", baseLua, swapKeysLua)
+)
+
+// Family implements [store.Store].
+func (s *Store) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
+	reply, err := s.run(ctx, familyScript, false, id[:])
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	return s.snapshot(familyScript, reply, id)
+}
+
+// Families implements [store.Store]. A subject with many thousand families is
+// read in several steps.
+func (s *Store) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
+	if err := store.CheckFamilies(subject, limit); err != nil {
+		return nil, err
+	}
+	list := []store.Family{}
+	listed := make(map[store.ID]bool)
+	more, score, ties := byte(0), uint64(0), uint32(0)
+	for more != 2 {
+		var p packed
+		p.short(subject)
+		p.number32(uint32(limit - len(list)))
+		p.byte(more)
+		p.number(score)
+		p.number32(ties)
+		reply, err := s.run(ctx, familiesScript, false, p)
+		if err != nil {
+			return nil, err
+		}
+		rows, _ := reply.([]any)
+		for i, row := range rows {
+			text, _ := row.(string)
+			r := reader{rest: text}
+			if i == 0 {
+				more, score, ties = r.byte(), r.number(), r.uint32()
+				err = r.end("an answer")
+			} else if id := r.id(); !listed[id] { // it may have begun anew in between
+				var f store.Family
+				f, err = parseRecord(r.rest, id)
+				list, listed[id] = append(list, f), true
+			}
+			if err != nil {
+				return nil, fmt.Errorf("redis: families: %w", err)
+			}
+		}
+		if len(rows) == 0 {
+			return nil, fmt.Errorf("redis: families: %w", errDamaged)
+		}
+	}
+	return list, nil
+}
+
+// Since implements [store.Store].
+func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+	if err := store.CheckSince(after, limit); err != nil {
+		return store.Batch{}, err
+	}
+	until := time.Now().Add(wait)
+	for {
+		listening := s.news.listen() // before the read: no news falls between
+		b, err := s.batch(ctx, after, limit)
+		left := time.Until(until)
+		if err == nil && len(b.Entries) == 0 && left > 0 {
+			err = s.news.wait(ctx, listening, left)
+		} else {
+			left = 0
+		}
+		s.news.leave()
+		if err != nil || left <= 0 {
+			return b, err
+		}
+	}
+}
+
+// batch reads a part of the log. Not by a script: entries go from the stream to
+// the socket without a detour through Lua, which would take the server's time.
+func (s *Store) batch(ctx context.Context, after store.Position, limit int) (store.Batch, error) {
+	for attempt := 0; ; attempt++ {
+		b, found, err := s.read(ctx, after, limit)
+		if err == nil && !found {
+			if attempt > 0 {
+				err = errors.New("the log is gone again, right after it was made")
+			} else if err = s.begin(ctx); err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			return store.Batch{}, fmt.Errorf("redis: since: %w", explain(err))
+		}
+		s.seen.head(b.Head)
+		return b, nil
+	}
+}
+
+func (s *Store) read(ctx context.Context, after store.Position, limit int) (b store.Batch, found bool, err error) {
+	var row, entries, clock *goredis.Cmd
+	err = s.onServer(ctx, func(ctx context.Context, node *goredis.Client) error {
+		pipe := node.TxPipeline()
+		row = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
+		entries = pipe.Do(ctx, "XRANGE", s.key("entries"), "("+strconv.FormatUint(uint64(after), 10)+"-0", "+", "COUNT", limit+1)
+		clock = pipe.Do(ctx, "TIME")
+		_, err := pipe.Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return b, false, err
+	}
+	fields, err := row.Slice()
+	if err != nil || len(fields) != 3 {
+		return b, false, errors.Join(err, errDamaged)
+	}
+	if fields[0] == nil {
+		return b, false, nil
+	}
+	id, _ := fields[0].(string)
+	head, err1 := number(fields[1])
+	floor, err2 := number(fields[2])
+	now, err3 := clock.StringSlice()
+	if err := errors.Join(err1, err2, err3); err != nil || copy(b.Log[:], id) != len(b.Log) || len(now) != 2 {
+		return b, false, errors.Join(err, errDamaged)
+	}
+	b.Head, b.Floor = store.Position(head), store.Position(floor)
+	seconds, err1 := number(now[0])
+	micros, err2 := number(now[1])
+	if err := errors.Join(err1, err2); err != nil {
+		return b, false, err
+	}
+	b.Now = time.UnixMilli(int64(seconds*1000 + micros/1000))
+	list, err := entries.Slice()
+	if err != nil {
+		return b, false, err
+	}
+	if b.More = len(list) > limit; b.More {
+		list = list[:limit]
+	}
+	b.Entries = make([]store.Entry, len(list))
+	for i, e := range list {
+		text, ok := entryText(e)
+		if !ok {
+			return b, false, errDamaged
+		}
+		if b.Entries[i], err = parseEntry(text); err != nil {
+			return b, false, err
+		}
+	}
+	return b, true, nil
+}
+
+// entryText is the one field of a stream's entry: [id, [name, text]].
+func entryText(entry any) (string, bool) {
+	pair, _ := entry.([]any)
+	if len(pair) != 2 {
+		return "", false
+	}
+	fields, _ := pair[1].([]any)
+	if len(fields) != 2 {
+		return "", false
+	}
+	text, ok := fields[1].(string)
+	return text, ok
+}
+
+func number(v any) (uint64, error) {
+	text, ok := v.(string)
+	n, err := strconv.ParseUint(text, 10, 53)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("a number: %w", errDamaged)
+	}
+	return n, nil
+}
+
+// Cutoffs implements [store.Store].
+func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
+	if len(subject) > store.MaxSubject {
+		subject = "" // nobody was ever revoked by it
+	}
+	var p packed
+	p.bytes(session[:])
+	p.short(subject)
+	reply, err := s.run(ctx, cutoffsScript, false, p)
+	if err != nil {
+		return store.Cutoffs{}, err
+	}
+	text, _ := reply.(string)
+	r := reader{rest: text}
+	c := store.Cutoffs{
+		Ending: r.position(), Superseding: r.position(), Subject: r.position(), Everyone: r.position(),
+		Floor: r.position(), Head: r.position(), Now: r.time(),
+		MaxStaleness: time.Duration(r.number()) * time.Millisecond, Log: r.id(),
+	}
+	if err := r.end("an answer"); err != nil {
+		return store.Cutoffs{}, fmt.Errorf("redis: cutoffs: %w", err)
+	}
+	s.seen.head(c.Head)
+	return c, nil
+}
+
+// Announce implements [store.Store].
+func (s *Store) Announce(ctx context.Context, a store.Announcement) error {
+	var p packed
+	for _, d := range []time.Duration{a.Access, a.Absolute, a.Leeway, a.MaxStaleness} {
+		p.number(uint64(max((d+time.Millisecond-1)/time.Millisecond, 0)))
+	}
+	_, err := s.run(ctx, announceScript, true, p)
+	return err
+}
+
+// LoadKeys implements [store.Store].
+func (s *Store) LoadKeys(ctx context.Context) (version uint64, document []byte, err error) {
+	reply, err := s.run(ctx, loadKeysScript, false, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	text, _ := reply.(string)
+	r := reader{rest: text}
+	if version = r.number(); r.bad {
+		return 0, nil, fmt.Errorf("redis: load keys: %w", errDamaged)
+	}
+	if version == 0 {
+		return 0, nil, nil
+	}
+	return version, []byte(strings.Clone(r.rest)), nil
+}
+
+// SwapKeys implements [store.Store].
+func (s *Store) SwapKeys(ctx context.Context, version uint64, document []byte) (bool, error) {
+	var p packed
+	p.number(version)
+	reply, err := s.run(ctx, swapKeysScript, true, p, string(document))
+	return reply == int64(1), err
+}
+
+func (s *Store) key(name string) string { return "{" + s.name + "}:" + name }

@@ -1,0 +1,101 @@
+package redis
+
+import (
+	"context"
+	"crypto/sha1"
+	_ "embed"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// script is what the server runs in one step.
+type script struct {
+	name string
+	text string
+	sha  string // the server's name for the text; it has no cryptographic use
+}
+
+//go:embed scripts/base.lua
+var baseLua string
+
+//go:embed scripts/family.lua
+var familyLua string
+
+//go:embed scripts/append.lua
+var appendLua string
+
+func newScript(name string, parts ...string) *script {
+	text := strings.Join(parts, "\n")
+	sum := sha1.Sum([]byte(text))
+	return &script{name: name, text: text, sha: hex.EncodeToString(sum[:])}
+}
+
+// packed is what a script is given: numbers in big-endian, texts with their
+// length in front.
+type packed []byte
+
+func (p *packed) byte(b byte)       { *p = append(*p, b) }
+func (p *packed) number(n uint64)   { *p = binary.BigEndian.AppendUint64(*p, n) }
+func (p *packed) number32(n uint32) { *p = binary.BigEndian.AppendUint32(*p, n) }
+func (p *packed) bytes(b []byte)    { *p = append(*p, b...) }
+
+func (p *packed) flag(b bool) {
+	if b {
+		p.byte(1)
+	} else {
+		p.byte(0)
+	}
+}
+
+// short appends a text of at most 255 bytes.
+func (p *packed) short(s string) {
+	p.byte(byte(len(s)))
+	*p = append(*p, s...)
+}
+
+// long appends bytes of which there are at most 65535.
+func (p *packed) long(b []byte) {
+	*p = binary.BigEndian.AppendUint16(*p, uint16(len(b)))
+	*p = append(*p, b...)
+}
+
+// run has the server run a script. Where that finds no log, one is made, and
+// the script is run again.
+func (s *Store) run(ctx context.Context, sc *script, write bool, args packed, more ...any) (any, error) {
+	for attempt := 0; ; attempt++ {
+		reply, err := s.gather.do(&call{ctx: ctx, script: sc, args: string(args), more: more, write: write})
+		if err == nil && reply == nil && attempt == 0 {
+			if err = s.begin(ctx); err == nil {
+				continue
+			}
+		}
+		if err == nil && reply == nil {
+			err = fmt.Errorf("the log is gone again, right after it was made")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("redis: %s: %w", sc.name, explain(err))
+		}
+		return reply, nil
+	}
+}
+
+// explain adds to an error what to do about it.
+func explain(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case goredis.IsReadOnlyError(err):
+		return fmt.Errorf("%w (the server has become a replica; where the client finds the master by Sentinel or Cluster, the next call goes there)", err)
+	case goredis.IsOOMError(err):
+		return fmt.Errorf("%w (nothing was written; give the server more memory)", err)
+	case goredis.HasErrorPrefix(err, "ASK"), goredis.IsTryAgainError(err), strings.Contains(err.Error(), "non local key"):
+		return fmt.Errorf("%w (nothing was written: the store's slot is being moved to another node, and is served again once it is there)", err)
+	case goredis.IsPermissionError(err):
+		return fmt.Errorf("%w (the README of the engine lists what its user must be allowed)", err)
+	}
+	return err
+}

@@ -1,0 +1,73 @@
+-- What a script that appends to the log needs besides. The script sets above,
+-- seed, reason and actor.
+local EVERYONE, SUBJECT, SESSION, SUPERSEDING = 1, 2, 3, 4
+local ENTRIES, SESSIONS, SUBJECTS, FORGET = PREFIX .. 'entries', PREFIX .. 'sessions', PREFIX .. 'subjects', PREFIX .. 'forget'
+local above, seed, reason, actor
+local appended = 0
+
+-- Makes the script fail before its first write, and not after it: where one of
+-- the keys is of another type, and while a Cluster moves the slot to another
+-- node, key by key. Then every key that is not here is refused, and there is
+-- none of this name.
+local function touch()
+  call('EXISTS', PREFIX .. 'nothing')
+  call('XLEN', ENTRIES)
+  call('HLEN', SESSIONS)
+  call('HLEN', SUBJECTS)
+  call('LLEN', FORGET)
+end
+
+local function next_position() return max(head + 1, above + 1, micros) end
+
+-- Says what is wrong if n entries more have no positions.
+local function no_room(n)
+  if n > 0 and next_position() > 9007199254740992 - n then -- so that no number is above 2^53
+    return redis.error_reply('ERR no positions are left above ' .. whole(max(head, above)))
+  end
+end
+
+local function append(kind, name)
+  local at = next_position()
+  call('XADD', ENTRIES, whole(at) .. '-0', 'e', pack('>I8I8I8B', at, head, now, kind) .. seed ..
+    pack('>I4Bc0Bc0Bc0', appended, #name, name, #reason, reason, #actor, actor))
+  appended, head = appended + 1, at
+  if kind == EVERYONE then
+    everyone = at
+  elseif kind == SESSION then
+    call('HSET', SESSIONS, 'e' .. name, whole(at))
+  elseif kind == SUPERSEDING then
+    call('HSET', SESSIONS, 's' .. name, whole(at))
+  end
+end
+
+-- Its families so far are put aside under their cutoff, which is not forgotten
+-- while one of them is there.
+local function append_subject(subject, reborn)
+  local families = index(subject)
+  if reborn then call('ZREM', families, reborn.id) end
+  append(SUBJECT, subject)
+  if call('EXISTS', families) == 1 then
+    local old = PREFIX .. 'o:' .. whole(head) .. ':' .. subject
+    call('RENAME', families, old)
+    call('PERSIST', old)
+  end
+  call('HSET', SUBJECTS, subject, whole(head))
+  call('RPUSH', FORGET, pack('>I8I8', now, head) .. subject)
+  cutoffs[subject] = head
+end
+
+local function list(f)
+  local families = index(f.subject)
+  local ttl = call('PTTL', families)
+  call('ZADD', families, whole(f.started), f.id)
+  if ttl < f.absolute - now then call('PEXPIREAT', families, whole(f.absolute)) end
+end
+
+local function finish(f)
+  f.flags = f.flags + 2
+  write(f)
+  call('ZREM', index(f.subject), f.id)
+  append(SESSION, f.id)
+end
+
+local function save() call('HSET', LOG, 'head', whole(head), 'everyone', whole(everyone)) end

@@ -1,0 +1,59 @@
+-- A family's record: see record.go.
+local RECORD = '>BBI8I8I8I4I4I8I8I8I8I8Bc0Bc0I2c0'
+local ABSENT, ENDED, CUTOFF, ALIVE = 0, 1, 2, 3
+local UNWRITTEN, WRITTEN, BEHIND, EARLY, FULL, TAKEN = 0, 1, 2, 3, 4, 5
+local cutoffs = {} -- of subjects, as far as they were read
+
+local function cutoff(subject)
+  local at = cutoffs[subject]
+  if not at then
+    at = tonumber(call('HGET', PREFIX .. 'subjects', subject) or 0)
+    cutoffs[subject] = at
+  end
+  return at
+end
+
+local function read(id)
+  local raw = call('GET', PREFIX .. 'f:' .. id)
+  if not raw then return nil end
+  local f = {id = id, raw = raw}
+  local version
+  version, f.flags, f.birth, f.position, f.commit, f.generation, f.forgiven, f.started, f.authenticated,
+    f.issued, f.idle, f.absolute, f.subject, f.label, f.value = parse(RECORD, raw)
+  if version ~= 1 then error('a family of version ' .. version .. ': a newer release has written it') end
+  return f
+end
+
+local function native(f) return f.flags % 2 == 1 end
+local function ended(f) return f.flags >= 2 end
+
+local function state(f)
+  if not f then return ABSENT end
+  if ended(f) then return ENDED end
+  if f.birth < max(cutoff(f.subject), everyone) then return CUTOFF end
+  return ALIVE
+end
+
+local function past(f) return now >= f.issued + f.idle or now >= f.absolute end
+local function lives(f) return state(f) == ALIVE and not past(f) end
+
+-- The server takes the record away at the family's deadline.
+local function write(f)
+  local key = PREFIX .. 'f:' .. f.id
+  f.raw = pack(RECORD, 1, f.flags, f.birth, f.position, f.commit, f.generation, f.forgiven, f.started, f.authenticated,
+    f.issued, f.idle, f.absolute, #f.subject, f.subject, #f.label, f.label, #f.value, f.value)
+  local deadline = math.min(f.issued + f.idle, f.absolute)
+  if deadline > now then
+    call('SET', key, f.raw, 'PXAT', whole(deadline))
+  else
+    call('DEL', key)
+  end
+end
+
+-- The living families of a subject, by their start. The name holds everyone's
+-- cutoff: once everyone is revoked, nothing in the index of before lives.
+local function index(subject) return PREFIX .. 'i:' .. whole(everyone) .. ':' .. subject end
+
+local function answer(outcome, f, entry)
+  return pack('>BBI8I8I8I8', outcome, state(f), head, floor, entry or 0, now) .. row[1] .. (f and f.raw or '')
+end

@@ -1,0 +1,1 @@
+return answer(UNWRITTEN, read(ARGV[1]))

@@ -1,0 +1,191 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// servers finds the server that holds the store, and keeps the engine's own
+// clients. go-redis retries commands, a ClusterClient whatever its options say
+// (after a lost connection it sends a command again, up to MaxRedirects times),
+// so the application's client is asked for its options and for the Cluster's
+// topology, and never to run a command.
+type servers struct {
+	cluster *goredis.ClusterClient // nil: one server
+	key     string                 // of the slot
+	wait    time.Duration          // an answer may take that much longer
+
+	mu      sync.Mutex
+	current *goredis.Client            // nil: to be found
+	clients map[string]*goredis.Client // by address
+	closed  bool
+}
+
+const (
+	// maxTimeout bounds how long a server that says nothing is waited for, and
+	// how long dialling it takes.
+	maxTimeout = 5 * time.Second
+	// maxClients bounds the clients of a Cluster whose nodes change addresses.
+	maxClients = 8
+	// maxMoves bounds how often a call follows a slot.
+	maxMoves = 5
+)
+
+func newServers(client goredis.UniversalClient, key string, wait time.Duration) (*servers, error) {
+	s := &servers{key: key, wait: wait, clients: make(map[string]*goredis.Client)}
+	switch c := client.(type) {
+	case *goredis.Client:
+		if c == nil {
+			return nil, errors.New("the client is nil")
+		}
+		s.current = s.own(c.Options(), c.Options().Addr)
+	case *goredis.ClusterClient:
+		if c == nil {
+			return nil, errors.New("the client is nil")
+		}
+		s.cluster = c
+	case *goredis.Ring:
+		return nil, errors.New("the client is a Ring, which divides keys among servers that know nothing of each other; give it a Client or a ClusterClient")
+	default:
+		return nil, fmt.Errorf("the client is a %T; give it a *redis.Client or *redis.ClusterClient of go-redis v9, or use OpenURL", client)
+	}
+	return s, nil
+}
+
+// dial returns a client of a URL: a ClusterClient if the server says so.
+func dial(ctx context.Context, text string) (goredis.UniversalClient, error) {
+	o, err := goredis.ParseURL(text)
+	if err != nil {
+		// The parser's error may quote a part of the URL, and so of a password.
+		return nil, errors.New("the URL cannot be parsed; want redis://user:password@host:6379/0, or rediss:// for TLS, with what is special in the password percent-encoded")
+	}
+	client := goredis.NewClient(o)
+	info, err := client.Info(ctx, "cluster").Result()
+	if err != nil || infoOf(info)["cluster_enabled"] != "1" {
+		// An error here is one of the settings' reading, which comes next and
+		// says so.
+		return client, nil
+	}
+	if err := client.Close(); err != nil {
+		return nil, err
+	}
+	if o.DB != 0 {
+		return nil, fmt.Errorf("the URL names database %d, and a Cluster has database 0 alone", o.DB)
+	}
+	return goredis.NewClusterClient(&goredis.ClusterOptions{
+		Addrs: []string{o.Addr}, Username: o.Username, Password: o.Password, Protocol: o.Protocol, ClientName: o.ClientName,
+		DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, TLSConfig: o.TLSConfig,
+	}), nil
+}
+
+// own returns the engine's own client of a server.
+func (s *servers) own(o *goredis.Options, addr string) *goredis.Client {
+	if c := s.clients[addr]; c != nil {
+		return c
+	}
+	mine := *o
+	mine.Addr = addr
+	mine.MaxRetries = -1
+	mine.DialerRetries = 1
+	mine.DialTimeout = bounded(o.DialTimeout)
+	mine.ReadTimeout = bounded(o.ReadTimeout) + s.wait
+	mine.WriteTimeout = bounded(o.WriteTimeout)
+	mine.ContextTimeoutEnabled = true
+	mine.MinIdleConns, mine.MaxActiveConns = 0, 0
+	mine.ClientSideCache, mine.ClientSideCacheConfig = nil, nil
+	mine.PushNotificationProcessor = nil // it belongs to the application's client
+	mine.PipelinePoolSize = gatherers
+	mine.PipelineReadBufferSize, mine.PipelineWriteBufferSize = 1<<16, 1<<16
+	c := goredis.NewClient(&mine)
+	s.clients[addr] = c
+	return c
+}
+
+func bounded(d time.Duration) time.Duration {
+	if d <= 0 || d > maxTimeout {
+		return maxTimeout
+	}
+	return d
+}
+
+// get returns the client of the server that holds the store, as far as is known.
+func (s *servers) get(ctx context.Context) (*goredis.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosed
+	}
+	if s.current != nil {
+		return s.current, nil
+	}
+	s.mu.Unlock()
+	node, err := s.cluster.MasterForKey(ctx, s.key) // may ask the nodes
+	s.mu.Lock()
+	if err != nil {
+		return nil, fmt.Errorf("find the master of the store's slot: %w", err)
+	}
+	if s.closed {
+		return nil, errClosed
+	}
+	s.use(node.Options(), node.Options().Addr)
+	return s.current, nil
+}
+
+// use makes a server the current one.
+func (s *servers) use(o *goredis.Options, addr string) {
+	if len(s.clients) >= maxClients && s.clients[addr] == nil {
+		for old, c := range s.clients {
+			if c != s.current {
+				delete(s.clients, old)
+				_ = c.Close() // what still uses it fails, and was going to
+				break
+			}
+		}
+	}
+	s.current = s.own(o, addr)
+}
+
+// follow goes to where the slot has moved. Nothing was executed here.
+func (s *servers) follow(from *goredis.Client, addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.cluster == nil || s.current != from {
+		return // somebody has followed already
+	}
+	if host, port, err := net.SplitHostPort(addr); err == nil && host == "" {
+		// The same host: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#moved-redirection
+		if host, _, err = net.SplitHostPort(from.Options().Addr); err == nil {
+			addr = net.JoinHostPort(host, port)
+		}
+	}
+	s.cluster.ReloadState(context.Background())
+	s.use(from.Options(), addr)
+}
+
+// failed makes the next call look for the server anew.
+func (s *servers) failed(c *goredis.Client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cluster != nil && s.current == c {
+		s.current = nil
+		s.cluster.ReloadState(context.Background())
+	}
+}
+
+func (s *servers) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	var errs []error
+	for _, c := range s.clients {
+		errs = append(errs, c.Close())
+	}
+	s.clients = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,172 @@
+package redis_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/waferkit/wafer/internal/testserver"
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/redis"
+	"github.com/waferkit/wafer/store/storetest"
+)
+
+// quiet keeps the warnings that a test does not ask for out of its output.
+var quiet = slog.New(slog.DiscardHandler)
+
+var names atomic.Int64
+
+// newName names a store of its own on a server that tests share.
+func newName() string { return fmt.Sprintf("test-%d", names.Add(1)) }
+
+func clientOf(t testing.TB, s *testserver.Server) *goredis.Client {
+	t.Helper()
+	c := goredis.NewClient(&goredis.Options{Addr: s.Addr})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func open(t testing.TB, client goredis.UniversalClient, o redis.Options) *redis.Store {
+	t.Helper()
+	o.Logger = quiet
+	db, err := redis.Open(context.Background(), client, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closed(t, db) })
+	return db
+}
+
+func closed(t testing.TB, db *redis.Store) {
+	t.Helper()
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// suite runs the conformance suite over stores that open opens, all on the
+// server of admin.
+func suite(t *testing.T, admin goredis.UniversalClient, open func(t testing.TB, name string) *redis.Store) {
+	storetest.Run(t, func(t *testing.T) storetest.Engine {
+		return engine(t, admin, open)
+	})
+}
+
+func engine(t *testing.T, admin goredis.UniversalClient, open func(t testing.TB, name string) *redis.Store) storetest.Engine {
+	name := newName()
+	db := open(t, name)
+	handles := []*redis.Store{db}
+	return storetest.Engine{
+		Store: db,
+		Reopen: func(t *testing.T) store.Store {
+			handles = append(handles, open(t, name))
+			return handles[len(handles)-1]
+		},
+		Restart: func(t *testing.T) store.Store {
+			for _, old := range handles {
+				closed(t, old)
+			}
+			db = open(t, name)
+			handles = []*redis.Store{db}
+			return db
+		},
+		Backup: func(t *testing.T) func(t *testing.T) store.Store {
+			copied := newName()
+			copyKeys(t, admin, name, copied)
+			return func(t *testing.T) store.Store { return open(t, copied) }
+		},
+		Tidy: func() {
+			if err := db.Tidy(t.Context()); err != nil {
+				t.Error(err)
+			}
+		},
+		Families: func() int { return len(keys(t, admin, "{"+name+"}:f:*")) },
+	}
+}
+
+// keys lists keys of the tests' own small servers.
+func keys(t testing.TB, admin goredis.UniversalClient, pattern string) []string {
+	t.Helper()
+	var list []string
+	scan := func(ctx context.Context, c *goredis.Client) error {
+		each := c.Scan(ctx, 0, pattern, 1000).Iterator()
+		for each.Next(ctx) {
+			list = append(list, each.Val())
+		}
+		return each.Err()
+	}
+	var err error
+	if cluster, ok := admin.(*goredis.ClusterClient); ok {
+		node, found := cluster.MasterForKey(context.Background(), pattern)
+		if err = found; err == nil {
+			err = scan(context.Background(), node)
+		}
+	} else {
+		err = scan(context.Background(), admin.(*goredis.Client))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// copyKeys is a backup: all of a store, under another name.
+func copyKeys(t testing.TB, admin goredis.UniversalClient, from, to string) {
+	t.Helper()
+	ctx := context.Background()
+	for _, key := range keys(t, admin, "{"+from+"}:*") {
+		data, err := admin.Dump(ctx, key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ttl, err := admin.PTTL(ctx, key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied := "{" + to + "}" + strings.TrimPrefix(key, "{"+from+"}")
+		if err := admin.Restore(ctx, copied, max(ttl, 0), data).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestStore runs the conformance suite over the client that an application has,
+// whose commands are retried: the engine's are not.
+func TestStore(t *testing.T) {
+	client := clientOf(t, testserver.Redis(t))
+	suite(t, client, func(t testing.TB, name string) *redis.Store {
+		return open(t, client, redis.Options{Name: name})
+	})
+}
+
+// TestStoreOfURL runs it over the engine's own client.
+func TestStoreOfURL(t *testing.T) {
+	server := testserver.Redis(t)
+	suite(t, clientOf(t, server), func(t testing.TB, name string) *redis.Store { return openURL(t, "redis://"+server.Addr, name) })
+}
+
+func openURL(t testing.TB, url, name string) *redis.Store {
+	t.Helper()
+	db, err := redis.OpenURL(context.Background(), url, redis.Options{Name: name, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closed(t, db) })
+	return db
+}
+
+// TestStoreInCluster runs it in a Cluster of three masters: the stores' names
+// fall into the slots of all of them.
+func TestStoreInCluster(t *testing.T) {
+	nodes := testserver.RedisCluster(t)
+	client := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: []string{nodes[0].Addr}})
+	t.Cleanup(func() { client.Close() })
+	suite(t, client, func(t testing.TB, name string) *redis.Store {
+		return open(t, client, redis.Options{Name: name})
+	})
+}

@@ -1,0 +1,44 @@
+package redis
+
+import (
+	"context"
+	_ "embed"
+	"math/rand/v2"
+	"time"
+)
+
+//go:embed scripts/tidy.lua
+var tidyLua string
+
+var tidyScript = newScript("tidy", baseLua, familyLua, tidyLua)
+
+// tidyEvery is how often a node keeps house, on average. After a full step it
+// goes on as soon as others have had as long as it took.
+const tidyEvery = time.Second
+
+// tidyAlways keeps house until ctx ends.
+func (s *Store) tidyAlways(ctx context.Context) {
+	timer := time.NewTimer(rand.N(tidyEvery))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		// Spread, so that many nodes do not come all at once.
+		again, began := tidyEvery/2+rand.N(tidyEvery), time.Now()
+		if more, err := s.tidy(ctx); err == nil && more {
+			again = max(time.Millisecond, time.Since(began))
+		}
+		timer.Reset(again)
+	}
+}
+
+// tidy does one bounded step: it drops old entries under a rising floor, and
+// forgets cutoffs that cannot matter any more. Families go away by themselves.
+// It reports whether there was more to do.
+func (s *Store) tidy(ctx context.Context) (more bool, err error) {
+	reply, err := s.gather.do(&call{ctx: ctx, script: tidyScript})
+	return reply == int64(1), err
+}
