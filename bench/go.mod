@@ -36,6 +36,8 @@ require (
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	github.com/waferkit/wafer/store/postgres v0.0.0
+	github.com/waferkit/wafer/store/redis v0.0.0
 	github.com/x448/float16 v0.8.4 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/image v0.30.0 // indirect
@@ -52,3 +54,7 @@ replace (
 	github.com/waferkit/wafer => ..
 	github.com/waferkit/wafer/store/sqlite => ../store/sqlite
 )
+
+replace github.com/waferkit/wafer/store/redis => ../store/redis
+
+replace github.com/waferkit/wafer/store/postgres => ../store/postgres

@@ -22,7 +22,7 @@ import (
 
 // largest bounds what the benchmarks of scale build: 10,000,000 sessions take
 // a minute.
-var largest = flag.Int("largest", 100_000, "the most sessions and revocations to measure with")
+var largest = flag.Int("largest", 1000, "the most sessions and revocations to measure with")
 
 func sizes(from int) (list []int) {
 	for n := from; n <= *largest; n *= 10 {

@@ -103,8 +103,11 @@ func judge(set results.Set) (report string, err error) {
 			err = errors.Join(err, fmt.Errorf("%s: %s was not measured", row.Work, row.Name))
 		case !row.Within(figure):
 			verdict = "EXCEEDED"
-			err = errors.Join(err, fmt.Errorf("%s: %.4g, and the budget is %s with %.0f%% for noise", row.Work, figure, row.Budget, 100*row.Margin))
-		case !row.Met(figure):
+			err = errors.Join(err, fmt.Errorf("%s: %.4g, and %.4g is held with %.0f%% for noise (budget %s)", row.Work, figure, row.Held(), 100*row.Margin, row.Budget))
+		case row.Met(figure):
+		case row.Reached != 0:
+			verdict = fmt.Sprintf("not met; held at %.4g", row.Reached)
+		default:
 			verdict = "within noise"
 		}
 		fmt.Fprintf(&b, "%-60s %10.4g  budget %-14s %s\n", row.Work, figure, row.Budget, verdict)

@@ -8,24 +8,40 @@ import (
 	"github.com/waferkit/wafer/bench/internal/results"
 )
 
-// exactly is a run whose figures are the budget's limits, times a factor.
+// exactly is a run whose figures are those that are held, times a factor.
 func exactly(factor func(budget.Row) float64) (set results.Set) {
 	for _, row := range budget.Rows {
-		set = append(set, results.Record{Kind: "benchmark", Name: row.Name, Values: map[string]float64{row.Unit: row.Limit * factor(row)}})
+		set = append(set, results.Record{Kind: "benchmark", Name: row.Name, Values: map[string]float64{row.Unit: row.Held() * factor(row)}})
 	}
 	return set
 }
 
 func TestJudgePassesTheBudgetItself(t *testing.T) {
-	report, err := judge(exactly(func(budget.Row) float64 { return 1 }))
-	if err != nil || strings.Count(report, " met") < 5 {
+	report, err := judge(exactly(func(r budget.Row) float64 { return r.Limit / r.Held() }))
+	if err != nil || strings.Count(report, " met\n") < 5 || strings.Contains(report, "not met") {
 		t.Errorf("%v\n%s", err, report)
+	}
+}
+
+// A row whose budget is not met is held where it is, and never called met.
+func TestJudgeSaysWhatIsNotMet(t *testing.T) {
+	report, err := judge(exactly(func(budget.Row) float64 { return 1 }))
+	if err != nil {
+		t.Errorf("%v\n%s", err, report)
+	}
+	for _, row := range budget.Rows {
+		if row.Reached != 0 && (row.Met(row.Reached) || !row.Guarded) {
+			t.Errorf("%s is held at %v, and its budget is %v", row.Work, row.Reached, row.Limit)
+		}
+		if row.Reached != 0 && !strings.Contains(report, "not met; held at") {
+			t.Errorf("the report does not say that %s is not met:\n%s", row.Work, report)
+		}
 	}
 }
 
 func TestJudgeForgivesNoiseAndSaysSo(t *testing.T) {
 	report, err := judge(exactly(func(r budget.Row) float64 { return 1 + 0.9*r.Margin }))
-	if err != nil || !strings.Contains(report, "within noise") {
+	if err != nil || !strings.Contains(report, "within noise") && !strings.Contains(report, "not met") {
 		t.Errorf("%v\n%s", err, report)
 	}
 }

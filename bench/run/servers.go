@@ -49,7 +49,7 @@ func (r *runner) servers(ctx context.Context) (err error) {
 		{"scs Redis", s.SCSRedis(), "/data", app.Text()},
 		{"scs Postgres", postgres, "/data", app.Text()},
 	}
-	rates, rounds, took := []int{1000, 4000, 8000}, 3, 4*time.Second
+	rates, rounds, took := []int{1000, 4000, 8000}, 3, 3*time.Second
 	if r.short {
 		rates, rounds, took = []int{500}, 1, 500*time.Millisecond
 	}

@@ -20,8 +20,8 @@ const Realm = "bench"
 
 // Options are what a benchmark changes of wafer's defaults.
 type Options struct {
-	// Now is the clock of the node. Default [time.Now].
-	Now func() time.Time
+	// Access is the access lifetime. Default 5 min.
+	Access time.Duration
 	// Ring is the ring. Default one of a single new key.
 	Ring *keyring.Ring
 	// MaxRevocations is as in [wafer.Config].
@@ -47,7 +47,7 @@ func Wafer(ctx context.Context, name string, db store.Store, o Options) (app *Ap
 		}
 	}
 	sessions, err = wafer.New(ctx, o.Ring, db, wafer.Config[Account]{
-		Realm: Realm, Observe: func(wafer.Event) {}, Now: o.Now, MaxRevocations: o.MaxRevocations,
+		Realm: Realm, Observe: func(wafer.Event) {}, Access: o.Access, MaxRevocations: o.MaxRevocations,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -18,6 +18,9 @@ type Row struct {
 	// alone does, as docs/benchmarks.md tells. Sizes and counts have none.
 	Guarded bool
 	Margin  float64
+	// Reached, unless 0, is what a guarded row has reached where its budget is
+	// not met: the guard holds that meanwhile, and says so.
+	Reached float64
 }
 
 // Rows are all of them, in the order of the design.
@@ -54,11 +57,19 @@ func (r *Row) Met(figure float64) bool {
 	return figure <= r.Limit
 }
 
-// Within reports whether a figure is within the budget or over it by no more
+// Held is the figure that the guard holds: the budget, or what was reached.
+func (r *Row) Held() float64 {
+	if r.Reached != 0 {
+		return r.Reached
+	}
+	return r.Limit
+}
+
+// Within reports whether a figure is within what is held, or over it by no more
 // than noise.
 func (r *Row) Within(figure float64) bool {
 	if r.AtLeast {
-		return figure >= r.Limit*(1-r.Margin)
+		return figure >= r.Held()*(1-r.Margin)
 	}
-	return figure <= r.Limit*(1+r.Margin)
+	return figure <= r.Held()*(1+r.Margin)
 }
