@@ -27,26 +27,35 @@ import (
 
 func main() {
 	rounds := flag.Int("rounds", 5, "how often each ratio is measured; the median counts")
-	raw := flag.Bool("raw", false, "print the medians as a line of numbers and judge nothing, to see their noise")
+	runs := flag.Int("noise", 0, "measure so many times, judge nothing, and write bench/results/noise.jsonl")
+	spin := flag.Bool("spin", false, "keep a processor busy for ten minutes: the second process of -noise")
 	flag.Parse()
+	if *spin {
+		for began := time.Now(); time.Since(began) < 10*time.Minute; {
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	defer cancel()
-	set, err := measure(ctx, max(1, *rounds))
-	switch {
-	case err != nil:
-	case *raw:
-		err = numbers(set)
-	default:
-		var report string
-		report, err = judge(set)
-		fmt.Print(report)
-	}
-	if err != nil {
+	if err := guard(ctx, *runs, max(1, *rounds)); err != nil {
 		fmt.Fprintln(os.Stderr, "guard:", err)
 		os.Exit(1)
 	}
+}
+
+func guard(ctx context.Context, runs, rounds int) error {
+	if runs > 0 {
+		return noise(ctx, runs, rounds)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	set, err := measure(ctx, rounds)
+	if err != nil {
+		return err
+	}
+	report, err := judge(set)
+	fmt.Print(report)
+	return err
 }
 
 // measured are the benchmarks that have the guarded ratios.
@@ -113,20 +122,4 @@ func judge(set results.Set) (report string, err error) {
 		fmt.Fprintf(&b, "%-60s %10.4g  budget %-14s %s\n", row.Work, figure, row.Budget, verdict)
 	}
 	return b.String(), err
-}
-
-// numbers prints the guarded medians in the budget's order.
-func numbers(set results.Set) error {
-	for _, row := range budget.Rows {
-		if !row.Guarded {
-			continue
-		}
-		figure, ok := set.Median(row.Name, row.Unit)
-		if !ok {
-			return fmt.Errorf("%s was not measured", row.Name)
-		}
-		fmt.Printf("%.5g ", figure)
-	}
-	fmt.Println()
-	return nil
 }

@@ -51,7 +51,11 @@ func run(from, to string) error {
 	if err != nil {
 		return err
 	}
-	files, err := build(set)
+	noise, err := results.Read(filepath.Join(root, "bench", "results", "noise.jsonl"))
+	if err != nil {
+		return err
+	}
+	files, err := build(set, noise)
 	if err != nil {
 		return err
 	}
@@ -65,11 +69,13 @@ func run(from, to string) error {
 }
 
 // build returns the page and the plots by their names below docs.
-func build(set results.Set) (map[string][]byte, error) {
+func build(set, noise results.Set) (map[string][]byte, error) {
 	t, err := template.New("page").Funcs(template.FuncMap{
 		"text":     func(name string) string { return set[0].Text[name] },
 		"tried":    func() string { return tried },
 		"peers":    func() string { return peers(set) },
+		"noise":    func() (string, error) { return noiseTable(noise) },
+		"runs":     func() int { return len(noise) - 1 },
 		"budget":   func() (string, error) { return budgetTable(set) },
 		"requests": func() (string, error) { return requestTable(set) },
 		"parallel": func() (string, error) { return parallelTable(set) },

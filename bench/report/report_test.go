@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,19 +12,48 @@ import (
 	"github.com/waferkit/wafer/bench/internal/results"
 )
 
-const (
-	latest = "../results/latest.jsonl"
-	docs   = "../../docs"
-)
+const docs = "../../docs"
+
+func read(t *testing.T) (set, noise results.Set) {
+	t.Helper()
+	set, err := results.Read("../results/latest.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if noise, err = results.Read("../results/noise.jsonl"); err != nil {
+		t.Fatal(err)
+	}
+	return set, noise
+}
+
+// The guard's margins are what was measured: wider than any run was off, and at
+// least 20 were made.
+func TestMarginsCoverTheNoise(t *testing.T) {
+	_, noise := read(t)
+	for _, row := range budget.Rows {
+		if !row.Guarded {
+			continue
+		}
+		var list []float64
+		for _, name := range noise.Names("noise") {
+			list = append(list, noise.Values(name, row.Key())...)
+		}
+		slices.Sort(list)
+		if len(list) < 20 {
+			t.Errorf("the noise of %q was measured %d times", row.Work, len(list))
+			continue
+		}
+		if most, middle := list[len(list)-1], list[len(list)/2]; most > middle*(1+row.Margin) {
+			t.Errorf("%s: of %d runs one gave %v, and the median is %v: the margin of %v is less than noise", row.Work, len(list), most, middle, row.Margin)
+		}
+	}
+}
 
 // The page and the plots in docs are what the report makes of the results in
 // the repository: nobody has edited a figure.
 func TestThePageIsWhatTheReportMakes(t *testing.T) {
-	set, err := results.Read(latest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := build(set)
+	set, noise := read(t)
+	files, err := build(set, noise)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,11 +77,8 @@ func TestThePageIsWhatTheReportMakes(t *testing.T) {
 
 // Every plot stands on the page, and every row of the budget.
 func TestThePageIsWhole(t *testing.T) {
-	set, err := results.Read(latest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := build(set)
+	set, noise := read(t)
+	files, err := build(set, noise)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,17 +97,14 @@ func TestThePageIsWhole(t *testing.T) {
 
 // A figure that the run lacks is an error and not an empty cell.
 func TestAGapIsAnError(t *testing.T) {
-	set, err := results.Read(latest)
-	if err != nil {
-		t.Fatal(err)
-	}
+	set, noise := read(t)
 	var without results.Set
 	for _, r := range set {
 		if r.Name != floor {
 			without = append(without, r)
 		}
 	}
-	if _, err := build(without); err == nil || !strings.Contains(err.Error(), floor) {
+	if _, err := build(without, noise); err == nil || !strings.Contains(err.Error(), floor) {
 		t.Errorf("without the floor the report says %v", err)
 	}
 }

@@ -74,6 +74,28 @@ func budgetTable(set results.Set) (string, error) {
 	return text, err
 }
 
+// noiseTable is how far the guard's figures lie apart.
+func noiseTable(noise results.Set) (string, error) {
+	t := newTable(noise, "Guarded ratio", "Least", "Median", "Most", "Most over the median", "Margin")
+	for _, row := range budget.Rows {
+		if !row.Guarded || row.Margin == 0 {
+			continue
+		}
+		var list []float64
+		for _, name := range noise.Names("noise") {
+			list = append(list, noise.Values(name, row.Key())...)
+		}
+		if len(list) == 0 {
+			return "", fmt.Errorf("the noise of %q was not measured", row.Work)
+		}
+		slices.Sort(list)
+		middle, most := list[len(list)/2], list[len(list)-1]
+		show := func(v float64) string { return fmt.Sprintf("%.3g", v) }
+		t.row(row.Work, show(list[0]), show(middle), show(most), fmt.Sprintf("%.0f%%", 100*(most/middle-1)), fmt.Sprintf("%.0f%%", 100*row.Margin))
+	}
+	return t.done()
+}
+
 func requestTable(set results.Set) (string, error) {
 	t := newTable(set, "A request that reads", "Time", "× floor", "Bytes allocated", "Allocations")
 	base := t.figure(floor, "ns/op")
