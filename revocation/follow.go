@@ -80,9 +80,10 @@ func (r *Replica) follow(ctx context.Context) {
 	defer close(r.stopped)
 	state, failed, empty := Fresh, 0, 0
 	for ctx.Err() == nil {
-		// A wait is at most a third of MaxStaleness, so that two lost answers
-		// in a row do not make a healthy replica stale.
-		wait := r.config.MaxStaleness / 3
+		// An answer confirms the list as of its question, so a healthy replica
+		// is up to two waits old: with an eighth of MaxStaleness three quarters
+		// are left for an outage to pass unnoticed.
+		wait := r.config.MaxStaleness / 8
 		if failed > 0 || r.lost.Load() != nil || r.State(r.config.Now()) == Unknown {
 			wait = 0 // confirm first: there may be little time left
 		}

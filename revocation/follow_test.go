@@ -196,9 +196,49 @@ func TestReplica_WaitsForNews(t *testing.T) {
 				check(t, r, time.Now(), 1, p-1, revocation.Expired)
 			}
 			for _, q := range d.asked()[1:] {
-				if q.wait <= 0 || q.wait > staleness/3 {
-					t.Fatalf("it asked for a wait of %v: want at most a third of %v", q.wait, staleness)
+				if q.wait <= 0 || q.wait > staleness/8 {
+					t.Fatalf("it asked for a wait of %v: want at most an eighth of %v", q.wait, staleness)
 				}
+			}
+		})
+	}
+}
+
+// Whenever the store goes away, a replica that was well goes on for three
+// quarters of MaxStaleness at least.
+func TestReplica_OutlivesAnOutage(t *testing.T) {
+	const staleness = 4 * time.Second
+	for offset := range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDouble()
+			down := make(chan struct{})
+			d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				select {
+				case <-down:
+					cancel()
+				default:
+				}
+				go func() {
+					select {
+					case <-down:
+						cancel()
+					case <-ctx.Done():
+					}
+				}()
+				return d.answer(ctx, q)
+			})
+			r := follow(t, d, revocation.Config{MaxStaleness: staleness})
+			time.Sleep(10*time.Second + time.Duration(offset)*staleness/50)
+			close(down)
+			time.Sleep(staleness * 3 / 4)
+			if s := r.State(time.Now()); s != revocation.Fresh {
+				t.Errorf("%v into an outage, at %d/50: %v", staleness*3/4, offset, s)
+			}
+			time.Sleep(staleness/4 + time.Millisecond)
+			if s := r.State(time.Now()); s == revocation.Fresh {
+				t.Errorf("%v into an outage: still fresh", staleness)
 			}
 		})
 	}
@@ -216,8 +256,8 @@ func TestReplica_StaysFresh(t *testing.T) {
 				t.Fatal(s)
 			}
 		}
-		if n := len(d.asked()); n < 150 || n > 250 {
-			t.Errorf("%d questions in 194s, of a second each", n)
+		if n := len(d.asked()); n < 450 || n > 600 {
+			t.Errorf("%d questions in 194s, of 375ms each", n)
 		}
 		if e := rec.take(); len(e) != 0 {
 			t.Errorf("%+v", e)

@@ -20,3 +20,10 @@ func (s *Store) Rows(ctx context.Context) (n int, err error) {
 
 // Fill puts a schema's name into a text.
 func Fill(text, schema string) string { return fill(text, schema) }
+
+// Hears reports whether the listener is known to hear.
+func (s *Store) Hears() bool {
+	s.news.mu.Lock()
+	defer s.news.mu.Unlock()
+	return s.news.told
+}

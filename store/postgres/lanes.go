@@ -17,9 +17,12 @@ const (
 	// maxAppends bounds how many other writes share one transaction, which
 	// holds the head's lock.
 	maxAppends = 64
-	// advancers is how many groups of refreshes are under way at a time. One
-	// would leave the server idle while this process reads the answer.
-	advancers = 2
+	// advancers is how many groups of refreshes are under way at a time. With
+	// one those that come meanwhile wait, and so become a group: two made half
+	// of that at 16 callers, and no more at 64.
+	advancers = 1
+	// loners is how many refreshes are under way that wait for a row.
+	loners = 2
 )
 
 // lanes are where writes wait for others to share a transaction with. A refresh
@@ -52,7 +55,7 @@ func newLanes(s *Store) lanes {
 func (l *lanes) run(ctx context.Context) {
 	var wait sync.WaitGroup
 	wait.Go(func() { l.advances.run(ctx, advancers) })
-	wait.Go(func() { l.alone.run(ctx, advancers) })
+	wait.Go(func() { l.alone.run(ctx, loners) })
 	wait.Go(func() { l.appends.run(ctx, 1) })
 	wait.Wait()
 }
@@ -113,11 +116,18 @@ func (s *Store) appendGroup(group []*write[call]) {
 }
 
 // advanceGroup does a group by one statement. It waits for no row: one that
-// another transaction holds at this moment is done by itself.
+// another transaction holds at this moment is done by itself. Where the server
+// undid the group the fault may be one's own, as in appendGroup.
 func (s *Store) advanceGroup(group []*write[store.Advance]) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
 	defer cancel()
-	_, err := s.transact(ctx, []call{s.advanceCall(group, false)})
+	rolledBack, err := s.transact(ctx, []call{s.advanceCall(group, false)})
+	if err != nil && rolledBack && undone(err) && len(group) > 1 {
+		for _, w := range group {
+			s.advanceGroup([]*write[store.Advance]{w})
+		}
+		return
+	}
 	for _, w := range group {
 		if err == nil && w.out.Outcome == outcomeBusy {
 			select {

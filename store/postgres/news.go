@@ -120,7 +120,3 @@ func (n *news) poll(head store.Position) {
 
 // slowPoll is how often the server is asked nevertheless while it tells.
 const slowPoll = time.Second
-
-func (n *news) listenAlways(ctx context.Context) {
-	<-ctx.Done()
-}

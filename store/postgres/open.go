@@ -23,7 +23,7 @@ type Options struct {
 	MustExist bool
 	// Poll is how often the server is asked for news of other nodes, while
 	// somebody waits for them; so long, at most, a revocation takes to them.
-	// Default 50 ms.
+	// Default 25 ms.
 	Poll time.Duration
 	// Notify has the server tell the other nodes of each group of revocations,
 	// on a connection that each node keeps for that alone. News then take a
@@ -54,7 +54,7 @@ var _ store.Store = (*Store)(nil)
 
 const (
 	defaultSchema  = "wafer"
-	defaultPoll    = 50 * time.Millisecond
+	defaultPoll    = 25 * time.Millisecond
 	defaultTimeout = 5 * time.Second
 )
 

@@ -149,6 +149,9 @@ const cutoffsQuery = `SELECT l.id, l.floor, l.everyone, l.staleness, (SELECT h.p
 
 // Cutoffs implements [store.Store].
 func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
+	if store.CheckSubject(subject) != nil {
+		subject = "" // of what is no subject there is no cutoff
+	}
 	var log pgtype.UUID
 	var floor, everyone, staleness, head, now, ending, superseding, cutoff int64
 	err := s.pool.QueryRow(ctx, s.sql.cutoffs, uuid(session), subject).Scan(&log, &floor, &everyone, &staleness, &head, &now, &ending, &superseding, &cutoff)

@@ -1,0 +1,271 @@
+//go:build unix
+
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/postgres"
+)
+
+// The tests below hold one transaction open, by the schema's own functions, and
+// let the engine come upon it.
+
+func begin(t *testing.T, pool *pgxpool.Pool) pgx.Tx {
+	t.Helper()
+	tx, err := pool.BeginTx(background, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tx.Rollback(background) })
+	return tx
+}
+
+func commit(t *testing.T, tx pgx.Tx) {
+	t.Helper()
+	if err := tx.Commit(background); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// login makes a family in an open transaction, and returns its birth.
+func login(t *testing.T, tx pgx.Tx, schema string, id store.ID, subject string) (birth int64) {
+	t.Helper()
+	exec1(t, tx, &birth, postgres.Fill(`SELECT birth FROM @schema@.create_family($1, $2, '', false, 3600000, 3600000, 0, '{}', NULL, 0, false, 0, false, NULL, 0, '', '', false)`, schema),
+		pgtype.UUID{Bytes: id, Valid: true}, subject)
+	return birth
+}
+
+// revokeIn revokes a subject in an open transaction, and returns the position.
+func revokeIn(t *testing.T, tx pgx.Tx, schema, subject string) (entry int64) {
+	t.Helper()
+	exec1(t, tx, &entry, postgres.Fill(`SELECT entry FROM @schema@.revoke('{}', ARRAY[$1::text], false, NULL, 0, 0, '', '', false)`, schema), subject)
+	return entry
+}
+
+// answer is what a call in another goroutine came to.
+type answer struct {
+	store.Snapshot
+	err error
+}
+
+func async(call func() (store.Snapshot, error)) <-chan answer {
+	done := make(chan answer, 1)
+	go func() {
+		s, err := call()
+		done <- answer{s, err}
+	}()
+	return done
+}
+
+// waits fails if the call is not held up by the open transaction: another
+// backend waits for its lock.
+func waits(t *testing.T, pool *pgxpool.Pool, done <-chan answer) {
+	t.Helper()
+	waitFor(t, "the call waits for the open transaction", func() bool {
+		select {
+		case a := <-done:
+			t.Fatalf("it did not wait: %v, %v, %v", a.Outcome, a.State, a.err)
+		default:
+		}
+		var n int
+		exec1(t, pool, &n, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND cardinality(pg_blocking_pids(pid)) > 0")
+		return n > 0
+	})
+}
+
+func result(t *testing.T, done <-chan answer) store.Snapshot {
+	t.Helper()
+	select {
+	case a := <-done:
+		if a.err != nil {
+			t.Fatal(a.err)
+		}
+		return a.Snapshot
+	case <-time.After(10 * time.Second):
+		t.Fatal("no answer within 10 s")
+		panic("unreachable")
+	}
+}
+
+func TestALoginThatIsNotCommittedIsDeadAfterTheRevocation(t *testing.T) {
+	for name, r := range map[string]store.Revocation{
+		"subject":  {Subjects: []string{"anna"}},
+		"everyone": {Everyone: true},
+		"session":  {Sessions: []store.ID{named(1)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, pool, o := openNew(t)
+			tx := begin(t, pool)
+			birth := login(t, tx, o.Schema, named(1), "anna")
+			done := async(func() (store.Snapshot, error) { return db.Revoke(background, r) })
+			waits(t, pool, done)
+			commit(t, tx)
+			s := result(t, done)
+			if s.Outcome != store.Written || int64(s.Entry) <= birth {
+				t.Errorf("revoked at %d, %v: want above the birth %d", s.Entry, s.Outcome, birth)
+			}
+			f, err := db.Family(background, named(1))
+			if err != nil || f.State != store.CutOff && f.State != store.Ended {
+				t.Errorf("the login is %v, %v", f.State, err)
+			}
+			a, err := db.Advance(background, store.Advance{ID: named(1), Generation: 1})
+			if err != nil || a.Outcome != store.Unwritten {
+				t.Errorf("refreshed: %v, %v", a.Outcome, err)
+			}
+		})
+	}
+}
+
+// TestARevocationThatIsNotCommitted is what others do while one is open.
+func TestARevocationThatIsNotCommitted(t *testing.T) {
+	prepare := func(t *testing.T) (*postgres.Store, *pgxpool.Pool, pgx.Tx, int64, store.Family) {
+		db, pool, o := openNew(t)
+		s, err := db.Create(background, store.Creation{ID: named(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx := begin(t, pool)
+		return db, pool, tx, revokeIn(t, tx, o.Schema, "anna"), s.Family
+	}
+	t.Run("ARefreshDoesNotWaitAndIsBelow", func(t *testing.T) {
+		db, _, tx, p, f := prepare(t)
+		s, err := db.Advance(background, store.Advance{ID: f.ID, Generation: 1})
+		if err != nil || s.Outcome != store.Written || int64(s.Family.Position) >= p {
+			t.Errorf("%v at %d, %v: want below the revocation at %d", s.Outcome, s.Family.Position, err, p)
+		}
+		commit(t, tx)
+		if s, err = db.Advance(background, store.Advance{ID: f.ID, Generation: 2}); err != nil || s.State != store.CutOff {
+			t.Errorf("afterwards: %v, %v", s.State, err)
+		}
+	})
+	t.Run("ACommitWaitsAndIsNotWritten", func(t *testing.T) {
+		db, pool, tx, _, f := prepare(t)
+		done := async(func() (store.Snapshot, error) {
+			return db.Commit(background, store.Commit{ID: f.ID, Basis: f.Position, Value: []byte("value")})
+		})
+		waits(t, pool, done)
+		commit(t, tx)
+		if s := result(t, done); s.Outcome != store.Unwritten || s.State != store.CutOff {
+			t.Errorf("%v, %v", s.Outcome, s.State)
+		}
+	})
+	t.Run("ARenewalWaitsAndIsNotWritten", func(t *testing.T) {
+		db, pool, tx, _, f := prepare(t)
+		done := async(func() (store.Snapshot, error) {
+			return db.Create(background, store.Creation{ID: named(2), Subject: "anna", Renews: &store.Renewal{ID: f.ID, Basis: f.Position}})
+		})
+		waits(t, pool, done)
+		commit(t, tx)
+		if s := result(t, done); s.Outcome != store.Unwritten || s.State != store.CutOff {
+			t.Errorf("%v, %v", s.Outcome, s.State)
+		}
+	})
+	t.Run("NoRebirthOverIt", func(t *testing.T) {
+		db, pool, tx, p, f := prepare(t)
+		done := async(func() (store.Snapshot, error) {
+			return db.Revoke(background, store.Revocation{Subjects: []string{"anna"}, Except: &store.Rebirth{ID: f.ID, Basis: f.Position}})
+		})
+		waits(t, pool, done)
+		commit(t, tx)
+		if s := result(t, done); s.Outcome != store.Written || s.State != store.CutOff || int64(s.Entry) <= p {
+			t.Errorf("%v at %d, %v", s.Outcome, s.Entry, s.State)
+		}
+	})
+	t.Run("ALoginWithTheOldPasswordIsEarly", func(t *testing.T) {
+		db, pool, tx, _, f := prepare(t)
+		done := async(func() (store.Snapshot, error) {
+			return db.Create(background, store.Creation{ID: named(2), Subject: "anna", Idle: time.Hour, Absolute: time.Hour, NotBefore: f.Birth})
+		})
+		waits(t, pool, done)
+		commit(t, tx)
+		if s := result(t, done); s.Outcome != store.Early {
+			t.Errorf("%v", s.Outcome)
+		}
+	})
+	t.Run("ALoginAfterItLives", func(t *testing.T) {
+		db, pool, tx, p, _ := prepare(t)
+		done := async(func() (store.Snapshot, error) {
+			return db.Create(background, store.Creation{ID: named(2), Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
+		})
+		waits(t, pool, done)
+		commit(t, tx)
+		if s := result(t, done); s.Outcome != store.Written || s.State != store.Alive || int64(s.Family.Birth) != p {
+			t.Errorf("%v, %v, born at %d: want at the revocation, %d", s.Outcome, s.State, s.Family.Birth, p)
+		}
+	})
+	t.Run("ARefreshWaitsForARow", func(t *testing.T) {
+		// The row is another's at the moment: it is waited for, and what came
+		// meanwhile is seen.
+		db, pool, tx, p, f := prepare(t)
+		if _, err := tx.Exec(background, "SELECT set_config('search_path', $1, true)", schemaOf(t, tx)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(background, "SELECT 1 FROM families FOR UPDATE"); err != nil {
+			t.Fatal(err)
+		}
+		done := async(func() (store.Snapshot, error) {
+			return db.Advance(background, store.Advance{ID: f.ID, Generation: 1})
+		})
+		waits(t, pool, done)
+		commit(t, tx)
+		if s := result(t, done); s.Outcome != store.Unwritten || s.State != store.CutOff || int64(s.Head) < p {
+			t.Errorf("%v, %v, head %d: want the revocation at %d seen", s.Outcome, s.State, s.Head, p)
+		}
+	})
+}
+
+// schemaOf names the schema that the open transaction has written to.
+func schemaOf(t *testing.T, tx pgx.Tx) (schema string) {
+	t.Helper()
+	exec1(t, tx, &schema, `SELECT quote_ident(n.nspname) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE l.pid = pg_backend_pid() AND c.relname = 'entries' LIMIT 1`)
+	return schema
+}
+
+func TestSinceNeverSkips(t *testing.T) {
+	db, pool, o := openNew(t)
+	b, err := db.Since(background, 0, 10, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cursor := b.Head
+	tx := begin(t, pool)
+	first := revokeIn(t, tx, o.Schema, "anna")
+	// The second comes later and would like to be committed first.
+	done := async(func() (store.Snapshot, error) {
+		return db.Revoke(background, store.Revocation{Subjects: []string{"bob"}})
+	})
+	waits(t, pool, done)
+	if b, err = db.Since(background, cursor, 10, 0); err != nil || len(b.Entries) != 0 || b.Head != cursor {
+		t.Fatalf("%d entries, head %d, %v: want none, neither being committed", len(b.Entries), b.Head, err)
+	}
+	commit(t, tx)
+	second := result(t, done).Entry
+	b, err = db.Since(background, cursor, 10, 0)
+	if err != nil || len(b.Entries) != 2 || int64(b.Entries[0].Position) != first || b.Entries[1].Position != second || b.Entries[1].Previous != b.Entries[0].Position {
+		t.Errorf("%+v, %v: want %d, then %d", b.Entries, err, first, second)
+	}
+}
+
+// TestNoWriteInAnotherIsolation: the functions refuse to be called so.
+func TestNoWriteInAnotherIsolation(t *testing.T) {
+	_, pool, o := openNew(t)
+	for _, level := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {
+		err := pgx.BeginTxFunc(background, pool, pgx.TxOptions{IsoLevel: level}, func(tx pgx.Tx) error {
+			_, err := tx.Exec(context.Background(), fmt.Sprintf("SELECT %s.forgive($1, 1)", quoted(o.Schema)), pgtype.UUID{Bytes: named(1), Valid: true})
+			return err
+		})
+		if err == nil {
+			t.Errorf("written in %s", level)
+		}
+	}
+}
