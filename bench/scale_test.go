@@ -128,8 +128,8 @@ func (m *minter) next() {
 }
 
 // against reports how many times as long the work takes as the base, by turns.
-func against(b *testing.B, work, base func()) {
-	ratios := pairs.Ratios(pairs.Turn, work, base, b.Loop)
+func against(b *testing.B, turn time.Duration, work, base func()) {
+	ratios := pairs.Ratios(turn, work, base, b.Loop)
 	b.ReportMetric(pairs.At(ratios, 0.5), "ratio")
 	b.ReportMetric(pairs.At(ratios, 0.1), "ratio-p10")
 	b.ReportMetric(pairs.At(ratios, 0.9), "ratio-p90")
@@ -160,7 +160,7 @@ func BenchmarkScaleRevocations(b *testing.B) {
 				}
 				left -= len(ids)
 			}
-			against(b, serving(b, a.Data, session(b, a)), serving(b, base.Data, session(b, base)))
+			against(b, pairs.Turn, serving(b, a.Data, session(b, a)), serving(b, base.Data, session(b, base)))
 		})
 	}
 }
@@ -175,7 +175,7 @@ func BenchmarkScaleData(b *testing.B) {
 		r := session(b, ours)
 		for _, than := range []*app.App{base, theirs} {
 			b.Run(fmt.Sprintf("%d/to-%s", n, slug(than.Name)), func(b *testing.B) {
-				against(b, serving(b, ours.Data, r), serving(b, than.Data, session(b, than)))
+				against(b, pairs.Turn, serving(b, ours.Data, r), serving(b, than.Data, session(b, than)))
 				b.ReportMetric(float64(len(r.Header.Get("Cookie"))), "cookie-bytes")
 			})
 		}
@@ -212,7 +212,7 @@ func BenchmarkScaleKeys(b *testing.B) {
 			}
 			b.Cleanup(sessions.Close)
 			base := waferInMemory(b)
-			against(b, serving(b, a.Data, session(b, a)), serving(b, base.Data, session(b, base)))
+			against(b, pairs.Turn, serving(b, a.Data, session(b, a)), serving(b, base.Data, session(b, base)))
 		})
 	}
 }

@@ -20,6 +20,8 @@ type App struct {
 	Commit http.Handler
 }
 
+var identityText = []byte(Subject + "\n")
+
 // library is what an application needs of a session library.
 type library interface {
 	middleware(h http.Handler) http.Handler
@@ -36,10 +38,9 @@ type committer interface {
 }
 
 func newApp(name string, l library) *App {
-	handler := func(answer func(w http.ResponseWriter, r *http.Request, body []byte) ([]byte, error)) http.Handler {
+	handler := func(answer func(w http.ResponseWriter, r *http.Request) (body []byte, err error)) http.Handler {
 		return l.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			var room [128]byte
-			body, err := answer(w, r, room[:0])
+			body, err := answer(w, r)
 			if err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
 				return
@@ -55,37 +56,37 @@ func newApp(name string, l library) *App {
 		return a, err
 	}
 	change := func(save func(http.ResponseWriter, *http.Request, Account) error) http.Handler {
-		return handler(func(w http.ResponseWriter, r *http.Request, body []byte) ([]byte, error) {
+		return handler(func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 			a, err := data(r)
 			if err == nil {
 				a.Counter++
 				err = save(w, r, a)
 			}
-			return a.text(body, Subject), err
+			return a.text(), err
 		})
 	}
 	app := &App{Name: name}
 	*app = App{
 		Name: name,
-		Login: handler(func(w http.ResponseWriter, r *http.Request, body []byte) ([]byte, error) {
+		Login: handler(func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 			a := NewAccount()
 			a.Padding = strings.Repeat("x", app.Padding)
-			return a.text(body, Subject), l.login(w, r, Subject, a)
+			return a.text(), l.login(w, r, Subject, a)
 		}),
-		Identity: handler(func(w http.ResponseWriter, r *http.Request, body []byte) ([]byte, error) {
+		Identity: handler(func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 			subject, err := l.identity(r)
 			if err == nil && subject != Subject {
 				err = fmt.Errorf("app: the subject is %q", subject)
 			}
-			return append(append(body, subject...), '\n'), err
+			return identityText, err
 		}),
-		Data: handler(func(w http.ResponseWriter, r *http.Request, body []byte) ([]byte, error) {
+		Data: handler(func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 			a, err := data(r)
-			return a.text(body, Subject), err
+			return a.text(), err
 		}),
 		Save: change(l.save),
-		Logout: handler(func(w http.ResponseWriter, r *http.Request, body []byte) ([]byte, error) {
-			return body, l.logout(w, r)
+		Logout: handler(func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+			return nil, l.logout(w, r)
 		}),
 	}
 	if c, ok := l.(committer); ok {
