@@ -97,9 +97,9 @@ func (s *Servers) SCSPostgres(ctx context.Context) (*App, error) {
 		pool.Close()
 		return nil, err
 	}
-	db := pgxstore.New(pool)
-	s.closes = append(s.closes, func() { db.StopCleanup(); pool.Close() })
-	return SCS("scs Postgres", db), nil
+	s.closes = append(s.closes, pool.Close)
+	// Its cleaner, which comes each five minutes, cannot be stopped without a race.
+	return SCS("scs Postgres", pgxstore.NewWithCleanupInterval(pool, 0)), nil
 }
 
 // GorillaRedis is the application on gorilla/sessions over redistore.
