@@ -109,5 +109,5 @@ func readAll(results pgx.BatchResults, calls []call) error {
 // lost.
 func undone(err error) bool {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && e.Severity == "ERROR"
+	return errors.As(err, &e) && e.SeverityUnlocalized == "ERROR" // Severity is in the server's language
 }
