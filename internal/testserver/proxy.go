@@ -30,11 +30,11 @@ const (
 
 // Proxy stands before a server and is safe for concurrent use.
 type Proxy struct {
-	Addr   string
-	target string
-	l      net.Listener
+	Addr string
+	l    net.Listener
 
 	mu      sync.Mutex
+	target  string
 	fault   Fault
 	once    bool          // the fault is over when it has happened
 	changed chan struct{} // closed when the fault changes
@@ -76,6 +76,15 @@ func (p *Proxy) set(f Fault, once bool) {
 	}
 }
 
+// Point makes the proxy stand before another server, for connections that are
+// opened from now on; those that are open are cut.
+func (p *Proxy) Point(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+	p.closeAll()
+}
+
 // Cuts returns how many connections a fault has cut at a request or an answer.
 func (p *Proxy) Cuts() int {
 	p.mu.Lock()
@@ -113,7 +122,10 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target)
+		p.mu.Lock()
+		target := p.target
+		p.mu.Unlock()
+		server, err := net.Dial("tcp", target)
 		if err != nil || !p.keep(client, server) {
 			client.Close()
 			if err == nil {

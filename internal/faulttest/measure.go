@@ -1,0 +1,123 @@
+package faulttest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/waferkit/wafer"
+)
+
+// Latency logs in and revokes rounds times, by turns through each node, and
+// returns how long after the call's return each other node still took the
+// cookie, shortest first: for each round Nodes-1 durations. Use it outside of
+// Run. What is not refused within MaxStaleness breaks promise 1 and is left out.
+// It stops after 20 s, however many rounds that were.
+func (w *World) Latency(rounds int) []time.Duration {
+	w.t.Helper()
+	var all []time.Duration
+	until := time.Now().Add(20 * time.Second)
+	for round := range rounds {
+		if time.Now().After(until) {
+			break
+		}
+		at := round % len(w.nodes)
+		b := w.Browser(fmt.Sprint("measured", round))
+		if status := b.Do(at, "start"); status != 200 {
+			w.t.Errorf("faulttest: Latency: a login is answered %d", status)
+			return all
+		}
+		for node := range w.nodes {
+			if status := b.Do(node, "read"); status != 200 {
+				w.t.Errorf("faulttest: Latency: a read is answered %d", status)
+				return all
+			}
+		}
+		var others []time.Duration
+		started, done := make(chan struct{}), make(chan time.Duration, len(w.nodes))
+		var returned time.Time
+		for node, n := range w.nodes {
+			if node == at {
+				continue
+			}
+			q := &request{node: n, begin: time.Now(), owner: b.login, jar: jar{session: b.jar.session}}
+			r := q.http()
+			go func() {
+				<-started
+				for {
+					_, err := n.sessions.Check(r)
+					if err != nil && !errors.Is(err, wafer.ErrUnavailable) {
+						done <- time.Since(returned)
+						return
+					}
+					if time.Since(returned) > w.config.MaxStaleness {
+						done <- -1
+						return
+					}
+					time.Sleep(100 * time.Microsecond)
+				}
+			}()
+		}
+		_, err := w.Revoke(at, wafer.Revocation{Subjects: []string{b.subject}})
+		returned = time.Now()
+		close(started)
+		for range len(w.nodes) - 1 {
+			if d := <-done; d >= 0 {
+				others = append(others, d)
+			} else if err == nil {
+				w.mu.Lock()
+				w.broken(nil, b.login, "promise 1: a revocation is not in force on another node within MaxStaleness")
+				w.mu.Unlock()
+			}
+		}
+		if err != nil {
+			w.t.Errorf("faulttest: Latency: %v", err)
+			return all
+		}
+		all = append(all, others...)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Percentile returns the p-th percentile (0 to 100) of sorted durations.
+func Percentile(sorted []time.Duration, p int) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)-1, len(sorted)*p/100)]
+}
+
+// ReadsCost makes requests that only read, with a valid cookie, n to each node,
+// and returns how many calls of the store and how many Set-Cookie lines that
+// took: promise 4 says none. before, unless nil, is called when the cookie is
+// made and every node has reached it, for a test that counts what the server
+// did. Use it outside of Run. A read that is refused breaks promise 5.
+func (w *World) ReadsCost(n int, before func()) (calls, cookies int) {
+	w.t.Helper()
+	b := w.Browser("reader")
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for node := range w.nodes {
+		if b.login == nil {
+			b.visit(node, "start")
+		}
+		b.visit(node, "read")
+	}
+	if before != nil {
+		before()
+	}
+	for range n {
+		for node := range w.nodes {
+			q := b.ask(node, "read")
+			a := b.send(q)
+			if a.status != 200 {
+				w.t.Errorf("faulttest: ReadsCost: a read is answered %d: %v", a.status, a.err)
+				return calls, cookies
+			}
+			calls, cookies = calls+int(q.calls.Load()), cookies+len(a.cookies)
+		}
+	}
+	return calls, cookies
+}

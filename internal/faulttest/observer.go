@@ -1,0 +1,382 @@
+package faulttest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// observer is what is known from outside.
+type observer struct {
+	world *World
+
+	mu          sync.Mutex
+	logins      map[store.ID]*login
+	living      map[string]map[*login]bool // by subject: those that nobody has doomed
+	dead        []*login                   // acknowledged
+	leftover    []*login                   // logged out, and the store had not taken it
+	revocations []*revocation              // under way, or over not long ago
+	lost        time.Time                  // the store loses what it had acknowledged; zero: it does not
+	story       []string                   // of the world
+	counts      map[string]int
+	faults      int // broken promises
+	excused     int
+	recovered   []time.Duration
+}
+
+// login is what is known of one session.
+type login struct {
+	id       store.ID
+	number   int64
+	subject  string
+	resident bool
+	returned time.Time // when Start had
+	touched  time.Time // when an answer last said that the store wrote to it
+	doomed   string    // who may have ended it; "": nobody, and it must live
+	acks     []ack     // ends that were acknowledged
+	left     map[int]left
+	jar      jar // the newest that its browser had
+
+	// Where one answer to a refresh was forgiven, a second one that is lost or
+	// slow may end the session: README, the honest limits.
+	owed, slow, forgiven bool
+
+	story []string
+}
+
+// ack is an end that a node acknowledged.
+type ack struct {
+	node, life int
+	at         time.Time
+}
+
+// left is a logout that the store did not take: it is in force on its node.
+type left struct {
+	life int
+	at   time.Time
+}
+
+// revocation is one that is under way.
+type revocation struct {
+	what   string
+	covers func(*login) bool
+	begin  time.Time
+	unsure bool      // a try returned an error
+	once   bool      // nobody repeats it
+	over   time.Time // zero: it may still be performed
+}
+
+func (o *observer) init(w *World) {
+	o.world, o.logins, o.living, o.counts = w, make(map[store.ID]*login), make(map[string]map[*login]bool), make(map[string]int)
+}
+
+const maxStory = 40
+
+// tell adds to the world's story. The lock is held.
+func (o *observer) tell(format string, values ...any) {
+	o.story = append(o.story, fmt.Sprintf("%9v ", time.Since(o.world.began).Round(time.Microsecond*100))+fmt.Sprintf(format, values...))
+	if len(o.story) > 2*maxStory {
+		o.story = slices.Clone(o.story[len(o.story)-maxStory:])
+	}
+}
+
+func (l *login) tell(w *World, format string, values ...any) {
+	l.story = append(l.story, fmt.Sprintf("%9v ", time.Since(w.began).Round(time.Microsecond*100))+fmt.Sprintf(format, values...))
+	if len(l.story) > 2*maxStory {
+		l.story = slices.Clone(l.story[len(l.story)-maxStory:])
+	}
+}
+
+// Note adds to the story that a broken promise comes with: what the test does
+// to the engine.
+func (w *World) Note(format string, values ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tell(format, values...)
+}
+
+// broken fails the test. The lock is held.
+func (o *observer) broken(q *request, l *login, format string, values ...any) {
+	o.faults++
+	if o.faults > 5 {
+		return // the first ones tell enough
+	}
+	text := fmt.Sprintf(format, values...)
+	if q != nil {
+		text += fmt.Sprintf("\n  the request %q to node %d (life %d), begun at %v", q.what, q.node.number, q.node.life, q.begin.Sub(o.world.began))
+	}
+	if l != nil {
+		text += fmt.Sprintf("\n  session %v of %s, login %d; doomed: %q; acknowledged:", l.id, l.subject, l.number, l.doomed)
+		for _, a := range l.acks {
+			text += fmt.Sprintf(" node %d (life %d) at %v;", a.node, a.life, a.at.Sub(o.world.began))
+		}
+		text += "\n  its story:\n    " + strings.Join(l.story[max(0, len(l.story)-maxStory):], "\n    ")
+	}
+	text += "\n  the world's:\n    " + strings.Join(o.story[max(0, len(o.story)-maxStory):], "\n    ")
+	o.world.t.Errorf("faulttest: %s", text)
+}
+
+// Broken returns how many promises were broken.
+func (w *World) Broken() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.faults
+}
+
+// Excused returns how many browsers were logged out for a second lost answer.
+func (w *World) Excused() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.excused
+}
+
+// Report says what has happened so far.
+func (w *World) Report() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d logins, %d revoked for certain, %d excused, recovered in %v; seed %d", len(w.logins), len(w.dead), w.excused, w.recovered, w.config.Seed)
+	for _, what := range slices.Sorted(maps.Keys(w.counts)) {
+		fmt.Fprintf(&b, "\n  %7d %s", w.counts[what], what)
+	}
+	return b.String()
+}
+
+// binds reports whether a request must know of an acknowledged end.
+func (o *observer) binds(a ack, q *request) bool {
+	if !q.begin.After(a.at) {
+		return false
+	}
+	n := q.node
+	if !o.lost.IsZero() && a.at.Before(o.lost) {
+		// Until it is written back, only those must know it who hold it.
+		return a.node == n.number && a.life == n.life ||
+			n.born.Before(o.lost) && o.lost.Sub(a.at) > o.world.config.MaxStaleness
+	}
+	return a.node == n.number || n.born.After(a.at) || q.begin.Sub(a.at) > o.world.config.MaxStaleness
+}
+
+// accepted judges that a request was taken for a session.
+func (o *observer) accepted(q *request, id store.ID, subject string, d tally) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l := o.logins[id]
+	if l == nil || l.subject != subject || l.number != d.Login || l != q.owner {
+		o.broken(q, l, "accepted as session %v of %s with the data %+v, which is another than it brought", id, subject, d)
+		return
+	}
+	for _, a := range l.acks {
+		if o.binds(a, q) {
+			o.broken(q, l, "promise 1: accepted %v after its end was acknowledged by node %d", q.begin.Sub(a.at), a.node)
+			break
+		}
+	}
+	if f, found := l.left[q.node.number]; found && f.life == q.node.life && q.begin.After(f.at) {
+		o.broken(q, l, "promise 1: accepted by the node on which it was logged out, though the store had not taken that")
+	}
+}
+
+// refused judges that a browser, which is logged in, was told that it is not.
+func (o *observer) refused(q *request) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch l := q.owner; {
+	case l.doomed != "":
+	case l.forgiven && (l.owed || l.slow):
+		o.excused++
+		o.doom(l, "excused: a second answer was lost")
+	default:
+		o.broken(q, l, "promise 5: an honest browser is logged out")
+		o.doom(l, "a promise was broken")
+	}
+}
+
+// doom says that a login need not live any more. The lock is held.
+func (o *observer) doom(l *login, why string) {
+	if l.doomed == "" {
+		l.doomed = why
+		l.tell(o.world, "%s", why)
+		delete(o.living[l.subject], l)
+	}
+}
+
+// begun registers a login, when Start has returned.
+func (o *observer) begun(q *request, id store.ID, number int64) *login {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l := &login{id: id, number: number, subject: q.subject, resident: q.browser.resident, returned: time.Now(), touched: time.Now(), left: make(map[int]left)}
+	if o.logins[id] != nil {
+		o.broken(q, o.logins[id], "a new session has the id of an old one")
+	}
+	o.logins[id] = l
+	if o.living[l.subject] == nil {
+		o.living[l.subject] = make(map[*login]bool)
+	}
+	o.living[l.subject][l] = true
+	l.tell(o.world, "begun by node %d", q.node.number)
+	for _, r := range o.revocations {
+		if (r.over.IsZero() || r.over.After(q.begin)) && r.covers(l) {
+			o.doom(l, "begun while this was under way: "+r.what)
+		}
+	}
+	if !o.lost.IsZero() {
+		o.doom(l, "begun while the store had lost something")
+	}
+	return l
+}
+
+// revoking says that a revocation is tried. From now on what it covers may be
+// dead.
+func (o *observer) revoking(what string, covers func(*login) bool) *revocation {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r := &revocation{what: what, covers: covers, begin: time.Now()}
+	for _, of := range o.living {
+		for l := range of {
+			if covers(l) {
+				o.doom(l, "it may be ended by this: "+what)
+			}
+		}
+	}
+	o.revocations = append(o.revocations, r)
+	if old := o.revocations[0]; !old.over.IsZero() && time.Since(old.over) > time.Minute {
+		o.revocations = o.revocations[1:]
+	}
+	return r
+}
+
+// revoked says what became of it. Of one that returned an error nothing is
+// known until it is repeated.
+func (o *observer) revoked(r *revocation, n *node, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	at := time.Now()
+	if err != nil {
+		r.unsure = true
+		o.counts["revocation not acknowledged"]++
+		return
+	}
+	o.counts["revocation acknowledged"]++
+	r.over = at
+	if r.unsure {
+		// The try that failed may be on its way to the store even now.
+		r.over = at.Add(o.world.config.StoreTimeout)
+	}
+	for _, l := range o.logins {
+		// Those that were begun before; of the others nothing is known.
+		if l.returned.Before(r.begin) && r.covers(l) && len(l.acks) < maxAcks {
+			o.ended(l, ack{n.number, n.life, at}, r.what)
+		}
+	}
+}
+
+const maxAcks = 8
+
+// ended keeps an acknowledged end, and the thief a copy. The lock is held.
+func (o *observer) ended(l *login, a ack, what string) {
+	o.doom(l, what)
+	l.tell(o.world, "acknowledged by node %d: %s", a.node, what)
+	if len(l.acks) == 0 {
+		o.dead = append(o.dead, l)
+	}
+	l.acks = append(l.acks, a)
+}
+
+// loggedOut says what became of a logout. One that the store did not take is
+// in force on its node, and is tried again without end.
+func (o *observer) loggedOut(q *request, l *login, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	at := time.Now()
+	if err != nil {
+		o.doom(l, "logged out, and the store did not take it")
+		l.left[q.node.number] = left{q.node.life, at}
+		o.leftover = append(o.leftover, l)
+		return
+	}
+	o.ended(l, ack{q.node.number, q.node.life, at}, "logged out")
+}
+
+// put says what an answer told of a session's family: whether it settled what
+// the token is, and whether the store wrote to it.
+func (o *observer) put(l *login, resolved, wrote bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if wrote {
+		l.touched = time.Now()
+	}
+	l.owed = l.owed && !resolved
+}
+
+func (o *observer) lostAdvance(id store.ID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.counts["answer to a refresh lost"]++
+	if l := o.logins[id]; l != nil {
+		l.owed, l.touched = true, time.Now()
+		l.tell(o.world, "an advance returned an error")
+	}
+}
+
+func (o *observer) forgave(id store.ID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.counts["lost answer forgiven"]++
+	if l := o.logins[id]; l != nil {
+		l.forgiven, l.touched = true, time.Now()
+		l.tell(o.world, "a lost answer was, or may have been, forgiven")
+	}
+}
+
+// Loses says, just before the test makes the store do it, that it loses what it
+// has acknowledged since a time; the zero time: everything. Until the next
+// Settle is over only nodes that hold a revocation from before must refuse
+// what it covers: its own, and those that were up MaxStaleness later. Sessions
+// that were begun or written to since then may be gone, as may those that begin
+// before all is written back.
+func (w *World) Loses(since time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lost = time.Now()
+	w.tell("the store loses what it acknowledged since %v", since.Sub(w.began))
+	for _, of := range w.living {
+		for l := range of {
+			if l.touched.After(since) {
+				w.doom(l, "the store has lost what it last wrote to it")
+			}
+		}
+	}
+}
+
+// settled says that all has been well again.
+func (o *observer) settled(took time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	took = took.Round(time.Millisecond)
+	o.lost = time.Time{}
+	for _, r := range o.revocations {
+		if r.once && r.over.IsZero() {
+			r.over = time.Now()
+		}
+	}
+	o.recovered = append(o.recovered, took)
+	o.tell("settled; it took %v until all was well", took)
+}
+
+func (o *observer) doomedBy(l *login, why string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.doom(l, why)
+}
+
+// closed says that a revocation is not performed any more.
+func (o *observer) closed(r *revocation) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r.over = time.Now().Add(o.world.config.StoreTimeout)
+}

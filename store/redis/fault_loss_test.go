@@ -1,0 +1,157 @@
+package redis_test
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/internal/faulttest"
+	"github.com/waferkit/wafer/internal/testserver"
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/redis"
+)
+
+// do fails the test unless each node answers a browser so.
+func do(t *testing.T, b *faulttest.Browser, act string, want int, nodes ...int) {
+	t.Helper()
+	for _, node := range nodes {
+		if got := b.Do(node, act); got != want {
+			t.Errorf("node %d: %s: %d, want %d", node, act, got, want)
+		}
+	}
+}
+
+// cutoffs asks the server itself.
+func cutoffs(t *testing.T, s *testserver.Server, subject string) store.Cutoffs {
+	t.Helper()
+	db := open(t, clientOf(t, s), redis.Options{})
+	c, err := db.Cutoffs(context.Background(), store.ID{}, subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// headOf reads the head of the log, also from a replica, where no store opens.
+func headOf(t *testing.T, s *testserver.Server) store.Position {
+	t.Helper()
+	n, _ := strconv.ParseUint(s.RedisCommand(t, "HGET", "{wafer}:log", "head"), 10, 64)
+	return store.Position(n) // 0: there is no log
+}
+
+// Everything is flushed under load. A new log trusts no older cookie: everybody
+// is logged out, nothing that was revoked comes back, and logins go on.
+func TestFaultFlush(t *testing.T) {
+	s := testserver.Redis(t)
+	w := world(t, faulttest.Config{}, func(int) string { return s.Addr })
+	var dead store.Position
+	w.Run(func() {
+		time.Sleep(500 * time.Millisecond)
+		var before []*faulttest.Browser
+		for node := range 3 {
+			b := w.Browser("alice")
+			do(t, b, "start", 200, node)
+			before = append(before, b)
+		}
+		carol := w.Browser("carol")
+		do(t, carol, "start", 200, 0)
+		var err error
+		if dead, err = w.Revoke(0, wafer.Revocation{Subjects: []string{"carol"}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(200 * time.Millisecond)
+		w.Loses(time.Time{})
+		s.RedisCommand(t, "FLUSHALL")
+		w.Settle()
+		for node, b := range before {
+			do(t, b, "read", 401, node)
+			do(t, b, "start", 200, node)
+			do(t, b, "read", 200, 0, 1, 2)
+		}
+		time.Sleep(300 * time.Millisecond)
+	})
+	if c := cutoffs(t, s, "carol"); max(c.Subject, c.Everyone) < dead {
+		t.Errorf("the new log has revoked her up to %d, she was revoked at %d", max(c.Subject, c.Everyone), dead)
+	}
+}
+
+// A replica is promoted that has not got the last second of what the master had
+// acknowledged. The nodes hold those revocations: they are not forgotten by
+// them, and are written back. Who did nothing in that second stays logged in.
+func TestFaultPromotedReplica(t *testing.T) {
+	master := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
+	link := testserver.NewProxy(t, master.Addr)
+	replica := testserver.RedisReplica(t, &testserver.Server{Addr: link.Addr})
+	w, ways := proxied(t, faulttest.Config{}, master)
+	carol, bob := w.Browser("carol"), w.Browser("bob")
+	var dead store.Position
+	w.Run(func() {
+		do(t, carol, "start", 200, 0)
+		do(t, bob, "start", 200, 1)
+		known, err := w.Revoke(0, wafer.Revocation{Subjects: []string{"dave"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for until := time.Now().Add(20 * time.Second); headOf(t, replica) < known; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatal("the replica receives nothing")
+			}
+		}
+		link.Set(testserver.Refuse)
+		w.Note("the replica is cut off")
+		since := time.Now()
+		time.Sleep(300 * time.Millisecond)
+		if dead, err = w.Revoke(0, wafer.Revocation{Subjects: []string{"carol"}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond)
+		w.Loses(since)
+		master.Kill()
+		replica.RedisCommand(t, "REPLICAOF", "NO", "ONE")
+		if got := headOf(t, replica); got < known || got >= dead {
+			t.Fatalf("the replica's head is %d, want one from %d on and below %d, which it has lost", got, known, dead)
+		}
+		for _, way := range ways {
+			way.Point(replica.Addr)
+		}
+		w.Note("the replica is promoted")
+		w.Settle()
+		do(t, bob, "read", 200, 0, 1, 2)
+		time.Sleep(300 * time.Millisecond)
+	})
+	if c := cutoffs(t, replica, "carol"); c.Subject < dead {
+		t.Errorf("carol is revoked up to %d, want what was lost, %d, written back", c.Subject, dead)
+	}
+	do(t, carol, "read", 401, 0)
+}
+
+// The server is short of memory: what would write fails whole, what reads goes
+// on, and all goes on when there is room again.
+func TestFaultOutOfMemory(t *testing.T) {
+	s := testserver.Redis(t)
+	w := world(t, faulttest.Config{}, func(int) string { return s.Addr })
+	alice := w.Browser("alice")
+	do(t, alice, "start", 200, 0)
+	do(t, alice, "commit", 200, 1)
+	w.Run(func() {
+		time.Sleep(300 * time.Millisecond)
+		s.RedisCommand(t, "CONFIG", "SET", "maxmemory", "1mb")
+		w.Note("no memory is left")
+		full := time.Now()
+		do(t, alice, "commit", 503, 0, 1, 2)
+		if _, err := w.Revoke(0, wafer.Revocation{Subjects: []string{"bob"}}); wafer.Status(err) != 503 {
+			t.Errorf("a revocation that nothing can be kept of: %v", err)
+		}
+		// Longer than MaxStaleness: the lists stay fresh by reading.
+		for time.Since(full) < 1300*time.Millisecond {
+			do(t, alice, "read", 200, 0, 1, 2)
+			time.Sleep(50 * time.Millisecond)
+		}
+		s.RedisCommand(t, "CONFIG", "SET", "maxmemory", "0")
+		w.Note("there is memory again")
+		w.Settle()
+		do(t, alice, "commit", 200, 0, 1, 2)
+	})
+}
