@@ -192,13 +192,16 @@ func cookieBytes(r *http.Request) (session, all int) {
 }
 
 // again returns a function that has the handler answer a request once more.
-// gorilla/sessions keeps what it decoded in the request itself, so the request
-// is put back as it came, for everyone.
+// gorilla/sessions puts what it decoded into the request itself, which is then
+// put back as it came.
 func again(h http.Handler, came *http.Request) (*discard, func()) {
-	w, r := newDiscard(), new(http.Request)
+	w, r, ctx := newDiscard(), new(http.Request), came.Context()
+	*r = *came
 	return w, func() {
 		clear(w.header)
-		*r = *came
+		if r.Context() != ctx {
+			*r = *came
+		}
 		h.ServeHTTP(w, r)
 	}
 }

@@ -40,7 +40,7 @@ var packages = []struct {
 	}},
 	{"bench", "bench", []job{
 		{pattern: "^BenchmarkNetwork(Parallel)?$", time: "300ms", shortTime: "1x", rounds: 3},
-		{pattern: "^BenchmarkWrites$", time: "300ms", shortTime: "1x", rounds: 3},
+		{pattern: "^BenchmarkWrites$", time: "200ms", shortTime: "1x", rounds: 2},
 		{pattern: "^BenchmarkEngines$", time: "1x", shortTime: "1x", rounds: 2, more: []string{"-largest=50000"}},
 		{pattern: "^BenchmarkBudget$", time: "1s", shortTime: "1x", rounds: 3},
 		{pattern: "^BenchmarkScale(Revocations|Data|Keys)$", time: "500ms", shortTime: "1x", rounds: 1, more: []string{"-largest=1000000"}},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/exec"
@@ -21,7 +22,7 @@ func (r *runner) machine(ctx context.Context) error {
 		"processor": field("/proc/cpuinfo", "model name"), "memory": field("/proc/meminfo", "MemTotal"),
 		"kernel":   output(ctx, "", "uname", "-sr"),
 		"redis":    output(ctx, "", "redis-server", "--version"),
-		"postgres": output(ctx, "", "postgres", "--version"),
+		"postgres": cmp.Or(output(ctx, "", "postgres", "--version"), output(ctx, "", "psql", "--version")),
 		"node":     output(ctx, "", "node", "--version"),
 		"commit":   output(ctx, r.root, "git", "rev-parse", "--short=12", "HEAD"),
 		"changed":  strconv.FormatBool(output(ctx, r.root, "git", "status", "--porcelain", "--untracked-files=no") != ""),

@@ -29,12 +29,11 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	began := time.Now()
 	if err := run(ctx, *short, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "run:", err)
 		os.Exit(1)
 	}
-	fmt.Fprintf(os.Stderr, "run: took %v\n", time.Since(began).Round(time.Second))
+	progress("done")
 }
 
 // runner is one run. Every record goes through record.
@@ -90,4 +89,8 @@ func (r *runner) write(path string) error {
 	return os.Rename(f.Name(), path)
 }
 
-func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, "run: "+format+"\n", args...) }
+var start = time.Now()
+
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "run: %4.0fs "+format+"\n", append([]any{time.Since(start).Seconds()}, args...)...)
+}
