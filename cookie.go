@@ -35,7 +35,7 @@ func (c *candidates) all() []string { return c.values[:c.n] }
 // find collects the two cookies of a request in one pass over its header, with
 // no allocation. It is stricter than net/http: a quoted value stays quoted,
 // and opens nothing.
-func (s *Sessions[T]) find(header http.Header) (session, refresh candidates) {
+func (s *Sessions[T]) find(header http.Header, session, refresh *candidates) {
 	for _, line := range header["Cookie"] {
 		for line != "" {
 			var pair string
@@ -49,12 +49,12 @@ func (s *Sessions[T]) find(header http.Header) (session, refresh candidates) {
 			}
 		}
 	}
-	return session, refresh
 }
 
 // hasCookies reports whether a request has any of the two cookies.
 func (s *Sessions[T]) hasCookies(header http.Header) bool {
-	session, refresh := s.find(header)
+	var session, refresh candidates
+	s.find(header, &session, &refresh)
 	return session.n+refresh.n > 0
 }
 

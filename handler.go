@@ -75,7 +75,8 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 	}
 	now := s.config.Now()
 	a := &attachment[T]{Context: r.Context(), owner: s}
-	c, found, err := s.judge(r.Context(), now, r.Header)
+	var c credentials
+	found, err := s.judge(r.Context(), now, r.Header, &c)
 	var session *Session[T]
 	switch {
 	case err != nil:
@@ -83,7 +84,7 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 		a.first.set(c.cookie, c.data)
 		session = &a.first
 	case found == due:
-		session, err = s.resume(w, r, now, c)
+		session, err = s.resume(w, r, now, &c)
 	}
 	if session == nil && err == nil {
 		err = ErrNoSession
