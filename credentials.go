@@ -15,7 +15,7 @@ import (
 // is said yet of lifetimes or revocation.
 type credentials struct {
 	cookie    codec.Session
-	data      []byte
+	content   codec.Content
 	hasCookie bool
 
 	token    codec.RefreshToken
@@ -64,10 +64,11 @@ func (s *Sessions[T]) readCookie(ctx context.Context, now time.Time, header http
 	s.find(header, &sessions, &c.tokens)
 	for _, value := range sessions.all() {
 		var err error
-		if c.cookie, c.data, err = s.cookies.Open(c.patience(ctx), now, value); err == nil {
+		if c.content, err = s.cookies.OpenContent(c.patience(ctx), now, value, &c.cookie); err == nil {
 			c.hasCookie = true
 			break
 		}
+		c.cookie = codec.Session{}
 		s.note(c, "session cookie not authentic", err)
 	}
 }

@@ -81,8 +81,9 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 	switch {
 	case err != nil:
 	case found == present:
-		a.first.set(c.cookie, c.data)
 		session = &a.first
+		session.content = c.content
+		session.show(&c.cookie)
 	case found == due:
 		session, err = s.resume(w, r, now, &c)
 	}

@@ -141,7 +141,9 @@ func (s *Sessions[T]) Check(r *http.Request) (*Session[T], error) {
 	case err != nil:
 		return nil, err
 	case found == present:
-		return newSession[T](c.cookie, c.data), nil
+		session := &Session[T]{content: c.content}
+		session.show(&c.cookie)
+		return session, nil
 	case found == due:
 		return nil, fmt.Errorf("%w: %w", ErrNoSession, ErrExpired)
 	}

@@ -110,7 +110,7 @@ func (s *Sessions[T]) request(c *credentials, from carried) refresh.Request {
 // value; else nothing, if Reload can make it anew.
 func (s *Sessions[T]) settle(ctx context.Context, now time.Time, c *credentials) (carried, codec.Session, error) {
 	if c.hasCookie && refresh.Carries(c.cookie, c.token) {
-		return carried{c.data, store.Position(c.cookie.Position)}, c.cookie, nil
+		return carried{c.content.Data(), store.Position(c.cookie.Position)}, c.cookie, nil
 	}
 	// What data there is does not matter yet: is the token good at all?
 	id := store.ID(c.token.Family)
@@ -151,7 +151,7 @@ func (s *Sessions[T]) committed(ctx context.Context, now time.Time, snap store.S
 // to seal.
 func (s *Sessions[T]) reload(ctx context.Context, session *Session[T]) ([]byte, error) {
 	if s.config.Reload == nil {
-		return session.data, nil
+		return session.encoded(), nil
 	}
 	data, err := s.config.Reload(ctx, session)
 	if errors.Is(err, ErrEnded) {
