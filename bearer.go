@@ -62,7 +62,7 @@ func (s *Sessions[T]) attachBearer(w http.ResponseWriter, r *http.Request) (*htt
 	}
 	bearerSession(&a.first, access)
 	a.current.Store(&a.first)
-	private(w.Header())
+	privateBy(w.Header(), &a.values)
 	return r.WithContext(a), nil
 }
 

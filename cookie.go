@@ -115,16 +115,22 @@ func noStore(header http.Header) {
 	}
 }
 
-// private is vary and noStore, with one allocation where both are new.
-func private(header http.Header) {
+// private is vary and noStore.
+func private(header http.Header) { privateBy(header, new(privateValues)) }
+
+// privateBy is private with memory for the values. Each header needs its own: a
+// handler may write into what it finds there.
+func privateBy(header http.Header, values *privateValues) {
 	if header["Vary"] != nil || header["Cache-Control"] != nil {
 		vary(header)
 		noStore(header)
 		return
 	}
-	values := []string{"Cookie", "no-store"}
+	*values = privateValues{"Cookie", "no-store"}
 	header["Vary"], header["Cache-Control"] = values[:1:1], values[1:]
 }
+
+type privateValues [2]string
 
 // vary tells caches that the response depends on cookies.
 func vary(header http.Header) {

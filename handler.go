@@ -94,7 +94,7 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 	if session != nil {
 		session.readOnly = upgrades(r)
 		a.current.Store(session)
-		private(w.Header())
+		privateBy(w.Header(), &a.values)
 	} else {
 		vary(w.Header())
 	}
@@ -113,6 +113,7 @@ type attachment[T any] struct {
 	unsure  *codec.AccessToken // one that is authentic, in an outage
 	over    atomic.Bool        // End was called
 	changes sync.Mutex         // held while a call changes the session
+	values  privateValues      // of the response's header
 }
 
 // attachmentKey finds the attachment of one Sessions in a context.
