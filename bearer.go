@@ -47,23 +47,23 @@ func (s *Sessions[T]) attachBearer(w http.ResponseWriter, r *http.Request) (*htt
 	w.Header().Add("Vary", "Authorization")
 	if s.bearer == nil {
 		a.none = errNoTokens
-		return r.WithContext(a), a.none
+		return a.request(r), a.none
 	}
 	token, found := bearerToken(r.Header)
 	if !found {
 		a.none = ErrNoSession
-		return r.WithContext(a), a.none
+		return a.request(r), a.none
 	}
 	a.bearer.store(presentBearer)
 	access, err := s.bearer.judge(r.Context(), token)
 	if err != nil {
 		a.none, a.unsure = err, access
-		return r.WithContext(a), err
+		return a.request(r), err
 	}
 	bearerSession(&a.first, access)
 	a.current.Store(&a.first)
 	privateBy(w.Header(), &a.values)
-	return r.WithContext(a), nil
+	return a.request(r), nil
 }
 
 // bearerSession sets a session to what an access token says.
