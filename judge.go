@@ -49,6 +49,9 @@ func (s *Sessions[T]) judge(ctx context.Context, now time.Time, header http.Head
 		return due, nil
 	}
 	if c.hasCookie {
+		if c.reloaded || s.ring.Set() != keys {
+			now = s.config.Now() // there was a wait, and the list may have grown stale
+		}
 		good, err := s.good(ctx, now, &c.cookie)
 		// Whoever has a leaked key seals at any position. The ring is reloaded
 		// before an entry is applied that revokes everyone: where that came in
@@ -90,9 +93,7 @@ func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session)
 		return false, nil
 	}
 	id, at := store.ID(c.ID), store.Position(c.Position)
-	// The clock is read again: a process that was paused since now must know
-	// that its list has grown stale.
-	verdict := s.replica.Check(s.config.Now(), id, c.Subject, at)
+	verdict := s.replica.Check(now, id, c.Subject, at)
 	if verdict == revocation.Good {
 		return true, nil
 	}
