@@ -156,12 +156,12 @@ func TestHousekeepingThatIsNotCommitted(t *testing.T) {
 	if s, err := db.Commit(background, store.Commit{ID: f.ID, Basis: f.Position, Value: []byte("value")}); err != nil || s.Outcome != store.Written {
 		t.Fatal(s.Outcome, err)
 	}
-	calls := map[string]func() (store.Snapshot, error){
-		"advance": func() (store.Snapshot, error) {
-			return db.Advance(background, store.Advance{ID: f.ID, Generation: 1, Basis: store.MaxPosition})
-		},
-		"commit": func() (store.Snapshot, error) {
+	calls := []func() (store.Snapshot, error){
+		func() (store.Snapshot, error) {
 			return db.Commit(background, store.Commit{ID: f.ID, Basis: store.MaxPosition, Value: []byte("other")})
+		},
+		func() (store.Snapshot, error) {
+			return db.Advance(background, store.Advance{ID: f.ID, Generation: 1, Basis: store.MaxPosition})
 		},
 	}
 	tx := begin(t, pool)
