@@ -239,37 +239,6 @@ func TestAnyClientWillDo(t *testing.T) {
 	}
 }
 
-// TestManyBeginAtOnce: of many processes that find no log, one makes it.
-func TestManyBeginAtOnce(t *testing.T) {
-	server := testserver.Redis(t)
-	client := clientOf(t, server)
-	stores := make([]*redis.Store, 8)
-	var wait sync.WaitGroup
-	for i := range stores {
-		wait.Go(func() {
-			db, err := redis.Open(context.Background(), client, redis.Options{Logger: quiet})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			stores[i] = db
-		})
-	}
-	wait.Wait()
-	var log store.ID
-	for _, db := range stores {
-		if db == nil {
-			continue
-		}
-		defer closed(t, db)
-		b, err := db.Since(t.Context(), 0, 10, 0)
-		if err != nil || len(b.Entries) != 1 || !log.IsZero() && b.Log != log {
-			t.Errorf("log %v, then %v with %d entries, %v", log, b.Log, len(b.Entries), err)
-		}
-		log = b.Log
-	}
-}
-
 // TestLargestCalls: the largest that each call may be asked, in one piece.
 func TestLargestCalls(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t))
