@@ -99,9 +99,11 @@ func (s *Store) appendGroup(group []*write[call]) {
 		}
 	}
 	rolledBack, err := s.transact(ctx, calls)
-	if err != nil && rolledBack && undone(err) && len(group) > 1 {
-		for _, w := range group {
-			s.appendGroup([]*write[call]{w})
+	if rolledBack && ownFault(err) && len(group) > 1 {
+		for i := range group {
+			if one := waiting(group[i : i+1]); len(one) > 0 {
+				s.appendGroup(one)
+			}
 		}
 		return
 	}
@@ -124,9 +126,11 @@ func (s *Store) advanceGroup(group []*write[store.Advance]) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
 	defer cancel()
 	rolledBack, err := s.transact(ctx, []call{s.advanceCall(group, false)})
-	if err != nil && rolledBack && undone(err) && len(group) > 1 {
-		for _, w := range group {
-			s.advanceGroup([]*write[store.Advance]{w})
+	if rolledBack && ownFault(err) && len(group) > 1 {
+		for i := range group {
+			if one := waiting(group[i : i+1]); len(one) > 0 {
+				s.advanceGroup(one)
+			}
 		}
 		return
 	}
@@ -134,6 +138,9 @@ func (s *Store) advanceGroup(group []*write[store.Advance]) {
 		if err == nil && w.out.Outcome == outcomeBusy {
 			select {
 			case s.lanes.alone.queue <- w:
+				continue
+			case <-w.ctx.Done():
+				w.finish(w.ctx.Err())
 				continue
 			case <-s.lanes.alone.closed:
 				w.finish(errClosed)
