@@ -72,7 +72,7 @@ CREATE TABLE @schema@.families (
 	ended         boolean NOT NULL,
 	subject       text    COLLATE "C" NOT NULL,
 	label         text    NOT NULL
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.1);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.1);
 CREATE INDEX families_subject ON @schema@.families (subject, started);
 CREATE INDEX families_due ON @schema@.families (due);
 
