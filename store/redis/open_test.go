@@ -122,7 +122,7 @@ func TestWarnings(t *testing.T) {
 func TestReplicasAreWaitedFor(t *testing.T) {
 	master := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
 	replica := testserver.RedisReplica(t, master)
-	db := open(t, clientOf(t, master), redis.Options{Replicas: 1, ReplicaTimeout: 300 * time.Millisecond})
+	db := open(t, clientOf(t, master), redis.Options{Replicas: 1, ReplicaTimeout: 3 * time.Second})
 	id := create(t, db, "alice")
 	// What a call has returned is there.
 	if list := keys(t, clientOf(t, replica), "*:f:*"); len(list) != 1 {
@@ -131,7 +131,7 @@ func TestReplicasAreWaitedFor(t *testing.T) {
 	replica.Kill()
 	began := time.Now()
 	_, err := db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{id}})
-	if !errors.Is(err, redis.ErrReplicas) || time.Since(began) > 5*time.Second {
+	if !errors.Is(err, redis.ErrReplicas) || time.Since(began) > 8*time.Second {
 		t.Errorf("without its replica: %v after %v", err, time.Since(began))
 	}
 	// It was done nevertheless, and reading asks no replica.
@@ -240,7 +240,7 @@ func TestMissingRight(t *testing.T) {
 				t.Errorf("opened without the right to %s", command)
 			}
 			closed(t, db)
-		} else if !goredis.IsPermissionError(errors.Unwrap(errors.Unwrap(err))) && !strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "No permissions") && !strings.Contains(err.Error(), "can't run this command") {
+		} else if !strings.Contains(err.Error(), "what its user must be allowed") {
 			t.Errorf("without %s: %v", command, err)
 		}
 		must(t, client.Close())

@@ -1,0 +1,96 @@
+package postgres_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/internal/faulttest"
+	"github.com/waferkit/wafer/internal/testserver"
+)
+
+// small mounts a small file system that the server's user can reach, until the
+// test ends.
+func small(t *testing.T, size string) string {
+	t.Helper()
+	dir := testserver.PostgresDir(t)
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("only a superuser may mount: %v", err)
+	}
+	t.Cleanup(func() {
+		err := syscall.Unmount(dir, 0)
+		for until := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(until); err = syscall.Unmount(dir, 0) {
+			time.Sleep(20 * time.Millisecond) // the server's children are ending
+		}
+		if err != nil {
+			t.Error(err)
+			_ = syscall.Unmount(dir, syscall.MNT_DETACH)
+		}
+	})
+	return dir
+}
+
+// The disk is full: what needs room fails whole, what the server has goes on to
+// be read, and a server that gave up goes on when there is room again.
+func TestFaultDiskFull(t *testing.T) {
+	dir := small(t, "192m")
+	s, err := testserver.StartPostgres(dir)
+	missing(t, err)
+	t.Cleanup(s.Kill)
+	w := world(t, faulttest.Config{Recovery: 15 * time.Second}, notified, func(int) string { return s.Addr })
+	ballast := filepath.Join(dir, "ballast")
+	w.Run(func() {
+		time.Sleep(400 * time.Millisecond)
+		f, err := os.Create(ballast)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for block := make([]byte, 64<<10); err == nil; {
+			_, err = f.Write(block)
+		}
+		f.Close()
+		w.Note("the disk is full: %v", err)
+		// New rows need new pages, and so does the journal in the end.
+		r, failed := wafer.Revocation{}, 0
+		for i := range 1000 {
+			r.Subjects = append(r.Subjects, string(rune('a'+i%26))+time.Now().String())
+		}
+		for range 12 {
+			if _, err := w.Revoke(0, r); err != nil {
+				if failed == 0 {
+					t.Logf("the first failure: %v", err)
+				}
+				failed++
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if t.Logf("%d of 12 revocations of 1,000 subjects failed", failed); failed == 0 {
+			t.Error("there was room for everything")
+		}
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		w.Note("there is room again")
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		if c, err := pgx.Connect(ctx, s.PostgresURL("postgres", "postgres")); err == nil {
+			c.Close(ctx)
+		} else {
+			t.Logf("the server has given up: %v", err)
+			s.Kill()
+			if err := s.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Settle()
+		if _, err := w.Revoke(0, r); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,106 @@
+//go:build unix
+
+package postgres_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/internal/faulttest"
+	"github.com/waferkit/wafer/internal/testserver"
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/postgres"
+)
+
+// copyData copies a cluster of a server that does not run, and keeps its owner.
+func copyData(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.RemoveAll(to); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", "-Rp", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v\n%s", err, out)
+	}
+}
+
+// The server's files are put back as they were some time ago: the log went back.
+// The nodes hold the revocations since: they are not forgotten by them, and are
+// written back. Who did nothing since then stays logged in.
+func TestFaultRestoredFiles(t *testing.T) {
+	s := testserver.Postgres(t)
+	data, copied := filepath.Join(s.Dir, "data"), filepath.Join(s.Dir, "copy")
+	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
+	carol, bob := w.Browser("carol"), w.Browser("bob")
+	var dead store.Position
+	w.Run(func() {
+		do(t, carol, "start", 200, 0)
+		do(t, bob, "start", 200, 1)
+		time.Sleep(500 * time.Millisecond)
+		since := time.Now()
+		s.Stop()
+		copyData(t, data, copied)
+		w.Note("the server was copied")
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		w.Settle()
+		var err error
+		if dead, err = w.Revoke(0, wafer.Revocation{Subjects: []string{"carol"}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond)
+		w.Loses(since)
+		s.Kill()
+		copyData(t, copied, data)
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		w.Note("the copy runs")
+		w.Settle()
+		do(t, bob, "read", 200, 0, 1, 2)
+		time.Sleep(300 * time.Millisecond)
+	})
+	db := open(t, newPool(t, s.PostgresURL("postgres", "postgres")), postgres.Options{})
+	c, err := db.Cutoffs(context.Background(), store.ID{}, "carol")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Subject < dead {
+		t.Errorf("carol is revoked up to %d, want what was lost, %d, written back", c.Subject, dead)
+	}
+	do(t, carol, "read", 401, 0)
+}
+
+// The schema is dropped under load. A new log trusts no older cookie: everybody
+// is logged out, nothing that was revoked comes back, and the engine makes
+// nothing by itself: nodes that are started again do.
+func TestFaultDroppedSchema(t *testing.T) {
+	s := testserver.Postgres(t)
+	admin := newPool(t, s.PostgresURL("postgres", "postgres"))
+	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
+	w.Run(func() {
+		time.Sleep(400 * time.Millisecond)
+		var before []*faulttest.Browser
+		for node := range 3 {
+			b := w.Browser("alice")
+			do(t, b, "start", 200, node)
+			before = append(before, b)
+		}
+		w.Loses(time.Time{})
+		run(t, admin, "DROP SCHEMA wafer CASCADE")
+		time.Sleep(100 * time.Millisecond)
+		w.Restart(0)
+		w.Settle()
+		for node, b := range before {
+			do(t, b, "read", 401, node)
+			do(t, b, "start", 200, node)
+			do(t, b, "read", 200, 0, 1, 2)
+		}
+		time.Sleep(200 * time.Millisecond)
+	})
+}

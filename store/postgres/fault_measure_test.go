@@ -1,0 +1,45 @@
+//go:build unix
+
+package postgres_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/internal/faulttest"
+	"github.com/waferkit/wafer/internal/testserver"
+	"github.com/waferkit/wafer/store/postgres"
+)
+
+// Requests with a valid cookie cost the server no statement: it logs them all.
+func TestPromise4_FaultReadsCostNoStatement(t *testing.T) {
+	s := testserver.Postgres(t, "log_statement=all", "log_min_duration_statement=0")
+	statements := func() int {
+		b, err := os.ReadFile(filepath.Join(s.Dir, "server.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(b), "statement: ") + strings.Count(string(b), "execute ")
+	}
+	// Followers ask every 10 s, and look for news as rarely.
+	w := world(t, faulttest.Config{Access: 2 * time.Minute, Idle: 5 * time.Minute, MaxStaleness: 30 * time.Second},
+		postgres.Options{Notify: true, Poll: 10 * time.Second}, func(int) string { return s.Addr })
+	const reads = 1000
+	var before int
+	calls, cookies := w.ReadsCost(reads, func() {
+		time.Sleep(200 * time.Millisecond)
+		before = statements()
+		if before == 0 {
+			t.Error("the server logs nothing")
+		}
+	})
+	time.Sleep(100 * time.Millisecond)
+	cost := statements() - before
+	t.Logf("%d reads: %d calls of the store, %d cookies set, %d statements of the followers", 3*reads, calls, cookies, cost)
+	if calls != 0 || cookies != 0 || cost > reads/10 {
+		t.Errorf("%d reads took %d calls of the store, %d cookies and %d statements", 3*reads, calls, cookies, cost)
+	}
+}

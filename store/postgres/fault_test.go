@@ -1,0 +1,151 @@
+//go:build unix
+
+package postgres_test
+
+import (
+	"context"
+	"flag"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/internal/faulttest"
+	"github.com/waferkit/wafer/internal/testserver"
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/postgres"
+)
+
+// What the engine keeps of wafer's promises while its server fails, seen from
+// outside: real nodes, browsers, an operator and a thief, of package faulttest.
+
+var kills = flag.Int("kills", 5, "how often TestFaultKill kills the server")
+
+// notified is how nodes hear of each other: at once.
+var notified = postgres.Options{Notify: true}
+
+// world is nodes that reach a server each by an address of its own.
+func world(t *testing.T, c faulttest.Config, o postgres.Options, address func(node int) string) *faulttest.World {
+	t.Helper()
+	c.Open = func(node int) (store.Store, io.Closer, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		url := (&testserver.Server{Addr: address(node)}).PostgresURL("postgres", "postgres")
+		db, err := postgres.OpenURL(ctx, url+"&connect_timeout=2", o)
+		if err != nil {
+			return nil, nil, err
+		}
+		return db, db, nil
+	}
+	w := faulttest.New(t, c)
+	if w == nil {
+		t.FailNow()
+	}
+	return w
+}
+
+// proxied is the same, each node by a proxy.
+func proxied(t *testing.T, c faulttest.Config, s *testserver.Server) (*faulttest.World, []*testserver.Proxy) {
+	t.Helper()
+	var ways []*testserver.Proxy
+	for range 3 {
+		ways = append(ways, testserver.NewProxy(t, s.Addr))
+	}
+	c.Nodes = len(ways)
+	return world(t, c, notified, func(node int) string { return ways[node].Addr }), ways
+}
+
+// noneExcused fails where somebody had to log in again for a second lost answer:
+// these faults are shorter than the grace.
+func noneExcused(t *testing.T, w *faulttest.World) {
+	t.Helper()
+	if n := w.Excused(); n != 0 {
+		t.Errorf("%d browsers had to be excused", n)
+	}
+}
+
+// do fails the test unless each node answers a browser so.
+func do(t *testing.T, b *faulttest.Browser, act string, want int, nodes ...int) {
+	t.Helper()
+	for _, node := range nodes {
+		if got := b.Do(node, act); got != want {
+			t.Errorf("node %d: %s: %d, want %d", node, act, got, want)
+		}
+	}
+}
+
+// The server is killed again and again under load, and started at once. Nothing
+// that it has acknowledged is forgotten, and nobody is logged out.
+func TestFaultKill(t *testing.T) {
+	s := testserver.Postgres(t)
+	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
+	w.Run(func() {
+		for i := range *kills {
+			time.Sleep(100*time.Millisecond + rand.N(200*time.Millisecond))
+			s.Kill()
+			w.Note("the server is killed, %d", i)
+			if err := s.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if i%10 == 3 {
+				w.Restart(i / 10 % 3)
+			}
+		}
+	})
+	noneExcused(t, w)
+}
+
+// Connections are cut in mid-statement: the request is lost or half of it, the
+// answer is lost or half of it. A write whose answer was lost has happened once.
+func TestFaultCut(t *testing.T) {
+	w, ways := proxied(t, faulttest.Config{}, testserver.Postgres(t))
+	faults := []testserver.Fault{testserver.LoseRequest, testserver.HalfRequest, testserver.LoseAnswer, testserver.HalfAnswer}
+	w.Run(func() {
+		for i := range 120 {
+			ways[rand.N(len(ways))].Once(faults[i%len(faults)])
+			time.Sleep(rand.N(40 * time.Millisecond))
+		}
+		for i, way := range ways {
+			w.Note("node %d is cut off", i)
+			way.Set(testserver.Refuse)
+			time.Sleep(150 * time.Millisecond)
+			way.Set(testserver.Pass)
+		}
+	})
+	cuts := 0
+	for _, way := range ways {
+		cuts += way.Cuts()
+	}
+	if t.Logf("%d connections were cut", cuts); cuts < 100 {
+		t.Errorf("%d connections were cut, want 100 and more", cuts)
+	}
+	noneExcused(t, w)
+}
+
+// The server stands still for longer than MaxStaleness: valid cookies go on
+// until their node's list is stale, then all is 503, and afterwards all is well
+// again by itself, with the same sessions.
+func TestFaultPause(t *testing.T) {
+	s := testserver.Postgres(t)
+	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
+	alice := w.Browser("alice")
+	do(t, alice, "start", 200, 0)
+	do(t, alice, "read", 200, 0, 1, 2)
+	s.Pause()
+	paused := time.Now()
+	do(t, alice, "read", 200, 0, 1, 2)
+	time.Sleep(1500*time.Millisecond - time.Since(paused))
+	do(t, alice, "read", 503, 0, 1, 2)
+	s.Resume()
+	w.Settle()
+	do(t, alice, "read", 200, 0, 1, 2)
+	w.Run(func() {
+		time.Sleep(400 * time.Millisecond)
+		s.Pause()
+		w.Note("the server stands still")
+		time.Sleep(1800 * time.Millisecond)
+		s.Resume()
+		w.Note("the server goes on")
+	})
+	noneExcused(t, w)
+}
