@@ -63,7 +63,11 @@ func budgetTable(set results.Set) (string, error) {
 		met := "yes"
 		if !row.Met(v) {
 			met = "**no**"
-			unmet = append(unmet, "- "+row.Work+": "+obstacle(row))
+			text := "- " + row.Work + ": " + obstacle(row)
+			if row.Reached != 0 {
+				text += fmt.Sprintf(" The guard holds %.3g meanwhile.", row.Reached)
+			}
+			unmet = append(unmet, text)
 		}
 		t.row(row.Work, row.Budget, shown, met)
 	}
