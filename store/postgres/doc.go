@@ -11,8 +11,11 @@
 // and the rights that a role needs.
 //
 // All of one method's work is one round trip: the transaction is run by
-// functions in the schema, so a node that is paused or cut off in the middle
-// holds no lock. Calls that wait at the same time share a transaction.
+// functions in the schema, and is sent whole, so a node that is paused in the
+// middle holds no lock. One that is cut off from the network in the middle holds
+// its locks until the server gives the connection up, some ten seconds later:
+// the engine's transactions set the server's keepalives so. Calls that wait at
+// the same time share a transaction.
 //
 // Times are by the server's clock. Two servers of one log must agree on it only
 // as well as a failover should: positions rise regardless.

@@ -23,6 +23,8 @@ type Durability struct {
 	Standbys     int    // that are connected, also those that nobody waits for
 	Encoding     string // of the database
 	Isolation    string // default_transaction_isolation; the engine's own writes are "read committed"
+
+	byteaOutput string
 }
 
 // Durability reads the server's settings. An error is one of the connection:
@@ -41,8 +43,8 @@ func durabilityOf(ctx context.Context, pool *pgxpool.Pool) (d Durability, err er
 		current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),
 		(SELECT count(*) FROM pg_stat_replication)::int,
 		(SELECT pg_encoding_to_char(encoding)::text FROM pg_database WHERE datname = current_database()),
-		current_setting('default_transaction_isolation')`).Scan(
-		&d.Version, &d.InRecovery, &d.ReadOnly, &d.Fsync, &d.FullPageWrites, &d.SynchronousCommit, &d.StandbyNames, &d.Standbys, &d.Encoding, &d.Isolation)
+		current_setting('default_transaction_isolation'), current_setting('bytea_output')`).Scan(
+		&d.Version, &d.InRecovery, &d.ReadOnly, &d.Fsync, &d.FullPageWrites, &d.SynchronousCommit, &d.StandbyNames, &d.Standbys, &d.Encoding, &d.Isolation, &d.byteaOutput)
 	return d, err
 }
 
@@ -58,6 +60,8 @@ func (d *Durability) usable() error {
 		return errors.New("the server is a standby, which cannot be written to; connect to the primary (target_session_attrs=read-write finds it)")
 	case !d.Fsync:
 		return errors.New("the server runs with fsync = off: a crash would lose revocations that it had acknowledged; turn it on")
+	case d.byteaOutput != "hex":
+		return fmt.Errorf("bytea_output is %s, which pgx cannot read in its modes without prepared statements; give the role the default: ALTER ROLE … SET bytea_output = hex", d.byteaOutput)
 	case d.Encoding != "UTF8":
 		return fmt.Errorf("the database is in %s; want one in UTF8", d.Encoding)
 	}

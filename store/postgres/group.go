@@ -36,7 +36,8 @@ func (w *write[T]) finish(err error) {
 
 // maxWeight bounds what a group sends, so that a whole transaction is in the
 // kernel's hands at once: a process that is stopped in the middle of sending
-// one would hold its locks.
+// one would hold its locks. (A network that is cut then holds them until the
+// server gives the connection up: see lock_head.)
 const maxWeight = 32 << 10
 
 // submit has a write done and returns when it is durable. A caller that gives
@@ -98,18 +99,23 @@ func (l *lane[T]) work(ctx context.Context) {
 		}
 		var group []*write[T]
 		group, put = l.gather(first, put)
-		live := group[:0]
-		for _, w := range group {
-			if err := w.ctx.Err(); err != nil {
-				w.finish(err) // it gave up before anything was done
-				continue
-			}
-			live = append(live, w)
-		}
-		if len(live) > 0 {
-			l.do(live)
+		if group = waiting(group); len(group) > 0 {
+			l.do(group)
 		}
 	}
+}
+
+// waiting are those whose callers still wait. Of the others nothing is done.
+func waiting[T any](group []*write[T]) []*write[T] {
+	live := group[:0]
+	for _, w := range group {
+		if err := w.ctx.Err(); err != nil {
+			w.finish(err)
+			continue
+		}
+		live = append(live, w)
+	}
+	return live
 }
 
 // gather takes what waits already, and waits for nobody. What cannot be in the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -110,4 +111,20 @@ func readAll(results pgx.BatchResults, calls []call) error {
 func undone(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && e.SeverityUnlocalized == "ERROR" // Severity is in the server's language
+}
+
+// ownFault reports whether an error that undid a group may be the fault of one
+// write in it, so that the others deserve to be tried without it. What the
+// server cannot do at all now (class 53: resources; 55P03 and 57014: timeouts;
+// 25006: read only), or because of another transaction (class 40), is nobody's.
+func ownFault(err error) bool {
+	var e *pgconn.PgError
+	if !undone(err) || !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code {
+	case "55P03", "57014", "25006":
+		return false
+	}
+	return !strings.HasPrefix(e.Code, "53") && !strings.HasPrefix(e.Code, "40")
 }

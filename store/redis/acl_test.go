@@ -75,3 +75,29 @@ func TestStore(t *testing.T) {
 		return open(t, client, redis.Options{Name: name})
 	})
 }
+
+// TestLeastRightsInCluster: the README names two rights more for a Cluster.
+func TestLeastRightsInCluster(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	must(t, err)
+	nodes := testserver.RedisCluster(t)
+	for _, n := range nodes {
+		restricted(t, n)
+		for _, right := range []string{"+cluster|slots", "+cluster|shards"} {
+			if !strings.Contains(string(text), right) {
+				t.Fatalf("the README does not name %s", right)
+			}
+			must(t, clientOf(t, n).Do(t.Context(), "ACL", "SETUSER", "wafer", right).Err())
+		}
+	}
+	client := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: []string{nodes[0].Addr}, Username: "wafer", Password: "password"})
+	defer client.Close()
+	for range 4 {
+		db := open(t, client, redis.Options{Name: newName()})
+		create(t, db, "alice")
+		revokeMany(t, db, 0, 1000)
+		if n := readAll(t, db); n != 1001 {
+			t.Errorf("%d entries; want 1001", n)
+		}
+	}
+}

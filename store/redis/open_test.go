@@ -122,7 +122,7 @@ func TestWarnings(t *testing.T) {
 func TestReplicasAreWaitedFor(t *testing.T) {
 	master := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
 	replica := testserver.RedisReplica(t, master)
-	db := open(t, clientOf(t, master), redis.Options{Replicas: 1, ReplicaTimeout: 3 * time.Second})
+	db := open(t, clientOf(t, master), redis.Options{Replicas: 1, ReplicaTimeout: 2 * time.Second})
 	id := create(t, db, "alice")
 	// What a call has returned is there.
 	if list := keys(t, clientOf(t, replica), "*:f:*"); len(list) != 1 {

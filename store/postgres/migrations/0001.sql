@@ -1,6 +1,11 @@
 -- Version 1. "@schema@" stands for the schema's quoted name.
 --
 -- A file that has been released never changes.
+--
+-- Names that are not qualified are PostgreSQL's own, here and in the functions:
+-- else whoever may make operators in a schema of the path could have them run as
+-- the role that calls.
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 CREATE TABLE @schema@.migrations (
 	version integer     PRIMARY KEY,
@@ -67,7 +72,7 @@ CREATE TABLE @schema@.families (
 	ended         boolean NOT NULL,
 	subject       text    COLLATE "C" NOT NULL,
 	label         text    NOT NULL
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.1);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.1);
 CREATE INDEX families_subject ON @schema@.families (subject, started);
 CREATE INDEX families_due ON @schema@.families (due);
 
@@ -107,7 +112,7 @@ CREATE TYPE @schema@.snapshot AS (
 -- The engine's clock: not that of the transaction's begin, which may be from
 -- before a wait for a lock.
 CREATE FUNCTION @schema@.clock() RETURNS bigint LANGUAGE sql VOLATILE AS
-$wafer$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint $wafer$;
+$wafer$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000::numeric)::bigint $wafer$;
 
 -- primary_only fails on a standby, which may be behind: a pool can come to one
 -- long after the engine was opened. It stands in the WHERE of every read, and is
@@ -141,6 +146,11 @@ END $wafer$;
 CREATE FUNCTION @schema@.lock_head() RETURNS bigint LANGUAGE plpgsql AS $wafer$
 BEGIN
 	PERFORM @schema@.begin_write();
+	-- A node that is cut off from the network while its group is on the way holds
+	-- the lock until the server gives the connection up: soon, and not after the
+	-- hours of a default.
+	PERFORM set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true),
+		set_config('tcp_keepalives_count', '3', true), set_config('tcp_user_timeout', '10000', true);
 	PERFORM 1 FROM @schema@.log WHERE one FOR UPDATE;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'the log is gone; restore it from a backup';
@@ -157,7 +167,7 @@ $wafer$ SELECT n = 0 OR greatest(@schema@.head() + 1, above + 1, now * 1000) + n
 
 -- look is one family, the log and the clock, of one moment.
 CREATE FUNCTION @schema@.look(family uuid, outcome integer, entry bigint, at bigint) RETURNS @schema@.snapshot
-LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan AS $wafer$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan AS $wafer$
 DECLARE
 	s @schema@.snapshot;
 BEGIN
@@ -211,7 +221,7 @@ BEGIN
 			FROM @schema@.log l WHERE l.one);
 END $wafer$;
 
--- finish_family ends a family with its entry. The head is locked.
+-- finish ends a family with its entry. The head is locked.
 CREATE FUNCTION @schema@.finish(family uuid, reason text, actor text, above bigint, now bigint, tell boolean)
 RETURNS bigint LANGUAGE plpgsql AS $wafer$
 BEGIN
@@ -223,7 +233,7 @@ CREATE FUNCTION @schema@.create_family(
 	family uuid, of_subject text, new_label text, is_native boolean, idle_limit bigint, absolute_limit bigint,
 	not_before bigint, ends uuid[], renews uuid, basis bigint, authenticates boolean,
 	most integer, end_oldest boolean, kept bytea, above bigint, reason text, actor text, tell boolean
-) RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+) RETURNS @schema@.snapshot LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now       bigint := @schema@.lock_head();
 	cutoff    bigint;
@@ -315,7 +325,7 @@ END $wafer$;
 -- It never waits for one row while it holds another: one that is not free is
 -- answered with outcome 8, unless wait is set, which is for a single one.
 CREATE FUNCTION @schema@.advance(ids uuid[], generations bigint[], natives boolean[], bases bigint[], ages bigint[], onlys boolean[], wait boolean)
-RETURNS SETOF @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS SETOF @schema@.snapshot LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	held uuid[];
 	now  bigint;
@@ -368,7 +378,7 @@ BEGIN
 END $wafer$;
 
 CREATE FUNCTION @schema@.commit_value(family uuid, basis bigint, kept bytea, above bigint, actor text, tell boolean)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now bigint := @schema@.lock_head();
 	p   bigint;
@@ -388,14 +398,15 @@ BEGIN
 	RETURN @schema@.look(family, 1, p, now);
 END $wafer$;
 
--- forgive appends nothing and takes no lock on the head: as advance does.
+-- forgive appends nothing. It locks the head nevertheless: it shares
+-- transactions with calls that do, and the head comes before families.
 CREATE FUNCTION @schema@.forgive(family uuid, forgiving bigint)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now  bigint;
 	snap @schema@.snapshot;
 BEGIN
-	PERFORM @schema@.begin_write();
+	PERFORM @schema@.lock_head();
 	PERFORM 1 FROM @schema@.families f WHERE f.id = family FOR NO KEY UPDATE;
 	now := @schema@.clock();
 	snap := @schema@.look(family, 0, 0, now);
@@ -408,7 +419,7 @@ BEGIN
 END $wafer$;
 
 CREATE FUNCTION @schema@.revoke(sessions uuid[], of_subjects text[], everyone boolean, spared uuid, basis bigint, above bigint, reason text, actor text, tell boolean)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now      bigint := @schema@.lock_head();
 	lives    boolean := false;
@@ -456,7 +467,7 @@ BEGIN
 END $wafer$;
 
 CREATE FUNCTION @schema@.restore(kinds integer[], sessions uuid[], of_subjects text[], positions bigint[], reasons text[], actors text[], above bigint, tell boolean)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+RETURNS @schema@.snapshot LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now      bigint := @schema@.lock_head();
 	entry    bigint := 0;
@@ -495,56 +506,54 @@ BEGIN
 	RETURN @schema@.look(NULL, outcome, entry, now);
 END $wafer$;
 
-CREATE FUNCTION @schema@.announce(a bigint, b bigint, c bigint, d bigint) RETURNS void LANGUAGE plpgsql AS $wafer$
+CREATE FUNCTION @schema@.announce(a bigint, b bigint, c bigint, d bigint) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $wafer$
 BEGIN
-	PERFORM @schema@.begin_write();
+	PERFORM @schema@.lock_head();
 	UPDATE @schema@.log l SET access = greatest(l.access, a), absolute = greatest(l.absolute, b), leeway = greatest(l.leeway, c), staleness = greatest(l.staleness, d)
 	WHERE l.one AND (l.access < a OR l.absolute < b OR l.leeway < c OR l.staleness < d);
 END $wafer$;
 
-CREATE FUNCTION @schema@.swap_keys(at bigint, new bytea) RETURNS boolean LANGUAGE plpgsql AS $wafer$
+CREATE FUNCTION @schema@.swap_keys(at bigint, new bytea) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $wafer$
 BEGIN
-	PERFORM @schema@.begin_write();
+	PERFORM @schema@.lock_head(); -- as in forgive
 	UPDATE @schema@.keys k SET version = k.version + 1, document = new WHERE k.one AND k.version = at;
 	RETURN FOUND;
 END $wafer$;
 
--- tidy does one bounded step of housekeeping, and reports whether there was more
--- to do than most of a kind. One node does it at a time.
-CREATE FUNCTION @schema@.tidy(most integer) RETURNS boolean LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+-- tidy removes families past their limits in one bounded step, and reports whether
+-- there was more to do than most. One node does it at a time.
+CREATE FUNCTION @schema@.tidy(most integer) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
-	now     bigint;
-	l       @schema@.log;
-	last    bigint;
-	n       integer;
-	more    boolean := false;
+	now  bigint;
+	n    integer;
+	gone uuid[];
 BEGIN
 	PERFORM @schema@.begin_write();
-	IF NOT pg_try_advisory_xact_lock(hashtextextended(@name@, 7738423)) THEN
+	IF NOT pg_try_advisory_xact_lock(hashtextextended(@name@, 7738423::bigint)) THEN
 		RETURN false;
 	END IF;
-	-- Families past their limits. One that was refreshed since it was put down
-	-- for now is put down for later.
+	-- One that was refreshed since it was put down for now is put down for later.
 	now := @schema@.clock();
 	WITH due AS MATERIALIZED (
 		SELECT f.id, least(f.issued + f.idle, f.absolute) AS later FROM @schema@.families f
 		WHERE f.due < now ORDER BY f.due LIMIT most FOR NO KEY UPDATE SKIP LOCKED
 	), later AS (
 		UPDATE @schema@.families f SET due = d.later FROM due d WHERE f.id = d.id AND d.later > now
-	), gone AS (
+	), removed AS (
 		DELETE FROM @schema@.families f USING due d WHERE f.id = d.id AND d.later <= now
-	), worthless AS (
-		DELETE FROM @schema@.committed c USING due d WHERE c.id = d.id AND d.later <= now
 	)
-	SELECT count(*) INTO n FROM due;
-	more := n = most;
-	RETURN more;
+	SELECT count(*), array_agg(d.id) FILTER (WHERE d.later <= now) INTO n, gone FROM due d;
+	-- A later statement: it sees a value that was committed while the one above
+	-- waited for nothing, but had its snapshot already.
+	DELETE FROM @schema@.committed c WHERE c.id = ANY (gone);
+	RETURN n = most;
 END $wafer$;
 
 -- drop drops entries older than the longest announced access lifetime plus
 -- leeway, and raises the floor to the last one dropped; and forgets subjects'
--- cutoffs that no living family can be below. It holds the head.
-CREATE FUNCTION @schema@.drop(most integer) RETURNS boolean LANGUAGE plpgsql SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+-- cutoffs that no living family can be below. It holds the head, and one node does
+-- it at a time.
+CREATE FUNCTION @schema@.drop(most integer) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now    bigint;
 	before bigint;
@@ -558,7 +567,10 @@ BEGIN
 	SELECT * INTO l FROM @schema@.log t WHERE t.one;
 	now := @schema@.clock();
 	IF NOT (l.access > 0 AND coalesce((SELECT e.time < now - l.access - l.leeway FROM @schema@.entries e WHERE e.position > l.floor ORDER BY e.position LIMIT 1), false)
-		OR l.absolute > 0 AND EXISTS (SELECT FROM @schema@.subjects c WHERE c.time < now - greatest(l.absolute, l.access) - l.leeway)) THEN
+		OR l.absolute > 0 AND EXISTS (SELECT FROM @schema@.subjects c WHERE c.time < now - greatest(l.absolute, l.access) - l.leeway AND c.position <= l.floor)) THEN
+		RETURN false;
+	END IF;
+	IF NOT pg_try_advisory_xact_lock(hashtextextended(@name@, 7738424::bigint)) THEN
 		RETURN false;
 	END IF;
 	now := @schema@.lock_head();
@@ -574,14 +586,15 @@ BEGIN
 		IF n > 0 THEN
 			DELETE FROM @schema@.entries e WHERE e.position > l.floor AND e.position <= last;
 			UPDATE @schema@.log t SET floor = last WHERE t.one;
+			l.floor := last;
 		END IF;
 	END IF;
 	IF l.absolute > 0 THEN
 		before := now - greatest(l.absolute, l.access) - l.leeway;
-		-- Not while a family is there that it cuts off: a clock that jumped may
-		-- have given that one longer.
+		-- Not while a family is there that it cuts off, since a clock that jumped
+		-- may have given that one longer; nor while its entry is in the log.
 		DELETE FROM @schema@.subjects c WHERE c.subject IN (
-			SELECT s.subject FROM @schema@.subjects s WHERE s.time < before AND NOT EXISTS (
+			SELECT s.subject FROM @schema@.subjects s WHERE s.time < before AND s.position <= l.floor AND NOT EXISTS (
 				SELECT FROM @schema@.families f WHERE f.subject = s.subject AND f.birth < s.position)
 			ORDER BY s.time LIMIT most);
 		GET DIAGNOSTICS m = ROW_COUNT;

@@ -1,0 +1,312 @@
+//go:build unix
+
+package postgres_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/postgres"
+)
+
+// refreshIn refreshes a family in an open transaction, and returns its position.
+func refreshIn(t *testing.T, tx pgx.Tx, schema string, id store.ID, generation int64) (position int64) {
+	t.Helper()
+	exec1(t, tx, &position, postgres.Fill("SELECT position FROM @schema@.advance(ARRAY[$1::uuid], ARRAY[$2::bigint], '{f}', ARRAY[9007199254740991], '{0}', '{f}', true)", schema),
+		pgtype.UUID{Bytes: id, Valid: true}, generation)
+	return position
+}
+
+func loggedIn(t *testing.T, db *postgres.Store, id store.ID, idle time.Duration) store.Family {
+	t.Helper()
+	s, err := db.Create(background, store.Creation{ID: id, Subject: "anna", Idle: idle, Absolute: 24 * time.Hour})
+	if err != nil || s.Outcome != store.Written {
+		t.Fatal(s.Outcome, err)
+	}
+	return s.Family
+}
+
+// TestARefreshThatIsNotCommitted is what others do while one is open: it holds
+// its row and has read the head.
+func TestARefreshThatIsNotCommitted(t *testing.T) {
+	t.Run("ARevocationDoesNotWaitAndIsAbove", func(t *testing.T) {
+		db, pool, o := openNew(t)
+		f := loggedIn(t, db, named(1), time.Hour)
+		tx := begin(t, pool)
+		position := refreshIn(t, tx, o.Schema, f.ID, 1)
+		for _, r := range []store.Revocation{{Subjects: []string{"anna"}}, {Everyone: true}} {
+			s, err := db.Revoke(background, r)
+			if err != nil || int64(s.Entry) <= position {
+				t.Fatalf("revoked at %d, %v: want above the refresh at %d", s.Entry, err, position)
+			}
+		}
+		commit(t, tx)
+		s, err := db.Family(background, f.ID)
+		if err != nil || s.State != store.CutOff || int64(s.Family.Position) != position || s.Family.Generation != 2 {
+			t.Errorf("%v at %d, generation %d, %v: want cut off at %d", s.State, s.Family.Position, s.Family.Generation, err, position)
+		}
+	})
+	t.Run("ItsEndWaitsAndIsAbove", func(t *testing.T) {
+		db, pool, o := openNew(t)
+		f := loggedIn(t, db, named(1), time.Hour)
+		tx := begin(t, pool)
+		position := refreshIn(t, tx, o.Schema, f.ID, 1)
+		done := async(func() (store.Snapshot, error) {
+			return db.Revoke(background, store.Revocation{Sessions: []store.ID{f.ID}})
+		})
+		waits(t, pool, done)
+		commit(t, tx)
+		if s := result(t, done); s.Outcome != store.Written || int64(s.Entry) <= position {
+			t.Errorf("%v at %d: want above the refresh at %d", s.Outcome, s.Entry, position)
+		}
+		if s, err := db.Family(background, f.ID); err != nil || s.State != store.Ended || s.Family.Generation != 2 {
+			t.Errorf("%v, generation %d, %v: want it ended, and the refresh kept", s.State, s.Family.Generation, err)
+		}
+	})
+	t.Run("ACommitWaitsAndKeepsTheGeneration", func(t *testing.T) {
+		db, pool, o := openNew(t)
+		f := loggedIn(t, db, named(1), time.Hour)
+		tx := begin(t, pool)
+		refreshIn(t, tx, o.Schema, f.ID, 1)
+		done := async(func() (store.Snapshot, error) {
+			return db.Commit(background, store.Commit{ID: f.ID, Basis: f.Position, Value: []byte("value")})
+		})
+		waits(t, pool, done)
+		commit(t, tx)
+		s := result(t, done)
+		if s.Outcome != store.Written || s.Family.Generation != 2 || s.Family.Position != s.Entry || s.Family.LastCommit != s.Entry {
+			t.Errorf("%v, generation %d, position %d, last commit %d, entry %d", s.Outcome, s.Family.Generation, s.Family.Position, s.Family.LastCommit, s.Entry)
+		}
+		if s, err := db.Advance(background, store.Advance{ID: f.ID, Generation: 2, Basis: f.Position}); err != nil || s.Outcome != store.Behind {
+			t.Errorf("a refresh from before it: %v, %v", s.Outcome, err)
+		}
+	})
+	t.Run("ARenewalWaitsAndEndsIt", func(t *testing.T) {
+		db, pool, o := openNew(t)
+		f := loggedIn(t, db, named(1), time.Hour)
+		tx := begin(t, pool)
+		position := refreshIn(t, tx, o.Schema, f.ID, 1)
+		done := async(func() (store.Snapshot, error) {
+			return db.Create(background, store.Creation{ID: named(2), Subject: "anna", Renews: &store.Renewal{ID: f.ID, Basis: f.Position}})
+		})
+		waits(t, pool, done)
+		commit(t, tx)
+		if s := result(t, done); s.Outcome != store.Written || int64(s.Entry) <= position || s.Family.Birth != s.Entry {
+			t.Errorf("%v at %d, born at %d: want above the refresh at %d", s.Outcome, s.Entry, s.Family.Birth, position)
+		}
+		if s, err := db.Family(background, f.ID); err != nil || s.State != store.Ended {
+			t.Errorf("the old one is %v, %v", s.State, err)
+		}
+	})
+	t.Run("TheSecondWithTheSameTokenIsNotWritten", func(t *testing.T) {
+		db, pool, o := openNew(t)
+		f := loggedIn(t, db, named(1), time.Hour)
+		tx := begin(t, pool)
+		refreshIn(t, tx, o.Schema, f.ID, 1)
+		done := async(func() (store.Snapshot, error) {
+			return db.Advance(background, store.Advance{ID: f.ID, Generation: 1})
+		})
+		waits(t, pool, done)
+		commit(t, tx)
+		if s := result(t, done); s.Outcome != store.Unwritten || s.State != store.Alive || s.Family.Generation != 2 {
+			t.Errorf("%v, %v, generation %d: want the successor told", s.Outcome, s.State, s.Family.Generation)
+		}
+	})
+	t.Run("HousekeepingPassesItOver", func(t *testing.T) {
+		db, pool, o := openNew(t)
+		move := clockOf(t, pool, o.Schema)
+		f := loggedIn(t, db, named(1), time.Minute)
+		move(59 * time.Second)
+		tx := begin(t, pool)
+		refreshIn(t, tx, o.Schema, f.ID, 1)
+		move(30 * time.Second) // past what was written down when it began
+		if err := db.Tidy(background); err != nil {
+			t.Fatal(err)
+		}
+		commit(t, tx)
+		for range 2 { // now it is looked at, and put down for later
+			if err := db.Tidy(background); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s, err := db.Advance(background, store.Advance{ID: f.ID, Generation: 2}); err != nil || s.Outcome != store.Written {
+			t.Errorf("a family that was refreshed in time: %v, %v, %v", s.Outcome, s.State, err)
+		}
+		move(2 * time.Minute)
+		if err := db.Tidy(background); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := db.Rows(background); err != nil || n != 0 {
+			t.Errorf("%d families, %v: want it gone after its limit", n, err)
+		}
+	})
+}
+
+// TestHousekeepingThatIsNotCommitted: who comes upon a family that is being
+// removed waits, and then there is none.
+func TestHousekeepingThatIsNotCommitted(t *testing.T) {
+	db, pool, o := openNew(t)
+	move := clockOf(t, pool, o.Schema)
+	f := loggedIn(t, db, named(1), time.Minute)
+	if s, err := db.Commit(background, store.Commit{ID: f.ID, Basis: f.Position, Value: []byte("value")}); err != nil || s.Outcome != store.Written {
+		t.Fatal(s.Outcome, err)
+	}
+	calls := []func() (store.Snapshot, error){
+		func() (store.Snapshot, error) {
+			return db.Commit(background, store.Commit{ID: f.ID, Basis: store.MaxPosition, Value: []byte("other")})
+		},
+		func() (store.Snapshot, error) {
+			return db.Advance(background, store.Advance{ID: f.ID, Generation: 1, Basis: store.MaxPosition})
+		},
+	}
+	tx := begin(t, pool)
+	// The engine's own housekeeping is kept out by its own lock.
+	if _, err := tx.Exec(background, "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 7738423))", o.Schema); err != nil {
+		t.Fatal(err)
+	}
+	move(2 * time.Minute)
+	if _, err := tx.Exec(background, postgres.Fill("SELECT @schema@.tidy(256)", o.Schema)); err != nil {
+		t.Fatal(err)
+	}
+	var left int
+	exec1(t, tx, &left, postgres.Fill("SELECT count(*) FROM @schema@.families", o.Schema))
+	if left != 0 {
+		t.Fatalf("%d families: want it removed here", left)
+	}
+	var waiting []<-chan answer
+	for _, call := range calls {
+		done := async(call)
+		waits(t, pool, done)
+		waiting = append(waiting, done)
+	}
+	commit(t, tx)
+	for _, done := range waiting {
+		if s := result(t, done); s.Outcome != store.Unwritten || s.State != store.Absent {
+			t.Errorf("%v, %v: want nothing written, absent", s.Outcome, s.State)
+		}
+	}
+	var values int
+	exec1(t, pool, &values, postgres.Fill("SELECT count(*) FROM @schema@.committed", o.Schema))
+	if values != 0 {
+		t.Errorf("%d values are left of families that are gone", values)
+	}
+}
+
+// TestEveryQueryMode: the documentation says that every one will do.
+func TestEveryQueryMode(t *testing.T) {
+	value := []byte{0, 1, '\\', 'x', 0xff, '\'', '$', '1'}
+	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+		t.Run(mode, func(t *testing.T) {
+			db := open(t, newPool(t, serverURL(t)+"&default_query_exec_mode="+mode), postgres.Options{Schema: newSchema()})
+			f := loggedIn(t, db, named(1), time.Hour)
+			s, err := db.Commit(background, store.Commit{ID: f.ID, Basis: f.Position, Value: value})
+			if err != nil || s.Outcome != store.Written || string(s.Family.Value) != string(value) {
+				t.Fatalf("%v, %q, %v", s.Outcome, s.Family.Value, err)
+			}
+			if s, err = db.Advance(background, store.Advance{ID: f.ID, Generation: 1, Basis: s.Entry}); err != nil || s.Outcome != store.Written || string(s.Family.Value) != string(value) {
+				t.Errorf("%v, %q, %v", s.Outcome, s.Family.Value, err)
+			}
+			text := strings.Repeat("ü", 127)
+			r := store.Revocation{Reason: text, Actor: text}
+			for i := range store.MaxEntries {
+				r.Subjects = append(r.Subjects, strings.Repeat("'", 250)+string(rune('A'+i%26))+string(rune('a'+i/26)))
+			}
+			before := s.Head
+			if s, err = db.Revoke(background, r); err != nil || s.Outcome != store.Written {
+				t.Fatalf("%v, %v", s.Outcome, err)
+			}
+			b, err := db.Since(background, before, store.MaxEntries, 0)
+			if err != nil || len(b.Entries) != store.MaxEntries || b.More || b.Head != s.Entry {
+				t.Fatalf("%d entries, %v", len(b.Entries), err)
+			}
+			for i, e := range b.Entries {
+				if e.Subject != r.Subjects[i] || e.Reason != text || e.Actor != text || !e.Session.IsZero() {
+					t.Fatalf("entry %d: %+v", i, e)
+				}
+			}
+			list, err := db.Families(background, "anna", 10)
+			if err != nil || len(list) != 1 || string(list[0].Value) != string(value) {
+				t.Errorf("%d families, %v", len(list), err)
+			}
+			if ok, err := db.SwapKeys(background, 0, value); err != nil || !ok {
+				t.Errorf("swapped: %v, %v", ok, err)
+			}
+			if v, document, err := db.LoadKeys(background); err != nil || v != 1 || string(document) != string(value) {
+				t.Errorf("version %d, %q, %v", v, document, err)
+			}
+		})
+	}
+}
+
+// TestATableIsLocked: while an administrator has a table the calls end in
+// errors within the timeout, and afterwards all is as before.
+func TestATableIsLocked(t *testing.T) {
+	for _, table := range []string{"families", "entries", "log"} {
+		t.Run(table, func(t *testing.T) {
+			pool, o := newPool(t, serverURL(t)), postgres.Options{Schema: newSchema(), Timeout: 300 * time.Millisecond}
+			db := open(t, pool, o)
+			f := loggedIn(t, db, named(1), time.Hour)
+			tx := begin(t, newPool(t, serverURL(t)))
+			if _, err := tx.Exec(background, "LOCK TABLE "+quoted(o.Schema)+"."+table+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			if s, err := db.Advance(background, store.Advance{ID: f.ID, Generation: 1}); err == nil {
+				t.Errorf("advanced: %v", s.Outcome)
+			}
+			if s, err := db.Create(background, store.Creation{ID: named(2), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err == nil {
+				t.Errorf("created: %v", s.Outcome)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("two errors after %v: want them within the timeout", took)
+			}
+			commit(t, tx)
+			waitFor(t, "a refresh, and it is the first", func() bool {
+				s, err := db.Advance(background, store.Advance{ID: f.ID, Generation: 1})
+				return err == nil && s.Family.Generation == 2
+			})
+			waitFor(t, "a revocation", func() bool {
+				s, err := db.Revoke(background, store.Revocation{Subjects: []string{"anna"}})
+				return err == nil && s.Outcome == store.Written
+			})
+		})
+	}
+}
+
+// TestTheSchemaIsMadeAnew under a running engine: it goes on with the new log,
+// says that it is another, and nothing of the old one lives.
+func TestTheSchemaIsMadeAnew(t *testing.T) {
+	db, pool, o := openNew(t)
+	f := loggedIn(t, db, named(1), time.Hour)
+	before, err := db.Cutoffs(background, f.ID, "anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, pool, "DROP SCHEMA "+quoted(o.Schema)+" CASCADE")
+	if _, err := db.Advance(background, store.Advance{ID: f.ID, Generation: 1}); err == nil {
+		t.Error("advanced without a schema")
+	}
+	if _, err := db.Cutoffs(background, f.ID, "anna"); err == nil {
+		t.Error("cutoffs without a schema")
+	}
+	if err := postgres.Migrate(background, pool, o); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the new log is read", func() bool {
+		c, err := db.Cutoffs(background, f.ID, "anna")
+		return err == nil && c.Log != before.Log && c.Everyone > before.Head
+	})
+	waitFor(t, "the engine writes to it", func() bool {
+		s, err := db.Advance(background, store.Advance{ID: f.ID, Generation: 1})
+		return err == nil && s.State == store.Absent
+	})
+	waitFor(t, "and appends to it", func() bool {
+		s, err := db.Revoke(background, store.Revocation{Subjects: []string{"anna"}})
+		return err == nil && s.Outcome == store.Written
+	})
+}

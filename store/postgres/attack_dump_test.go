@@ -1,0 +1,75 @@
+//go:build unix
+
+package postgres_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// TestADumpIsABackup restores what pg_dump wrote into another database: the log
+// is the same one, gone back, and what it lost can be written back.
+func TestADumpIsABackup(t *testing.T) {
+	program, err := exec.LookPath("pg_dump")
+	if err != nil {
+		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/pg_dump")
+		if len(found) == 0 {
+			t.Fatal("pg_dump comes with postgres, and is not there")
+		}
+		program = found[len(found)-1]
+	}
+	db, pool, o := openNew(t)
+	f := loggedIn(t, db, named(1), time.Hour)
+	s, err := db.Commit(background, store.Commit{ID: f.ID, Basis: f.Position, Value: []byte("\x00value\\")})
+	if err != nil || s.Outcome != store.Written {
+		t.Fatal(s.Outcome, err)
+	}
+	// As inserts, so that the text can be sent by the driver.
+	dump, err := exec.Command(program, "-d", serverURL(t), "--schema", quoted(o.Schema), "--rows-per-insert", "100", "--no-owner").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, err := db.Revoke(background, store.Revocation{Sessions: []store.ID{f.ID}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := db.Since(background, s.Head, 10, 0)
+	if err != nil || len(entries.Entries) != 1 {
+		t.Fatal(len(entries.Entries), err)
+	}
+
+	database := newSchema()
+	run(t, pool, "CREATE DATABASE "+database)
+	url := server(t).PostgresURL("postgres", database)
+	conn, err := pgx.Connect(background, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(background)
+	// What newer releases of pg_dump put around it is psql's, not SQL.
+	lines := slices.DeleteFunc(strings.SplitAfter(string(dump), "\n"), func(line string) bool { return strings.HasPrefix(line, "\\") })
+	if _, err := conn.PgConn().Exec(background, strings.Join(lines, "")).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	o.MustExist = true
+	again := open(t, newPool(t, url), o)
+	got, err := again.Family(background, f.ID)
+	if err != nil || got.State != store.Alive || string(got.Family.Value) != "\x00value\\" || got.Log != s.Log || got.Head != s.Head {
+		t.Fatalf("%v, %q, log %v, head %d, %v: want the family and the log of before, head %d", got.State, got.Family.Value, got.Log, got.Head, err, s.Head)
+	}
+	r, err := again.Restore(background, store.Restoration{Entries: entries.Entries, Above: lost.Head})
+	if err != nil || r.Outcome != store.Written || r.Entry <= lost.Entry {
+		t.Errorf("restored at %d, %v, %v: want above what was lost, %d", r.Entry, r.Outcome, err, lost.Entry)
+	}
+	if a, err := again.Advance(background, store.Advance{ID: f.ID, Generation: 1, Basis: s.Entry}); err != nil || a.State != store.Ended {
+		t.Errorf("%v, %v: want it ended again", a.State, err)
+	}
+}
