@@ -211,7 +211,11 @@ func engineTable(set results.Set) (string, error) {
 	t := newTable(set, "Engine and operation", "The bare statement, a second", "The engine, a second", "Of bare")
 	for _, engine := range []string{"sqlite", "redis", "postgres"} {
 		for _, what := range suffixes(set, engine+":") {
-			if share, ok := set.Median(engine+":"+what, "%of-bare"); ok {
+			share, ok := set.Median(engine+":"+what, "%of-bare")
+			if !ok {
+				share, ok = set.Median(engine+":"+what, "%store")
+			}
+			if ok {
 				t.row(engine+": "+strings.NewReplacer("/", ", ", "_", " ").Replace(what),
 					number(t.figure(engine+":"+what, "bare/s")), number(t.figure(engine+":"+what, "store/s")), fmt.Sprintf("%.0f%%", share))
 			}
