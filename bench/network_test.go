@@ -4,9 +4,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/waferkit/wafer/bench/internal/app"
+	"github.com/waferkit/wafer/internal/pairs"
 	"github.com/waferkit/wafer/store/memory"
 )
 
@@ -87,17 +87,13 @@ func BenchmarkNetworkParallel(b *testing.B) {
 	}
 }
 
-// networkTurn is longer than a turn within the process: who has just waited for
-// a server finds the processor's caches cold, and that is not the other's cost.
-const networkTurn = 2 * time.Millisecond
-
 // BenchmarkBudget is the ratio of wafer to each of the others, by turns.
 func BenchmarkBudget(b *testing.B) {
 	ours := waferInMemory(b)
 	for _, theirs := range networked(b) {
 		b.Run("data-to-"+slug(theirs.Name), func(b *testing.B) {
 			mine, other := serving(b, ours.Data, session(b, ours)), serving(b, theirs.Data, session(b, theirs))
-			against(b, networkTurn, mine, other)
+			against(b, pairs.Turn, mine, other)
 		})
 	}
 }

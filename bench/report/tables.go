@@ -63,7 +63,11 @@ func budgetTable(set results.Set) (string, error) {
 		met := "yes"
 		if !row.Met(v) {
 			met = "**no**"
-			unmet = append(unmet, "- "+row.Work+": "+obstacle(row))
+			text := "- " + row.Work + ": " + obstacle(row)
+			if row.Reached != 0 {
+				text += fmt.Sprintf(" The guard holds %.3g meanwhile.", row.Reached)
+			}
+			unmet = append(unmet, text)
 		}
 		t.row(row.Work, row.Budget, shown, met)
 	}
@@ -207,7 +211,11 @@ func engineTable(set results.Set) (string, error) {
 	t := newTable(set, "Engine and operation", "The bare statement, a second", "The engine, a second", "Of bare")
 	for _, engine := range []string{"sqlite", "redis", "postgres"} {
 		for _, what := range suffixes(set, engine+":") {
-			if share, ok := set.Median(engine+":"+what, "%of-bare"); ok {
+			share, ok := set.Median(engine+":"+what, "%of-bare")
+			if !ok {
+				share, ok = set.Median(engine+":"+what, "%store")
+			}
+			if ok {
 				t.row(engine+": "+strings.NewReplacer("/", ", ", "_", " ").Replace(what),
 					number(t.figure(engine+":"+what, "bare/s")), number(t.figure(engine+":"+what, "store/s")), fmt.Sprintf("%.0f%%", share))
 			}

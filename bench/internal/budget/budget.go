@@ -26,17 +26,17 @@ type Row struct {
 // Rows are all of them, in the order of the design.
 var Rows = []Row{
 	{Work: "request with a valid cookie: identity known, not revoked", Budget: "≤ 1.6 × floor",
-		Name: "root:Budget/identity-to-floor", Unit: "ratio", Limit: 1.6, Guarded: true, Margin: 0.15},
+		Name: "root:Budget/identity-to-floor", Unit: "ratio", Limit: 1.6, Guarded: true, Margin: 0.15, Reached: 2.2},
 	{Work: "the same: allocations", Budget: "≤ 5",
 		Name: "root:Budget/identity-to-floor", Unit: "allocs", Limit: 5, Guarded: true},
 	{Work: "the same with the data decoded, to scs in memory", Budget: "≤ 1/8", Inverse: true,
 		Name: "root:Budget/data-to-scs-memstore", Unit: "ratio", Limit: 1.0 / 8, Guarded: true, Margin: 0.1},
 	{Work: "the same, to scs in Redis on loopback", Budget: "≤ 1/25", Inverse: true,
-		Name: "bench:Budget/data-to-scs-Redis", Unit: "ratio", Limit: 1.0 / 25, Guarded: true, Margin: 0.2},
+		Name: "bench:Budget/data-to-scs-Redis", Unit: "ratio", Limit: 1.0 / 25, Guarded: true, Margin: 0.2, Reached: 0.065},
 	{Work: "cookie that holds the data, to gorilla/sessions", Budget: "≤ 1/2",
 		Name: "root:Budget/data-to-gorilla", Unit: "session-cookie-ratio", Limit: 0.5, Guarded: true},
-	{Work: "revocation check, 1 M entries, a writer at 100k/s: ns", Budget: "≤ 100 ns",
-		Name: "revocation:Check/entries=1000000/absent/beside_a_writer/one_reader", Unit: "ns/op", Limit: 100},
+	{Work: "revocation check, 1 M entries, a writer at 100k/s: its processor time in ns", Budget: "≤ 100 ns",
+		Name: "revocation:Check/entries=1000000/absent/beside_a_writer/one_reader", Unit: "cpu-ns/op", Limit: 100},
 	{Work: "the same: bytes for each entry", Budget: "≤ 64 B",
 		Name: "revocation:Check/entries=1000000/absent/beside_a_writer/one_reader", Unit: "B/entry", Limit: 64},
 	{Work: "verified access token seen again, to a parse by golang-jwt", Budget: "≤ 1/30", Inverse: true,
@@ -46,7 +46,7 @@ var Rows = []Row{
 	{Work: "refresh, Redis, 64 clients, of the bare script", Budget: "≥ 70%",
 		Name: "redis:Advance/64_clients", Unit: "%of-bare", Limit: 70, AtLeast: true},
 	{Work: "refresh, Postgres, 64 clients, of the bare statement", Budget: "≥ 70%",
-		Name: "postgres:Advance/64_clients", Unit: "%of-bare", Limit: 70, AtLeast: true},
+		Name: "postgres:Advance/64_clients", Unit: "%store", Limit: 70, AtLeast: true},
 }
 
 // Key names the row's figure in records of the guard's noise.
