@@ -19,10 +19,29 @@ import (
 // What the engine keeps of wafer's promises while its server fails, seen from
 // outside: real nodes, browsers, an operator and a thief, of package faulttest.
 
-var kills = flag.Int("kills", 5, "how often TestFaultKill kills the server")
+var kills = flag.Int("kills", 5, "how often TestFault/Kill kills the server")
 
 // notified is how nodes hear of each other: at once.
 var notified = postgres.Options{Notify: true}
+
+// TestFault hurts one server in many ways, and ends it. Its own settings are
+// against the engine: a crash loses what is committed so.
+func TestFault(t *testing.T) {
+	s := testserver.Postgres(t, "synchronous_commit=off", "wal_writer_delay=10s")
+	for _, fault := range []struct {
+		name string
+		test func(t *testing.T, s *testserver.Server, o postgres.Options)
+	}{
+		{"Kill", faultKill}, {"Cut", faultCut}, {"Pause", faultPause},
+		{"RestoredFiles", faultRestoredFiles}, {"DroppedSchema", faultDroppedSchema}, {"Latency", faultLatency},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			o := notified
+			o.Schema = "fault_" + fault.name
+			fault.test(t, s, o)
+		})
+	}
+}
 
 // world is nodes that reach a server each by an address of its own.
 func world(t *testing.T, c faulttest.Config, o postgres.Options, address func(node int) string) *faulttest.World {
@@ -45,14 +64,14 @@ func world(t *testing.T, c faulttest.Config, o postgres.Options, address func(no
 }
 
 // proxied is the same, each node by a proxy.
-func proxied(t *testing.T, c faulttest.Config, s *testserver.Server) (*faulttest.World, []*testserver.Proxy) {
+func proxied(t *testing.T, c faulttest.Config, o postgres.Options, s *testserver.Server) (*faulttest.World, []*testserver.Proxy) {
 	t.Helper()
 	var ways []*testserver.Proxy
 	for range 3 {
 		ways = append(ways, testserver.NewProxy(t, s.Addr))
 	}
 	c.Nodes = len(ways)
-	return world(t, c, notified, func(node int) string { return ways[node].Addr }), ways
+	return world(t, c, o, func(node int) string { return ways[node].Addr }), ways
 }
 
 // noneExcused fails where somebody had to log in again for a second lost answer:
@@ -76,9 +95,8 @@ func do(t *testing.T, b *faulttest.Browser, act string, want int, nodes ...int) 
 
 // The server is killed again and again under load, and started at once. Nothing
 // that it has acknowledged is forgotten, and nobody is logged out.
-func TestFaultKill(t *testing.T) {
-	s := testserver.Postgres(t)
-	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
+func faultKill(t *testing.T, s *testserver.Server, o postgres.Options) {
+	w := world(t, faulttest.Config{}, o, func(int) string { return s.Addr })
 	w.Run(func() {
 		for i := range *kills {
 			time.Sleep(100*time.Millisecond + rand.N(200*time.Millisecond))
@@ -97,8 +115,8 @@ func TestFaultKill(t *testing.T) {
 
 // Connections are cut in mid-statement: the request is lost or half of it, the
 // answer is lost or half of it. A write whose answer was lost has happened once.
-func TestFaultCut(t *testing.T) {
-	w, ways := proxied(t, faulttest.Config{}, testserver.Postgres(t))
+func faultCut(t *testing.T, s *testserver.Server, o postgres.Options) {
+	w, ways := proxied(t, faulttest.Config{}, o, s)
 	faults := []testserver.Fault{testserver.LoseRequest, testserver.HalfRequest, testserver.LoseAnswer, testserver.HalfAnswer}
 	w.Run(func() {
 		for i := range 120 {
@@ -125,9 +143,8 @@ func TestFaultCut(t *testing.T) {
 // The server stands still for longer than MaxStaleness: valid cookies go on
 // until their node's list is stale, then all is 503, and afterwards all is well
 // again by itself, with the same sessions.
-func TestFaultPause(t *testing.T) {
-	s := testserver.Postgres(t)
-	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
+func faultPause(t *testing.T, s *testserver.Server, o postgres.Options) {
+	w := world(t, faulttest.Config{}, o, func(int) string { return s.Addr })
 	alice := w.Browser("alice")
 	do(t, alice, "start", 200, 0)
 	do(t, alice, "read", 200, 0, 1, 2)
