@@ -2,7 +2,6 @@ package wafer_test
 
 import (
 	"context"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,14 +31,12 @@ func TestAttack_NewsBetweenOpeningAndJudging(t *testing.T) {
 	open()
 	here := w.node()
 	open()
-	var readings atomic.Int32
 	var between func()
 	there := w.node(func(c *wafer.Config[basket]) {
-		c.Now = func() time.Time {
-			if readings.Add(-1) == 0 {
+		c.Observe = func(e wafer.Event) {
+			if e.Reason == "refresh token not authentic" { // the session cookie is open, and not judged
 				between()
 			}
-			return w.clock.Now()
 		}
 	})
 	open() // the thief's
@@ -57,13 +54,12 @@ func TestAttack_NewsBetweenOpeningAndJudging(t *testing.T) {
 	at := here.revoke(wafer.Revocation{Everyone: true, Reason: "leaked"})
 	forged := b.cookie(w)
 	forged.Position = uint64(at)
-	b.cookies[sessionCookie] = w.seal(forged)
+	b.cookies[sessionCookie], b.cookies[refreshCookie] = w.seal(forged), "junk"
 	came := false
 	between = func() {
 		came = true
 		there.freshen()
 	}
-	readings.Store(2) // the first is before the cookie is opened
 	if got := b.peek(there); got != "401" || !came {
 		t.Errorf("the forged cookie is %q; the news came in between: %v", got, came)
 	}

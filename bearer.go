@@ -47,33 +47,39 @@ func (s *Sessions[T]) attachBearer(w http.ResponseWriter, r *http.Request) (*htt
 	w.Header().Add("Vary", "Authorization")
 	if s.bearer == nil {
 		a.none = errNoTokens
-		return r.WithContext(a), a.none
+		return a.request(r), a.none
 	}
 	token, found := bearerToken(r.Header)
 	if !found {
 		a.none = ErrNoSession
-		return r.WithContext(a), a.none
+		return a.request(r), a.none
 	}
 	a.bearer.store(presentBearer)
 	access, err := s.bearer.judge(r.Context(), token)
 	if err != nil {
 		a.none, a.unsure = err, access
-		return r.WithContext(a), err
+		return a.request(r), err
 	}
 	bearerSession(&a.first, access)
 	a.current.Store(&a.first)
-	private(w.Header())
-	return r.WithContext(a), nil
+	privateBy(w.Header(), &a.values)
+	return a.request(r), nil
 }
 
-// bearerSession sets a session to what an access token says. The token knows
-// no limits of the session but its own.
+// bearerSession sets a session to what an access token says.
 func bearerSession[T any](session *Session[T], t *codec.AccessToken) {
-	session.set(codec.Session{
+	session.readOnly, session.access = true, t
+	h := tokenHeader(t)
+	session.show(&h)
+}
+
+// tokenHeader is what an access token says of a session. It knows no limits of
+// the session but its own.
+func tokenHeader(t *codec.AccessToken) codec.Session {
+	return codec.Session{
 		ID: t.Session, Subject: t.Subject, Position: t.Position,
 		Issued: t.Issued, Access: t.Expires, Idle: t.Expires, Absolute: t.Expires, Authenticated: t.Authenticated,
-	}, nil)
-	session.readOnly, session.access = true, t
+	}
 }
 
 // bearerState is what an attachment knows of access tokens.

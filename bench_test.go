@@ -1,25 +1,27 @@
 package wafer_test
 
 import (
-	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/waferkit/wafer"
-	"github.com/waferkit/wafer/keyring"
-	"github.com/waferkit/wafer/store/memory"
 )
 
-// benchAccount is session data as applications have it: five fields, a slice,
-// a small map.
+// These benchmarks hold the whole request path, Cookie header in, identity and
+// data out, against session libraries that keep data in a cookie or in a
+// store. All have the same value, the same handlers and the same checks that
+// it arrived. docs/benchmarks.md tells what they gave.
+
+// benchAccount is session data as applications have it: five fields and a
+// time, of which one is a slice and one a small map.
 type benchAccount struct {
 	Email   string         `cbor:"1,keyasint"`
 	Roles   []string       `cbor:"2,keyasint"`
@@ -29,7 +31,10 @@ type benchAccount struct {
 	Since   time.Time      `cbor:"6,keyasint"`
 }
 
-const benchSubject = "3f1f2c0e-6a55-4f0b-9d0e-2f4f4b9f2a11"
+const (
+	benchSubject = "3f1f2c0e-6a55-4f0b-9d0e-2f4f4b9f2a11"
+	benchCounter = 42
+)
 
 func newBenchAccount() benchAccount {
 	return benchAccount{
@@ -37,115 +42,272 @@ func newBenchAccount() benchAccount {
 		Roles:   []string{"customer", "reviewer", "editor"},
 		Cart:    map[string]int{"apple": 1, "pear": 2, "plum": 3, "fig": 4},
 		Theme:   "dark",
-		Counter: 42,
+		Counter: benchCounter,
 		Since:   time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
 }
 
-// benchRequest logs in and returns the sessions and a request that carries the
-// cookies, as a browser sends them.
-func benchRequest(b *testing.B) (*wafer.Sessions[benchAccount], *http.Request) {
-	b.Helper()
-	ring, err := keyring.Static(strings.Repeat("5a", keyring.SecretSize))
-	if err != nil {
-		b.Fatal(err)
+var benchWant = newBenchAccount()
+
+// arrived checks a session that was read, at a cost that no contender feels.
+func arrived(subject string, a benchAccount) error {
+	want := &benchWant
+	same := subject == benchSubject && a.Email == want.Email && a.Theme == want.Theme &&
+		a.Counter >= want.Counter && a.Since.Equal(want.Since) &&
+		slices.Equal(a.Roles, want.Roles) && len(a.Cart) == len(want.Cart)
+	if !same || a.Cart["fig"] != 4 {
+		return fmt.Errorf("the session of %q has %+v", subject, a)
 	}
-	sessions, err := wafer.New(context.Background(), ring, memory.New(memory.Options{}), wafer.Config[benchAccount]{
-		Realm: "bench", Observe: func(wafer.Event) {}, Access: 20 * time.Minute,
+	return nil
+}
+
+// contender is an application on a session library.
+type contender interface {
+	// middleware is what the library wants around handlers.
+	middleware(h http.Handler) http.Handler
+	login(w http.ResponseWriter, r *http.Request, subject string, a benchAccount) error
+	identity(r *http.Request) (subject string, err error)
+	read(r *http.Request) (subject string, a benchAccount, err error)
+	save(w http.ResponseWriter, r *http.Request, a benchAccount) error
+	logout(w http.ResponseWriter, r *http.Request) error
+}
+
+// paths are the handlers of an application; an error of a handler is kept in
+// failed.
+type paths struct {
+	contender
+	failed error
+}
+
+func (p *paths) handler(h func(w http.ResponseWriter, r *http.Request) error) http.Handler {
+	return p.middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			p.failed = err
+		}
+	}))
+}
+
+func (p *paths) onLogin() http.Handler {
+	return p.handler(func(w http.ResponseWriter, r *http.Request) error {
+		return p.login(w, r, benchSubject, newBenchAccount())
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(sessions.Close)
+}
+
+func (p *paths) onIdentity() http.Handler {
+	return p.handler(func(w http.ResponseWriter, r *http.Request) error {
+		subject, err := p.identity(r)
+		if err == nil && subject != benchSubject {
+			err = fmt.Errorf("the subject is %q", subject)
+		}
+		return err
+	})
+}
+
+func (p *paths) onData() http.Handler {
+	return p.handler(func(w http.ResponseWriter, r *http.Request) error {
+		subject, a, err := p.read(r)
+		if err != nil {
+			return err
+		}
+		return arrived(subject, a)
+	})
+}
+
+// onSave reads, changes and saves: the data has more in it each time that it
+// comes back.
+func (p *paths) onSave() http.Handler {
+	return p.handler(func(w http.ResponseWriter, r *http.Request) error {
+		subject, a, err := p.read(r)
+		if err != nil {
+			return err
+		}
+		if err := arrived(subject, a); err != nil {
+			return err
+		}
+		a.Counter++
+		return p.save(w, r, a)
+	})
+}
+
+func (p *paths) onLogout() http.Handler { return p.handler(p.logout) }
+
+// serve has a handler answer one request, and returns the cookies it set.
+func (p *paths) serve(b testing.TB, h http.Handler, r *http.Request) []*http.Cookie {
+	b.Helper()
 	w := httptest.NewRecorder()
-	login := httptest.NewRequest(http.MethodPost, "https://example.com/login", nil)
-	if err := sessions.Start(w, login, benchSubject, newBenchAccount()); err != nil {
-		b.Fatal(err)
+	h.ServeHTTP(w, r)
+	if p.failed != nil || w.Code != http.StatusOK {
+		b.Fatalf("%s %s: %d, %v", r.Method, r.URL, w.Code, p.failed)
 	}
+	return w.Result().Cookies()
+}
+
+// carrying is a request as a browser sends it that was given these cookies.
+func carrying(cookies []*http.Cookie) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "https://example.com/", nil)
-	for _, c := range w.Result().Cookies() {
-		r.AddCookie(c)
+	for _, c := range cookies {
+		if c.MaxAge >= 0 {
+			r.AddCookie(c)
+		}
 	}
-	return sessions, r
+	return r
+}
+
+// loggedIn logs in and returns the request that carries the session.
+func (p *paths) loggedIn(b testing.TB) *http.Request {
+	b.Helper()
+	r := carrying(p.serve(b, p.onLogin(), httptest.NewRequest(http.MethodPost, "https://example.com/login", nil)))
+	if r.Header.Get("Cookie") == "" {
+		b.Fatal("the login set no cookie")
+	}
+	return r
 }
 
 // discard is a ResponseWriter that costs next to nothing.
 type discard struct{ header http.Header }
 
+func newDiscard() *discard { return &discard{make(http.Header)} }
+
 func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(int)             {}
 
-// BenchmarkRequest is the whole request path: the Cookie header in, identity
-// or data out. Floor does the least that anything of the kind must do with the
-// same cookie, by the standard library: find it, decode it, open it.
-func BenchmarkRequest(b *testing.B) {
-	b.Run("floor", benchFloor)
-	b.Run("identity", func(b *testing.B) {
-		benchHandler(b, func(s *wafer.Session[benchAccount]) error {
-			if s.Subject != benchSubject {
-				return fmt.Errorf("the subject is %q", s.Subject)
-			}
-			return nil
-		})
-	})
-	b.Run("data", func(b *testing.B) {
-		benchHandler(b, func(s *wafer.Session[benchAccount]) error {
-			data, err := s.Data()
-			if err != nil || data.Counter != 42 || len(data.Cart) != 4 {
-				return fmt.Errorf("the data is %+v, %v", data, err)
-			}
-			return nil
-		})
-	})
+// setCookieBytes is what the response's cookies take on the wire.
+func (d *discard) setCookieBytes() (n int) {
+	for _, line := range d.header["Set-Cookie"] {
+		n += len("Set-Cookie: \r\n") + len(line)
+	}
+	return n
 }
 
-func benchHandler(b *testing.B, check func(*wafer.Session[benchAccount]) error) {
-	sessions, r := benchRequest(b)
-	var failed error
-	h := sessions.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s, err := sessions.Get(r.Context())
-		if err == nil {
-			err = check(s)
+// cookieBytes is the size of the cookie that holds the session or its name,
+// and of all cookies that a request carries, as the header has them.
+func cookieBytes(r *http.Request) (session, all int) {
+	for _, c := range r.Cookies() {
+		if c.Name != "__Host-refresh" {
+			session = len(c.Name) + len("=") + len(c.Value)
 		}
-		if err != nil {
-			failed = err
-		}
-	}))
-	w := &discard{make(http.Header)}
-	b.ReportAllocs()
-	for b.Loop() {
+	}
+	return session, len(r.Header.Get("Cookie"))
+}
+
+// again returns a function that has the handler answer a request once more.
+// gorilla/sessions puts what it decoded into the request itself, which is then
+// put back as it came.
+func again(h http.Handler, came *http.Request) (*discard, func()) {
+	w, r, ctx := newDiscard(), new(http.Request), came.Context()
+	*r = *came
+	return w, func() {
 		clear(w.header)
+		if r.Context() != ctx {
+			*r = *came
+		}
 		h.ServeHTTP(w, r)
 	}
-	if failed != nil {
-		b.Fatal(failed)
+}
+
+// BenchmarkRequest is a request that reads its session: identity wants the
+// subject alone, data everything. Floor is the least that anything of the kind
+// must do with wafer's cookie, by the standard library: find it, decode it,
+// open it.
+func BenchmarkRequest(b *testing.B) {
+	b.Run("floor", func(b *testing.B) {
+		open := benchFloor(b)
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := open(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for _, path := range []struct {
+		name    string
+		handler func(*paths) http.Handler
+	}{{"identity", (*paths).onIdentity}, {"data", (*paths).onData}} {
+		for _, c := range contenders {
+			b.Run(path.name+"/"+c.name, func(b *testing.B) {
+				p := &paths{contender: c.open(b)}
+				r := p.loggedIn(b)
+				_, serve := again(path.handler(p), r)
+				b.ReportAllocs()
+				for b.Loop() {
+					serve()
+				}
+				session, all := cookieBytes(r)
+				b.ReportMetric(float64(session), "session-cookie-bytes")
+				b.ReportMetric(float64(all), "cookie-bytes")
+				if p.failed != nil {
+					b.Fatal(p.failed)
+				}
+			})
+		}
 	}
 }
 
-func benchFloor(b *testing.B) {
-	_, r := benchRequest(b)
-	// The same bytes as the real cookie's, but sealed plainly.
+// BenchmarkRequestParallel is the same on all processors, each request its own.
+func BenchmarkRequestParallel(b *testing.B) {
+	b.Run("floor", func(b *testing.B) {
+		open := benchFloor(b)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if open() != nil {
+					b.Error("the floor's cookie does not open")
+					return
+				}
+			}
+		})
+	})
+	for _, c := range contenders {
+		b.Run("data/"+c.name, func(b *testing.B) {
+			p := &paths{contender: c.open(b)}
+			h, came := p.onData(), p.loggedIn(b)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				_, serve := again(h, came)
+				for pb.Next() {
+					serve()
+				}
+			})
+			if p.failed != nil {
+				b.Fatal(p.failed)
+			}
+		})
+	}
+}
+
+var errFloor = errors.New("the floor found no cookie")
+
+// benchFloor returns the floor's work: on wafer's own header, where wafer's
+// session cookie is as long as ever but sealed plainly.
+func benchFloor(b *testing.B) func() error {
+	p := &paths{contender: openWafer(b)}
+	r := p.loggedIn(b)
 	c, err := r.Cookie("__Host-session")
 	if err != nil {
 		b.Fatal(err)
 	}
-	n := base64.RawURLEncoding.DecodedLen(len(c.Value)) - 5 - 12 // head and salt
-	block, _ := aes.NewCipher(make([]byte, 32))
-	aead, _ := cipher.NewGCM(block)
+	const head = 5 + 12 // key id and salt
+	n := base64.RawURLEncoding.DecodedLen(len(c.Value)) - head
+	key := make([]byte, 32)
+	rand.Read(key)
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		b.Fatal(err)
+	}
 	nonce := make([]byte, aead.NonceSize())
 	rand.Read(nonce)
 	aad := []byte("\x01\x00\x00\x00\x00bench\x00__Host-session")
 	sealed := aead.Seal(nonce, nonce, make([]byte, n-aead.NonceSize()-aead.Overhead()), aad)
-	sealed = append(make([]byte, 17), sealed...)
-	value := base64.RawURLEncoding.EncodeToString(sealed)
+	value := base64.RawURLEncoding.EncodeToString(append(make([]byte, head), sealed...))
 	if len(value) != len(c.Value) {
 		b.Fatalf("the floor's cookie has %d bytes, the real one %d", len(value), len(c.Value))
 	}
 	r.Header.Set("Cookie", strings.Replace(r.Header.Get("Cookie"), c.Value, value, 1))
-	b.ReportMetric(float64(len(value)), "cookie-bytes")
-	b.ReportAllocs()
-	for b.Loop() {
+	return func() error {
 		line := r.Header.Get("Cookie")
 		for line != "" {
 			var pair string
@@ -156,11 +318,11 @@ func benchFloor(b *testing.B) {
 			}
 			raw, err := base64.RawURLEncoding.DecodeString(value)
 			if err != nil {
-				b.Fatal(err)
+				return err
 			}
-			if _, err := aead.Open(raw[29:29], raw[17:29], raw[29:], aad); err != nil {
-				b.Fatal(err)
-			}
+			_, err = aead.Open(raw[29:29], raw[17:29], raw[29:], aad)
+			return err
 		}
+		return errFloor
 	}
 }

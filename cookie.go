@@ -35,7 +35,7 @@ func (c *candidates) all() []string { return c.values[:c.n] }
 // find collects the two cookies of a request in one pass over its header, with
 // no allocation. It is stricter than net/http: a quoted value stays quoted,
 // and opens nothing.
-func (s *Sessions[T]) find(header http.Header) (session, refresh candidates) {
+func (s *Sessions[T]) find(header http.Header, session, refresh *candidates) {
 	for _, line := range header["Cookie"] {
 		for line != "" {
 			var pair string
@@ -49,12 +49,12 @@ func (s *Sessions[T]) find(header http.Header) (session, refresh candidates) {
 			}
 		}
 	}
-	return session, refresh
 }
 
 // hasCookies reports whether a request has any of the two cookies.
 func (s *Sessions[T]) hasCookies(header http.Header) bool {
-	session, refresh := s.find(header)
+	var session, refresh candidates
+	s.find(header, &session, &refresh)
 	return session.n+refresh.n > 0
 }
 
@@ -115,16 +115,22 @@ func noStore(header http.Header) {
 	}
 }
 
-// private is vary and noStore, with one allocation where both are new.
-func private(header http.Header) {
+// private is vary and noStore.
+func private(header http.Header) { privateBy(header, new(privateValues)) }
+
+// privateBy is private with memory for the values. Each header needs its own: a
+// handler may write into what it finds there.
+func privateBy(header http.Header, values *privateValues) {
 	if header["Vary"] != nil || header["Cache-Control"] != nil {
 		vary(header)
 		noStore(header)
 		return
 	}
-	values := []string{"Cookie", "no-store"}
+	*values = privateValues{"Cookie", "no-store"}
 	header["Vary"], header["Cache-Control"] = values[:1:1], values[1:]
 }
+
+type privateValues [2]string
 
 // vary tells caches that the response depends on cookies.
 func vary(header http.Header) {

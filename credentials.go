@@ -15,7 +15,7 @@ import (
 // is said yet of lifetimes or revocation.
 type credentials struct {
 	cookie    codec.Session
-	data      []byte
+	content   codec.Content
 	hasCookie bool
 
 	token    codec.RefreshToken
@@ -51,25 +51,26 @@ func (s *Sessions[T]) note(c *credentials, reason string, err error) {
 
 // read opens the request's cookies. Of several under one name the first that
 // opens counts.
-func (s *Sessions[T]) read(ctx context.Context, now time.Time, header http.Header) credentials {
-	c := s.readCookie(ctx, now, header)
-	s.readToken(ctx, now, &c)
+func (s *Sessions[T]) read(ctx context.Context, now time.Time, header http.Header) *credentials {
+	c := new(credentials)
+	s.readCookie(ctx, now, header, c)
+	s.readToken(ctx, now, c)
 	return c
 }
 
 // readCookie opens the session cookie and leaves the refresh token for later.
-func (s *Sessions[T]) readCookie(ctx context.Context, now time.Time, header http.Header) (c credentials) {
+func (s *Sessions[T]) readCookie(ctx context.Context, now time.Time, header http.Header, c *credentials) {
 	var sessions candidates
-	sessions, c.tokens = s.find(header)
+	s.find(header, &sessions, &c.tokens)
 	for _, value := range sessions.all() {
 		var err error
-		if c.cookie, c.data, err = s.cookies.Open(c.patience(ctx), now, value); err == nil {
+		if c.content, err = s.cookies.OpenContent(c.patience(ctx), now, value, &c.cookie); err == nil {
 			c.hasCookie = true
 			break
 		}
-		s.note(&c, "session cookie not authentic", err)
+		c.cookie = codec.Session{}
+		s.note(c, "session cookie not authentic", err)
 	}
-	return c
 }
 
 // readToken authenticates the refresh token, unless that was done.

@@ -28,7 +28,7 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 	if a != nil {
 		// The session that this request began or renewed is in no cookie yet.
 		if current := a.current.Swap(nil); current != nil {
-			ids, at, actor = append(ids, current.id()), max(at, current.Position()), current.header.Subject
+			ids, at, actor = append(ids, current.id()), max(at, current.Position()), current.header().Subject
 		}
 		a.over.Store(true)
 	}
@@ -50,7 +50,7 @@ func (s *Sessions[T]) endBearer(ctx context.Context, a *attachment[T]) error {
 	over := a.over.Swap(true)
 	switch t := a.unsure; {
 	case current != nil:
-		return s.end(ctx, current.Position(), "logout", current.header.Subject, current.id())
+		return s.end(ctx, current.Position(), "logout", current.header().Subject, current.id())
 	case over:
 		return nil // ended before, in this request
 	case t != nil:
@@ -114,9 +114,9 @@ func (s *Sessions[T]) EndOthers(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := s.detached(r.Context())
 	defer cancel()
 	snap, err := s.store.Revoke(ctx, store.Revocation{
-		Subjects: []string{current.header.Subject},
+		Subjects: []string{current.header().Subject},
 		Except:   &store.Rebirth{ID: current.id(), Basis: current.Position()},
-		Above:    s.above(current.Position()), Reason: "logged out everywhere else", Actor: current.header.Subject,
+		Above:    s.above(current.Position()), Reason: "logged out everywhere else", Actor: current.header().Subject,
 	})
 	if err != nil {
 		return s.unavailable(current.id(), err)
@@ -125,12 +125,12 @@ func (s *Sessions[T]) EndOthers(w http.ResponseWriter, r *http.Request) error {
 	if snap.Outcome == store.Behind {
 		return ErrConflict
 	}
-	s.replica.Apply(store.Entry{Kind: store.KindSubject, Subject: current.header.Subject, Position: snap.Entry})
+	s.replica.Apply(store.Entry{Kind: store.KindSubject, Subject: current.header().Subject, Position: snap.Entry})
 	s.config.Observe(Event{Kind: KindRevoked, Session: current.id(), Reason: "logged out everywhere else", Position: snap.Entry})
 	if snap.State != store.Alive || snap.Family.Birth != snap.Entry {
 		return ErrEnded
 	}
-	return s.rewriteAt(w, a, snap, current.header, current.data)
+	return s.rewriteAt(w, a, snap, current.header(), current.encoded())
 }
 
 // Revocation says whose sessions to end. The zero value names nobody and is an

@@ -94,7 +94,7 @@ func (s *Sessions[T]) devicesEndpoint(w http.ResponseWriter, r *http.Request) {
 		s.Refuse(w, r, err)
 		return
 	}
-	devices, err := s.Devices(r.Context(), session.header.Subject)
+	devices, err := s.Devices(r.Context(), session.header().Subject)
 	if err != nil {
 		s.Refuse(w, r, err)
 		return
@@ -128,11 +128,11 @@ func (s *Sessions[T]) deleteDeviceEndpoint(w http.ResponseWriter, r *http.Reques
 		s.Refuse(w, r, s.unavailable(id, err))
 		return
 	}
-	if snap.State != store.Alive || snap.Family.Subject != session.header.Subject || snap.Family.Past(snap.Now) {
+	if snap.State != store.Alive || snap.Family.Subject != session.header().Subject || snap.Family.Past(snap.Now) {
 		http.Error(w, http.StatusText(http.StatusNotFound), http.StatusNotFound)
 		return
 	}
-	if err := s.end(r.Context(), snap.Family.Position, "ended on the page of devices", session.header.Subject, id); err != nil {
+	if err := s.end(r.Context(), snap.Family.Position, "ended on the page of devices", session.header().Subject, id); err != nil {
 		s.Refuse(w, r, err)
 		return
 	}

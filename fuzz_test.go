@@ -317,7 +317,8 @@ func FuzzFind(f *testing.F) {
 		if strings.Count(input, ";")+len(lines) > 1000 {
 			t.Skip("net/http reads no header of so many cookies")
 		}
-		session, refresh := s.find(http.Header{"Cookie": lines})
+		var session, refresh candidates
+		s.find(http.Header{"Cookie": lines}, &session, &refresh)
 		for name, found := range map[string]candidates{"__Host-session": session, "__Host-refresh": refresh} {
 			if found.n > maxDuplicates {
 				t.Fatalf("%d candidates", found.n)

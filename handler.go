@@ -75,15 +75,17 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 	}
 	now := s.config.Now()
 	a := &attachment[T]{Context: r.Context(), owner: s}
-	c, found, err := s.judge(r.Context(), now, r.Header)
+	var c credentials
+	found, err := s.judge(r.Context(), now, r.Header, &c)
 	var session *Session[T]
 	switch {
 	case err != nil:
 	case found == present:
-		a.first.set(c.cookie, c.data)
 		session = &a.first
+		session.content = c.content
+		session.show(&c.cookie)
 	case found == due:
-		session, err = s.resume(w, r, now, c)
+		session, err = s.resume(w, r, now, &c)
 	}
 	if session == nil && err == nil {
 		err = ErrNoSession
@@ -92,11 +94,11 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 	if session != nil {
 		session.readOnly = upgrades(r)
 		a.current.Store(session)
-		private(w.Header())
+		privateBy(w.Header(), &a.values)
 	} else {
 		vary(w.Header())
 	}
-	return r.WithContext(a), err
+	return a.request(r), err
 }
 
 // attachment is the context of an attached request: what Handler found, and
@@ -111,6 +113,15 @@ type attachment[T any] struct {
 	unsure  *codec.AccessToken // one that is authentic, in an outage
 	over    atomic.Bool        // End was called
 	changes sync.Mutex         // held while a call changes the session
+	values  privateValues      // of the response's header
+	in      http.Request       // the request that it is attached to
+}
+
+// request returns the request with the attachment as its context. It lies in
+// the attachment, since one large allocation takes less time than two.
+func (a *attachment[T]) request(r *http.Request) *http.Request {
+	a.in = *r.WithContext(a)
+	return &a.in
 }
 
 // attachmentKey finds the attachment of one Sessions in a context.

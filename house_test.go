@@ -44,6 +44,7 @@ var housePackages = map[string][]string{
 	"internal/faulttest":  {".", "keyring", "store"},
 	"internal/flight":     {},
 	"internal/testserver": {},
+	"internal/pairs":      {}, // for benchmarks
 	"internal/xaes":       {},
 	"wafertest":           {".", "keyring", "store/memory"},
 }

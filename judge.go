@@ -27,45 +27,49 @@ const (
 // judge decides what a request's credentials are worth. It refreshes and
 // writes nothing; it asks the store only where the replica cannot answer, or
 // the request mixes two sessions. The error is an outage.
-func (s *Sessions[T]) judge(ctx context.Context, now time.Time, header http.Header) (credentials, finding, error) {
+func (s *Sessions[T]) judge(ctx context.Context, now time.Time, header http.Header, c *credentials) (finding, error) {
 	keys := s.ring.Set()
-	c := s.readCookie(ctx, now, header)
-	if !s.ownTokens(&c) {
-		s.readToken(ctx, now, &c)
+	s.readCookie(ctx, now, header, c)
+	if !s.ownTokens(c) {
+		s.readToken(ctx, now, c)
 	}
 	if c.mixed() {
 		living, err := s.living(ctx, store.ID(c.cookie.ID))
 		if err != nil {
-			return c, anonymous, err
+			return anonymous, err
 		}
 		if living {
 			// Two living sessions in one jar: somebody put one there. To pick
 			// either would be a silent change of user.
 			s.refuse(store.ID(c.token.Family), reasonMixed)
-			return c, anonymous, nil
+			return anonymous, nil
 		}
 		// A late answer from before a login or Renew: as if it were absent.
 		c.hasCookie = false
-		return c, due, nil
+		return due, nil
 	}
 	if c.hasCookie {
+		if c.reloaded || s.ring.Set() != keys {
+			now = s.config.Now() // there was a wait, and the list may have grown stale
+		}
 		good, err := s.good(ctx, now, &c.cookie)
 		// Whoever has a leaked key seals at any position. The ring is reloaded
 		// before an entry is applied that revokes everyone: where that came in
 		// between, the cookie must open after it too.
 		if good && s.ring.Set() != keys {
-			again := s.readCookie(ctx, now, header)
+			var again credentials
+			s.readCookie(ctx, now, header, &again)
 			good = again.hasCookie && again.cookie == c.cookie
 		}
 		if good || err != nil {
-			return c, present, err
+			return present, err
 		}
 	}
-	s.readToken(ctx, now, &c)
+	s.readToken(ctx, now, c)
 	if c.hasToken {
-		return c, due, nil
+		return due, nil
 	}
-	return c, anonymous, nil
+	return anonymous, nil
 }
 
 // inTime says which limit of time a session cookie is past, or "".
@@ -73,12 +77,12 @@ func (s *Sessions[T]) inTime(now time.Time, c *codec.Session) string {
 	switch {
 	case c.Issued.After(now.Add(s.config.leeway())):
 		return "issued in the future"
+	case now.Before(c.Expires(s.config.Access)):
+		return ""
 	case !now.Before(c.Deadline()):
 		return "past the session's limits"
-	case !now.Before(c.Expires(s.config.Access)):
-		return "past the access lifetime"
 	}
-	return ""
+	return "past the access lifetime"
 }
 
 // good reports whether an authentic session cookie is good now. The error is an
@@ -89,9 +93,7 @@ func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session)
 		return false, nil
 	}
 	id, at := store.ID(c.ID), store.Position(c.Position)
-	// The clock is read again: a process that was paused since now must know
-	// that its list has grown stale.
-	verdict := s.replica.Check(s.config.Now(), id, c.Subject, at)
+	verdict := s.replica.Check(now, id, c.Subject, at)
 	if verdict == revocation.Good {
 		return true, nil
 	}
@@ -134,12 +136,15 @@ func (s *Sessions[T]) living(ctx context.Context, id store.ID) (bool, error) {
 // nothing. It looks at cookies alone. The error matches [ErrNoSession], and [ErrExpired] too where a
 // refresh would be due, whatever that would find; or [ErrUnavailable].
 func (s *Sessions[T]) Check(r *http.Request) (*Session[T], error) {
-	c, found, err := s.judge(r.Context(), s.config.Now(), r.Header)
+	var c credentials
+	found, err := s.judge(r.Context(), s.config.Now(), r.Header, &c)
 	switch {
 	case err != nil:
 		return nil, err
 	case found == present:
-		return newSession[T](c.cookie, c.data), nil
+		session := &Session[T]{content: c.content}
+		session.show(&c.cookie)
+		return session, nil
 	case found == due:
 		return nil, fmt.Errorf("%w: %w", ErrNoSession, ErrExpired)
 	}

@@ -36,8 +36,8 @@ func (s *Sessions[T]) Live(r *http.Request) context.Context {
 		l.end(canceled(err))
 		return l
 	}
-	h := &session.header
-	l := s.lives.add(r.Context(), h)
+	h := session.header()
+	l := s.lives.add(r.Context(), &h)
 	// After it was added, so that what is revoked from here on ends it: was
 	// something revoked since the request was judged?
 	id := store.ID(h.ID)

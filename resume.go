@@ -27,7 +27,7 @@ const maxResume = 4
 //
 // The order matters: the data is settled first, then Reload, then the
 // generation is advanced. So nothing is advanced that cannot be answered.
-func (s *Sessions[T]) resume(w http.ResponseWriter, r *http.Request, now time.Time, c credentials) (*Session[T], error) {
+func (s *Sessions[T]) resume(w http.ResponseWriter, r *http.Request, now time.Time, c *credentials) (*Session[T], error) {
 	ctx := r.Context()
 	id := store.ID(c.token.Family)
 	if s.replica.Ended(id) {
@@ -98,7 +98,7 @@ func (s *Sessions[T]) refresh(ctx context.Context, q refresh.Request) (refresh.R
 // reasonLost: the store lets a family live that this node knows to be revoked.
 const reasonLost refresh.Reason = "revoked, though the store has lost that"
 
-func (s *Sessions[T]) request(c credentials, from carried) refresh.Request {
+func (s *Sessions[T]) request(c *credentials, from carried) refresh.Request {
 	return refresh.Request{
 		Family: store.ID(c.token.Family), Generation: c.token.Generation,
 		Basis: from.basis, Floor: s.replica.ExpiredBelow(store.ID(c.token.Family)),
@@ -108,9 +108,9 @@ func (s *Sessions[T]) request(c credentials, from carried) refresh.Request {
 // settle finds the data that the refreshed session goes on with, and a header
 // for Reload to see: the cookie's, if it carries; else the family's committed
 // value; else nothing, if Reload can make it anew.
-func (s *Sessions[T]) settle(ctx context.Context, now time.Time, c credentials) (carried, codec.Session, error) {
+func (s *Sessions[T]) settle(ctx context.Context, now time.Time, c *credentials) (carried, codec.Session, error) {
 	if c.hasCookie && refresh.Carries(c.cookie, c.token) {
-		return carried{c.data, store.Position(c.cookie.Position)}, c.cookie, nil
+		return carried{c.content.Data(), store.Position(c.cookie.Position)}, c.cookie, nil
 	}
 	// What data there is does not matter yet: is the token good at all?
 	id := store.ID(c.token.Family)
@@ -151,7 +151,7 @@ func (s *Sessions[T]) committed(ctx context.Context, now time.Time, snap store.S
 // to seal.
 func (s *Sessions[T]) reload(ctx context.Context, session *Session[T]) ([]byte, error) {
 	if s.config.Reload == nil {
-		return session.data, nil
+		return session.encoded(), nil
 	}
 	data, err := s.config.Reload(ctx, session)
 	if errors.Is(err, ErrEnded) {
@@ -191,7 +191,7 @@ func (s *Sessions[T]) issue(w http.ResponseWriter, now time.Time, presented code
 }
 
 // look takes the session of a request that cannot carry an answer.
-func (s *Sessions[T]) look(ctx context.Context, now time.Time, c credentials, from carried) (*Session[T], error) {
+func (s *Sessions[T]) look(ctx context.Context, now time.Time, c *credentials, from carried) (*Session[T], error) {
 	id := store.ID(c.token.Family)
 	res, err := s.refresher.Look(ctx, s.request(c, from))
 	if err != nil {

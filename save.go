@@ -25,17 +25,18 @@ func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error
 		return err
 	}
 	defer done()
-	b, err := s.encode(current.header.Subject, data)
+	b, err := s.encode(current.header().Subject, data)
 	if err != nil {
 		return err
 	}
 	now := s.config.Now()
-	if !now.Before(current.header.Expires(s.config.Access)) {
+	header := current.header()
+	if !now.Before(header.Expires(s.config.Access)) {
 		return ErrExpired
 	}
 	// The deadline is by the engine's clock, and this node's may be ahead of
 	// it: the cookie must not die before the refresh token.
-	return s.rewrite(w, a, now.Add(-s.config.Skew), current.header, b)
+	return s.rewrite(w, a, now.Add(-s.config.Skew), header, b)
 }
 
 // Commit is the save that cannot be rolled back: the store keeps the sealed
@@ -55,7 +56,7 @@ func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) err
 		return err
 	}
 	defer done()
-	b, err := s.encode(current.header.Subject, data)
+	b, err := s.encode(current.header().Subject, data)
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) err
 	defer cancel()
 	snap, err := s.store.Commit(ctx, store.Commit{
 		ID: current.id(), Basis: current.Position(), Value: value,
-		Above: s.above(current.Position()), Actor: current.header.Subject,
+		Above: s.above(current.Position()), Actor: current.header().Subject,
 	})
 	if err != nil {
 		return s.unavailable(current.id(), err)
@@ -84,7 +85,7 @@ func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) err
 	}
 	s.replica.Learn(snap.Head)
 	s.replica.Apply(store.Entry{Kind: store.KindSuperseding, Session: current.id(), Position: snap.Entry})
-	return s.rewriteAt(w, a, snap, current.header, b)
+	return s.rewriteAt(w, a, snap, current.header(), b)
 }
 
 // rewriteAt is rewrite at the position of the entry with which the store has

@@ -24,49 +24,76 @@ type Session[T any] struct {
 	// Authenticated is when the user last proved who they are.
 	Authenticated time.Time
 
-	header codec.Session
-	data   []byte // in CBOR; nil: none could be carried
+	// One of them says what the session is. Calls that change it go by that:
+	// the exported fields are a view, which a handler may change.
+	content codec.Content      // of the request's cookie
+	minted  *minted            // by this request
+	access  *codec.AccessToken // of the request
 	// readOnly: the request cannot carry an answer (an upgrade, a bearer token).
 	readOnly bool
-	access   *codec.AccessToken // nil of a session by cookie
+}
+
+// minted is a session that is in no cookie of the request.
+type minted struct {
+	header codec.Session
+	data   []byte // in CBOR; nil: none could be carried
 }
 
 func newSession[T any](header codec.Session, data []byte) *Session[T] {
-	s := new(Session[T])
-	s.set(header, data)
+	s := &Session[T]{minted: &minted{header, data}}
+	s.show(&header)
 	return s
 }
 
-func (s *Session[T]) set(header codec.Session, data []byte) {
-	*s = Session[T]{
-		ID: store.ID(header.ID), Subject: header.Subject,
-		Started: header.Started, Authenticated: header.Authenticated,
-		header: header, data: data,
-	}
+// show sets the fields that a handler sees.
+func (s *Session[T]) show(h *codec.Session) {
+	s.ID, s.Subject, s.Started, s.Authenticated = store.ID(h.ID), h.Subject, h.Started, h.Authenticated
 }
 
-// id is what the cookie says. Calls that change a session go by this and the
-// header's subject: the exported fields are a view, which a handler may change.
-func (s *Session[T]) id() store.ID { return store.ID(s.header.ID) }
+// header is what the cookie says, or the token. It is read anew each time:
+// most requests need no more than is shown, and each would have to keep it.
+func (s *Session[T]) header() codec.Session {
+	switch {
+	case s.minted != nil:
+		return s.minted.header
+	case s.access != nil:
+		return tokenHeader(s.access)
+	}
+	return s.content.Session()
+}
+
+// encoded is the session's data in CBOR; nil: none could be carried.
+func (s *Session[T]) encoded() []byte {
+	if s.minted != nil {
+		return s.minted.data
+	}
+	return s.content.Data()
+}
+
+func (s *Session[T]) id() store.ID { return store.ID(s.header().ID) }
 
 // Data decodes the session's data into a fresh copy; changing it changes
 // nothing until it is saved. An error means that the data was saved as another
 // type: see the tags of package cbor for how to change T between releases.
 func (s *Session[T]) Data() (T, error) {
 	var data T
-	if s.data == nil {
+	b := s.encoded()
+	if b == nil {
 		return data, nil
 	}
-	err := codec.UnmarshalData(s.data, &data)
+	err := codec.UnmarshalData(b, &data)
 	return data, err
 }
 
 // Deadline returns when the session ends unless it is refreshed before: the
 // earlier of its idle and absolute deadlines.
-func (s *Session[T]) Deadline() time.Time { return s.header.Deadline() }
+func (s *Session[T]) Deadline() time.Time {
+	h := s.header()
+	return h.Deadline()
+}
 
 // Position returns the place in the log that the session is judged from.
-func (s *Session[T]) Position() store.Position { return store.Position(s.header.Position) }
+func (s *Session[T]) Position() store.Position { return store.Position(s.header().Position) }
 
 // Format prints the session's id for every verb, so that no data reaches a log.
 func (s Session[T]) Format(f fmt.State, _ rune) { io.WriteString(f, s.ID.String()) }

@@ -183,14 +183,14 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, authenticate
 	now := s.config.Now()
 	id := newID()
 	// Kept only if the old family has a committed value: the store knows.
-	value, err := s.commits.Seal(now, codec.ID(id), current.data)
+	value, err := s.commits.Seal(now, codec.ID(id), current.encoded())
 	if err != nil {
 		return s.unavailable(current.id(), err)
 	}
 	snap, err := s.create(r.Context(), store.Creation{
-		ID: id, Subject: current.header.Subject, Value: value,
+		ID: id, Subject: current.header().Subject, Value: value,
 		Renews: &store.Renewal{ID: current.id(), Basis: current.Position(), Authenticated: authenticated},
-		Above:  s.above(current.Position()), Reason: "renewed", Actor: current.header.Subject,
+		Above:  s.above(current.Position()), Reason: "renewed", Actor: current.header().Subject,
 	})
 	if err != nil {
 		return err
@@ -203,7 +203,7 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, authenticate
 		return ErrEnded
 	}
 	s.refuseHere(current.id(), snap.Entry)
-	return s.begun(w, a, KindRenewed, snap, current.data)
+	return s.begun(w, a, KindRenewed, snap, current.encoded())
 }
 
 func (s *Sessions[T]) create(ctx context.Context, c store.Creation) (store.Snapshot, error) {

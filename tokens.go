@@ -195,7 +195,7 @@ func (s *Sessions[T]) mintAccess(now time.Time, session *Session[T], audience st
 	if expires.Unix() <= now.Unix() {
 		return nil, fmt.Errorf("%w: it has less than a second left", ErrNoSession)
 	}
-	h := &session.header
+	h := session.header()
 	token, err := s.access.Mint(now, codec.AccessToken{
 		Subject: h.Subject, Audience: []string{audience}, ClientID: s.config.Tokens.ClientID,
 		Session: h.ID, Position: h.Position, Issued: now, Expires: expires, Authenticated: h.Authenticated,
@@ -228,7 +228,7 @@ func (s *Sessions[T]) claims(ctx context.Context, session *Session[T]) (TokenCla
 func (s *Sessions[T]) claimsOf(ctx context.Context, session *Session[T]) (TokenClaims, error) {
 	claims, err := s.claims(ctx, session)
 	if errors.Is(err, ErrEnded) {
-		if err = s.end(ctx, session.Position(), "ended by Claims", session.header.Subject, session.id()); err == nil {
+		if err = s.end(ctx, session.Position(), "ended by Claims", session.header().Subject, session.id()); err == nil {
 			err = ErrNoSession
 		}
 	}

@@ -3,6 +3,8 @@ package codec
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -55,19 +57,53 @@ func (c *Cookies) Seal(now time.Time, s *Session, data []byte) (string, error) {
 // caller owns both. It judges no time but the key's: an authentic cookie past
 // its lifetime opens. ctx bounds the reload that an unknown key id causes.
 func (c *Cookies) Open(ctx context.Context, now time.Time, value string) (s Session, data []byte, err error) {
+	content, err := c.OpenContent(ctx, now, value, &s)
+	if err != nil {
+		return Session{}, nil, err
+	}
+	return s, content.Data(), nil
+}
+
+// Content is what a cookie seals: a session and its data, in half the memory of
+// both. It must not be changed. The zero value has neither.
+type Content []byte
+
+// OpenContent is [Cookies.Open] for who keeps the content. It sets s to the
+// session, or to something unspecified if the cookie does not open.
+func (c *Cookies) OpenContent(ctx context.Context, now time.Time, value string, s *Session) (Content, error) {
 	if len(value) > MaxSealed {
-		return Session{}, nil, ErrLength
+		return nil, ErrLength
 	}
 	sealed, err := decode(value, c.sealer.room(c.name))
 	if err != nil {
-		return Session{}, nil, err
+		return nil, err
 	}
 	plaintext, err := c.sealer.open(ctx, now, c.name, sealed)
 	if err != nil {
-		return Session{}, nil, err
+		return nil, err
 	}
-	if data, err = s.parse(plaintext); err != nil {
-		return Session{}, nil, err
+	if _, err := s.parse(plaintext); err != nil {
+		return nil, err
 	}
-	return s, data, nil
+	return plaintext, nil
+}
+
+// Format prints the session's id alone, so that no data reaches a log.
+func (c Content) Format(f fmt.State, verb rune) { c.Session().Format(f, verb) }
+
+// LogValue logs the session's id alone.
+func (c Content) LogValue() slog.Value { return c.Session().LogValue() }
+
+// Session returns the session.
+func (c Content) Session() (s Session) {
+	s.parse(c) // as OpenContent has done
+	return s
+}
+
+// Data returns the data; it is the content's own. It is nil for the zero value.
+func (c Content) Data() []byte {
+	if c == nil {
+		return nil
+	}
+	return c[fixedSize+int(c[fixedSize-1]):]
 }

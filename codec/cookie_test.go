@@ -3,6 +3,7 @@ package codec_test
 import (
 	"bytes"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -165,4 +166,49 @@ func TestCodecsAreSafeForConcurrentUse(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// What is opened outlives the buffers that it was decoded in: many openings go
+// on at once and are held to what they should be after all of them.
+func TestWhatIsOpenedIsKeptApart(t *testing.T) {
+	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
+	type opened struct {
+		n       int
+		content codec.Content
+		session codec.Session
+	}
+	const at, each = 8, 200
+	all := make([]opened, at*each)
+	subject := func(n int) string { return strings.Repeat("s", 1+n%200) + strconv.Itoa(n) }
+	data := func(n int) []byte { return bytes.Repeat([]byte{byte(n)}, n%700) }
+	var wg sync.WaitGroup
+	for i := range at {
+		wg.Go(func() {
+			for n := i * each; n < (i+1)*each; n++ {
+				sealed, err := cookies.Seal(now, session(subject(n)), data(n))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				o := &all[n]
+				o.n = n
+				if o.content, err = cookies.OpenContent(ctx, now, sealed, &o.session); err != nil {
+					t.Error(err)
+					return
+				}
+				cookies.OpenContent(ctx, now, strings.Repeat("_", len(sealed)), new(codec.Session)) // no key has that id
+			}
+		})
+	}
+	wg.Wait()
+	for i := range all {
+		o, want := &all[i], session(subject(i))
+		again := o.content.Session()
+		if !sameSession(&o.session, want) || !sameSession(&again, want) || !bytes.Equal(o.content.Data(), data(i)) {
+			t.Fatalf("cookie %d: %v and again %v, data %x", i, o.session.Subject, again.Subject, o.content.Data())
+		}
+	}
+	if data := codec.Content(nil).Data(); data != nil {
+		t.Errorf("no content has the data %q: want nil", data)
+	}
 }

@@ -108,8 +108,7 @@ func (r *RefreshTokens) Names(token string, family ID) bool {
 		return false
 	}
 	var b [refreshBody]byte
-	n, err := encoding.Decode(b[:], []byte(token[len(RefreshPrefix):]))
-	return err == nil && n == refreshBody && ID(b[keyIDSize:]) == family
+	return decodeInto(b[:], token[len(RefreshPrefix):]) && ID(b[keyIDSize:]) == family
 }
 
 func decodeRefresh(token string) ([]byte, error) {

@@ -80,7 +80,7 @@ func TestPromise7_CodecsPrintNoSecret(t *testing.T) {
 	verified, err8 := verifier.Verify(ctx, now, accessText)
 	set, err9 := access.JWKS(now)
 	cookie, err := cookies.Seal(now, session(loggedSubject), []byte(loggedData))
-	_, _, err2 := cookies.Open(ctx, now, cookie)
+	content, err2 := cookies.OpenContent(ctx, now, cookie, new(codec.Session))
 	value, err3 := values.Encode(name, loggedData)
 	_, err4 := commits.Seal(now, codec.ID{}, []byte(loggedData))
 	token, err5 := refresh.Mint(now, codec.RefreshToken{Family: idOf("f"), Generation: 1})
@@ -97,6 +97,8 @@ func TestPromise7_CodecsPrintNoSecret(t *testing.T) {
 	for what, text := range map[string]string{"an access token": fmt.Sprintf("%v %+v %#v %s", verified, verified, &verified, said), "a log of it": fmt.Sprint(verified.LogValue())} {
 		silent(t, "printing "+what, text, secrets...)
 	}
+	// Marshalling a content is what an application does on purpose.
+	silent(t, "printing a content", fmt.Sprintf("%v %+v %#v %s %x %v %v", content, content, content, content, &content, []codec.Content{content}, content.LogValue()), secrets...)
 	for _, v := range []any{access.AccessTokens, *access.AccessTokens, verifier, *verifier} {
 		silent(t, fmt.Sprintf("printing a %T", v), printed(v), secrets...)
 	}

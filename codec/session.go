@@ -52,10 +52,11 @@ func (s Session) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) 
 // Issued plus access, the access lifetime that is configured now.
 func (s *Session) Expires(access time.Duration) time.Time {
 	end := s.Issued.Add(access)
-	for _, t := range [...]time.Time{s.Access, s.Idle, s.Absolute} {
-		if t.Before(end) {
-			end = t
-		}
+	if s.Access.Before(end) {
+		end = s.Access
+	}
+	if deadline := s.Deadline(); deadline.Before(end) {
+		end = deadline
 	}
 	return end
 }

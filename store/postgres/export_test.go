@@ -1,6 +1,11 @@
 package postgres
 
-import "context"
+import (
+	"context"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
 
 // Tidy does housekeeping until there is nothing more to do.
 func (s *Store) Tidy(ctx context.Context) error {
@@ -26,4 +31,11 @@ func (s *Store) Hears() bool {
 	s.news.mu.Lock()
 	defer s.news.mu.Unlock()
 	return s.news.told
+}
+
+// Wait waits for news as one who has read up to a head.
+func (s *Store) Wait(ctx context.Context, head store.Position, d time.Duration) error {
+	listening := s.news.listen()
+	defer s.news.leave()
+	return s.news.wait(ctx, listening, head, d)
 }

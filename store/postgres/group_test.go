@@ -38,7 +38,7 @@ func TestTriedAgain(t *testing.T) {
 		fails, want int
 		written     bool
 	}{
-		{"40001", 3, 4, true}, {"40P01", 3, 4, true}, {"40001", 1000, 5, false}, {"53100", 3, 1, false}, {"23514", 3, 1, false},
+		{"40001", 3, 4, true}, {"40P01", 3, 4, true}, {"0A000", 1, 2, true}, {"40001", 1000, 5, false}, {"53100", 3, 1, false}, {"23514", 3, 1, false},
 	} {
 		t.Run(fmt.Sprintf("%s %d times", test.code, test.fails), func(t *testing.T) {
 			db, _, o := openNew(t)

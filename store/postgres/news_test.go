@@ -56,6 +56,20 @@ func TestNewsOfAnotherNode(t *testing.T) {
 	}
 }
 
+// TestWhoReadLessIsWoken: polling begins at the head that its first waiter has
+// read, and another may wait who has read less. So all look once more.
+func TestWhoReadLessIsWoken(t *testing.T) {
+	db, _, _ := openNew(t)
+	c, err := db.Cutoffs(background, store.ID{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := db.Wait(background, c.Head, 20*time.Second); err != nil || time.Since(began) > 10*time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
 // TestBehindAPoolerNothingIsHeard: there polling goes on at its usual pace.
 func TestBehindAPoolerNothingIsHeard(t *testing.T) {
 	url := bouncer(t) + "&default_query_exec_mode=exec"

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/waferkit/wafer/store"
@@ -93,11 +94,16 @@ func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 }
 
 // OpenURL is Open with a pool of its own, which Close closes. The URL, or a
-// string of keywords and values, is what [pgxpool.ParseConfig] takes.
+// string of keywords and values, is what [pgxpool.ParseConfig] takes; of several
+// hosts in it the primary is taken, also after a failover.
 func OpenURL(ctx context.Context, url string, o Options) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: open: %w", err) // pgx keeps the password out
+	}
+	if config.ConnConfig.ValidateConnect == nil {
+		// Of several hosts the one that is no standby, now and after a failover.
+		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

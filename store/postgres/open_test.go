@@ -3,18 +3,22 @@
 package postgres_test
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
@@ -177,7 +181,25 @@ func TestRefusesWhatLosesRevocations(t *testing.T) {
 	})
 	t.Run("a standby", func(t *testing.T) {
 		primary := server(t)
-		openNew(t)
+		db, pool, o := openNew(t)
+		// This one's connections go elsewhere later.
+		config := pool.Config()
+		var turned atomic.Pointer[testserver.Server]
+		config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+			if s := turned.Load(); s != nil {
+				_, port, _ := cutLast(s.Addr, ':')
+				n, err := strconv.Atoi(port)
+				c.Port = uint16(n)
+				return err
+			}
+			return nil
+		}
+		turning, err := pgxpool.NewWithConfig(background, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(turning.Close)
+		stray := open(t, turning, o)
 		dir := testserver.PostgresDir(t)
 		basebackup, err := exec.LookPath("pg_basebackup")
 		if err != nil {
@@ -210,7 +232,28 @@ func TestRefusesWhatLosesRevocations(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(standby.Kill)
-		refused(t, standby.PostgresURL("postgres", "postgres"), postgres.Options{}, "standby")
+		url := standby.PostgresURL("postgres", "postgres")
+		refused(t, url, postgres.Options{}, "standby") // by the pool, that finds no primary
+		if _, err := postgres.Open(background, newPool(t, url), postgres.Options{}); err == nil || !strings.Contains(err.Error(), "standby") {
+			t.Errorf("%v: want it refused as a standby", err)
+		}
+		if _, err := db.Create(background, store.Creation{ID: named(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		turned.Store(standby)
+		turning.Reset()
+		_, err = stray.Family(background, named(1))
+		_, err2 := stray.Since(background, 0, 1, 0)
+		_, err3 := stray.Cutoffs(background, named(1), "anna")
+		_, err4 := stray.Families(background, "nobody", 1)
+		_, _, err5 := stray.LoadKeys(background)
+		_, err6 := stray.Revoke(background, store.Revocation{Everyone: true})
+		_, err7 := stray.Advance(background, store.Advance{ID: named(1), Generation: 1})
+		for i, err := range []error{err, err2, err3, err4, err5, err6, err7} {
+			if err == nil {
+				t.Errorf("call %d was answered by a standby", i)
+			}
+		}
 	})
 	t.Run("another encoding", func(t *testing.T) {
 		pool := newPool(t, serverURL(t))

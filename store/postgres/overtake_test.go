@@ -231,6 +231,56 @@ func schemaOf(t *testing.T, tx pgx.Tx) (schema string) {
 	return schema
 }
 
+// TestASessionThatIsRevokedBeforeItIsThere: whoever gives up a login and revokes
+// it must not see it come to life.
+func TestASessionThatIsRevokedBeforeItIsThere(t *testing.T) {
+	db, pool, o := openNew(t)
+	creation := store.Creation{ID: named(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}
+	tx := begin(t, pool)
+	if _, err := tx.Exec(background, postgres.Fill(`SELECT @schema@.revoke(ARRAY[$1::uuid], '{}', false, NULL, 0, 0, '', '', false)`, o.Schema), pgtype.UUID{Bytes: named(1), Valid: true}); err != nil {
+		t.Fatal(err)
+	}
+	done := async(func() (store.Snapshot, error) { return db.Create(background, creation) })
+	waits(t, pool, done)
+	commit(t, tx)
+	if s := result(t, done); s.Outcome != store.Taken || s.State != store.Absent {
+		t.Errorf("%v, %v", s.Outcome, s.State)
+	}
+	if s, err := db.Create(background, creation); err != nil || s.Outcome != store.Taken {
+		t.Errorf("again: %v, %v", s.Outcome, err)
+	}
+}
+
+// TestACutoffOutlivesAClockThatJumped: a family that was made under a clock far
+// ahead lives longer than the cutoff that keeps it from living is kept for.
+func TestACutoffOutlivesAClockThatJumped(t *testing.T) {
+	db, pool, o := openNew(t)
+	move := clockOf(t, pool, o.Schema)
+	if err := db.Announce(background, store.Announcement{Access: time.Minute, Absolute: 12 * time.Hour, Leeway: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	move(100 * time.Hour)
+	if s, err := db.Create(background, store.Creation{ID: named(1), Subject: "anna", Idle: 12 * time.Hour, Absolute: 12 * time.Hour}); err != nil || s.Outcome != store.Written {
+		t.Fatal(s.Outcome, err)
+	}
+	move(-100 * time.Hour)
+	for _, subject := range []string{"anna", "bob"} {
+		if _, err := db.Revoke(background, store.Revocation{Subjects: []string{subject}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	move(14 * time.Hour)
+	if err := db.Tidy(background); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := db.Family(background, named(1)); err != nil || s.State != store.CutOff {
+		t.Errorf("it is %v, %v: want it cut off still", s.State, err)
+	}
+	if c, err := db.Cutoffs(background, store.ID{}, "bob"); err != nil || c.Subject != 0 {
+		t.Errorf("the cutoff %d of a subject without families is kept, %v", c.Subject, err)
+	}
+}
+
 func TestSinceNeverSkips(t *testing.T) {
 	db, pool, o := openNew(t)
 	b, err := db.Since(background, 0, 10, 0)

@@ -11,7 +11,9 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Each read is one statement, so all it sees is of one moment.
+// Each read is one statement, so all it sees is of one moment, and fails on
+// a standby. The LIMIT 1 of the log tells the planner of its one row: it guesses some hundred, and then has
+// what it takes for a long statement compiled, which takes 20 ms.
 
 // Family implements [store.Store].
 func (s *Store) Family(ctx context.Context, id store.ID) (snap store.Snapshot, err error) {
@@ -37,8 +39,8 @@ func (s *Store) Family(ctx context.Context, id store.ID) (snap store.Snapshot, e
 const familiesQuery = `SELECT 0, 0, 0::bigint, l.id, 0::bigint, l.floor, now, 3, f.id, f.subject, f.label, f.native, f.birth, f.position, f.last_commit,
 	f.generation, f.forgiven, f.started, f.authenticated, f.issued, f.idle, f.absolute,
 	CASE WHEN f.last_commit <> 0 THEN (SELECT v.value FROM @schema@.committed v WHERE v.id = f.id) END
-	FROM @schema@.log l CROSS JOIN @schema@.clock() now CROSS JOIN @schema@.families f
-	WHERE l.one AND f.subject = $1 AND NOT f.ended AND f.issued + f.idle > now AND f.absolute > now
+	FROM (SELECT * FROM @schema@.log LIMIT 1) l CROSS JOIN @schema@.clock() now CROSS JOIN @schema@.families f
+	WHERE @schema@.primary_only() AND f.subject = $1 AND NOT f.ended AND f.issued + f.idle > now AND f.absolute > now
 	AND f.birth >= greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = $1))
 	ORDER BY f.started DESC, f.id DESC LIMIT $2`
 
@@ -94,10 +96,10 @@ func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait
 // moment. From below the floor it begins at the floor: what was dropped may
 // still be in the index.
 const batchQuery = `SELECT l.id, l.floor, h.position, now, e.position, e.previous, e.time, e.id, e.session, e.kind, e.subject, e.reason, e.actor
-	FROM @schema@.log l CROSS JOIN @schema@.clock() now
+	FROM (SELECT * FROM @schema@.log LIMIT 1) l CROSS JOIN @schema@.clock() now
 	CROSS JOIN (SELECT x.position FROM @schema@.entries x ORDER BY x.position DESC LIMIT 1) h
 	LEFT JOIN LATERAL (SELECT * FROM @schema@.entries y WHERE y.position > greatest($1::bigint, l.floor) ORDER BY y.position LIMIT $2::bigint) e ON true
-	WHERE l.one ORDER BY e.position`
+	WHERE @schema@.primary_only() ORDER BY e.position`
 
 func (s *Store) batch(ctx context.Context, after store.Position, limit int) (b store.Batch, err error) {
 	rows, err := s.pool.Query(ctx, s.sql.batch, int64(after), int64(limit)+1)
@@ -145,7 +147,7 @@ const cutoffsQuery = `SELECT l.id, l.floor, l.everyone, l.staleness, (SELECT h.p
 	coalesce((SELECT max(e.position) FROM @schema@.entries e WHERE e.session = $1 AND e.kind = 3), 0),
 	coalesce((SELECT max(e.position) FROM @schema@.entries e WHERE e.session = $1 AND e.kind = 4), 0),
 	coalesce((SELECT c.position FROM @schema@.subjects c WHERE c.subject = $2), 0)
-	FROM @schema@.log l WHERE l.one`
+	FROM @schema@.log l WHERE l.one AND @schema@.primary_only()`
 
 // Cutoffs implements [store.Store].
 func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {

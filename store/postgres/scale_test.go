@@ -79,7 +79,7 @@ func sizes(t testing.TB, pool *pgxpool.Pool, schema, table string) (bytes, index
 // and logouts all the time, and sees the tables end in proportion to what lives:
 // twice the size at most of a schema with as many rows that were just made.
 func TestChurn(t *testing.T) {
-	waves, each := 24, sized(20_000, 1_000)
+	waves, each := 24, sized(20_000, 300)
 	pool, o := newPool(t, serverURL(t)+"&pool_max_conns=8"), postgres.Options{Schema: newSchema()}
 	if err := postgres.Migrate(t.Context(), pool, o); err != nil {
 		t.Fatal(err)

@@ -182,7 +182,7 @@ unix_socket_dir =
 auth_type = trust
 auth_file = %s
 pool_mode = transaction
-default_pool_size = 8
+default_pool_size = 3
 max_client_conn = 500
 `, target, port, filepath.Join(dir, "users")),
 	} {

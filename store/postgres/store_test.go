@@ -102,7 +102,7 @@ func TestStore(t *testing.T) {
 	run(t, admin, "DROP ROLE IF EXISTS app", "CREATE ROLE app LOGIN",
 		"ALTER ROLE app SET default_transaction_isolation = 'serializable'", "ALTER ROLE app SET default_transaction_read_only = on",
 		"ALTER ROLE app SET synchronous_commit = off", "ALTER ROLE app SET search_path = ''")
-	conform(t, server(t).PostgresURL("app", "postgres"), func(t *testing.T, o *postgres.Options) {
+	conform(t, server(t).PostgresURL("app", "postgres")+"&pool_max_conns=4", func(t *testing.T, o *postgres.Options) {
 		o.MustExist = true
 		if err := postgres.Migrate(t.Context(), admin, *o); err != nil {
 			t.Fatal(err)
@@ -112,15 +112,10 @@ func TestStore(t *testing.T) {
 }
 
 // TestStoreBehindPooler runs it through pgbouncer in transaction mode, with the
-// setting that the README names.
+// setting that the README names, and a single connection in each node's pool.
 func TestStoreBehindPooler(t *testing.T) {
-	conform(t, bouncer(t)+"&default_query_exec_mode=exec", func(t *testing.T, o *postgres.Options) { o.Notify = true })
-}
-
-// TestStoreOneConnection runs it with a pool of one connection and the simple
-// protocol.
-func TestStoreOneConnection(t *testing.T) {
-	conform(t, serverURL(t)+"&default_query_exec_mode=simple_protocol&pool_max_conns=1", func(t *testing.T, o *postgres.Options) { o.Notify = true })
+	url := bouncer(t) + "&default_query_exec_mode=exec&pool_max_conns=1"
+	conform(t, url, func(t *testing.T, o *postgres.Options) { o.Notify = true })
 }
 
 func grant(t testing.TB, admin *pgxpool.Pool, schema string) {

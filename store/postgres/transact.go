@@ -45,10 +45,11 @@ func (s *Store) transact(ctx context.Context, calls []call) (rolledBack bool, er
 }
 
 // another reports whether a transaction was undone because of another, so that
-// the same may well succeed: serialization_failure, deadlock_detected.
+// the same may well succeed: serialization_failure, deadlock_detected, and the
+// feature_not_supported that a statement prepared before a migration gets.
 func another(err error) bool {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && (e.Code == "40001" || e.Code == "40P01")
+	return errors.As(err, &e) && (e.Code == "40001" || e.Code == "40P01" || e.Code == "0A000")
 }
 
 func (s *Store) transactOnce(ctx context.Context, calls []call) (rolledBack bool, err error) {
@@ -108,5 +109,5 @@ func readAll(results pgx.BatchResults, calls []call) error {
 // lost.
 func undone(err error) bool {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && e.Severity == "ERROR"
+	return errors.As(err, &e) && e.SeverityUnlocalized == "ERROR" // Severity is in the server's language
 }

@@ -8,13 +8,21 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"github.com/waferkit/wafer/store"
 )
 
 //go:embed scripts/begin.lua
 var beginLua string
 
-var beginScript = newScript("begin", beginLua)
+//go:embed scripts/rights.lua
+var rightsLua string
+
+var (
+	beginScript  = newScript("begin", beginLua)
+	rightsScript = newScript("rights", rightsLua)
+)
 
 // schemaVersion is that of the keys and of what they hold.
 const schemaVersion = "1"
@@ -32,8 +40,13 @@ func (s *seen) head(p store.Position) {
 	}
 }
 
-// find makes the log where there is none, and refuses one of a later release.
+// find makes the log where there is none, and refuses one of a later release. A
+// user without the rights that a step needs is refused first: in the middle of
+// a step it would be too late.
 func (s *Store) find(ctx context.Context) error {
+	if _, err := s.gather.do(&call{ctx: ctx, script: rightsScript}); err != nil && !goredis.IsOOMError(err) {
+		return fmt.Errorf("try the commands that the engine needs: %w", explain(err))
+	}
 	version, err := s.version(ctx)
 	if err == nil && version == "" {
 		if err = s.begin(ctx); err == nil {

@@ -1,6 +1,11 @@
 package redis
 
-import "context"
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"strings"
+)
 
 // Tidy does housekeeping until there is no more to do.
 func (s *Store) Tidy(ctx context.Context) error {
@@ -14,3 +19,45 @@ func (s *Store) Tidy(ctx context.Context) error {
 
 // TidyOnce does one step.
 func (s *Store) TidyOnce(ctx context.Context) (bool, error) { return s.tidy(ctx) }
+
+// ShiftClock makes the scripts go by a clock that is off from the server's by
+// the milliseconds in the key "shift" of their store, until the returned
+// function is called. It returns nil where the scripts no longer read the clock,
+// or set a time to live, where this function knows of.
+func ShiftClock() (restore func()) {
+	all := []*script{
+		createScript, advanceScript, commitScript, forgiveScript, revokeScript, restoreScript, beginScript, tidyScript,
+		familyScript, familiesScript, cutoffsScript, announceScript, loadKeysScript, swapKeysScript, sinceScript,
+	}
+	kept := make([]script, len(all))
+	replaced := map[string]int{}
+	for i, sc := range all {
+		kept[i] = *sc
+		for old, new := range map[string]string{
+			"clock[1] * 1000000 + clock[2]":                  "clock[1] * 1000000 + clock[2] + 1000 * (call('GET', PREFIX .. 'shift') or 0)",
+			"'PXAT', whole(deadline)":                        "'PXAT', whole(deadline - (call('GET', PREFIX .. 'shift') or 0))",
+			"call('PEXPIREAT', families, whole(f.absolute))": "call('PEXPIREAT', families, whole(f.absolute - (call('GET', PREFIX .. 'shift') or 0)))",
+		} {
+			replaced[old] += strings.Count(sc.text, old)
+			sc.text = strings.ReplaceAll(sc.text, old, new)
+		}
+		sum := sha1.Sum([]byte(sc.text))
+		sc.sha = hex.EncodeToString(sum[:])
+	}
+	restore = func() {
+		for i, sc := range all {
+			*sc = kept[i]
+		}
+	}
+	if replaced["clock[1] * 1000000 + clock[2]"] != len(all) {
+		restore()
+		return nil
+	}
+	for _, n := range replaced {
+		if n == 0 {
+			restore()
+			return nil
+		}
+	}
+	return restore
+}

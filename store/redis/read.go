@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,9 @@ var announceLua string
 //go:embed scripts/load_keys.lua
 var loadKeysLua string
 
+//go:embed scripts/since.lua
+var sinceLua string
+
 //go:embed scripts/swap_keys.lua
 var swapKeysLua string
 
@@ -39,6 +43,7 @@ var (
 	announceScript = newScript("announce", baseLua, announceLua)
 	loadKeysScript = newScript("load keys", baseLua, loadKeysLua)
 	swapKeysScript = newScript("swap keys", baseLua, swapKeysLua)
+	sinceScript    = newScript("since", baseLua, sinceLua)
 )
 
 // Family implements [store.Store].
@@ -115,92 +120,118 @@ func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait
 	}
 }
 
-// batch reads a part of the log. Not by a script: entries go from the stream to
-// the socket without a detour through Lua, which would take the server's time.
+// glances is how often a part of the log is read without holding it.
+const glances = 3
+
+// batch reads a part of the log. If it can without a script: so entries go from
+// the stream to the socket without a detour through Lua, which takes the server
+// six times as long. Not in a transaction either: a server that is full refuses
+// whatever is queued for one, and revocations must be read then as well.
 func (s *Store) batch(ctx context.Context, after store.Position, limit int) (store.Batch, error) {
-	for attempt := 0; ; attempt++ {
-		b, found, err := s.read(ctx, after, limit)
-		if err == nil && !found {
-			if attempt > 0 {
-				err = errors.New("the log is gone again, right after it was made")
-			} else if err = s.begin(ctx); err == nil {
-				continue
-			}
-		}
+	for range glances {
+		b, same, err := s.glance(ctx, after, limit)
 		if err != nil {
 			return store.Batch{}, fmt.Errorf("redis: since: %w", explain(err))
 		}
-		s.seen.head(b.Head)
-		return b, nil
+		if same {
+			s.seen.head(b.Head)
+			return b, nil
+		}
 	}
+	return s.hold(ctx, after, limit)
 }
 
-func (s *Store) read(ctx context.Context, after store.Position, limit int) (b store.Batch, found bool, err error) {
-	var row, entries, clock *goredis.Cmd
+// glance reads the log's row, entries, and the row again: where both are the
+// same, the entries are of that moment. It reports false where they are not, and
+// where there is no log.
+func (s *Store) glance(ctx context.Context, after store.Position, limit int) (b store.Batch, same bool, err error) {
+	var before, entries, clock, behind *goredis.Cmd
 	err = s.onServer(ctx, func(ctx context.Context, node *goredis.Client) error {
-		pipe := node.TxPipeline()
-		row = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
+		pipe := node.Pipeline()
+		before = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
 		entries = pipe.Do(ctx, "XRANGE", s.key("entries"), "("+strconv.FormatUint(uint64(after), 10)+"-0", "+", "COUNT", limit+1)
 		clock = pipe.Do(ctx, "TIME")
+		behind = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
 		_, err := pipe.Exec(ctx)
 		return err
 	})
 	if err != nil {
 		return b, false, err
 	}
-	fields, err := row.Slice()
-	if err != nil || len(fields) != 3 {
-		return b, false, errors.Join(err, errDamaged)
-	}
-	if fields[0] == nil {
+	row, _ := before.Val().([]any)
+	again, _ := behind.Val().([]any)
+	if len(row) != 3 || !slices.Equal(row, again) || row[0] == nil {
 		return b, false, nil
 	}
-	id, _ := fields[0].(string)
-	head, err1 := number(fields[1])
-	floor, err2 := number(fields[2])
-	now, err3 := clock.StringSlice()
+	id, _ := row[0].(string)
+	head, err1 := number(row[1])
+	floor, err2 := number(row[2])
+	now, err3 := clock.Slice()
 	if err := errors.Join(err1, err2, err3); err != nil || copy(b.Log[:], id) != len(b.Log) || len(now) != 2 {
 		return b, false, errors.Join(err, errDamaged)
 	}
-	b.Head, b.Floor = store.Position(head), store.Position(floor)
 	seconds, err1 := number(now[0])
 	micros, err2 := number(now[1])
 	if err := errors.Join(err1, err2); err != nil {
 		return b, false, err
 	}
-	b.Now = time.UnixMilli(int64(seconds*1000 + micros/1000))
-	list, err := entries.Slice()
-	if err != nil {
-		return b, false, err
-	}
-	if b.More = len(list) > limit; b.More {
-		list = list[:limit]
-	}
-	b.Entries = make([]store.Entry, len(list))
-	for i, e := range list {
-		text, ok := entryText(e)
-		if !ok {
-			return b, false, errDamaged
-		}
-		if b.Entries[i], err = parseEntry(text); err != nil {
+	b.Head, b.Floor, b.Now = store.Position(head), store.Position(floor), time.UnixMilli(int64(seconds*1000+micros/1000))
+	list, _ := entries.Val().([]any)
+	b.More = len(list) > limit
+	b.Entries = make([]store.Entry, min(len(list), limit))
+	for i := range b.Entries {
+		if b.Entries[i], err = parseEntry(entryText(list[i])); err != nil {
 			return b, false, err
 		}
 	}
 	return b, true, nil
 }
 
-// entryText is the one field of a stream's entry: [id, [name, text]].
-func entryText(entry any) (string, bool) {
+// hold reads by a script, which also finds that there is no log.
+func (s *Store) hold(ctx context.Context, after store.Position, limit int) (b store.Batch, err error) {
+	var p packed
+	p.number(uint64(after))
+	p.number32(uint32(limit))
+	reply, err := s.run(ctx, sinceScript, false, p)
+	if err != nil {
+		return b, err
+	}
+	rows, _ := reply.([]any)
+	if len(rows) == 0 {
+		return b, fmt.Errorf("redis: since: %w", errDamaged)
+	}
+	text, _ := rows[0].(string)
+	r := reader{rest: text}
+	b.Head, b.Floor, b.Now, b.Log = r.position(), r.position(), r.time(), r.id()
+	err = r.end("an answer")
+	b.More = len(rows)-1 > limit
+	b.Entries = make([]store.Entry, min(len(rows)-1, limit))
+	for i := range b.Entries {
+		if err == nil {
+			text, _ := rows[i+1].(string)
+			b.Entries[i], err = parseEntry(text)
+		}
+	}
+	if err != nil {
+		return store.Batch{}, fmt.Errorf("redis: since: %w", err)
+	}
+	s.seen.head(b.Head)
+	return b, nil
+}
+
+// entryText is the one field of a stream's entry, [id, [name, text]]; empty
+// where it is not.
+func entryText(entry any) string {
 	pair, _ := entry.([]any)
 	if len(pair) != 2 {
-		return "", false
+		return ""
 	}
 	fields, _ := pair[1].([]any)
 	if len(fields) != 2 {
-		return "", false
+		return ""
 	}
-	text, ok := fields[1].(string)
-	return text, ok
+	text, _ := fields[1].(string)
+	return text
 }
 
 func number(v any) (uint64, error) {

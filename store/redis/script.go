@@ -94,7 +94,7 @@ func explain(err error) error {
 		return fmt.Errorf("%w (nothing was written; give the server more memory)", err)
 	case goredis.HasErrorPrefix(err, "ASK"), goredis.IsTryAgainError(err), strings.Contains(err.Error(), "non local key"):
 		return fmt.Errorf("%w (nothing was written: the store's slot is being moved to another node, and is served again once it is there)", err)
-	case goredis.IsPermissionError(err):
+	case goredis.IsPermissionError(err), strings.Contains(err.Error(), "can't run this command"), strings.Contains(err.Error(), "has no permissions"):
 		return fmt.Errorf("%w (the README of the engine lists what its user must be allowed)", err)
 	}
 	return err

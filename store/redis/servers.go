@@ -65,15 +65,17 @@ func dial(ctx context.Context, text string) (goredis.UniversalClient, error) {
 		// The parser's error may quote a part of the URL, and so of a password.
 		return nil, errors.New("the URL cannot be parsed; want redis://user:password@host:6379/0, or rediss:// for TLS, with what is special in the password percent-encoded")
 	}
-	client := goredis.NewClient(o)
-	info, err := client.Info(ctx, "cluster").Result()
+	first := *o
+	first.DB = 0 // a Cluster has no other, and would say no more than that
+	asked := goredis.NewClient(&first)
+	info, err := asked.Info(ctx, "cluster").Result()
+	if closing := asked.Close(); closing != nil {
+		return nil, closing
+	}
 	if err != nil || infoOf(info)["cluster_enabled"] != "1" {
 		// An error here is one of the settings' reading, which comes next and
 		// says so.
-		return client, nil
-	}
-	if err := client.Close(); err != nil {
-		return nil, err
+		return goredis.NewClient(o), nil
 	}
 	if o.DB != 0 {
 		return nil, fmt.Errorf("the URL names database %d, and a Cluster has database 0 alone", o.DB)

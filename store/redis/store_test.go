@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -135,21 +136,6 @@ func copyKeys(t testing.TB, admin goredis.UniversalClient, from, to string) {
 	}
 }
 
-// TestStore runs the conformance suite over the client that an application has,
-// whose commands are retried: the engine's are not.
-func TestStore(t *testing.T) {
-	client := clientOf(t, testserver.Redis(t))
-	suite(t, client, func(t testing.TB, name string) *redis.Store {
-		return open(t, client, redis.Options{Name: name})
-	})
-}
-
-// TestStoreOfURL runs it over the engine's own client.
-func TestStoreOfURL(t *testing.T) {
-	server := testserver.Redis(t)
-	suite(t, clientOf(t, server), func(t testing.TB, name string) *redis.Store { return openURL(t, "redis://"+server.Addr, name) })
-}
-
 func openURL(t testing.TB, url, name string) *redis.Store {
 	t.Helper()
 	db, err := redis.OpenURL(context.Background(), url, redis.Options{Name: name, Logger: quiet})
@@ -160,13 +146,24 @@ func openURL(t testing.TB, url, name string) *redis.Store {
 	return db
 }
 
-// TestStoreInCluster runs it in a Cluster of three masters: the stores' names
-// fall into the slots of all of them.
+// TestStoreInCluster runs it in a Cluster of three masters, whose slots the
+// stores' names fall into; in turn over an application's ClusterClient and over
+// the URL of one node.
 func TestStoreInCluster(t *testing.T) {
+	t.Parallel() // it mostly sleeps
 	nodes := testserver.RedisCluster(t)
 	client := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: []string{nodes[0].Addr}})
 	t.Cleanup(func() { client.Close() })
+	var opened atomic.Int64
 	suite(t, client, func(t testing.TB, name string) *redis.Store {
+		if n := opened.Add(1); n%2 == 0 {
+			return openURL(t, "redis://"+nodes[n/2%3].Addr, name)
+		}
 		return open(t, client, redis.Options{Name: name})
 	})
+}
+
+func newID() (id store.ID) {
+	rand.Read(id[:])
+	return id
 }

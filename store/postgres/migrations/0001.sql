@@ -109,6 +109,18 @@ CREATE TYPE @schema@.snapshot AS (
 CREATE FUNCTION @schema@.clock() RETURNS bigint LANGUAGE sql VOLATILE AS
 $wafer$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint $wafer$;
 
+-- primary_only fails on a standby, which may be behind: a pool can come to one
+-- long after the engine was opened. It stands in the WHERE of every read, and is
+-- asked once, rows or not.
+CREATE FUNCTION @schema@.primary_only() RETURNS boolean LANGUAGE plpgsql STABLE AS $wafer$
+BEGIN
+	IF pg_is_in_recovery() THEN
+		RAISE EXCEPTION 'this server is a standby, which may not know the latest revocations'
+			USING ERRCODE = 'read_only_sql_transaction';
+	END IF;
+	RETURN true;
+END $wafer$;
+
 -- begin_write is what every write begins with.
 CREATE FUNCTION @schema@.begin_write() RETURNS void LANGUAGE plpgsql AS $wafer$
 BEGIN

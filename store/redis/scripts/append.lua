@@ -44,8 +44,8 @@ end
 -- while one of them is there.
 local function append_subject(subject, reborn)
   local families = index(subject)
-  if reborn then call('ZREM', families, reborn.id) end
   append(SUBJECT, subject)
+  if reborn then call('ZREM', families, reborn.id) end
   if call('EXISTS', families) == 1 then
     local old = PREFIX .. 'o:' .. whole(head) .. ':' .. subject
     call('RENAME', families, old)

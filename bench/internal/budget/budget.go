@@ -1,0 +1,78 @@
+// Package budget is the performance budget of wafer's design, row by row, and
+// how a measurement is held against it.
+package budget
+
+// Row is one line of the budget.
+type Row struct {
+	Work   string // what is done
+	Budget string // the budget in words
+	// Name and Unit are the figure in the results.
+	Name, Unit string
+	// Limit is the most that the figure may be; with AtLeast, the least.
+	Limit   float64
+	AtLeast bool
+	// Inverse shows the figure as "1/x".
+	Inverse bool
+	// Guarded rows are ratios of one run, which CI holds. Margin is by how much
+	// of Limit the guard's figure may be over it before that counts: what noise
+	// alone does, as docs/benchmarks.md tells. Sizes and counts have none.
+	Guarded bool
+	Margin  float64
+	// Reached, unless 0, is what a guarded row has reached where its budget is
+	// not met: the guard holds that meanwhile, and says so.
+	Reached float64
+}
+
+// Rows are all of them, in the order of the design.
+var Rows = []Row{
+	{Work: "request with a valid cookie: identity known, not revoked", Budget: "≤ 1.6 × floor",
+		Name: "root:Budget/identity-to-floor", Unit: "ratio", Limit: 1.6, Guarded: true, Margin: 0.15},
+	{Work: "the same: allocations", Budget: "≤ 5",
+		Name: "root:Budget/identity-to-floor", Unit: "allocs", Limit: 5, Guarded: true},
+	{Work: "the same with the data decoded, to scs in memory", Budget: "≤ 1/8", Inverse: true,
+		Name: "root:Budget/data-to-scs-memstore", Unit: "ratio", Limit: 1.0 / 8, Guarded: true, Margin: 0.1},
+	{Work: "the same, to scs in Redis on loopback", Budget: "≤ 1/25", Inverse: true,
+		Name: "bench:Budget/data-to-scs-Redis", Unit: "ratio", Limit: 1.0 / 25, Guarded: true, Margin: 0.2},
+	{Work: "cookie that holds the data, to gorilla/sessions", Budget: "≤ 1/2",
+		Name: "root:Budget/data-to-gorilla", Unit: "session-cookie-ratio", Limit: 0.5, Guarded: true},
+	{Work: "revocation check, 1 M entries, a writer at 100k/s: ns", Budget: "≤ 100 ns",
+		Name: "revocation:Check/entries=1000000/absent/beside_a_writer/one_reader", Unit: "ns/op", Limit: 100},
+	{Work: "the same: bytes for each entry", Budget: "≤ 64 B",
+		Name: "revocation:Check/entries=1000000/absent/beside_a_writer/one_reader", Unit: "B/entry", Limit: 64},
+	{Work: "verified access token seen again, to a parse by golang-jwt", Budget: "≤ 1/30", Inverse: true,
+		Name: "root:Budget/token-to-golang-jwt", Unit: "ratio", Limit: 1.0 / 30, Guarded: true, Margin: 0.15},
+	{Work: "refresh, SQLite, 64 clients, of the bare group-committed statement", Budget: "≥ 60%",
+		Name: "sqlite:Advance/64_clients", Unit: "%of-bare", Limit: 60, AtLeast: true},
+	{Work: "refresh, Redis, 64 clients, of the bare script", Budget: "≥ 70%",
+		Name: "redis:Advance/64_clients", Unit: "%of-bare", Limit: 70, AtLeast: true},
+	{Work: "refresh, Postgres, 64 clients, of the bare statement", Budget: "≥ 70%",
+		Name: "postgres:Advance/64_clients", Unit: "%of-bare", Limit: 70, AtLeast: true},
+}
+
+// Key names the row's figure in records of the guard's noise.
+func (r *Row) Key() string { return r.Name + " " + r.Unit }
+
+// Met reports whether a figure is within the budget.
+func (r *Row) Met(figure float64) bool {
+	if r.AtLeast {
+		return figure >= r.Limit
+	}
+	return figure <= r.Limit
+}
+
+// Held is the figure that the guard holds: the budget, or what was reached.
+func (r *Row) Held() float64 {
+	if r.Reached != 0 {
+		return r.Reached
+	}
+	return r.Limit
+}
+
+// Within reports whether a figure is within what is held, or over it by no more
+// than noise.
+func (r *Row) Within(figure float64) bool {
+	if r.AtLeast {
+		return figure >= r.Held()*(1-r.Margin)
+	}
+	return figure <= r.Held()*(1+r.Margin)
+}

@@ -1,0 +1,23 @@
+// Package repository finds the files of the repository.
+package repository
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// Root returns the folder of the root module, at or above the working
+// directory.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", errors.New("run it inside the repository")
+}

@@ -1,0 +1,231 @@
+package redis_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/waferkit/wafer/internal/testserver"
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/redis"
+	"github.com/waferkit/wafer/store/storetest"
+)
+
+// shifted is a store whose server's clock the test moves: the scripts add the
+// shift to the time, and take it from every time to live.
+type shifted struct {
+	*redis.Store
+	t      testing.TB
+	client *goredis.Client
+	name   string
+}
+
+// Since tells the shifted time as well: outside a script it is the server's own.
+func (s *shifted) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+	b, err := s.Store.Since(ctx, after, limit, wait)
+	b.Now = b.Now.Add(s.shift())
+	return b, err
+}
+
+func (s *shifted) shift() time.Duration {
+	n, err := s.client.Get(context.Background(), "{"+s.name+"}:shift").Int64()
+	if err != nil && err != goredis.Nil {
+		s.t.Error(err)
+	}
+	return time.Duration(n) * time.Millisecond
+}
+
+// set moves the clock, and leaves alone what was to be expired meanwhile: a
+// server comes round to that when it is asked for it, or some time later.
+func (s *shifted) set(d time.Duration) {
+	must(s.t, s.client.IncrBy(context.Background(), "{"+s.name+"}:shift", d.Milliseconds()).Err())
+}
+
+// move moves the clock, and everything that is expired then is gone at once.
+func (s *shifted) move(d time.Duration) {
+	ctx := context.Background()
+	s.set(d)
+	for _, key := range keys(s.t, s.client, "{"+s.name+"}:*") {
+		ttl, err := s.client.PTTL(ctx, key).Result()
+		must(s.t, err)
+		if ttl >= 0 {
+			must(s.t, s.client.PExpire(ctx, key, ttl-d).Err())
+		}
+	}
+}
+
+// shiftClock makes the scripts of this process shiftable until the test's end.
+// Such a test is never parallel to others.
+func shiftClock(t *testing.T) {
+	t.Helper()
+	restore := redis.ShiftClock()
+	if restore == nil {
+		t.Fatal("ShiftClock does not know how the scripts read the clock")
+	}
+	t.Cleanup(restore)
+}
+
+// TestStoreByClock runs the conformance suite with a clock that it moves: what
+// would take hours, and what jumps.
+func TestStoreByClock(t *testing.T) {
+	shiftClock(t)
+	client := clientOf(t, testserver.Redis(t, "--appendonly", "no"))
+	storetest.Run(t, func(t *testing.T) storetest.Engine {
+		var first *shifted
+		e := engine(t, client, func(t testing.TB, name string) *redis.Store {
+			db := open(t, client, redis.Options{Name: name})
+			if first == nil {
+				first = &shifted{db, t, client, name}
+			}
+			return db
+		})
+		wrap := func(s store.Store) store.Store {
+			return &shifted{s.(*redis.Store), t, client, first.name}
+		}
+		reopen, restart := e.Reopen, e.Restart
+		e.Store = first
+		e.Clock = first.move
+		e.Reopen = func(t *testing.T) store.Store { return wrap(reopen(t)) }
+		e.Restart = func(t *testing.T) store.Store { return wrap(restart(t)) }
+		return e
+	})
+}
+
+func newShifted(t *testing.T) *shifted {
+	shiftClock(t)
+	client := clientOf(t, testserver.Redis(t, "--appendonly", "no"))
+	s := &shifted{open(t, client, redis.Options{}), t, client, "wafer"}
+	must(t, s.Announce(t.Context(), store.Announcement{Access: 5 * time.Minute, Absolute: 12 * time.Hour, Leeway: 10 * time.Second}))
+	return s
+}
+
+func (s *shifted) revokeSubject(subject string) {
+	s.t.Helper()
+	snap, err := s.Revoke(context.Background(), store.Revocation{Subjects: []string{subject}})
+	if err != nil || snap.Outcome != store.Written {
+		s.t.Fatalf("revoke: %v, %v", snap.Outcome, err)
+	}
+}
+
+func (s *shifted) is(id store.ID, want ...store.State) {
+	s.t.Helper()
+	snap, err := s.Family(context.Background(), id)
+	must(s.t, err)
+	for _, w := range want {
+		if snap.State == w {
+			return
+		}
+	}
+	s.t.Errorf("the family is %v; want %v", snap.State, want)
+}
+
+// TestPromise1_ClockJumpForgetsNoCutoff: a family that was stamped by a clock
+// ahead lives longer than a cutoff that was stamped after the clock was set
+// right. It must not come back when the cutoff is old enough to be forgotten.
+func TestPromise1_ClockJumpForgetsNoCutoff(t *testing.T) {
+	s := newShifted(t)
+	id := newID()
+	c := store.Creation{ID: id, Subject: "alice", Idle: 12 * time.Hour, Absolute: 12 * time.Hour}
+	if snap, err := s.Create(t.Context(), c); err != nil || snap.Outcome != store.Written {
+		t.Fatalf("%v, %v", snap.Outcome, err)
+	}
+	s.move(-2 * time.Hour)
+	s.revokeSubject("alice") // kept until 10 h and a little
+	s.is(id, store.CutOff)
+	s.move(12*time.Hour + time.Minute)
+	must(t, s.Tidy(t.Context()))
+	s.is(id, store.CutOff)
+	s.move(2 * time.Hour)
+	must(t, s.Tidy(t.Context()))
+	s.is(id, store.Absent)
+	// And then the cutoff has no more reason to be kept.
+	if c, err := s.Cutoffs(t.Context(), store.ID{}, "alice"); err != nil || c.Subject != 0 {
+		t.Errorf("the cutoff of somebody without families is kept: %+v, %v", c, err)
+	}
+	if left := keys(t, s.client, "{wafer}:[foi]*"); len(left) != 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// TestPromise1_ClockJumpsAheadAndBack: a server whose clock is ahead for a while
+// comes round to some of what is expired by it. No family survives its cutoff.
+func TestPromise1_ClockJumpsAheadAndBack(t *testing.T) {
+	s := newShifted(t)
+	var ids []store.ID
+	for range 300 {
+		ids = append(ids, create(t, s.Store, "alice"))
+	}
+	s.revokeSubject("alice")
+	again := create(t, s.Store, "alice")
+	s.revokeSubject("alice")
+	s.set(1000 * time.Hour)
+	// The server has come round to every third, and to all keys but families.
+	for i, key := range keys(t, s.client, "{wafer}:*") {
+		ttl, err := s.client.PTTL(t.Context(), key).Result()
+		must(t, err)
+		if ttl >= 0 && (i%3 == 0 || key[:len("{wafer}:f:")] != "{wafer}:f:") {
+			must(t, s.client.Del(t.Context(), key).Err())
+		}
+	}
+	must(t, s.Tidy(t.Context()))
+	s.set(-1000 * time.Hour)
+	for _, id := range append(ids, again) {
+		s.is(id, store.CutOff, store.Absent)
+	}
+	if list, err := s.Families(t.Context(), "alice", 1000); err != nil || len(list) != 0 {
+		t.Errorf("%d families have come back, %v", len(list), err)
+	}
+}
+
+// TestCutoffOfBeforeTheAnnouncement: a cutoff of before the first announcement
+// is forgotten after it, when it is old enough.
+func TestCutoffOfBeforeTheAnnouncement(t *testing.T) {
+	shiftClock(t)
+	client := clientOf(t, testserver.Redis(t, "--appendonly", "no"))
+	s := &shifted{open(t, client, redis.Options{}), t, client, "wafer"}
+	s.revokeSubject("alice")
+	s.move(10000 * time.Hour)
+	must(t, s.Tidy(t.Context()))
+	if c, err := s.Cutoffs(t.Context(), store.ID{}, "alice"); err != nil || c.Subject == 0 {
+		t.Errorf("forgotten before anything was announced: %+v, %v", c, err)
+	}
+	must(t, s.Announce(t.Context(), store.Announcement{Access: time.Minute, Absolute: time.Hour}))
+	must(t, s.Tidy(t.Context()))
+	if c, err := s.Cutoffs(t.Context(), store.ID{}, "alice"); err != nil || c.Subject != 0 {
+		t.Errorf("kept for ever: %+v, %v", c, err)
+	}
+}
+
+// TestChurn: of many logins that expire, little is left, whether their subjects
+// come back or not.
+func TestChurn(t *testing.T) {
+	s := newShifted(t)
+	ctx := context.Background()
+	for range 60 {
+		for _, subject := range []string{"alice", "bob", "carol"} {
+			for range 5 {
+				c := store.Creation{ID: newID(), Subject: subject, Idle: 30 * time.Minute, Absolute: 12 * time.Hour}
+				if snap, err := s.Create(ctx, c); err != nil || snap.Outcome != store.Written {
+					t.Fatalf("%v, %v", snap.Outcome, err)
+				}
+			}
+		}
+		s.move(10 * time.Minute)
+	}
+	// 15 to 20 live at a time; 300 were made.
+	for _, key := range keys(t, s.client, "{wafer}:i:*") {
+		if n := s.client.ZCard(ctx, key).Val(); n > 60 {
+			t.Errorf("the index of a subject holds %d, and 20 live", n)
+		}
+	}
+	if list, err := s.Families(ctx, "alice", 1000); err != nil || len(list) != 10 && len(list) != 15 {
+		t.Errorf("%d live, %v", len(list), err)
+	}
+	s.move(13 * time.Hour)
+	must(t, s.Tidy(ctx))
+	if left := keys(t, s.client, "{wafer}:[fio]:*"); len(left) != 0 {
+		t.Errorf("%d keys are left", len(left))
+	}
+}

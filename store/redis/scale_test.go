@@ -1,0 +1,174 @@
+package redis_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/waferkit/wafer/internal/testserver"
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/redis"
+)
+
+// revokeMany appends entries, a thousand at a time.
+func revokeMany(tb testing.TB, db *redis.Store, from, n int) {
+	tb.Helper()
+	parallel(tb, 8, n/store.MaxEntries, func(i int) error {
+		r := store.Revocation{Reason: "logout"}
+		for k := range store.MaxEntries {
+			r.Sessions = append(r.Sessions, named(from+i*store.MaxEntries+k))
+		}
+		_, err := db.Revoke(context.Background(), r)
+		return err
+	})
+}
+
+// readAll reads the log as a node does that starts.
+func readAll(tb testing.TB, db *redis.Store) (entries int) {
+	tb.Helper()
+	after := store.Position(0)
+	for {
+		b, err := db.Since(context.Background(), after, store.MaxEntries, 0)
+		must(tb, err)
+		entries += len(b.Entries)
+		if !b.More {
+			return entries
+		}
+		if b.Entries[0].Position <= after {
+			tb.Fatal("it does not go on")
+		}
+		after = b.Entries[len(b.Entries)-1].Position
+	}
+}
+
+func full() bool { return os.Getenv("WAFER_SCALE") == "full" }
+
+func memory(tb testing.TB, client *goredis.Client) int {
+	tb.Helper()
+	info, err := client.InfoMap(context.Background(), "memory").Result()
+	must(tb, err)
+	var n int
+	fmt.Sscan(info["Memory"]["used_memory"], &n)
+	return n
+}
+
+// TestBoot: a node that starts reads a million entries within five seconds, and
+// the README tells what a family and an entry take.
+func TestBoot(t *testing.T) {
+	n := 50_000
+	if full() {
+		n = 1_000_000
+	}
+	client := clientOf(t, testserver.Redis(t, "--appendonly", "no"))
+	db := open(t, client, redis.Options{})
+	filled(t, db, 100) // the scripts are there
+	before := memory(t, client)
+	ids := filled(t, db, 20_000)
+	family := (memory(t, client) - before) / len(ids)
+	before = memory(t, client)
+	revokeMany(t, db, 1<<40, n)
+	entry := (memory(t, client) - before) / n
+	t.Logf("%d bytes a family of a subject of its own, %d bytes an entry", family, entry)
+	if family > 700 || entry > 400 {
+		t.Errorf("%d bytes a family, %d an entry: the README says less", family, entry)
+	}
+	began := time.Now()
+	if got := readAll(t, db); got != n+1 {
+		t.Errorf("%d entries; want %d", got, n+1)
+	}
+	took := time.Since(began)
+	t.Logf("%d entries read in %v", n, took)
+	if most := 5 * time.Second; full() && took > most {
+		t.Errorf("it took %v; want at most %v", took, most)
+	}
+}
+
+// TestNoScriptIsLong: the worst that a call can ask for holds the server up for
+// a bounded time.
+func TestNoScriptIsLong(t *testing.T) {
+	client := clientOf(t, testserver.Redis(t, "--appendonly", "no", "--slowlog-log-slower-than", "0", "--slowlog-max-len", "100000"))
+	db := open(t, client, redis.Options{})
+	ctx := context.Background()
+	slowest := func(what string, do func()) {
+		t.Helper()
+		must(t, client.Do(ctx, "SLOWLOG", "RESET").Err())
+		do()
+		list, err := client.SlowLogGet(ctx, 100000).Result()
+		must(t, err)
+		var worst time.Duration
+		for _, e := range list {
+			if e.Args[0] == "SLOWLOG" || e.Args[0] == "INFO" {
+				continue // ours
+			}
+			worst = max(worst, e.Duration)
+		}
+		t.Logf("%s: the longest command takes %v", what, worst)
+		if worst > 250*time.Millisecond {
+			t.Errorf("%s held the server up for %v", what, worst)
+		}
+	}
+	families := func(subject string, n int) (ids []store.ID) {
+		for range n {
+			ids = append(ids, newID())
+		}
+		parallel(t, 64, n, func(i int) error {
+			_, err := db.Create(ctx, store.Creation{ID: ids[i], Subject: subject, Idle: 12 * time.Hour, Absolute: 12 * time.Hour})
+			return err
+		})
+		return ids
+	}
+	n := 4000
+	if full() {
+		n = 100_000
+	}
+	ids := families("alice", 1000)
+	slowest("revoking 1000 sessions", func() {
+		s, err := db.Revoke(ctx, store.Revocation{Sessions: ids})
+		if err != nil || s.Outcome != store.Written {
+			t.Errorf("%v, %v", s.Outcome, err)
+		}
+	})
+	families("bob", n)
+	slowest(fmt.Sprintf("ending %d for a limit", n), func() {
+		s, err := db.Create(ctx, store.Creation{ID: newID(), Subject: "bob", Idle: time.Hour, Absolute: time.Hour, Limit: 3, EndOldest: true})
+		if err != nil || s.Outcome != store.Written || s.Entry == 0 {
+			t.Errorf("%v, entry %d, %v", s.Outcome, s.Entry, err)
+		}
+	})
+	if list, err := db.Families(ctx, "bob", 100); err != nil || len(list) != 3 {
+		t.Errorf("%d families; want 3, %v", len(list), err)
+	}
+	families("carol", n)
+	slowest(fmt.Sprintf("revoking a subject of %d families", n), func() {
+		_, err := db.Revoke(ctx, store.Revocation{Subjects: []string{"carol"}})
+		must(t, err)
+	})
+	slowest("revoking everyone", func() {
+		_, err := db.Revoke(ctx, store.Revocation{Everyone: true})
+		must(t, err)
+	})
+	families("dave", n)
+	slowest(fmt.Sprintf("listing the first thousand of %d", n), func() {
+		if list, err := db.Families(ctx, "dave", store.MaxListed); err != nil || len(list) != store.MaxListed {
+			t.Errorf("%d families, %v", len(list), err)
+		}
+	})
+	// All of them gone, and the index not yet cleaned.
+	for _, key := range keys(t, client, "{wafer}:f:*") {
+		must(t, client.Unlink(ctx, key).Err())
+	}
+	slowest(fmt.Sprintf("listing none of %d that have expired", n), func() {
+		if list, err := db.Families(ctx, "dave", store.MaxListed); err != nil || len(list) != 0 {
+			t.Errorf("%d families, %v", len(list), err)
+		}
+	})
+	must(t, db.Announce(ctx, store.Announcement{Access: time.Millisecond, Absolute: time.Millisecond}))
+	slowest("dropping all entries, and forgetting a subject", func() { must(t, db.Tidy(ctx)) })
+	if b, err := db.Since(ctx, 0, 10, 0); err != nil || len(b.Entries) != 0 || b.Floor != b.Head {
+		t.Errorf("%d entries are left, floor %d of %d, %v", len(b.Entries), b.Floor, b.Head, err)
+	}
+}

@@ -1,0 +1,326 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/waferkit/wafer/internal/testserver"
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/redis"
+)
+
+// appended returns how many entries the server has been made to append.
+func appended(t testing.TB, admin goredis.UniversalClient) int {
+	t.Helper()
+	info, err := admin.Info(context.Background(), "commandstats").Result()
+	must(t, err)
+	_, rest, _ := strings.Cut(info, "cmdstat_xadd:calls=")
+	var n int
+	fmt.Sscan(rest, &n) // 0 where it was never called
+	return n
+}
+
+// TestNoWriteIsRetried: of a write whose answer is lost, exactly one reaches the
+// server, whatever the application's client would do.
+func TestNoWriteIsRetried(t *testing.T) {
+	server := testserver.Redis(t)
+	nodes := testserver.RedisCluster(t)
+	ids := make(map[string]*testserver.Proxy)
+	for _, n := range nodes {
+		ids[n.Addr] = testserver.NewProxy(t, n.Addr)
+	}
+	alone := testserver.NewProxy(t, server.Addr)
+	for name, c := range map[string]struct {
+		client  goredis.UniversalClient
+		proxies []*testserver.Proxy
+	}{
+		"Client": {goredis.NewClient(&goredis.Options{Addr: alone.Addr, MaxRetries: 5}), []*testserver.Proxy{alone}},
+		"ClusterClient": {goredis.NewClusterClient(&goredis.ClusterOptions{
+			Addrs: []string{nodes[0].Addr}, MaxRetries: 5, MaxRedirects: 8,
+			Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, ids[addr].Addr)
+			},
+		}), []*testserver.Proxy{ids[nodes[0].Addr], ids[nodes[1].Addr], ids[nodes[2].Addr]}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer c.client.Close()
+			admins := []*goredis.Client{clientOf(t, server), clientOf(t, nodes[0]), clientOf(t, nodes[1]), clientOf(t, nodes[2])}
+			all := func() (n int) {
+				for _, a := range admins {
+					n += appended(t, a)
+				}
+				return n
+			}
+			db := open(t, c.client, redis.Options{})
+			lost := 0
+			for round := 0; lost < 5; round++ {
+				if round == 50 {
+					t.Fatal("no answer was lost")
+				}
+				// The server knows the script, and the connection is there.
+				_, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}})
+				must(t, err)
+				before := all()
+				for _, p := range c.proxies {
+					p.Once(testserver.LoseAnswer)
+				}
+				_, err = db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}})
+				for _, p := range c.proxies {
+					p.Set(testserver.Pass)
+				}
+				if err != nil {
+					lost++ // else the fault has hit another connection
+				}
+				if n := all() - before; n != 1 {
+					t.Fatalf("the server appended %d entries, and the call returned %v; want 1", n, err)
+				}
+			}
+		})
+	}
+}
+
+// TestScriptsAreFlushed: a server that has forgotten the scripts is told them
+// again, and no call notices.
+func TestScriptsAreFlushed(t *testing.T) {
+	client := clientOf(t, testserver.Redis(t, "--appendfsync", "no"))
+	db := open(t, client, redis.Options{})
+	stop := make(chan struct{})
+	var flushing, wait sync.WaitGroup
+	var flushes atomic.Int64
+	flushing.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := client.ScriptFlush(context.Background()).Err(); err != nil {
+				t.Error(err)
+				return
+			}
+			flushes.Add(1)
+		}
+	})
+	for range 16 {
+		wait.Go(func() {
+			for range 30 {
+				id := newID()
+				c := store.Creation{ID: id, Subject: "alice", Idle: time.Hour, Absolute: time.Hour}
+				if s, err := db.Create(t.Context(), c); err != nil || s.Outcome != store.Written {
+					t.Errorf("create: %v, %v", s.Outcome, err)
+				}
+				if s, err := db.Advance(t.Context(), store.Advance{ID: id, Generation: 1}); err != nil || s.Outcome != store.Written {
+					t.Errorf("advance: %v, %v", s.Outcome, err)
+				}
+				if s, err := db.Family(t.Context(), id); err != nil || s.Family.Generation != 2 {
+					t.Errorf("family: generation %d, %v", s.Family.Generation, err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	close(stop)
+	flushing.Wait()
+	if flushes.Load() < 10 {
+		t.Errorf("the scripts were flushed %d times", flushes.Load())
+	}
+}
+
+// TestPromise1_Flush: a log that is gone is noticed within about a second, by
+// who waits as by who writes, and the new one trusts nothing of before.
+func TestPromise1_Flush(t *testing.T) {
+	client := clientOf(t, testserver.Redis(t))
+	id := newID()
+	for name, call := range map[string]func(db *redis.Store) error{
+		"Since": func(db *redis.Store) error {
+			began := time.Now()
+			b, err := db.Since(t.Context(), 1<<52, 10, 30*time.Second)
+			if took := time.Since(began); err == nil && (took > 3*time.Second || len(b.Entries) != 1) {
+				err = fmt.Errorf("%d entries after %v", len(b.Entries), took)
+			}
+			return err
+		},
+		"Create": func(db *redis.Store) error {
+			_, err := db.Create(t.Context(), store.Creation{ID: newID(), Subject: "alice", Idle: time.Hour, Absolute: time.Hour})
+			return err
+		},
+		"Advance": func(db *redis.Store) error {
+			s, err := db.Advance(t.Context(), store.Advance{ID: id, Generation: 1})
+			if s.State != store.Absent {
+				err = fmt.Errorf("it is %v", s.State)
+			}
+			return err
+		},
+		"Commit": func(db *redis.Store) error {
+			_, err := db.Commit(t.Context(), store.Commit{ID: id, Value: []byte("v")})
+			return err
+		},
+		"Forgive": func(db *redis.Store) error { _, err := db.Forgive(t.Context(), id, 1); return err },
+		"Family":  func(db *redis.Store) error { _, err := db.Family(t.Context(), id); return err },
+		"Families": func(db *redis.Store) error {
+			_, err := db.Families(t.Context(), "alice", 10)
+			return err
+		},
+		"Revoke": func(db *redis.Store) error {
+			_, err := db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{id}})
+			return err
+		},
+		"Restore": func(db *redis.Store) error {
+			_, err := db.Restore(t.Context(), store.Restoration{Above: 5, Entries: []store.Entry{{Kind: store.KindSession, Session: id, Position: 5}}})
+			return err
+		},
+		"Cutoffs":  func(db *redis.Store) error { _, err := db.Cutoffs(t.Context(), id, "alice"); return err },
+		"Announce": func(db *redis.Store) error { return db.Announce(t.Context(), store.Announcement{Access: time.Minute}) },
+		"LoadKeys": func(db *redis.Store) error { _, _, err := db.LoadKeys(t.Context()); return err },
+		"SwapKeys": func(db *redis.Store) error {
+			ok, err := db.SwapKeys(t.Context(), 0, []byte("x"))
+			return errors.Join(err, map[bool]error{false: errors.New("not swapped")}[ok])
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := open(t, client, redis.Options{Name: newName()})
+			before, err := db.Since(t.Context(), 0, 10, 0)
+			must(t, err)
+			if _, err := db.Create(t.Context(), store.Creation{ID: id, Subject: "alice", Idle: time.Hour, Absolute: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+			// The head is far above the clock: the new log begins above it.
+			s, err := db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{newID()}, Above: 1 << 52})
+			must(t, err)
+			if name == "Since" {
+				timer := time.AfterFunc(300*time.Millisecond, func() { client.FlushAll(context.Background()) })
+				defer timer.Stop()
+				id := before.Log
+				if err := call(db); err != nil {
+					t.Error(err)
+				}
+				// It was above its position before, too.
+				if b, err := db.Since(t.Context(), 0, 10, 0); err == nil && b.Log == id {
+					_, err = db.Since(t.Context(), s.Head, 10, 5*time.Second)
+					must(t, err)
+				}
+			} else {
+				must(t, client.FlushAll(t.Context()).Err())
+				if err := call(db); err != nil {
+					t.Error(err)
+				}
+			}
+			b, err := db.Since(t.Context(), 0, 10, 0)
+			must(t, err)
+			if b.Log == before.Log || b.Floor != 0 || len(b.Entries) == 0 || b.Entries[0].Kind != store.KindEveryone || b.Entries[0].Previous != 0 || b.Entries[0].Position <= s.Head {
+				t.Errorf("the new log is %v, floor %d, head %d after %d, entries %+v", b.Log, b.Floor, b.Head, s.Head, b.Entries)
+			}
+			if c, err := db.Cutoffs(t.Context(), id, "alice"); err != nil || c.Everyone != b.Entries[0].Position {
+				t.Errorf("everyone is cut off at %d, %v", c.Everyone, err)
+			}
+		})
+	}
+}
+
+// TestLogAlone: where the log is lost and the rest is not, nothing of the rest
+// counts.
+func TestPromise1_LogAlone(t *testing.T) {
+	client := clientOf(t, testserver.Redis(t))
+	db := open(t, client, redis.Options{})
+	id := create(t, db, "alice")
+	_, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{"bob"}, Above: 1 << 52})
+	must(t, err)
+	must(t, client.Del(t.Context(), "{wafer}:log").Err())
+	if s, err := db.Family(t.Context(), id); err != nil || s.State != store.CutOff {
+		t.Errorf("%v, %v", s.State, err)
+	}
+	b, err := db.Since(t.Context(), 0, 10, 0)
+	must(t, err)
+	if len(b.Entries) != 1 || b.Entries[0].Position <= 1<<52 || b.Entries[0].Previous != 0 {
+		t.Errorf("entries %+v", b.Entries)
+	}
+	// An emptied process begins above what is left, too.
+	must(t, db.Close())
+	must(t, client.Del(t.Context(), "{wafer}:log").Err())
+	db = open(t, client, redis.Options{})
+	if again, err := db.Since(t.Context(), 0, 10, 0); err != nil || again.Head <= b.Head || len(again.Entries) != 1 {
+		t.Errorf("head %d after %d, %v", again.Head, b.Head, err)
+	}
+}
+
+// TestOutOfMemory: a write fails whole, reading goes on, and housekeeping makes
+// room.
+func TestOutOfMemory(t *testing.T) {
+	client := clientOf(t, testserver.Redis(t, "--appendonly", "no"))
+	db := open(t, client, redis.Options{})
+	must(t, db.Announce(t.Context(), store.Announcement{Access: time.Millisecond, Absolute: time.Hour}))
+	kept := create(t, db, "alice")
+	lost := create(t, db, "alice")
+	var many store.Revocation
+	for range 1000 {
+		many.Sessions = append(many.Sessions, newID())
+	}
+	_, err := db.Revoke(t.Context(), many)
+	must(t, err)
+	before, err := db.Cutoffs(t.Context(), lost, "alice")
+	must(t, err)
+	must(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+
+	writes := map[string]func() error{
+		"create": func() error {
+			_, err := db.Create(t.Context(), store.Creation{ID: newID(), Subject: "alice", Idle: time.Hour, Absolute: time.Hour, Ends: [2]store.ID{lost}})
+			return err
+		},
+		"advance": func() error { _, err := db.Advance(t.Context(), store.Advance{ID: lost, Generation: 1}); return err },
+		"commit": func() error {
+			_, err := db.Commit(t.Context(), store.Commit{ID: lost, Basis: before.Head, Value: []byte("v")})
+			return err
+		},
+		"end": func() error {
+			_, err := db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{lost}})
+			return err
+		},
+		"subject": func() error {
+			_, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}})
+			return err
+		},
+		"elsewhere": func() error {
+			_, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}, Except: &store.Rebirth{ID: kept, Basis: before.Head}})
+			return err
+		},
+		"everyone": func() error { _, err := db.Revoke(t.Context(), store.Revocation{Everyone: true}); return err },
+	}
+	for name, write := range writes {
+		if err := write(); !goredis.IsOOMError(err) {
+			t.Errorf("%s on a full server: %v; want OOM", name, err)
+		}
+		c, err := db.Cutoffs(t.Context(), lost, "alice")
+		must(t, err)
+		if c.Head != before.Head || c.Ending != 0 || c.Subject != 0 || c.Everyone != before.Everyone {
+			t.Fatalf("%s was half done: %+v, before %+v", name, c, before)
+		}
+		list, err := db.Families(t.Context(), "alice", 10)
+		if err != nil || len(list) != 2 {
+			t.Fatalf("%s was half done: %d families, %v", name, len(list), err)
+		}
+		if s, err := db.Family(t.Context(), lost); err != nil || s.State != store.Alive || s.Family.Generation != 1 {
+			t.Fatalf("%s was half done: %v, %v", name, s.State, err)
+		}
+	}
+	// A process that starts meanwhile reads as well.
+	open(t, client, redis.Options{})
+	// And what is old goes away.
+	must(t, db.Tidy(t.Context()))
+	b, err := db.Since(t.Context(), 0, 10, 0)
+	if err != nil || b.Floor != before.Head || len(b.Entries) != 0 {
+		t.Errorf("a full server drops nothing: floor %d, %d entries, %v", b.Floor, len(b.Entries), err)
+	}
+	must(t, client.ConfigSet(t.Context(), "maxmemory", "0").Err())
+	for _, name := range []string{"advance", "end", "everyone"} {
+		must(t, writes[name]())
+	}
+}
