@@ -32,7 +32,7 @@ func TestFault(t *testing.T) {
 		name string
 		test func(t *testing.T, s *testserver.Server, o postgres.Options)
 	}{
-		{"Kill", faultKill}, {"Cut", faultCut}, {"Pause", faultPause},
+		{"Kill", faultKill}, {"Cut", faultCut}, {"Pause", faultPause}, {"Hang", faultHang},
 		{"RestoredFiles", faultRestoredFiles}, {"DroppedSchema", faultDroppedSchema}, {"Latency", faultLatency},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
@@ -163,6 +163,26 @@ func faultPause(t *testing.T, s *testserver.Server, o postgres.Options) {
 		time.Sleep(1800 * time.Millisecond)
 		s.Resume()
 		w.Note("the server goes on")
+	})
+	noneExcused(t, w)
+}
+
+// One node's way to the server is silent for longer than MaxStaleness, while the
+// others go on: it accepts nothing that they have revoked meanwhile. What it had
+// sent before arrives in the end.
+func faultHang(t *testing.T, s *testserver.Server, o postgres.Options) {
+	const late = 3 * time.Second
+	w, ways := proxied(t, faulttest.Config{Late: late}, o, s)
+	w.Run(func() {
+		for i, way := range ways[:2] {
+			time.Sleep(300 * time.Millisecond)
+			way.Set(testserver.Hang)
+			w.Note("the way of node %d is silent", i)
+			time.Sleep(2 * time.Second)
+			way.Set(testserver.Pass)
+			w.Note("the way of node %d is open", i)
+			w.Settle()
+		}
 	})
 	noneExcused(t, w)
 }

@@ -147,3 +147,23 @@ func TestFaultPause(t *testing.T) {
 	})
 	noneExcused(t, w)
 }
+
+// One node's way to the server is silent for longer than MaxStaleness, while the
+// others go on: it accepts nothing that they have revoked meanwhile. What it had
+// sent before arrives in the end.
+func TestFaultHang(t *testing.T) {
+	const late = 3 * time.Second
+	w, ways := proxied(t, faulttest.Config{Late: late}, testserver.Redis(t))
+	w.Run(func() {
+		for i, way := range ways[:2] {
+			time.Sleep(300 * time.Millisecond)
+			way.Set(testserver.Hang)
+			w.Note("the way of node %d is silent", i)
+			time.Sleep(2 * time.Second)
+			way.Set(testserver.Pass)
+			w.Note("the way of node %d is open", i)
+			w.Settle()
+		}
+	})
+	noneExcused(t, w)
+}
