@@ -146,7 +146,11 @@ func (w *World) Run(faults func()) {
 		load.Go(func() { w.live(b, stop) })
 	}
 	load.Go(func() { w.operate(stop) })
-	load.Go(func() { w.steal(stop) })
+	for node := range w.nodes {
+		for range thieves {
+			load.Go(func() { w.steal(node, stop) })
+		}
+	}
 	w.running.Store(true)
 	defer func() {
 		// Also where faults ends the test.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/internal/faulttest"
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
@@ -175,10 +176,18 @@ func faultHang(t *testing.T, s *testserver.Server, o postgres.Options) {
 	w, ways := proxied(t, faulttest.Config{Late: late}, o, s)
 	w.Run(func() {
 		for i, way := range ways[:2] {
+			dora := w.Browser("dora")
+			do(t, dora, "start", 200, 2)
+			do(t, dora, "read", 200, 0, 1, 2)
 			time.Sleep(300 * time.Millisecond)
 			way.Set(testserver.Hang)
 			w.Note("the way of node %d is silent", i)
-			time.Sleep(2 * time.Second)
+			if _, err := w.Revoke(2, wafer.Revocation{Subjects: []string{"dora"}}); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(1100 * time.Millisecond)
+			do(t, dora, "read", 503, i) // its list is stale, and nobody to ask
+			time.Sleep(900 * time.Millisecond)
 			way.Set(testserver.Pass)
 			w.Note("the way of node %d is open", i)
 			w.Settle()
