@@ -297,24 +297,24 @@ func (w *World) live(b *Browser, stop <-chan struct{}) {
 	for !w.pause(stop, 3*time.Millisecond+rand.N(20*time.Millisecond)) {
 		node, other := r.IntN(len(w.nodes)), r.IntN(len(w.nodes))
 		b.mu.Lock()
-		switch k := r.IntN(100); {
+		switch k := r.IntN(1000); {
 		case b.login == nil:
 			b.visit(node, "start")
-		case k < 50:
+		case k < 500:
 			b.visit(node, "read")
-		case k < 60 && node != other:
+		case k < 600 && node != other:
 			b.tabs(node, other)
-		case k < 65 && b.kept != tally{}:
+		case k < 650 && b.kept != tally{}:
 			b.visit(node, "forget")
-		case k < 68 && b.old != "":
+		case k < 680 && b.old != "":
 			b.visit(node, "put back")
-		case k < 75:
+		case k < 750:
 			b.visit(node, "save")
-		case k < 90 || b.resident:
+		case k < 975 || b.resident:
 			b.visit(node, "commit")
-		case k < 93:
+		case k < 983:
 			b.visit(node, "others")
-		case k < 95:
+		case k < 987:
 			b.visit(node, "start")
 		default:
 			b.visit(node, "end")

@@ -265,7 +265,7 @@ func (o *observer) revoked(r *revocation, n *node, err error) {
 	r.over = at
 	if r.unsure {
 		// The try that failed may be on its way to the store even now.
-		r.over = at.Add(o.world.config.StoreTimeout)
+		r.over = at.Add(o.world.config.Late)
 	}
 	for _, l := range o.logins {
 		// Those that were begun before; of the others nothing is known.
@@ -378,5 +378,5 @@ func (o *observer) doomedBy(l *login, why string) {
 func (o *observer) closed(r *revocation) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r.over = time.Now().Add(o.world.config.StoreTimeout)
+	r.over = time.Now().Add(o.world.config.Late)
 }

@@ -70,13 +70,13 @@ func (w *World) repeat(v *revocation, r wafer.Revocation) bool {
 // operate revokes guests.
 func (w *World) operate(stop <-chan struct{}) {
 	r := w.random()
-	for len(w.guests) > 0 && !w.pause(stop, 20*time.Millisecond+time.Duration(r.IntN(60))*time.Millisecond) {
+	for len(w.guests) > 0 && !w.pause(stop, 10*time.Millisecond+time.Duration(r.IntN(25))*time.Millisecond) {
 		b := w.guests[r.IntN(len(w.guests))]
 		b.mu.Lock()
 		l := b.login
 		b.mu.Unlock()
-		if l == nil {
-			continue
+		if l == nil || time.Since(l.returned) < 400*time.Millisecond && r.IntN(3) > 0 {
+			continue // some are to be known to every node before they die
 		}
 		node := r.IntN(len(w.nodes))
 		revocation := wafer.Revocation{Subjects: []string{l.subject}}
@@ -92,10 +92,14 @@ func (w *World) operate(stop <-chan struct{}) {
 	}
 }
 
-// steal presents what was revoked to every node, over and over.
-func (w *World) steal(stop <-chan struct{}) {
+// thieves is how many present what was revoked to one node: one that waits for
+// the store keeps its thief waiting.
+const thieves = 6
+
+// steal presents what was revoked to a node, over and over.
+func (w *World) steal(node int, stop <-chan struct{}) {
 	r := w.random()
-	for !w.pause(stop, 2*time.Millisecond) {
+	for !w.pause(stop, 5*time.Millisecond+rand.N(5*time.Millisecond)) {
 		w.mu.Lock()
 		if len(w.dead) == 0 {
 			w.mu.Unlock()
@@ -113,9 +117,7 @@ func (w *World) steal(stop <-chan struct{}) {
 		case 1:
 			j.refresh = ""
 		}
-		for node := range w.nodes {
-			w.present(l, j, node)
-		}
+		w.present(l, j, node)
 	}
 }
 

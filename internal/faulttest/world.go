@@ -40,6 +40,9 @@ type Config struct {
 	MaxStaleness time.Duration // default 1 s, the least that wafer takes
 	StoreTimeout time.Duration // default 300 ms
 	Idle         time.Duration // default 2 min
+	// Late is for how long the store may still perform a call that returned an
+	// error: as long as a test keeps one on its way. Default StoreTimeout.
+	Late time.Duration
 	// Recovery is how long after a fault all must be well again. Default
 	// MaxStaleness and 4 s.
 	Recovery time.Duration
@@ -65,6 +68,7 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxStaleness, time.Second)
 	set(&c.StoreTimeout, 300*time.Millisecond)
 	set(&c.Idle, 2*time.Minute)
+	set(&c.Late, c.StoreTimeout)
 	set(&c.Recovery, c.MaxStaleness+4*time.Second)
 	count(&c.Nodes, 3)
 	count(&c.Residents, 8)
@@ -142,7 +146,11 @@ func (w *World) Run(faults func()) {
 		load.Go(func() { w.live(b, stop) })
 	}
 	load.Go(func() { w.operate(stop) })
-	load.Go(func() { w.steal(stop) })
+	for node := range w.nodes {
+		for range thieves {
+			load.Go(func() { w.steal(node, stop) })
+		}
+	}
 	w.running.Store(true)
 	defer func() {
 		// Also where faults ends the test.

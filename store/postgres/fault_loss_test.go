@@ -31,10 +31,9 @@ func copyData(t *testing.T, from, to string) {
 // The server's files are put back as they were some time ago: the log went back.
 // The nodes hold the revocations since: they are not forgotten by them, and are
 // written back. Who did nothing since then stays logged in.
-func TestFaultRestoredFiles(t *testing.T) {
-	s := testserver.Postgres(t)
+func faultRestoredFiles(t *testing.T, s *testserver.Server, o postgres.Options) {
 	data, copied := filepath.Join(s.Dir, "data"), filepath.Join(s.Dir, "copy")
-	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
+	w := world(t, faulttest.Config{}, o, func(int) string { return s.Addr })
 	carol, bob := w.Browser("carol"), w.Browser("bob")
 	var dead store.Position
 	w.Run(func() {
@@ -65,7 +64,7 @@ func TestFaultRestoredFiles(t *testing.T) {
 		do(t, bob, "read", 200, 0, 1, 2)
 		time.Sleep(300 * time.Millisecond)
 	})
-	db := open(t, newPool(t, s.PostgresURL("postgres", "postgres")), postgres.Options{})
+	db := open(t, newPool(t, s.PostgresURL("postgres", "postgres")), o)
 	c, err := db.Cutoffs(context.Background(), store.ID{}, "carol")
 	if err != nil {
 		t.Fatal(err)
@@ -79,10 +78,9 @@ func TestFaultRestoredFiles(t *testing.T) {
 // The schema is dropped under load. A new log trusts no older cookie: everybody
 // is logged out, nothing that was revoked comes back, and the engine makes
 // nothing by itself: nodes that are started again do.
-func TestFaultDroppedSchema(t *testing.T) {
-	s := testserver.Postgres(t)
+func faultDroppedSchema(t *testing.T, s *testserver.Server, o postgres.Options) {
 	admin := newPool(t, s.PostgresURL("postgres", "postgres"))
-	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
+	w := world(t, faulttest.Config{}, o, func(int) string { return s.Addr })
 	w.Run(func() {
 		time.Sleep(400 * time.Millisecond)
 		var before []*faulttest.Browser
@@ -92,7 +90,7 @@ func TestFaultDroppedSchema(t *testing.T) {
 			before = append(before, b)
 		}
 		w.Loses(time.Time{})
-		run(t, admin, "DROP SCHEMA wafer CASCADE")
+		run(t, admin, "DROP SCHEMA "+quoted(o.Schema)+" CASCADE")
 		time.Sleep(100 * time.Millisecond)
 		w.Restart(0)
 		w.Settle()

@@ -14,15 +14,22 @@ import (
 	"github.com/waferkit/wafer/store/postgres"
 )
 
+// logged returns all that a server has written.
+func logged(t *testing.T, s *testserver.Server) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(s.Dir, "server.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 // Requests with a valid cookie cost the server no statement: it logs them all.
 func TestPromise4_FaultReadsCostNoStatement(t *testing.T) {
 	s := testserver.Postgres(t, "log_statement=all", "log_min_duration_statement=0")
 	statements := func() int {
-		b, err := os.ReadFile(filepath.Join(s.Dir, "server.log"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Count(string(b), "statement: ") + strings.Count(string(b), "execute ")
+		log := logged(t, s)
+		return strings.Count(log, "statement: ") + strings.Count(log, "execute ")
 	}
 	// Followers ask every 10 s, and look for news as rarely.
 	w := world(t, faulttest.Config{Access: 2 * time.Minute, Idle: 5 * time.Minute, MaxStaleness: 30 * time.Second},

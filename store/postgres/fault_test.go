@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/internal/faulttest"
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
@@ -19,10 +20,29 @@ import (
 // What the engine keeps of wafer's promises while its server fails, seen from
 // outside: real nodes, browsers, an operator and a thief, of package faulttest.
 
-var kills = flag.Int("kills", 5, "how often TestFaultKill kills the server")
+var kills = flag.Int("kills", 5, "how often TestFault/Kill kills the server")
 
 // notified is how nodes hear of each other: at once.
 var notified = postgres.Options{Notify: true}
+
+// TestFault hurts one server in many ways, and ends it. Its own settings are
+// against the engine: a crash loses what is committed so.
+func TestFault(t *testing.T) {
+	s := testserver.Postgres(t, "synchronous_commit=off", "wal_writer_delay=10s")
+	for _, fault := range []struct {
+		name string
+		test func(t *testing.T, s *testserver.Server, o postgres.Options)
+	}{
+		{"Kill", faultKill}, {"Cut", faultCut}, {"Pause", faultPause}, {"Hang", faultHang},
+		{"RestoredFiles", faultRestoredFiles}, {"DroppedSchema", faultDroppedSchema}, {"Latency", faultLatency},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			o := notified
+			o.Schema = "fault_" + fault.name
+			fault.test(t, s, o)
+		})
+	}
+}
 
 // world is nodes that reach a server each by an address of its own.
 func world(t *testing.T, c faulttest.Config, o postgres.Options, address func(node int) string) *faulttest.World {
@@ -45,14 +65,14 @@ func world(t *testing.T, c faulttest.Config, o postgres.Options, address func(no
 }
 
 // proxied is the same, each node by a proxy.
-func proxied(t *testing.T, c faulttest.Config, s *testserver.Server) (*faulttest.World, []*testserver.Proxy) {
+func proxied(t *testing.T, c faulttest.Config, o postgres.Options, s *testserver.Server) (*faulttest.World, []*testserver.Proxy) {
 	t.Helper()
 	var ways []*testserver.Proxy
 	for range 3 {
 		ways = append(ways, testserver.NewProxy(t, s.Addr))
 	}
 	c.Nodes = len(ways)
-	return world(t, c, notified, func(node int) string { return ways[node].Addr }), ways
+	return world(t, c, o, func(node int) string { return ways[node].Addr }), ways
 }
 
 // noneExcused fails where somebody had to log in again for a second lost answer:
@@ -76,9 +96,8 @@ func do(t *testing.T, b *faulttest.Browser, act string, want int, nodes ...int) 
 
 // The server is killed again and again under load, and started at once. Nothing
 // that it has acknowledged is forgotten, and nobody is logged out.
-func TestFaultKill(t *testing.T) {
-	s := testserver.Postgres(t)
-	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
+func faultKill(t *testing.T, s *testserver.Server, o postgres.Options) {
+	w := world(t, faulttest.Config{}, o, func(int) string { return s.Addr })
 	w.Run(func() {
 		for i := range *kills {
 			time.Sleep(100*time.Millisecond + rand.N(200*time.Millisecond))
@@ -97,8 +116,8 @@ func TestFaultKill(t *testing.T) {
 
 // Connections are cut in mid-statement: the request is lost or half of it, the
 // answer is lost or half of it. A write whose answer was lost has happened once.
-func TestFaultCut(t *testing.T) {
-	w, ways := proxied(t, faulttest.Config{}, testserver.Postgres(t))
+func faultCut(t *testing.T, s *testserver.Server, o postgres.Options) {
+	w, ways := proxied(t, faulttest.Config{}, o, s)
 	faults := []testserver.Fault{testserver.LoseRequest, testserver.HalfRequest, testserver.LoseAnswer, testserver.HalfAnswer}
 	w.Run(func() {
 		for i := range 120 {
@@ -125,9 +144,8 @@ func TestFaultCut(t *testing.T) {
 // The server stands still for longer than MaxStaleness: valid cookies go on
 // until their node's list is stale, then all is 503, and afterwards all is well
 // again by itself, with the same sessions.
-func TestFaultPause(t *testing.T) {
-	s := testserver.Postgres(t)
-	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
+func faultPause(t *testing.T, s *testserver.Server, o postgres.Options) {
+	w := world(t, faulttest.Config{}, o, func(int) string { return s.Addr })
 	alice := w.Browser("alice")
 	do(t, alice, "start", 200, 0)
 	do(t, alice, "read", 200, 0, 1, 2)
@@ -146,6 +164,34 @@ func TestFaultPause(t *testing.T) {
 		time.Sleep(1800 * time.Millisecond)
 		s.Resume()
 		w.Note("the server goes on")
+	})
+	noneExcused(t, w)
+}
+
+// One node's way to the server is silent for longer than MaxStaleness, while the
+// others go on: it accepts nothing that they have revoked meanwhile. What it had
+// sent before arrives in the end.
+func faultHang(t *testing.T, s *testserver.Server, o postgres.Options) {
+	const late = 3 * time.Second
+	w, ways := proxied(t, faulttest.Config{Late: late}, o, s)
+	w.Run(func() {
+		for i, way := range ways[:2] {
+			dora := w.Browser("dora")
+			do(t, dora, "start", 200, 2)
+			do(t, dora, "read", 200, 0, 1, 2)
+			time.Sleep(300 * time.Millisecond)
+			way.Set(testserver.Hang)
+			w.Note("the way of node %d is silent", i)
+			if _, err := w.Revoke(2, wafer.Revocation{Subjects: []string{"dora"}}); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(1100 * time.Millisecond)
+			do(t, dora, "read", 503, i) // its list is stale, and nobody to ask
+			time.Sleep(900 * time.Millisecond)
+			way.Set(testserver.Pass)
+			w.Note("the way of node %d is open", i)
+			w.Settle()
+		}
 	})
 	noneExcused(t, w)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/internal/faulttest"
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
@@ -144,6 +145,34 @@ func TestFaultPause(t *testing.T) {
 		time.Sleep(1800 * time.Millisecond)
 		s.Resume()
 		w.Note("the server goes on")
+	})
+	noneExcused(t, w)
+}
+
+// One node's way to the server is silent for longer than MaxStaleness, while the
+// others go on: it accepts nothing that they have revoked meanwhile. What it had
+// sent before arrives in the end.
+func TestFaultHang(t *testing.T) {
+	const late = 3 * time.Second
+	w, ways := proxied(t, faulttest.Config{Late: late}, testserver.Redis(t))
+	w.Run(func() {
+		for i, way := range ways[:2] {
+			dora := w.Browser("dora")
+			do(t, dora, "start", 200, 2)
+			do(t, dora, "read", 200, 0, 1, 2)
+			time.Sleep(300 * time.Millisecond)
+			way.Set(testserver.Hang)
+			w.Note("the way of node %d is silent", i)
+			if _, err := w.Revoke(2, wafer.Revocation{Subjects: []string{"dora"}}); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(1100 * time.Millisecond)
+			do(t, dora, "read", 503, i) // its list is stale, and nobody to ask
+			time.Sleep(900 * time.Millisecond)
+			way.Set(testserver.Pass)
+			w.Note("the way of node %d is open", i)
+			w.Settle()
+		}
 	})
 	noneExcused(t, w)
 }
