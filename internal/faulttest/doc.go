@@ -31,7 +31,8 @@
 //     counts them. Within Config.Recovery after a fault every such browser gets
 //     200 from every node.
 //   - Data. What a browser reads is what its last answer said, or what a commit
-//     tried that returned an error: nothing acknowledged is rolled back or lost.
+//     tried that returned an error: nothing acknowledged is rolled back or lost,
+//     also where the browser has lost its cookie, or puts an older one back.
 //   - Promise 4, by [World.ReadsCost].
 //
 // Where the store itself loses what it has acknowledged (a flush, a lagging

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 // What the engine keeps of wafer's promises while its server fails, seen from
 // outside: real nodes, browsers, an operator and a thief, of package faulttest.
 
-var kills = flag.Int("kills", 5, "how often TestFault/Kill kills the server")
+var kills = flag.Int("kills", 10, "how often TestFault/Kill kills the server")
 
 // notified is how nodes hear of each other: at once.
 var notified = postgres.Options{Notify: true}
@@ -28,7 +29,13 @@ var notified = postgres.Options{Notify: true}
 // TestFault hurts one server in many ways, and ends it. Its own settings are
 // against the engine: a crash loses what is committed so.
 func TestFault(t *testing.T) {
-	s := testserver.Postgres(t, "synchronous_commit=off", "wal_writer_delay=10s")
+	settings := []string{"synchronous_commit=off", "wal_writer_delay=10s"}
+	if runtime.GOOS == "linux" {
+		// After a crash the server synchronises every file, one by one, before it
+		// recovers: seconds in place of a quarter of one.
+		settings = append(settings, "recovery_init_sync_method=syncfs")
+	}
+	s := testserver.Postgres(t, settings...)
 	for _, fault := range []struct {
 		name string
 		test func(t *testing.T, s *testserver.Server, o postgres.Options)
