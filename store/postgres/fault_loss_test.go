@@ -4,11 +4,15 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/internal/faulttest"
@@ -90,7 +94,7 @@ func faultDroppedSchema(t *testing.T, s *testserver.Server, o postgres.Options) 
 			before = append(before, b)
 		}
 		w.Loses(time.Time{})
-		run(t, admin, "DROP SCHEMA "+quoted(o.Schema)+" CASCADE")
+		drop(t, admin, o.Schema)
 		time.Sleep(100 * time.Millisecond)
 		w.Restart(0)
 		w.Settle()
@@ -101,4 +105,21 @@ func faultDroppedSchema(t *testing.T, s *testserver.Server, o postgres.Options) 
 		}
 		time.Sleep(200 * time.Millisecond)
 	})
+}
+
+// drop drops a schema that is in use. PostgreSQL may choose it as the one that
+// gives way in a deadlock with a node's transaction.
+func drop(t *testing.T, admin *pgxpool.Pool, schema string) {
+	t.Helper()
+	for try := 1; ; try++ {
+		_, err := admin.Exec(background, "DROP SCHEMA "+quoted(schema)+" CASCADE")
+		var e *pgconn.PgError
+		if errors.As(err, &e) && e.Code == "40P01" && try < 20 {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 }

@@ -98,6 +98,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.families, @schema@.subjects, @s
 // TestStore runs the conformance suite as a role that may do no more than it
 // has to, on a server whose own settings are against it.
 func TestStore(t *testing.T) {
+	t.Parallel()
 	admin := newPool(t, serverURL(t))
 	run(t, admin, "DROP ROLE IF EXISTS app", "CREATE ROLE app LOGIN",
 		"ALTER ROLE app SET default_transaction_isolation = 'serializable'", "ALTER ROLE app SET default_transaction_read_only = on",
@@ -114,6 +115,7 @@ func TestStore(t *testing.T) {
 // TestStoreBehindPooler runs it through pgbouncer in transaction mode, with the
 // setting that the README names, and a single connection in each node's pool.
 func TestStoreBehindPooler(t *testing.T) {
+	t.Parallel()
 	url := bouncer(t) + "&default_query_exec_mode=exec&pool_max_conns=1"
 	conform(t, url, func(t *testing.T, o *postgres.Options) { o.Notify = true })
 }
