@@ -383,8 +383,12 @@ func TestAdminRevokes(t *testing.T) {
 	for _, b := range []*browser{admin, alice, bob} {
 		b.dead("everyone")
 	}
+	// It is in force here at once; that the replica has read it, too, may take a
+	// moment.
 	var h health
-	admin.get("/healthz").decode(t, 200, &h)
+	for deadline := time.Now().Add(10 * time.Second); h.Position < v.Position && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		admin.get("/healthz").decode(t, 200, &h)
+	}
 	if h.State != "fresh" || h.Position < v.Position || h.Revocations < 1 || len(h.Key) != 8 {
 		t.Errorf("%+v after position %d", h, v.Position)
 	}
