@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sort"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waferkit/wafer"
@@ -146,17 +148,24 @@ func (w *World) presentAll() {
 		dead, jars = append(dead, l), append(jars, l.jar)
 	}
 	w.mu.Unlock()
-	for i, l := range dead {
-		for node := range w.nodes {
-			w.present(l, jars[i], node)
-			w.present(l, jar{session: jars[i].session}, node)
-		}
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range thieves {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(dead); i = int(next.Add(1)) - 1 {
+				for node := range w.nodes {
+					w.present(dead[i], jars[i], node)
+					w.present(dead[i], jar{session: jars[i].session}, node)
+				}
+			}
+		})
 	}
+	all.Wait()
 }
 
 // maxPresented bounds how many of the newest dead sessions are presented when
 // all is settled.
-const maxPresented = 300
+const maxPresented = 200
 
 // present shows the credentials of a dead session to a node. accepted judges.
 func (w *World) present(l *login, j jar, node int) {
