@@ -87,10 +87,12 @@ func (w *World) operate(stop <-chan struct{}) {
 			revocation = wafer.Revocation{Sessions: []store.ID{l.id}}
 			what, covers = "an operator ends a session", func(other *login) bool { return other == l }
 		}
+		w.gate.RLock()
 		v := w.revoking(what, covers)
 		if _, err := w.try(v, node, revocation); err != nil {
 			w.repeat(v, revocation)
 		}
+		w.gate.RUnlock()
 	}
 }
 
@@ -119,7 +121,9 @@ func (w *World) steal(node int, stop <-chan struct{}) {
 		case 1:
 			j.refresh = ""
 		}
+		w.gate.RLock()
 		w.present(l, j, node)
+		w.gate.RUnlock()
 	}
 }
 
