@@ -296,6 +296,7 @@ func (w *World) live(b *Browser, stop <-chan struct{}) {
 	r := w.random()
 	for !w.pause(stop, 3*time.Millisecond+rand.N(20*time.Millisecond)) {
 		node, other := r.IntN(len(w.nodes)), r.IntN(len(w.nodes))
+		w.gate.RLock()
 		b.mu.Lock()
 		switch k := r.IntN(1000); {
 		case b.login == nil:
@@ -320,6 +321,7 @@ func (w *World) live(b *Browser, stop <-chan struct{}) {
 			b.visit(node, "end")
 		}
 		b.mu.Unlock()
+		w.gate.RUnlock()
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sort"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waferkit/wafer"
@@ -85,10 +87,12 @@ func (w *World) operate(stop <-chan struct{}) {
 			revocation = wafer.Revocation{Sessions: []store.ID{l.id}}
 			what, covers = "an operator ends a session", func(other *login) bool { return other == l }
 		}
+		w.gate.RLock()
 		v := w.revoking(what, covers)
 		if _, err := w.try(v, node, revocation); err != nil {
 			w.repeat(v, revocation)
 		}
+		w.gate.RUnlock()
 	}
 }
 
@@ -117,7 +121,9 @@ func (w *World) steal(node int, stop <-chan struct{}) {
 		case 1:
 			j.refresh = ""
 		}
+		w.gate.RLock()
 		w.present(l, j, node)
+		w.gate.RUnlock()
 	}
 }
 
@@ -146,17 +152,24 @@ func (w *World) presentAll() {
 		dead, jars = append(dead, l), append(jars, l.jar)
 	}
 	w.mu.Unlock()
-	for i, l := range dead {
-		for node := range w.nodes {
-			w.present(l, jars[i], node)
-			w.present(l, jar{session: jars[i].session}, node)
-		}
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range thieves {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(dead); i = int(next.Add(1)) - 1 {
+				for node := range w.nodes {
+					w.present(dead[i], jars[i], node)
+					w.present(dead[i], jar{session: jars[i].session}, node)
+				}
+			}
+		})
 	}
+	all.Wait()
 }
 
 // maxPresented bounds how many of the newest dead sessions are presented when
 // all is settled.
-const maxPresented = 300
+const maxPresented = 200
 
 // present shows the credentials of a dead session to a node. accepted judges.
 func (w *World) present(l *login, j jar, node int) {

@@ -57,8 +57,10 @@ func faultRestoredFiles(t *testing.T, s *testserver.Server, o postgres.Options) 
 			t.Fatal(err)
 		}
 		time.Sleep(300 * time.Millisecond)
-		w.Loses(since)
-		s.Kill()
+		w.Quiet(func() {
+			w.Loses(since)
+			s.Kill()
+		})
 		copyData(t, copied, data)
 		if err := s.Start(); err != nil {
 			t.Fatal(err)

@@ -107,8 +107,10 @@ func TestFaultPromotedReplica(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(300 * time.Millisecond)
-		w.Loses(since)
-		master.Kill()
+		w.Quiet(func() {
+			w.Loses(since)
+			master.Kill()
+		})
 		replica.RedisCommand(t, "REPLICAOF", "NO", "ONE")
 		if got := headOf(t, replica); got < known || got >= dead {
 			t.Fatalf("the replica's head is %d, want one from %d on and below %d, which it has lost", got, known, dead)
