@@ -168,6 +168,7 @@ func (g *gatherer) pipeline(ctx context.Context, node *goredis.Client, group []*
 	// or cut off with its connection.
 	ctx = context.WithoutCancel(ctx)
 	pipe := node.Pipeline()
+	role := askRole(ctx, pipe)
 	answers := make([]*goredis.Cmd, len(group))
 	written := false
 	for i, c := range group {
@@ -189,6 +190,7 @@ func (g *gatherer) pipeline(ctx context.Context, node *goredis.Client, group []*
 		}
 	}
 	_, _ = pipe.Exec(ctx) // each command has its error
+	demoted := notMaster(role)
 	var short error
 	if confirmed != nil {
 		short = g.short(confirmed)
@@ -197,6 +199,9 @@ func (g *gatherer) pipeline(ctx context.Context, node *goredis.Client, group []*
 		c.reply, c.err = answers[i].Result()
 		if errors.Is(c.err, goredis.Nil) {
 			c.reply, c.err = nil, nil
+		}
+		if c.err == nil && demoted != nil {
+			c.reply, c.err = nil, demoted
 		}
 		if c.write && c.err == nil && c.reply != nil {
 			c.err = short

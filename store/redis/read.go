@@ -148,12 +148,18 @@ func (s *Store) glance(ctx context.Context, after store.Position, limit int) (b 
 	var before, entries, clock, behind *goredis.Cmd
 	err = s.onServer(ctx, func(ctx context.Context, node *goredis.Client) error {
 		pipe := node.Pipeline()
+		role := askRole(ctx, pipe)
 		before = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
 		entries = pipe.Do(ctx, "XRANGE", s.key("entries"), "("+strconv.FormatUint(uint64(after), 10)+"-0", "+", "COUNT", limit+1)
 		clock = pipe.Do(ctx, "TIME")
 		behind = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
-		_, err := pipe.Exec(ctx)
-		return err
+		_, _ = pipe.Exec(ctx) // each command has its error
+		for _, c := range []*goredis.Cmd{before, entries, clock, behind} {
+			if err := c.Err(); err != nil {
+				return err
+			}
+		}
+		return notMaster(role)
 	})
 	if err != nil {
 		return b, false, err
