@@ -1,8 +1,14 @@
 package redis_test
 
 import (
+	"context"
+	"net"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
@@ -46,4 +52,99 @@ func TestPromise1_DemotedServerConfirmsNothing(t *testing.T) {
 	if s, err := db.Advance(t.Context(), store.Advance{ID: newID(), Generation: 1}); err == nil {
 		t.Errorf("Advance of a demoted server: it is %v", s.State)
 	}
+}
+
+// TestDemotedServerIsDialedAnew: with one server's client, new connections go to
+// where its dialer finds the master now, as a Sentinel's or a name's does.
+func TestDemotedServerIsDialedAnew(t *testing.T) {
+	a := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
+	b := testserver.RedisReplica(t, a)
+	var master atomic.Value
+	master.Store(a.Addr)
+	client := goredis.NewClient(&goredis.Options{Addr: "master:6379", Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, master.Load().(string))
+	}})
+	defer client.Close()
+	db := open(t, client, redis.Options{})
+	first, err := db.Since(t.Context(), 0, 10, 0)
+	must(t, err)
+	there := clientOf(t, b)
+	eventually(t, "the replica to have the log", func() bool { return there.XLen(t.Context(), "{wafer}:entries").Val() == 1 })
+	must(t, there.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
+	must(t, clientOf(t, a).Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
+	master.Store(b.Addr)
+	if _, err := db.Since(t.Context(), 0, 10, 0); err == nil {
+		t.Error("a replica was believed")
+	}
+	if again, err := db.Since(t.Context(), 0, 10, 0); err != nil || again.Log != first.Log {
+		t.Errorf("the next call: %v", err)
+	}
+	if s, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}}); err != nil || s.Outcome != store.Written {
+		t.Errorf("%v, %v", s.Outcome, err)
+	}
+}
+
+// TestDemotedServerIsLeft: where the client's topology tells where the master is
+// now (ClusterSlots, as NewFailoverClusterClient has it), an answer that says
+// READONLY makes the engine ask it.
+func TestDemotedServerIsLeft(t *testing.T) {
+	a := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
+	b := testserver.RedisReplica(t, a)
+	var master atomic.Value
+	master.Store(a.Addr)
+	client := goredis.NewClusterClient(&goredis.ClusterOptions{ClusterSlots: func(context.Context) ([]goredis.ClusterSlot, error) {
+		return []goredis.ClusterSlot{{Start: 0, End: 16383, Nodes: []goredis.ClusterNode{{Addr: master.Load().(string)}}}}, nil
+	}})
+	defer client.Close()
+	db := open(t, client, redis.Options{})
+	create(t, db, "alice")
+	must(t, clientOf(t, b).Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
+	host, port, _ := net.SplitHostPort(b.Addr)
+	master.Store(b.Addr)
+	must(t, clientOf(t, a).Do(t.Context(), "REPLICAOF", host, port).Err())
+	var err error
+	for range 20 {
+		if _, err = db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}}); err == nil {
+			return
+		}
+		client.ReloadState(t.Context())
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("after 2 s and 20 calls: %v", err)
+}
+
+// TestReadOnlyClusterFailover: a ClusterClient that reads from replicas makes its
+// connections READONLY; the engine's are not, and follow a failover.
+func TestReadOnlyClusterFailover(t *testing.T) {
+	nodes := testserver.RedisCluster(t)
+	spare := testserver.Redis(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0")
+	client := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: []string{nodes[0].Addr, nodes[1].Addr}, ReadOnly: true})
+	defer client.Close()
+	db := open(t, client, redis.Options{})
+	create(t, db, "alice")
+	master, err := client.MasterForKey(t.Context(), "{wafer}:log")
+	must(t, err)
+	sc := clientOf(t, spare)
+	mc := goredis.NewClient(&goredis.Options{Addr: master.Options().Addr})
+	defer mc.Close()
+	host, port, _ := net.SplitHostPort(master.Options().Addr)
+	must(t, sc.Do(t.Context(), "CLUSTER", "MEET", host, port).Err())
+	id, err := mc.ClusterMyID(t.Context()).Result()
+	must(t, err)
+	eventually(t, "CLUSTER REPLICATE", func() bool { return sc.Do(context.Background(), "CLUSTER", "REPLICATE", id).Err() == nil })
+	eventually(t, "the link", func() bool {
+		return strings.Contains(sc.Info(context.Background(), "replication").Val(), "master_link_status:up")
+	})
+	eventually(t, "CLUSTER FAILOVER", func() bool { return sc.Do(context.Background(), "CLUSTER", "FAILOVER").Err() == nil })
+	eventually(t, "the promotion", func() bool {
+		return strings.Contains(sc.Info(context.Background(), "replication").Val(), "role:master")
+	})
+	eventually(t, "the demotion", func() bool { return strings.Contains(mc.Info(context.Background(), "replication").Val(), "role:slave") })
+	for range 30 {
+		if _, err = db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}}); err == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("after 3 s and 30 calls: %v", err)
 }

@@ -146,8 +146,8 @@ func (g *gatherer) send(ctx context.Context, group []*call) {
 				again = append(again, c)
 				continue
 			}
-			if c.err != nil && !isReply(c.err) {
-				g.servers.failed(node)
+			if c.err != nil {
+				g.servers.failed(node, c.err)
 			}
 			close(c.done)
 		}

@@ -88,8 +88,8 @@ func explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case goredis.IsReadOnlyError(err):
-		return fmt.Errorf("%w (the server has become a replica; where the client finds the master by Sentinel or Cluster, the next call goes there)", err)
+	case notServing(err):
+		return fmt.Errorf("%w (the server has become a replica, or its Cluster is down; the next call looks for the master anew, as the client finds it: by its Sentinels, its Cluster, or the server's name)", err)
 	case goredis.IsOOMError(err):
 		return fmt.Errorf("%w (nothing was written; give the server more memory)", err)
 	case goredis.HasErrorPrefix(err, "ASK"), goredis.IsTryAgainError(err), strings.Contains(err.Error(), "non local key"):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type servers struct {
 	wait    time.Duration          // an answer may take that much longer
 
 	mu      sync.Mutex
+	base    *goredis.Options           // the application's; nil: not known yet
 	current *goredis.Client            // nil: to be found
 	clients map[string]*goredis.Client // by address
 	closed  bool
@@ -44,7 +46,8 @@ func newServers(client goredis.UniversalClient, key string, wait time.Duration) 
 		if c == nil {
 			return nil, errors.New("the client is nil")
 		}
-		s.current = s.own(c.Options(), c.Options().Addr)
+		s.base = c.Options()
+		s.current = s.own(s.base.Addr)
 	case *goredis.ClusterClient:
 		if c == nil {
 			return nil, errors.New("the client is nil")
@@ -87,10 +90,11 @@ func dial(ctx context.Context, text string) (goredis.UniversalClient, error) {
 }
 
 // own returns the engine's own client of a server.
-func (s *servers) own(o *goredis.Options, addr string) *goredis.Client {
+func (s *servers) own(addr string) *goredis.Client {
 	if c := s.clients[addr]; c != nil {
 		return c
 	}
+	o := s.base
 	mine := *o
 	mine.Addr = addr
 	mine.MaxRetries = -1
@@ -104,9 +108,29 @@ func (s *servers) own(o *goredis.Options, addr string) *goredis.Client {
 	mine.PushNotificationProcessor = nil // it belongs to the application's client
 	mine.PipelinePoolSize = gatherers
 	mine.PipelineReadBufferSize, mine.PipelineWriteBufferSize = 1<<16, 1<<16
+	if s.cluster != nil && s.cluster.Options().ReadOnly {
+		mine.OnConnect = masterOnly(o.OnConnect)
+	}
 	c := goredis.NewClient(&mine)
 	s.clients[addr] = c
 	return c
+}
+
+// masterOnly takes back what go-redis asks for on the connections of a
+// ClusterClient that reads from replicas: they would answer the engine, too.
+func masterOnly(next func(context.Context, *goredis.Conn) error) func(context.Context, *goredis.Conn) error {
+	return func(ctx context.Context, conn *goredis.Conn) error {
+		if next != nil {
+			if err := next(ctx, conn); err != nil {
+				return err
+			}
+		}
+		err := conn.ReadWrite(ctx).Err()
+		if err != nil && isReply(err) && strings.Contains(err.Error(), "cluster support disabled") {
+			err = nil // behind Sentinels; its connections are as others
+		}
+		return err
+	}
 }
 
 func bounded(d time.Duration) time.Duration {
@@ -135,12 +159,13 @@ func (s *servers) get(ctx context.Context) (*goredis.Client, error) {
 	if s.closed {
 		return nil, errClosed
 	}
-	s.use(node.Options(), node.Options().Addr)
+	s.base = node.Options()
+	s.use(s.base.Addr)
 	return s.current, nil
 }
 
 // use makes a server the current one.
-func (s *servers) use(o *goredis.Options, addr string) {
+func (s *servers) use(addr string) {
 	if len(s.clients) >= maxClients && s.clients[addr] == nil {
 		for old, c := range s.clients {
 			if c != s.current {
@@ -150,7 +175,7 @@ func (s *servers) use(o *goredis.Options, addr string) {
 			}
 		}
 	}
-	s.current = s.own(o, addr)
+	s.current = s.own(addr)
 }
 
 // follow goes to where the slot has moved. Nothing was executed here.
@@ -167,17 +192,42 @@ func (s *servers) follow(from *goredis.Client, addr string) {
 		}
 	}
 	s.cluster.ReloadState(context.Background())
-	s.use(from.Options(), addr)
+	s.use(addr)
 }
 
-// failed makes the next call look for the server anew.
-func (s *servers) failed(c *goredis.Client) {
+// failed makes the next call look for the server anew, if the error says that
+// this one may be the wrong one.
+func (s *servers) failed(c *goredis.Client, err error) {
+	wrong := notServing(err)
+	if !wrong && (isReply(err) || errors.Is(err, ErrReplicas)) {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cluster != nil && s.current == c {
+	switch {
+	case s.closed || s.current != c:
+	case s.cluster != nil:
 		s.current = nil
 		s.cluster.ReloadState(context.Background())
+	case wrong:
+		// New connections go to where the name, or a Sentinel, points now.
+		delete(s.clients, s.base.Addr)
+		s.current = s.own(s.base.Addr)
+		_ = c.Close() // what still uses it fails, and was going to
 	}
+}
+
+// notServing reports whether a server says of itself that another one has the
+// store. Before 7.0 that is in the middle of a script's error.
+func notServing(err error) bool {
+	if errors.Is(err, errReplica) {
+		return true
+	}
+	if !isReply(err) {
+		return false
+	}
+	text := err.Error()
+	return strings.Contains(text, "READONLY") || strings.Contains(text, "CLUSTERDOWN") || strings.Contains(text, "MASTERDOWN")
 }
 
 func (s *servers) close() error {
