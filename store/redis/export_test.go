@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"strings"
+	"time"
 )
 
 // Tidy does housekeeping until there is no more to do.
@@ -19,6 +20,15 @@ func (s *Store) Tidy(ctx context.Context) error {
 
 // TidyOnce does one step.
 func (s *Store) TidyOnce(ctx context.Context) (bool, error) { return s.tidy(ctx) }
+
+// MaxLifetime is how long a connection is used.
+const MaxLifetime = maxLifetime
+
+// ShortLives makes connections live for d, until the returned function is called.
+func ShortLives(d time.Duration) (restore func()) {
+	lifetime = d
+	return func() { lifetime = maxLifetime }
+}
 
 // ShiftClock makes the scripts go by a clock that is off from the server's by
 // the milliseconds in the key "shift" of their store, until the returned

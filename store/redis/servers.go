@@ -25,19 +25,38 @@ type servers struct {
 	mu      sync.Mutex
 	base    *goredis.Options           // the application's; nil: not known yet
 	current *goredis.Client            // nil: to be found
+	found   time.Time                  // when, of a Cluster
+	search  *search                    // under way; else nil
 	clients map[string]*goredis.Client // by address
 	closed  bool
+}
+
+// search is one question to a Cluster's topology; all who need it share it.
+type search struct {
+	done chan struct{}
+	err  error // once done
 }
 
 const (
 	// maxTimeout bounds how long a server that says nothing is waited for, and
 	// how long dialling it takes.
 	maxTimeout = 5 * time.Second
+	// maxLifetime bounds how long a connection is used, and a server without
+	// asking the topology again. A master that its Sentinels cannot reach, or
+	// that its name no longer points to, goes on answering as one: nothing but
+	// a new connection finds the other. Below the default MaxStaleness.
+	maxLifetime = 15 * time.Second
+	// asksPerLifetime is how often a topology is asked meanwhile: go-redis tells
+	// what it knew when it was asked before.
+	asksPerLifetime = 3
 	// maxClients bounds the clients of a Cluster whose nodes change addresses.
 	maxClients = 8
 	// maxMoves bounds how often a call follows a slot.
 	maxMoves = 5
 )
+
+// lifetime is maxLifetime but for tests.
+var lifetime = maxLifetime
 
 func newServers(client goredis.UniversalClient, key string, wait time.Duration) (*servers, error) {
 	s := &servers{key: key, wait: wait, clients: make(map[string]*goredis.Client)}
@@ -103,6 +122,10 @@ func (s *servers) own(addr string) *goredis.Client {
 	mine.ReadTimeout = bounded(o.ReadTimeout) + s.wait
 	mine.WriteTimeout = bounded(o.WriteTimeout)
 	mine.ContextTimeoutEnabled = true
+	if mine.ConnMaxLifetime <= 0 || mine.ConnMaxLifetime > lifetime {
+		mine.ConnMaxLifetime = lifetime
+	}
+	mine.ConnMaxLifetimeJitter = 0
 	mine.MinIdleConns, mine.MaxActiveConns = 0, 0
 	mine.ClientSideCache, mine.ClientSideCacheConfig = nil, nil
 	mine.PushNotificationProcessor = nil // it belongs to the application's client
@@ -143,25 +166,59 @@ func bounded(d time.Duration) time.Duration {
 // get returns the client of the server that holds the store, as far as is known.
 func (s *servers) get(ctx context.Context) (*goredis.Client, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return nil, errClosed
 	}
-	if s.current != nil {
-		return s.current, nil
+	current := s.current
+	if current != nil && (s.cluster == nil || time.Since(s.found) < lifetime/asksPerLifetime) {
+		s.mu.Unlock()
+		return current, nil
+	}
+	asked := s.search
+	if asked == nil {
+		asked = &search{done: make(chan struct{})}
+		s.search = asked
+		go s.find(asked)
 	}
 	s.mu.Unlock()
-	node, err := s.cluster.MasterForKey(ctx, s.key) // may ask the nodes
+	timeout := time.NewTimer(maxTimeout)
+	defer timeout.Stop()
+	select {
+	case <-asked.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-timeout.C:
+		return nil, fmt.Errorf("find the master of the store's slot: the Cluster has not told within %v", maxTimeout)
+	}
 	s.mu.Lock()
-	if err != nil {
-		return nil, fmt.Errorf("find the master of the store's slot: %w", err)
-	}
-	if s.closed {
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
 		return nil, errClosed
+	case asked.err != nil:
+		return nil, fmt.Errorf("find the master of the store's slot: %w", asked.err)
+	case s.current == nil:
+		return nil, errors.New("find the master of the store's slot: it has failed again")
 	}
-	s.base = node.Options()
-	s.use(s.base.Addr)
 	return s.current, nil
+}
+
+// find asks the application's client, which may ask the nodes, for as long as
+// its own timeouts let it.
+func (s *servers) find(asked *search) {
+	ctx, cancel := context.WithTimeout(context.Background(), maxTimeout)
+	defer cancel()
+	node, err := s.cluster.MasterForKey(ctx, s.key)
+	s.cluster.ReloadState(ctx) // beside, for the next time
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked.err, s.search = err, nil
+	if err == nil && !s.closed {
+		s.base, s.found = node.Options(), time.Now()
+		s.use(s.base.Addr)
+	}
+	close(asked.done)
 }
 
 // use makes a server the current one.
