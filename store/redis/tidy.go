@@ -39,6 +39,6 @@ func (s *Store) tidyAlways(ctx context.Context) {
 // forgets cutoffs that cannot matter any more. Families go away by themselves.
 // It reports whether there was more to do.
 func (s *Store) tidy(ctx context.Context) (more bool, err error) {
-	reply, err := s.gather.do(&call{ctx: ctx, script: tidyScript})
+	reply, err := s.run(ctx, tidyScript, false, nil) // which also notices what is lost, where nobody calls
 	return reply == int64(1), err
 }
