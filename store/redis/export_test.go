@@ -30,6 +30,13 @@ func ShortLives(d time.Duration) (restore func()) {
 	return func() { lifetime = maxLifetime }
 }
 
+// LookOften makes stores read their server's settings every d, until the
+// returned function is called.
+func LookOften(d time.Duration) (restore func()) {
+	settingsEvery = d
+	return func() { settingsEvery = time.Minute }
+}
+
 // ShiftClock makes the scripts go by a clock that is off from the server's by
 // the milliseconds in the key "shift" of their store, until the returned
 // function is called. It returns nil where the scripts no longer read the clock,

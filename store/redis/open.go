@@ -32,7 +32,8 @@ type Options struct {
 	// ReplicaTimeout is how long Replicas are waited for. Default 1 s, at most
 	// a minute.
 	ReplicaTimeout time.Duration
-	// Logger is told by Open what the server's settings can lose. Default
+	// Logger is told what the server's settings can lose: by Open, and later
+	// where they have become worse. It is told when housekeeping fails. Default
 	// [slog.Default].
 	Logger *slog.Logger
 }

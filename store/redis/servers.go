@@ -221,6 +221,13 @@ func (s *servers) find(asked *search) {
 	close(asked.done)
 }
 
+// known is the client that calls go to; nil while it is looked for.
+func (s *servers) known() *goredis.Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current
+}
+
 // use makes a server the current one.
 func (s *servers) use(addr string) {
 	if len(s.clients) >= maxClients && s.clients[addr] == nil {
