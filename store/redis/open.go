@@ -82,6 +82,7 @@ type Store struct {
 	options Options
 	servers *servers
 	gather  *gatherer
+	reads   *gatherer // where writes wait for replicas; else gather
 	news    *news
 	stop    context.CancelFunc
 	done    sync.WaitGroup
@@ -139,6 +140,11 @@ func (s *Store) prepare(ctx context.Context) error {
 	run, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.gather = newGatherer(s.servers, s.options, d.waitsForFile())
+	s.reads = s.gather
+	if s.options.Replicas > 0 {
+		s.reads = newGatherer(s.servers, s.options, false) // reads do not stand behind writes that wait
+		s.reads.start(run, &s.done)
+	}
 	s.news = newNews(s)
 	s.gather.start(run, &s.done)
 	if err := s.find(ctx); err != nil {

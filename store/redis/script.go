@@ -66,8 +66,12 @@ func (p *packed) long(b []byte) {
 // run has the server run a script. Where that finds no log, one is made, and
 // the script is run again.
 func (s *Store) run(ctx context.Context, sc *script, write bool, args packed, more ...any) (any, error) {
+	gather := s.reads
+	if write {
+		gather = s.gather
+	}
 	for attempt := 0; ; attempt++ {
-		reply, err := s.gather.do(&call{ctx: ctx, script: sc, args: string(args), more: more, write: write})
+		reply, err := gather.do(&call{ctx: ctx, script: sc, args: string(args), more: more, write: write})
 		if err == nil && reply == nil && attempt == 0 {
 			if err = s.begin(ctx); err == nil {
 				continue
