@@ -51,9 +51,9 @@ func ShiftClock() (restore func()) {
 	for i, sc := range all {
 		kept[i] = *sc
 		for old, new := range map[string]string{
-			"clock[1] * 1000000 + clock[2]":                  "clock[1] * 1000000 + clock[2] + 1000 * (call('GET', PREFIX .. 'shift') or 0)",
-			"'PXAT', whole(deadline)":                        "'PXAT', whole(deadline - (call('GET', PREFIX .. 'shift') or 0))",
-			"call('PEXPIREAT', families, whole(f.absolute))": "call('PEXPIREAT', families, whole(f.absolute - (call('GET', PREFIX .. 'shift') or 0)))",
+			"clock[1] * 1000000 + clock[2]":                         "clock[1] * 1000000 + clock[2] + 1000 * (call('GET', PREFIX .. 'shift') or 0)",
+			"'PXAT', whole(deadline)":                               "'PXAT', whole(deadline - (call('GET', PREFIX .. 'shift') or 0))",
+			"call('PEXPIREAT', families, whole(f.absolute + WEEK))": "call('PEXPIREAT', families, whole(f.absolute + WEEK - (call('GET', PREFIX .. 'shift') or 0)))",
 		} {
 			replaced[old] += strings.Count(sc.text, old)
 			sc.text = strings.ReplaceAll(sc.text, old, new)

@@ -128,7 +128,7 @@ func (s *servers) own(addr string) *goredis.Client {
 	mine.ConnMaxLifetimeJitter = 0
 	mine.MinIdleConns, mine.MaxActiveConns = 0, 0
 	mine.ClientSideCache, mine.ClientSideCacheConfig = nil, nil
-	mine.PushNotificationProcessor = nil // it belongs to the application's client
+	mine.PushNotificationProcessor = nil  // it belongs to the application's client
 	mine.PipelinePoolSize = 2 * gatherers // of writes and of reads
 	mine.PipelineReadBufferSize, mine.PipelineWriteBufferSize = 1<<16, 1<<16
 	if s.cluster != nil && s.cluster.Options().ReadOnly {
