@@ -285,7 +285,7 @@ func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (
 func (s *Store) Announce(ctx context.Context, a store.Announcement) error {
 	var p packed
 	for _, d := range []time.Duration{a.Access, a.Absolute, a.Leeway, a.MaxStaleness} {
-		p.number(uint64(max((d+time.Millisecond-1)/time.Millisecond, 0)))
+		p.number(wholeMilliseconds(d))
 	}
 	_, err := s.run(ctx, announceScript, true, p)
 	return err
