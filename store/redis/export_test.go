@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // Tidy does housekeeping until there is no more to do.
@@ -35,6 +37,26 @@ func ShortLives(d time.Duration) (restore func()) {
 func LookOften(d time.Duration) (restore func()) {
 	settingsEvery = d
 	return func() { settingsEvery = time.Minute }
+}
+
+// DialedOptions are those of the ClusterClient that a URL leads to; nil: none.
+func DialedOptions(ctx context.Context, url string) *goredis.ClusterOptions {
+	client, err := dial(ctx, url)
+	if err != nil {
+		return nil
+	}
+	defer client.Close()
+	if c, ok := client.(*goredis.ClusterClient); ok {
+		return c.Options()
+	}
+	return nil
+}
+
+// Listening reports whether the listener runs.
+func (s *Store) Listening() bool {
+	s.news.mu.Lock()
+	defer s.news.mu.Unlock()
+	return s.news.listening
 }
 
 // ShiftClock makes the scripts go by a clock that is off from the server's by

@@ -145,7 +145,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		s.reads = newGatherer(s.servers, s.options, false) // reads do not stand behind writes that wait
 		s.reads.start(run, &s.done)
 	}
-	s.news = newNews(s)
+	s.news = newNews(run, s)
 	s.gather.start(run, &s.done)
 	if err := s.find(ctx); err != nil {
 		stop()
@@ -183,6 +183,7 @@ func (s *Store) Close() error {
 		s.news.close()
 		s.closeErr = s.servers.close()
 		s.done.Wait()
+		s.news.done.Wait()
 		if s.owned != nil {
 			s.closeErr = errors.Join(s.closeErr, s.owned.Close())
 		}

@@ -87,12 +87,9 @@ func dial(ctx context.Context, text string) (goredis.UniversalClient, error) {
 		// The parser's error may quote a part of the URL, and so of a password.
 		return nil, errors.New("the URL cannot be parsed; want redis://user:password@host:6379/0, or rediss:// for TLS, with what is special in the password percent-encoded")
 	}
-	first := *o
-	first.DB = 0 // a Cluster has no other, and would say no more than that
-	asked := goredis.NewClient(&first)
-	info, err := asked.Info(ctx, "cluster").Result()
-	if closing := asked.Close(); closing != nil {
-		return nil, closing
+	info, err := ask(ctx, *o)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	if err != nil || infoOf(info)["cluster_enabled"] != "1" {
 		// An error here is one of the settings' reading, which comes next and
@@ -105,7 +102,35 @@ func dial(ctx context.Context, text string) (goredis.UniversalClient, error) {
 	return goredis.NewClusterClient(&goredis.ClusterOptions{
 		Addrs: []string{o.Addr}, Username: o.Username, Password: o.Password, Protocol: o.Protocol, ClientName: o.ClientName,
 		DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, TLSConfig: o.TLSConfig,
+		PoolSize: o.PoolSize, PoolTimeout: o.PoolTimeout, MinIdleConns: o.MinIdleConns, MaxIdleConns: o.MaxIdleConns, MaxActiveConns: o.MaxActiveConns,
+		PoolFIFO: o.PoolFIFO, ConnMaxIdleTime: o.ConnMaxIdleTime, ConnMaxLifetime: o.ConnMaxLifetime, ConnMaxLifetimeJitter: o.ConnMaxLifetimeJitter,
+		MaxRetries: o.MaxRetries, MinRetryBackoff: o.MinRetryBackoff, MaxRetryBackoff: o.MaxRetryBackoff,
 	}), nil
+}
+
+// ask asks a server whether it belongs to a Cluster. Closing the client cuts the
+// question off: neither a dialler nor go-redis looks at a context all the time.
+func ask(ctx context.Context, o goredis.Options) (info string, err error) {
+	o.DB = 0 // a Cluster has no other, and would say no more than that
+	o.MaxRetries, o.DialerRetries, o.MinIdleConns = -1, 1, 0
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = bounded(o.DialTimeout), bounded(o.ReadTimeout), bounded(o.WriteTimeout)
+	o.ContextTimeoutEnabled = true
+	client := goredis.NewClient(&o)
+	type answer struct {
+		info string
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		info, err := client.Info(ctx, "cluster").Result()
+		answered <- answer{info, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.info, errors.Join(a.err, client.Close())
+	case <-ctx.Done():
+		return "", errors.Join(ctx.Err(), client.Close())
+	}
 }
 
 // own returns the engine's own client of a server.
