@@ -19,7 +19,8 @@ const (
 )
 
 // gatherer sends the calls that wait together, as one pipeline: 64 callers cost
-// a few round trips instead of 64. A lone call waits for nobody.
+// a few round trips instead of 64. A call waits for others only while all groups
+// are on their way.
 type gatherer struct {
 	servers  *servers
 	replicas int
@@ -164,8 +165,8 @@ func finish(group []*call, err error) {
 
 // pipeline sends a group and takes in the answers.
 func (g *gatherer) pipeline(ctx context.Context, node *goredis.Client, group []*call, text bool) {
-	// Not the engine's context: what is sent when it closes is read to the end,
-	// or cut off with its connection.
+	// Not the engine's context: what is sent when it closes is cut off with its
+	// connection, and no sooner.
 	ctx = context.WithoutCancel(ctx)
 	pipe := node.Pipeline()
 	role := askRole(ctx, pipe)

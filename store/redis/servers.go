@@ -38,8 +38,10 @@ type search struct {
 }
 
 const (
-	// maxTimeout bounds how long a server that says nothing is waited for, and
-	// how long dialling it takes.
+	// maxTimeout bounds how long a server, or a topology, that says nothing is
+	// waited for. How long dialling takes is up to the application's dialer: its
+	// own, or go-redis's with the application's DialTimeout, which with TLS no
+	// context cuts short.
 	maxTimeout = 5 * time.Second
 	// maxLifetime bounds how long a connection is used, and a server without
 	// asking the topology again. A master that its Sentinels cannot reach, or

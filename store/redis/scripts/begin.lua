@@ -1,5 +1,6 @@
 -- Makes the log where there is none, or where a part of it was lost: its first
--- entry revokes everyone, and families that are left are below it. Of a log that
+-- entry revokes everyone. Families that are left are below it, unless nothing is
+-- left that tells of a head more than a minute ahead of the clock. Of a log that
 -- was there the key set and what was announced go on. A field '' of sessions and
 -- subjects keeps their keys there, so that one that is lost can be told from one
 -- that is empty.
