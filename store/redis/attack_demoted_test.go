@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -113,6 +114,28 @@ func TestDemotedServerIsLeft(t *testing.T) {
 	t.Errorf("after 2 s and 20 calls: %v", err)
 }
 
+// TestNotServing: what says that another server has the store, as releases put
+// it, and what does not.
+func TestNotServing(t *testing.T) {
+	client := clientOf(t, testserver.Redis(t))
+	for text, want := range map[string]bool{
+		"READONLY You can't write against a read only replica. script: 1, on @user_script:1.":                            true,
+		"ERR Error running script (call to f_1): @user_script:1: -READONLY You can't write against a read only replica.": true,
+		"CLUSTERDOWN The cluster is down":                                                  true,
+		"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.": true,
+		"OOM command not allowed when used memory > 'maxmemory'.":                          false,
+		"NOREPLICAS Not enough good replicas to write.":                                    false,
+	} {
+		err := client.Eval(t.Context(), "return redis.error_reply(ARGV[1])", nil, text).Err()
+		if err == nil || redis.NotServing(err) != want {
+			t.Errorf("%v: want %v", err, want)
+		}
+	}
+	if redis.NotServing(errors.New("READONLY: not the server's words")) || redis.NotServing(nil) {
+		t.Error("what no server has said")
+	}
+}
+
 // TestReadOnlyClusterFailover: a ClusterClient that reads from replicas makes its
 // connections READONLY; the engine's are not, and follow a failover.
 func TestReadOnlyClusterFailover(t *testing.T) {
@@ -140,11 +163,12 @@ func TestReadOnlyClusterFailover(t *testing.T) {
 		return strings.Contains(sc.Info(context.Background(), "replication").Val(), "role:master")
 	})
 	eventually(t, "the demotion", func() bool { return strings.Contains(mc.Info(context.Background(), "replication").Val(), "role:slave") })
-	for range 30 {
-		if _, err = db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}}); err == nil {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
+	// The first call already: the replica says MOVED to a connection that is not
+	// READONLY.
+	if c, err := db.Cutoffs(t.Context(), newID(), "alice"); err != nil {
+		t.Errorf("%+v, %v", c, err)
 	}
-	t.Errorf("after 3 s and 30 calls: %v", err)
+	if s, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}}); err != nil || s.Outcome != store.Written {
+		t.Errorf("%v, %v", s.Outcome, err)
+	}
 }

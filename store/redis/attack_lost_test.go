@@ -67,6 +67,9 @@ func TestPromise1_LostKeyRevokesEveryone(t *testing.T) {
 				must(t, err)
 				must(t, lost(ctx, client, "{"+o.Name+"}:"))
 				must(t, notice(db, id))
+				if now := client.HGet(ctx, "{"+o.Name+"}:log", "id").Val(); now == string(before.Log[:]) {
+					t.Error("it was not noticed")
+				}
 				after, err := db.Since(ctx, 0, 10, 0)
 				if err != nil || after.Log == before.Log || len(after.Entries) != 1 || after.Entries[0].Kind != store.KindEveryone || after.Head <= r.Entry {
 					t.Fatalf("%+v, %v; want another log that revokes everyone above %d", after, err, r.Entry)

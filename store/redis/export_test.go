@@ -52,6 +52,9 @@ func DialedOptions(ctx context.Context, url string) *goredis.ClusterOptions {
 	return nil
 }
 
+// NotServing reports whether an error says that another server has the store.
+func NotServing(err error) bool { return notServing(err) }
+
 // Listening reports whether the listener runs.
 func (s *Store) Listening() bool {
 	s.news.mu.Lock()

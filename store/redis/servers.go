@@ -10,6 +10,7 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // servers finds the server that holds the store, and keeps the engine's own
@@ -155,6 +156,9 @@ func (s *servers) own(addr string) *goredis.Client {
 	mine.ConnMaxLifetimeJitter = 0
 	mine.MinIdleConns, mine.MaxActiveConns = 0, 0
 	mine.ClientSideCache, mine.ClientSideCacheConfig = nil, nil
+	// go-redis writes to the application's while connections are made, and a
+	// connection must not be handed to where a push message says.
+	mine.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	mine.PushNotificationProcessor = nil  // it belongs to the application's client
 	mine.PipelinePoolSize = 2 * gatherers // of writes and of reads
 	mine.PipelineReadBufferSize, mine.PipelineWriteBufferSize = 1<<16, 1<<16
