@@ -82,7 +82,7 @@ func (s *Store) version(ctx context.Context) (string, error) {
 // begin makes the log, unless somebody else has made it meanwhile.
 func (s *Store) begin(ctx context.Context) error {
 	if s.options.MustExist {
-		return fmt.Errorf("%w: the server holds no key %s", ErrNoStore, s.servers.key)
+		return fmt.Errorf("%w: the server holds no key %s, or has lost one of its entries, sessions or subjects", ErrNoStore, s.servers.key)
 	}
 	var log store.ID
 	rand.Read(log[:])

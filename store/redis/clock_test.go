@@ -179,6 +179,33 @@ func TestPromise1_ClockJumpsAheadAndBack(t *testing.T) {
 	}
 }
 
+// TestPromise1_ClockAheadTakesNoIndex: a clock that is ahead for less than a week
+// lets no index expire of a family that lives once it is right again: its
+// subject's cutoff would be forgotten before it when the clock is ahead again.
+func TestPromise1_ClockAheadTakesNoIndex(t *testing.T) {
+	for _, ahead := range []time.Duration{20 * time.Hour, 6 * 24 * time.Hour} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			s := newShifted(t)
+			id := create(t, s.Store, "alice")
+			s.set(ahead) // the server comes round to all that is expired, but not to families
+			for _, key := range keys(t, s.client, "{wafer}:[^f]*") {
+				ttl, err := s.client.PTTL(t.Context(), key).Result()
+				must(t, err)
+				if ttl >= 0 && ttl <= ahead {
+					must(t, s.client.Del(t.Context(), key).Err())
+				}
+			}
+			s.set(-ahead)
+			s.revokeSubject("alice")
+			s.is(id, store.CutOff)
+			s.set(ahead) // the cutoff is old
+			must(t, s.Tidy(t.Context()))
+			s.set(-ahead)
+			s.is(id, store.CutOff, store.Absent)
+		})
+	}
+}
+
 // TestCutoffOfBeforeTheAnnouncement: a cutoff of before the first announcement
 // is forgotten after it, when it is old enough.
 func TestCutoffOfBeforeTheAnnouncement(t *testing.T) {
@@ -223,7 +250,7 @@ func TestChurn(t *testing.T) {
 	if list, err := s.Families(ctx, "alice", 1000); err != nil || len(list) != 10 && len(list) != 15 {
 		t.Errorf("%d live, %v", len(list), err)
 	}
-	s.move(13 * time.Hour)
+	s.move(13*time.Hour + 7*24*time.Hour) // an index stays a week longer
 	must(t, s.Tidy(ctx))
 	if left := keys(t, s.client, "{wafer}:[fio]:*"); len(left) != 0 {
 		t.Errorf("%d keys are left", len(left))

@@ -37,9 +37,8 @@ func (s *Store) tryServers(ctx context.Context, do func(ctx context.Context, nod
 		case moved && move < maxMoves:
 			s.servers.follow(node, addr)
 			continue
-		case !isReply(err):
-			s.servers.failed(node)
 		}
+		s.servers.failed(node, err)
 		return err
 	}
 }

@@ -7,7 +7,8 @@
 //	defer db.Close()
 //
 // All keys of a store begin with its name in braces, so they share a slot, and
-// every call is one script that the server runs whole. Scripts compute some of
+// every write is one script that the server runs whole; a call that would hold it
+// up for long is several. The log is read without one. Scripts compute some of
 // the keys that they touch (the key of a subject is known once the family is
 // read): those are not declared, and are in the slot of the one that is.
 //

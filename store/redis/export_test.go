@@ -5,6 +5,9 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"strings"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // Tidy does housekeeping until there is no more to do.
@@ -20,6 +23,45 @@ func (s *Store) Tidy(ctx context.Context) error {
 // TidyOnce does one step.
 func (s *Store) TidyOnce(ctx context.Context) (bool, error) { return s.tidy(ctx) }
 
+// MaxLifetime is how long a connection is used.
+const MaxLifetime = maxLifetime
+
+// ShortLives makes connections live for d, until the returned function is called.
+func ShortLives(d time.Duration) (restore func()) {
+	lifetime = d
+	return func() { lifetime = maxLifetime }
+}
+
+// LookOften makes stores read their server's settings every d, until the
+// returned function is called.
+func LookOften(d time.Duration) (restore func()) {
+	settingsEvery = d
+	return func() { settingsEvery = time.Minute }
+}
+
+// DialedOptions are those of the ClusterClient that a URL leads to; nil: none.
+func DialedOptions(ctx context.Context, url string) *goredis.ClusterOptions {
+	client, err := dial(ctx, url)
+	if err != nil {
+		return nil
+	}
+	defer client.Close()
+	if c, ok := client.(*goredis.ClusterClient); ok {
+		return c.Options()
+	}
+	return nil
+}
+
+// NotServing reports whether an error says that another server has the store.
+func NotServing(err error) bool { return notServing(err) }
+
+// Listening reports whether the listener runs.
+func (s *Store) Listening() bool {
+	s.news.mu.Lock()
+	defer s.news.mu.Unlock()
+	return s.news.listening
+}
+
 // ShiftClock makes the scripts go by a clock that is off from the server's by
 // the milliseconds in the key "shift" of their store, until the returned
 // function is called. It returns nil where the scripts no longer read the clock,
@@ -34,9 +76,9 @@ func ShiftClock() (restore func()) {
 	for i, sc := range all {
 		kept[i] = *sc
 		for old, new := range map[string]string{
-			"clock[1] * 1000000 + clock[2]":                  "clock[1] * 1000000 + clock[2] + 1000 * (call('GET', PREFIX .. 'shift') or 0)",
-			"'PXAT', whole(deadline)":                        "'PXAT', whole(deadline - (call('GET', PREFIX .. 'shift') or 0))",
-			"call('PEXPIREAT', families, whole(f.absolute))": "call('PEXPIREAT', families, whole(f.absolute - (call('GET', PREFIX .. 'shift') or 0)))",
+			"clock[1] * 1000000 + clock[2]":                         "clock[1] * 1000000 + clock[2] + 1000 * (call('GET', PREFIX .. 'shift') or 0)",
+			"'PXAT', whole(deadline)":                               "'PXAT', whole(deadline - (call('GET', PREFIX .. 'shift') or 0))",
+			"call('PEXPIREAT', families, whole(f.absolute + WEEK))": "call('PEXPIREAT', families, whole(f.absolute + WEEK - (call('GET', PREFIX .. 'shift') or 0)))",
 		} {
 			replaced[old] += strings.Count(sc.text, old)
 			sc.text = strings.ReplaceAll(sc.text, old, new)

@@ -70,6 +70,16 @@ func (p *packed) seed() {
 	p.bytes(random[:])
 }
 
+// wholeMilliseconds rounds up, and what is below 0 to 0. The longest duration
+// does not overflow.
+func wholeMilliseconds(d time.Duration) uint64 {
+	ms := d / time.Millisecond
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return uint64(max(ms, 0))
+}
+
 // Create implements [store.Store]. Where EndOldest finds more than a thousand
 // families too many, they are ended a thousand at a time, and the last of these
 // steps makes the new one.
@@ -142,7 +152,7 @@ func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 	p.flag(a.Native)
 	p.number(uint64(a.Basis))
 	// Ages are in whole milliseconds: one that is asked for is rounded up.
-	p.number(uint64(max((a.Age+time.Millisecond-1)/time.Millisecond, 0)))
+	p.number(wholeMilliseconds(a.Age))
 	p.flag(a.PositionOnly)
 	return s.write(ctx, advanceScript, a.ID, p)
 }

@@ -19,7 +19,8 @@ const (
 )
 
 // gatherer sends the calls that wait together, as one pipeline: 64 callers cost
-// a few round trips instead of 64. A lone call waits for nobody.
+// a few round trips instead of 64. A call waits for others only while all groups
+// are on their way.
 type gatherer struct {
 	servers  *servers
 	replicas int
@@ -146,8 +147,8 @@ func (g *gatherer) send(ctx context.Context, group []*call) {
 				again = append(again, c)
 				continue
 			}
-			if c.err != nil && !isReply(c.err) {
-				g.servers.failed(node)
+			if c.err != nil {
+				g.servers.failed(node, c.err)
 			}
 			close(c.done)
 		}
@@ -164,10 +165,11 @@ func finish(group []*call, err error) {
 
 // pipeline sends a group and takes in the answers.
 func (g *gatherer) pipeline(ctx context.Context, node *goredis.Client, group []*call, text bool) {
-	// Not the engine's context: what is sent when it closes is read to the end,
-	// or cut off with its connection.
+	// Not the engine's context: what is sent when it closes is cut off with its
+	// connection, and no sooner.
 	ctx = context.WithoutCancel(ctx)
 	pipe := node.Pipeline()
+	role := askRole(ctx, pipe)
 	answers := make([]*goredis.Cmd, len(group))
 	written := false
 	for i, c := range group {
@@ -189,6 +191,7 @@ func (g *gatherer) pipeline(ctx context.Context, node *goredis.Client, group []*
 		}
 	}
 	_, _ = pipe.Exec(ctx) // each command has its error
+	demoted := notMaster(role)
 	var short error
 	if confirmed != nil {
 		short = g.short(confirmed)
@@ -197,6 +200,9 @@ func (g *gatherer) pipeline(ctx context.Context, node *goredis.Client, group []*
 		c.reply, c.err = answers[i].Result()
 		if errors.Is(c.err, goredis.Nil) {
 			c.reply, c.err = nil, nil
+		}
+		if c.err == nil && demoted != nil {
+			c.reply, c.err = nil, demoted
 		}
 		if c.write && c.err == nil && c.reply != nil {
 			c.err = short

@@ -25,6 +25,7 @@ const (
 // somebody waits.
 type news struct {
 	store *Store
+	ctx   context.Context // ends when the store closes
 
 	closed    chan struct{}
 	done      sync.WaitGroup // of listener
@@ -35,11 +36,11 @@ type news struct {
 	told      string // the log and the head of the last news
 }
 
-func newNews(s *Store) *news {
-	return &news{store: s, next: make(chan struct{}), closed: make(chan struct{})}
+func newNews(ctx context.Context, s *Store) *news {
+	return &news{store: s, ctx: ctx, next: make(chan struct{}), closed: make(chan struct{})}
 }
 
-// close ends all waiting. The listener ends with its connection.
+// close ends all waiting. The listener ends with its connection: see done.
 func (n *news) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -136,7 +137,7 @@ func (n *news) listener() {
 
 // look tells where the log has come to, and listens for what comes next.
 func (n *news) look() error {
-	ctx := context.Background() // the connection has its timeouts
+	ctx := n.ctx // and the connection has its timeouts
 	var head any
 	found := false
 	reply, err := n.store.direct(ctx, "HMGET", n.store.servers.key, "id", "head")

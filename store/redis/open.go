@@ -32,7 +32,8 @@ type Options struct {
 	// ReplicaTimeout is how long Replicas are waited for. Default 1 s, at most
 	// a minute.
 	ReplicaTimeout time.Duration
-	// Logger is told by Open what the server's settings can lose. Default
+	// Logger is told what the server's settings can lose: by Open, and later
+	// where they have become worse. It is told when housekeeping fails. Default
 	// [slog.Default].
 	Logger *slog.Logger
 }
@@ -81,6 +82,7 @@ type Store struct {
 	options Options
 	servers *servers
 	gather  *gatherer
+	reads   *gatherer // where writes wait for replicas; else gather
 	news    *news
 	stop    context.CancelFunc
 	done    sync.WaitGroup
@@ -138,7 +140,12 @@ func (s *Store) prepare(ctx context.Context) error {
 	run, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.gather = newGatherer(s.servers, s.options, d.waitsForFile())
-	s.news = newNews(s)
+	s.reads = s.gather
+	if s.options.Replicas > 0 {
+		s.reads = newGatherer(s.servers, s.options, false) // reads do not stand behind writes that wait
+		s.reads.start(run, &s.done)
+	}
+	s.news = newNews(run, s)
 	s.gather.start(run, &s.done)
 	if err := s.find(ctx); err != nil {
 		stop()
@@ -176,6 +183,7 @@ func (s *Store) Close() error {
 		s.news.close()
 		s.closeErr = s.servers.close()
 		s.done.Wait()
+		s.news.done.Wait()
 		if s.owned != nil {
 			s.closeErr = errors.Join(s.closeErr, s.owned.Close())
 		}

@@ -235,13 +235,13 @@ func TestMissingRight(t *testing.T) {
 		client := restricted(t, server, command)
 		db, err := redis.Open(t.Context(), client, redis.Options{Name: "test-rights", Logger: quiet})
 		if err == nil {
-			// What no script uses fails whole whenever it is used.
-			if command != "xread" {
-				t.Errorf("opened without the right to %s", command)
-			}
+			t.Errorf("opened without the right to %s", command)
 			closed(t, db)
 		} else if !strings.Contains(err.Error(), "what its user must be allowed") {
 			t.Errorf("without %s: %v", command, err)
+		}
+		if left := keys(t, clientOf(t, server), "*rights*"); len(left) > 0 {
+			t.Errorf("without %s: left behind: %q", command, left)
 		}
 		must(t, client.Close())
 	}

@@ -143,24 +143,31 @@ func (s *Store) batch(ctx context.Context, after store.Position, limit int) (sto
 
 // glance reads the log's row, entries, and the row again: where both are the
 // same, the entries are of that moment. It reports false where they are not, and
-// where there is no log.
+// where there is no log or a part of it is lost.
 func (s *Store) glance(ctx context.Context, after store.Position, limit int) (b store.Batch, same bool, err error) {
-	var before, entries, clock, behind *goredis.Cmd
+	var parts, before, entries, clock, behind *goredis.Cmd
 	err = s.onServer(ctx, func(ctx context.Context, node *goredis.Client) error {
 		pipe := node.Pipeline()
+		role := askRole(ctx, pipe)
+		parts = pipe.Do(ctx, "EXISTS", s.key("entries"), s.key("sessions"), s.key("subjects"))
 		before = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
 		entries = pipe.Do(ctx, "XRANGE", s.key("entries"), "("+strconv.FormatUint(uint64(after), 10)+"-0", "+", "COUNT", limit+1)
 		clock = pipe.Do(ctx, "TIME")
 		behind = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
-		_, err := pipe.Exec(ctx)
-		return err
+		_, _ = pipe.Exec(ctx) // each command has its error
+		for _, c := range []*goredis.Cmd{parts, before, entries, clock, behind} {
+			if err := c.Err(); err != nil {
+				return err
+			}
+		}
+		return notMaster(role)
 	})
 	if err != nil {
 		return b, false, err
 	}
 	row, _ := before.Val().([]any)
 	again, _ := behind.Val().([]any)
-	if len(row) != 3 || !slices.Equal(row, again) || row[0] == nil {
+	if len(row) != 3 || !slices.Equal(row, again) || row[0] == nil || parts.Val() != int64(3) {
 		return b, false, nil
 	}
 	id, _ := row[0].(string)
@@ -184,7 +191,12 @@ func (s *Store) glance(ctx context.Context, after store.Position, limit int) (b 
 			return b, false, err
 		}
 	}
-	return b, true, nil
+	// A part of the stream may be lost: then what is found does not end at the head.
+	last := max(after, b.Floor)
+	if n := len(b.Entries); n > 0 {
+		last = max(last, b.Entries[n-1].Position)
+	}
+	return b, b.More || last >= b.Head, nil
 }
 
 // hold reads by a script, which also finds that there is no log.
@@ -273,7 +285,7 @@ func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (
 func (s *Store) Announce(ctx context.Context, a store.Announcement) error {
 	var p packed
 	for _, d := range []time.Duration{a.Access, a.Absolute, a.Leeway, a.MaxStaleness} {
-		p.number(uint64(max((d+time.Millisecond-1)/time.Millisecond, 0)))
+		p.number(wholeMilliseconds(d))
 	}
 	_, err := s.run(ctx, announceScript, true, p)
 	return err

@@ -66,8 +66,12 @@ func (p *packed) long(b []byte) {
 // run has the server run a script. Where that finds no log, one is made, and
 // the script is run again.
 func (s *Store) run(ctx context.Context, sc *script, write bool, args packed, more ...any) (any, error) {
+	gather := s.reads
+	if write {
+		gather = s.gather
+	}
 	for attempt := 0; ; attempt++ {
-		reply, err := s.gather.do(&call{ctx: ctx, script: sc, args: string(args), more: more, write: write})
+		reply, err := gather.do(&call{ctx: ctx, script: sc, args: string(args), more: more, write: write})
 		if err == nil && reply == nil && attempt == 0 {
 			if err = s.begin(ctx); err == nil {
 				continue
@@ -88,8 +92,8 @@ func explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case goredis.IsReadOnlyError(err):
-		return fmt.Errorf("%w (the server has become a replica; where the client finds the master by Sentinel or Cluster, the next call goes there)", err)
+	case notServing(err):
+		return fmt.Errorf("%w (the server has become a replica, or its Cluster is down; the next call looks for the master anew, as the client finds it: by its Sentinels, its Cluster, or the server's name)", err)
 	case goredis.IsOOMError(err):
 		return fmt.Errorf("%w (nothing was written; give the server more memory)", err)
 	case goredis.HasErrorPrefix(err, "ASK"), goredis.IsTryAgainError(err), strings.Contains(err.Error(), "non local key"):

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // servers finds the server that holds the store, and keeps the engine's own
@@ -22,20 +24,42 @@ type servers struct {
 	wait    time.Duration          // an answer may take that much longer
 
 	mu      sync.Mutex
+	base    *goredis.Options           // the application's; nil: not known yet
 	current *goredis.Client            // nil: to be found
+	found   time.Time                  // when, of a Cluster
+	search  *search                    // under way; else nil
 	clients map[string]*goredis.Client // by address
 	closed  bool
 }
 
+// search is one question to a Cluster's topology; all who need it share it.
+type search struct {
+	done chan struct{}
+	err  error // once done
+}
+
 const (
-	// maxTimeout bounds how long a server that says nothing is waited for, and
-	// how long dialling it takes.
+	// maxTimeout bounds how long a server, or a topology, that says nothing is
+	// waited for. How long dialling takes is up to the application's dialer: its
+	// own, or go-redis's with the application's DialTimeout, which with TLS no
+	// context cuts short.
 	maxTimeout = 5 * time.Second
+	// maxLifetime bounds how long a connection is used, and a server without
+	// asking the topology again. A master that its Sentinels cannot reach, or
+	// that its name no longer points to, goes on answering as one: nothing but
+	// a new connection finds the other. Below the default MaxStaleness.
+	maxLifetime = 15 * time.Second
+	// asksPerLifetime is how often a topology is asked meanwhile: go-redis tells
+	// what it knew when it was asked before.
+	asksPerLifetime = 3
 	// maxClients bounds the clients of a Cluster whose nodes change addresses.
 	maxClients = 8
 	// maxMoves bounds how often a call follows a slot.
 	maxMoves = 5
 )
+
+// lifetime is maxLifetime but for tests.
+var lifetime = maxLifetime
 
 func newServers(client goredis.UniversalClient, key string, wait time.Duration) (*servers, error) {
 	s := &servers{key: key, wait: wait, clients: make(map[string]*goredis.Client)}
@@ -44,7 +68,8 @@ func newServers(client goredis.UniversalClient, key string, wait time.Duration) 
 		if c == nil {
 			return nil, errors.New("the client is nil")
 		}
-		s.current = s.own(c.Options(), c.Options().Addr)
+		s.base = c.Options()
+		s.current = s.own(s.base.Addr)
 	case *goredis.ClusterClient:
 		if c == nil {
 			return nil, errors.New("the client is nil")
@@ -65,12 +90,9 @@ func dial(ctx context.Context, text string) (goredis.UniversalClient, error) {
 		// The parser's error may quote a part of the URL, and so of a password.
 		return nil, errors.New("the URL cannot be parsed; want redis://user:password@host:6379/0, or rediss:// for TLS, with what is special in the password percent-encoded")
 	}
-	first := *o
-	first.DB = 0 // a Cluster has no other, and would say no more than that
-	asked := goredis.NewClient(&first)
-	info, err := asked.Info(ctx, "cluster").Result()
-	if closing := asked.Close(); closing != nil {
-		return nil, closing
+	info, err := ask(ctx, *o)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	if err != nil || infoOf(info)["cluster_enabled"] != "1" {
 		// An error here is one of the settings' reading, which comes next and
@@ -83,14 +105,43 @@ func dial(ctx context.Context, text string) (goredis.UniversalClient, error) {
 	return goredis.NewClusterClient(&goredis.ClusterOptions{
 		Addrs: []string{o.Addr}, Username: o.Username, Password: o.Password, Protocol: o.Protocol, ClientName: o.ClientName,
 		DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, TLSConfig: o.TLSConfig,
+		PoolSize: o.PoolSize, PoolTimeout: o.PoolTimeout, MinIdleConns: o.MinIdleConns, MaxIdleConns: o.MaxIdleConns, MaxActiveConns: o.MaxActiveConns,
+		PoolFIFO: o.PoolFIFO, ConnMaxIdleTime: o.ConnMaxIdleTime, ConnMaxLifetime: o.ConnMaxLifetime, ConnMaxLifetimeJitter: o.ConnMaxLifetimeJitter,
+		MaxRetries: o.MaxRetries, MinRetryBackoff: o.MinRetryBackoff, MaxRetryBackoff: o.MaxRetryBackoff,
 	}), nil
 }
 
+// ask asks a server whether it belongs to a Cluster. Closing the client cuts the
+// question off: neither a dialler nor go-redis looks at a context all the time.
+func ask(ctx context.Context, o goredis.Options) (info string, err error) {
+	o.DB = 0 // a Cluster has no other, and would say no more than that
+	o.MaxRetries, o.DialerRetries, o.MinIdleConns = -1, 1, 0
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = bounded(o.DialTimeout), bounded(o.ReadTimeout), bounded(o.WriteTimeout)
+	o.ContextTimeoutEnabled = true
+	client := goredis.NewClient(&o)
+	type answer struct {
+		info string
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		info, err := client.Info(ctx, "cluster").Result()
+		answered <- answer{info, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.info, errors.Join(a.err, client.Close())
+	case <-ctx.Done():
+		return "", errors.Join(ctx.Err(), client.Close())
+	}
+}
+
 // own returns the engine's own client of a server.
-func (s *servers) own(o *goredis.Options, addr string) *goredis.Client {
+func (s *servers) own(addr string) *goredis.Client {
 	if c := s.clients[addr]; c != nil {
 		return c
 	}
+	o := s.base
 	mine := *o
 	mine.Addr = addr
 	mine.MaxRetries = -1
@@ -99,14 +150,41 @@ func (s *servers) own(o *goredis.Options, addr string) *goredis.Client {
 	mine.ReadTimeout = bounded(o.ReadTimeout) + s.wait
 	mine.WriteTimeout = bounded(o.WriteTimeout)
 	mine.ContextTimeoutEnabled = true
+	if mine.ConnMaxLifetime <= 0 || mine.ConnMaxLifetime > lifetime {
+		mine.ConnMaxLifetime = lifetime
+	}
+	mine.ConnMaxLifetimeJitter = 0
 	mine.MinIdleConns, mine.MaxActiveConns = 0, 0
 	mine.ClientSideCache, mine.ClientSideCacheConfig = nil, nil
-	mine.PushNotificationProcessor = nil // it belongs to the application's client
-	mine.PipelinePoolSize = gatherers
+	// go-redis writes to the application's while connections are made, and a
+	// connection must not be handed to where a push message says.
+	mine.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	mine.PushNotificationProcessor = nil  // it belongs to the application's client
+	mine.PipelinePoolSize = 2 * gatherers // of writes and of reads
 	mine.PipelineReadBufferSize, mine.PipelineWriteBufferSize = 1<<16, 1<<16
+	if s.cluster != nil && s.cluster.Options().ReadOnly {
+		mine.OnConnect = masterOnly(o.OnConnect)
+	}
 	c := goredis.NewClient(&mine)
 	s.clients[addr] = c
 	return c
+}
+
+// masterOnly takes back what go-redis asks for on the connections of a
+// ClusterClient that reads from replicas: they would answer the engine, too.
+func masterOnly(next func(context.Context, *goredis.Conn) error) func(context.Context, *goredis.Conn) error {
+	return func(ctx context.Context, conn *goredis.Conn) error {
+		if next != nil {
+			if err := next(ctx, conn); err != nil {
+				return err
+			}
+		}
+		err := conn.ReadWrite(ctx).Err()
+		if err != nil && isReply(err) && strings.Contains(err.Error(), "cluster support disabled") {
+			err = nil // behind Sentinels; its connections are as others
+		}
+		return err
+	}
 }
 
 func bounded(d time.Duration) time.Duration {
@@ -119,28 +197,70 @@ func bounded(d time.Duration) time.Duration {
 // get returns the client of the server that holds the store, as far as is known.
 func (s *servers) get(ctx context.Context) (*goredis.Client, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return nil, errClosed
 	}
-	if s.current != nil {
-		return s.current, nil
+	current := s.current
+	if current != nil && (s.cluster == nil || time.Since(s.found) < lifetime/asksPerLifetime) {
+		s.mu.Unlock()
+		return current, nil
+	}
+	asked := s.search
+	if asked == nil {
+		asked = &search{done: make(chan struct{})}
+		s.search = asked
+		go s.find(asked)
 	}
 	s.mu.Unlock()
-	node, err := s.cluster.MasterForKey(ctx, s.key) // may ask the nodes
+	timeout := time.NewTimer(maxTimeout)
+	defer timeout.Stop()
+	select {
+	case <-asked.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-timeout.C:
+		return nil, fmt.Errorf("find the master of the store's slot: the Cluster has not told within %v", maxTimeout)
+	}
 	s.mu.Lock()
-	if err != nil {
-		return nil, fmt.Errorf("find the master of the store's slot: %w", err)
-	}
-	if s.closed {
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
 		return nil, errClosed
+	case asked.err != nil:
+		return nil, fmt.Errorf("find the master of the store's slot: %w", asked.err)
+	case s.current == nil:
+		return nil, errors.New("find the master of the store's slot: it has failed again")
 	}
-	s.use(node.Options(), node.Options().Addr)
 	return s.current, nil
 }
 
+// find asks the application's client, which may ask the nodes, for as long as
+// its own timeouts let it.
+func (s *servers) find(asked *search) {
+	ctx, cancel := context.WithTimeout(context.Background(), maxTimeout)
+	defer cancel()
+	node, err := s.cluster.MasterForKey(ctx, s.key)
+	s.cluster.ReloadState(ctx) // beside, for the next time
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked.err, s.search = err, nil
+	if err == nil && !s.closed {
+		s.base, s.found = node.Options(), time.Now()
+		s.use(s.base.Addr)
+	}
+	close(asked.done)
+}
+
+// known is the client that calls go to; nil while it is looked for.
+func (s *servers) known() *goredis.Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current
+}
+
 // use makes a server the current one.
-func (s *servers) use(o *goredis.Options, addr string) {
+func (s *servers) use(addr string) {
 	if len(s.clients) >= maxClients && s.clients[addr] == nil {
 		for old, c := range s.clients {
 			if c != s.current {
@@ -150,7 +270,7 @@ func (s *servers) use(o *goredis.Options, addr string) {
 			}
 		}
 	}
-	s.current = s.own(o, addr)
+	s.current = s.own(addr)
 }
 
 // follow goes to where the slot has moved. Nothing was executed here.
@@ -167,17 +287,42 @@ func (s *servers) follow(from *goredis.Client, addr string) {
 		}
 	}
 	s.cluster.ReloadState(context.Background())
-	s.use(from.Options(), addr)
+	s.use(addr)
 }
 
-// failed makes the next call look for the server anew.
-func (s *servers) failed(c *goredis.Client) {
+// failed makes the next call look for the server anew, if the error says that
+// this one may be the wrong one.
+func (s *servers) failed(c *goredis.Client, err error) {
+	wrong := notServing(err)
+	if !wrong && (isReply(err) || errors.Is(err, ErrReplicas)) {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cluster != nil && s.current == c {
+	switch {
+	case s.closed || s.current != c:
+	case s.cluster != nil:
 		s.current = nil
 		s.cluster.ReloadState(context.Background())
+	case wrong:
+		// New connections go to where the name, or a Sentinel, points now.
+		delete(s.clients, s.base.Addr)
+		s.current = s.own(s.base.Addr)
+		_ = c.Close() // what still uses it fails, and was going to
 	}
+}
+
+// notServing reports whether a server says of itself that another one has the
+// store. Before 7.0 that is in the middle of a script's error.
+func notServing(err error) bool {
+	if errors.Is(err, errReplica) {
+		return true
+	}
+	if !isReply(err) {
+		return false
+	}
+	text := err.Error()
+	return strings.Contains(text, "READONLY") || strings.Contains(text, "CLUSTERDOWN") || strings.Contains(text, "MASTERDOWN")
 }
 
 func (s *servers) close() error {

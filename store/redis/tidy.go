@@ -16,8 +16,10 @@ var tidyScript = newScript("tidy", baseLua, familyLua, tidyLua)
 // goes on as soon as others have had as long as it took.
 const tidyEvery = time.Second
 
-// tidyAlways keeps house until ctx ends.
+// tidyAlways keeps house until ctx ends, and keeps an eye on the server's
+// settings.
 func (s *Store) tidyAlways(ctx context.Context) {
+	watch := newWatch(s)
 	timer := time.NewTimer(rand.N(tidyEvery))
 	defer timer.Stop()
 	for {
@@ -28,9 +30,11 @@ func (s *Store) tidyAlways(ctx context.Context) {
 		}
 		// Spread, so that many nodes do not come all at once.
 		again, began := tidyEvery/2+rand.N(tidyEvery), time.Now()
-		if more, err := s.tidy(ctx); err == nil && more {
+		more, err := s.tidy(ctx)
+		if err == nil && more {
 			again = max(time.Millisecond, time.Since(began))
 		}
+		watch.tidied(ctx, err)
 		timer.Reset(again)
 	}
 }
@@ -39,6 +43,6 @@ func (s *Store) tidyAlways(ctx context.Context) {
 // forgets cutoffs that cannot matter any more. Families go away by themselves.
 // It reports whether there was more to do.
 func (s *Store) tidy(ctx context.Context) (more bool, err error) {
-	reply, err := s.gather.do(&call{ctx: ctx, script: tidyScript})
+	reply, err := s.run(ctx, tidyScript, false, nil) // which also notices what is lost, where nobody calls
 	return reply == int64(1), err
 }

@@ -56,11 +56,15 @@ local function append_subject(subject, reborn)
   cutoffs[subject] = head
 end
 
+-- An index goes away by itself, but a week after its last family: a clock that
+-- is ahead takes no index of families that live once it is right again. Those
+-- would not be put aside under their cutoff.
+local WEEK = 7 * 24 * 3600 * 1000
 local function list(f)
   local families = index(f.subject)
   local ttl = call('PTTL', families)
   call('ZADD', families, whole(f.started), f.id)
-  if ttl < f.absolute - now then call('PEXPIREAT', families, whole(f.absolute)) end
+  if ttl < f.absolute + WEEK - now then call('PEXPIREAT', families, whole(f.absolute + WEEK)) end
 end
 
 local function finish(f)

@@ -1,9 +1,15 @@
--- Runs every command that the scripts use, on keys of its own, which it removes:
--- a user that lacks a right is refused here, and not in the middle of a step.
+-- Runs every command that the scripts use, and XREAD, on keys of its own, which
+-- it removes whatever happens: a user that lacks a right is refused here, and not
+-- in the middle of a step.
 local PREFIX = string.sub(KEYS[1], 1, -4)
-local call = redis.call
 local a, b = PREFIX .. 'rights', PREFIX .. 'rights-too'
-call('DEL', a, b)
+redis.call('DEL', a, b)
+local refused
+local function call(...)
+  if refused then return end
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then refused = reply end
+end
 call('TIME')
 call('TYPE', a)
 call('EXISTS', a)
@@ -17,6 +23,7 @@ call('XADD', a, '1-0', 'x', '1')
 call('XLEN', a)
 call('XRANGE', a, '-', '+', 'COUNT', 1)
 call('XREVRANGE', a, '+', '-', 'COUNT', 1)
+call('XREAD', 'COUNT', 1, 'STREAMS', a, '0')
 call('XTRIM', a, 'MINID', '=', '1-0')
 call('RENAME', a, b)
 call('UNLINK', b)
@@ -37,4 +44,5 @@ call('LPOP', a)
 call('GET', a)
 call('SET', a, 'x', 'PXAT', '9999999999999')
 call('UNLINK', a)
-return 1
+redis.call('DEL', a, b)
+return refused or 1

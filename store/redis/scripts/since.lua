@@ -1,6 +1,8 @@
 -- A part of the log of one moment, where the log changes too fast to be read
 -- without holding it.
 local after, limit = parse('>I8I4', ARGV[1])
+local found = call('XREVRANGE', PREFIX .. 'entries', '+', '-', 'COUNT', 1)[1]
+if max(found and tonumber(string.match(found[1], '^%d+')) or 0, floor) ~= head then return false end -- see begin.lua
 local out = {pack('>I8I8I8', head, floor, now) .. row[1]}
 for i, e in ipairs(call('XRANGE', PREFIX .. 'entries', '(' .. whole(after) .. '-0', '+', 'COUNT', limit + 1)) do
   out[i + 1] = e[2][2]

@@ -1,0 +1,102 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/waferkit/wafer/internal/testserver"
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/redis"
+)
+
+// silent listens and never says a word.
+func silent(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { c.Close() })
+		}
+	}()
+	return l.Addr().String()
+}
+
+// TestOpenURLContext: the context bounds the first question too, whether it has
+// a deadline or is cancelled.
+func TestOpenURLContext(t *testing.T) {
+	addr := silent(t)
+	timeout, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	cancelled, stop := context.WithCancel(t.Context())
+	time.AfterFunc(300*time.Millisecond, stop)
+	for _, ctx := range []context.Context{timeout, cancelled} {
+		began := time.Now()
+		_, err := redis.OpenURL(ctx, "redis://"+addr+"?read_timeout=4s", redis.Options{Logger: quiet})
+		if took := time.Since(began); !errors.Is(err, ctx.Err()) || ctx.Err() == nil || took > time.Second {
+			t.Errorf("with a context of 300ms: %v after %v", err, took)
+		}
+	}
+}
+
+// TestSilentTopology: a topology that does not answer holds no call up for ever,
+// nor one whose context ends.
+func TestSilentTopology(t *testing.T) {
+	server := testserver.Redis(t)
+	never := make(chan struct{})
+	t.Cleanup(func() { close(never) })
+	hangs := goredis.NewClusterClient(&goredis.ClusterOptions{ClusterSlots: func(context.Context) ([]goredis.ClusterSlot, error) {
+		<-never
+		return []goredis.ClusterSlot{{Start: 0, End: 16383, Nodes: []goredis.ClusterNode{{Addr: server.Addr}}}}, nil
+	}})
+	defer hangs.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if _, err := redis.Open(ctx, hangs, redis.Options{Logger: quiet}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > time.Second {
+		t.Errorf("with a context of 300ms: %v after %v", err, time.Since(began))
+	}
+	began = time.Now()
+	if _, err := redis.Open(context.Background(), hangs, redis.Options{Logger: quiet}); err == nil || time.Since(began) > 8*time.Second {
+		t.Errorf("without a limit: %v after %v", err, time.Since(began))
+	}
+}
+
+// TestClusterByURLKeepsThePool: the settings of a URL are the Cluster's.
+func TestClusterByURLKeepsThePool(t *testing.T) {
+	nodes := testserver.RedisCluster(t)
+	o := redis.DialedOptions(t.Context(), "redis://"+nodes[0].Addr+"?pool_size=3&conn_max_lifetime=7s&pool_timeout=9s&max_retries=2")
+	if o == nil || o.PoolSize != 3 || o.ConnMaxLifetime != 7*time.Second || o.PoolTimeout != 9*time.Second || o.MaxRetries != 2 {
+		t.Errorf("%+v", o)
+	}
+}
+
+// TestCloseEndsTheListener: nothing of the engine runs when Close has returned.
+func TestCloseEndsTheListener(t *testing.T) {
+	client := clientOf(t, testserver.Redis(t))
+	for range 20 {
+		db, err := redis.Open(t.Context(), client, redis.Options{Logger: quiet})
+		must(t, err)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = db.Since(context.Background(), store.MaxPosition, 1, time.Minute)
+		}()
+		time.Sleep(30 * time.Millisecond)
+		closed(t, db)
+		if listening := db.Listening(); listening {
+			t.Fatal("Close has returned, and the listener still runs")
+		}
+		<-done
+	}
+}

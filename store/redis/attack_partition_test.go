@@ -1,0 +1,68 @@
+package redis_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/waferkit/wafer/internal/testserver"
+	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/redis"
+)
+
+// TestPromise1_OldMasterIsLeft: another server was made the master, and the old
+// one, which nobody could tell, goes on as one: Sentinels that cannot reach it
+// promote another so, and a name that points elsewhere. Connections to it end,
+// busy or not, so what it alone acknowledges has a bound in time.
+func TestPromise1_OldMasterIsLeft(t *testing.T) {
+	if redis.MaxLifetime > 15*time.Second {
+		t.Errorf("connections live for %v: half of the default MaxStaleness, 15 s, is the bound", redis.MaxLifetime)
+	}
+	for name, client := range map[string]func(master *atomic.Value) goredis.UniversalClient{
+		"dialer": func(master *atomic.Value) goredis.UniversalClient {
+			return goredis.NewClient(&goredis.Options{Addr: "master:6379", Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, master.Load().(string))
+			}})
+		},
+		"topology": func(master *atomic.Value) goredis.UniversalClient {
+			return goredis.NewClusterClient(&goredis.ClusterOptions{ClusterSlots: func(context.Context) ([]goredis.ClusterSlot, error) {
+				return []goredis.ClusterSlot{{Start: 0, End: 16383, Nodes: []goredis.ClusterNode{{Addr: master.Load().(string)}}}}, nil
+			}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Cleanup(redis.ShortLives(300 * time.Millisecond))
+			a := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
+			b := testserver.RedisReplica(t, a)
+			var master atomic.Value
+			master.Store(a.Addr)
+			c := client(&master)
+			defer c.Close()
+			db, err := redis.Open(t.Context(), c, redis.Options{Logger: quiet})
+			must(t, err)
+			defer closed(t, db)
+			there := clientOf(t, b)
+			eventually(t, "the replica to have the log", func() bool { return there.XLen(t.Context(), "{wafer}:entries").Val() == 1 })
+			must(t, there.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
+			master.Store(b.Addr)
+			// Without a pause, so that no connection ends for being idle.
+			flipped, n := time.Now(), 0
+			for time.Since(flipped) < 2500*time.Millisecond {
+				n++
+				asked, subject := time.Now(), fmt.Sprint("subject-", n)
+				r, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{subject}})
+				if err != nil || r.Outcome != store.Written {
+					t.Fatal(r.Outcome, err)
+				}
+				if asked.Sub(flipped) > 1500*time.Millisecond && !there.HExists(t.Context(), "{wafer}:subjects", subject).Val() {
+					t.Fatalf("%v later, five lifetimes, the old master alone acknowledges a revocation", asked.Sub(flipped))
+				}
+			}
+		})
+	}
+}
