@@ -48,6 +48,9 @@ func TestPromise1_OldMasterIsLeft(t *testing.T) {
 			defer closed(t, db)
 			there := clientOf(t, b)
 			eventually(t, "the replica to have the log", func() bool { return there.XLen(t.Context(), "{wafer}:entries").Val() == 1 })
+			// All connections that the engine's senders can need are open: nothing
+			// dials the new master by chance.
+			parallel(t, 16, 400, func(int) error { _, err := db.Cutoffs(t.Context(), newID(), ""); return err })
 			must(t, there.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
 			master.Store(b.Addr)
 			// Without a pause, so that no connection ends for being idle.
