@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -79,6 +80,20 @@ func (s *Store) version(ctx context.Context) (string, error) {
 	return version, nil
 }
 
+// announced is the longest that this node has announced, in milliseconds.
+type announced struct {
+	mu sync.Mutex
+	ms [4]uint64 // access, absolute, leeway, staleness
+}
+
+func (a *announced) raise(ms [4]uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range ms {
+		a.ms[i] = max(a.ms[i], ms[i])
+	}
+}
+
 // begin makes the log, unless somebody else has made it meanwhile.
 func (s *Store) begin(ctx context.Context) error {
 	if s.options.MustExist {
@@ -90,6 +105,13 @@ func (s *Store) begin(ctx context.Context) error {
 	p.bytes(log[:])
 	p.seed()
 	p.number(s.seen.highest.Load())
+	// Nodes announce when they start: a log that begins under them would never
+	// drop anything.
+	s.announced.mu.Lock()
+	for _, ms := range s.announced.ms {
+		p.number(ms)
+	}
+	s.announced.mu.Unlock()
 	if _, err := s.gather.do(&call{ctx: ctx, script: beginScript, args: string(p), write: true}); err != nil {
 		return fmt.Errorf("make the log: %w", err)
 	}

@@ -78,16 +78,17 @@ var (
 // Store is the engine. It is safe for concurrent use, by any number of
 // processes on the same server.
 type Store struct {
-	name    string
-	options Options
-	servers *servers
-	gather  *gatherer
-	reads   *gatherer // where writes wait for replicas; else gather
-	news    *news
-	stop    context.CancelFunc
-	done    sync.WaitGroup
-	owned   goredis.UniversalClient // by OpenURL; else nil
-	seen    seen
+	name      string
+	options   Options
+	servers   *servers
+	gather    *gatherer
+	reads     *gatherer // where writes wait for replicas; else gather
+	news      *news
+	stop      context.CancelFunc
+	done      sync.WaitGroup
+	owned     goredis.UniversalClient // by OpenURL; else nil
+	seen      seen
+	announced announced
 
 	once     sync.Once // of Close
 	closeErr error

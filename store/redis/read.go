@@ -284,10 +284,15 @@ func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (
 // Announce implements [store.Store].
 func (s *Store) Announce(ctx context.Context, a store.Announcement) error {
 	var p packed
-	for _, d := range []time.Duration{a.Access, a.Absolute, a.Leeway, a.MaxStaleness} {
-		p.number(wholeMilliseconds(d))
+	var ms [4]uint64
+	for i, d := range []time.Duration{a.Access, a.Absolute, a.Leeway, a.MaxStaleness} {
+		ms[i] = wholeMilliseconds(d)
+		p.number(ms[i])
 	}
 	_, err := s.run(ctx, announceScript, true, p)
+	if err == nil {
+		s.announced.raise(ms)
+	}
 	return err
 }
 

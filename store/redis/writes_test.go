@@ -327,3 +327,20 @@ func TestOutOfMemory(t *testing.T) {
 		must(t, writes[name]())
 	}
 }
+
+// TestANewLogKnowsWhatWasAnnounced: nodes announce when they start, and a log
+// that begins under them must drop what is old all the same.
+func TestANewLogKnowsWhatWasAnnounced(t *testing.T) {
+	client := clientOf(t, testserver.Redis(t))
+	db := open(t, client, redis.Options{})
+	must(t, db.Announce(t.Context(), store.Announcement{Access: time.Minute, Absolute: time.Hour, Leeway: 10 * time.Second, MaxStaleness: 30 * time.Second}))
+	must(t, db.Announce(t.Context(), store.Announcement{Access: time.Second, Absolute: time.Second, Leeway: time.Second, MaxStaleness: time.Second}))
+	must(t, client.FlushAll(t.Context()).Err())
+	if c, err := db.Cutoffs(t.Context(), store.ID{}, ""); err != nil || c.MaxStaleness != 30*time.Second {
+		t.Errorf("after a flush the longest MaxStaleness is %v, %v", c.MaxStaleness, err)
+	}
+	got := client.HMGet(t.Context(), "{wafer}:log", "access", "absolute", "leeway").Val()
+	if len(got) != 3 || got[0] != "60000" || got[1] != "3600000" || got[2] != "10000" {
+		t.Errorf("after a flush the log has %v", got)
+	}
+}

@@ -17,7 +17,7 @@ local head, floor = tonumber(there[2] or 0), tonumber(there[3] or 0)
 local last = call('XREVRANGE', ENTRIES, '+', '-', 'COUNT', 1)[1]
 local newest = last and tonumber(string.match(last[1], '^%d+')) or 0
 if there[1] and call('EXISTS', ENTRIES, SESSIONS, SUBJECTS) == 3 and max(newest, floor) == head then return 0 end
-local log, seed, above = struct.unpack('>c16c12I8', ARGV[1])
+local log, seed, above, access, absolute, leeway, staleness = struct.unpack('>c16c12I8I8I8I8I8', ARGV[1])
 local clock = call('TIME')
 local micros = clock[1] * 1000000 + clock[2]
 -- A minute ahead, so that a clock that was set back a little revives no cookie.
@@ -25,7 +25,8 @@ local at = max(above + 1, micros + 60000000, head + 1, newest + 1)
 if at > 9007199254740991 then return redis.error_reply('ERR no positions are left') end
 local function whole(n) return string.format('%.0f', n) end
 call('HSET', LOG, 'id', log, 'version', '1', 'head', whole(at), 'floor', '0', 'everyone', whole(at))
-for field, value in pairs({access = '0', absolute = '0', leeway = '0', staleness = '0', keys_version = '0', keys = ''}) do
+for field, value in pairs({access = whole(access), absolute = whole(absolute), leeway = whole(leeway), staleness = whole(staleness),
+  keys_version = '0', keys = ''}) do
   if call('HEXISTS', LOG, field) == 0 then call('HSET', LOG, field, value) end
 end
 call('UNLINK', ENTRIES, SESSIONS, SUBJECTS, PREFIX .. 'forget')
