@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -17,6 +19,10 @@ func (s *Store) onServer(ctx context.Context, do func(ctx context.Context, node 
 	go func() { done <- s.tryServers(ctx, do) }()
 	select {
 	case err := <-done:
+		// A connection may notice the context's deadline before the context does.
+		if d, ok := ctx.Deadline(); ok && err != nil && !isReply(err) && !time.Now().Before(d) {
+			return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+		}
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
