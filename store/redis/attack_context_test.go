@@ -45,7 +45,7 @@ func TestOpenURLContext(t *testing.T) {
 		_, err := redis.OpenURL(ctx, "redis://"+addr+"?read_timeout=4s", redis.Options{Logger: quiet})
 		took := time.Since(began)
 		<-ctx.Done() // if only just
-		if !errors.Is(err, ctx.Err()) || took > time.Second || took < 250*time.Millisecond {
+		if !errors.Is(err, ctx.Err()) || took > time.Second {
 			t.Errorf("with a context of 300ms: %v after %v", err, took)
 		}
 	}
