@@ -201,31 +201,6 @@ func TestAttackLockTimeout(t *testing.T) {
 	}
 }
 
-// A server that speaks another language.
-func TestAttackLanguage(t *testing.T) {
-	t.Setenv("LANGUAGE", "de")
-	s := testserver.Postgres(t, "lc_messages=C.UTF-8")
-	url := s.PostgresURL("postgres", "postgres")
-	pool := newPool(t, url)
-	_, err := pool.Exec(background, "SELECT 1/0")
-	t.Log(err)
-	if !strings.Contains(err.Error(), "FEHLER") {
-		t.Skip("no German here")
-	}
-	o := postgres.Options{}
-	db := open(t, pool, o)
-	if s, err := db.Create(background, store.Creation{ID: named(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err != nil || s.Outcome != store.Written {
-		t.Fatal(s.Outcome, err)
-	}
-	run(t, pool, "CREATE SEQUENCE wafer.tries",
-		`CREATE FUNCTION wafer.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			IF nextval('wafer.tries') <= 2 THEN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END IF; RETURN new; END $$`,
-		"CREATE TRIGGER fail BEFORE INSERT OR UPDATE ON wafer.families FOR EACH ROW EXECUTE FUNCTION wafer.fail()")
-	if s, err := db.Advance(background, store.Advance{ID: named(1), Generation: 1}); err != nil || s.Outcome != store.Written {
-		t.Errorf("%v, %v: want it tried again", s.Outcome, err)
-	}
-}
-
 // A role whose bytes are written the old way, which pgx reads in some modes
 // alone, is refused before it can do harm.
 func TestAttackByteaOutput(t *testing.T) {
