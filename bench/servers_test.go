@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -23,12 +22,7 @@ var started struct {
 func servers(tb testing.TB) *app.Servers {
 	tb.Helper()
 	started.once.Do(func() { started.servers, started.err = app.StartServers() })
-	if errors.Is(started.err, testserver.ErrMissing) && os.Getenv("WAFER_CI") == "" {
-		tb.Skip(started.err)
-	}
-	if started.err != nil {
-		tb.Fatal(started.err)
-	}
+	testserver.Need(tb, started.err)
 	return started.servers
 }
 

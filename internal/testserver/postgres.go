@@ -118,7 +118,7 @@ func postgresReady(ctx context.Context, addr string) error {
 func Postgres(tb testing.TB, settings ...string) *Server {
 	tb.Helper()
 	s, err := StartPostgres(PostgresDir(tb), settings...)
-	need(tb, err)
+	Need(tb, err)
 	tb.Cleanup(s.Kill)
 	return s
 }

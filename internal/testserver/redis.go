@@ -61,7 +61,7 @@ func redisReady(ctx context.Context, addr string) error {
 func Redis(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	s, err := StartRedis(tb.TempDir(), args...)
-	need(tb, err)
+	Need(tb, err)
 	tb.Cleanup(s.Kill)
 	return s
 }
@@ -87,7 +87,7 @@ func RedisCluster(tb testing.TB, args ...string) []*Server {
 		nodes, create = append(nodes, s), append(create, s.Addr)
 	}
 	cli, err := find("redis-cli", "redis-tools")
-	need(tb, err)
+	Need(tb, err)
 	if out, err := exec.Command(cli, append(create, "--cluster-yes")...).CombinedOutput(); err != nil {
 		tb.Fatalf("testserver: redis-cli --cluster create: %v\n%s", err, out)
 	}
@@ -104,7 +104,7 @@ func RedisCluster(tb testing.TB, args ...string) []*Server {
 func (s *Server) RedisCommand(tb testing.TB, command ...string) string {
 	tb.Helper()
 	cli, err := find("redis-cli", "redis-tools")
-	need(tb, err)
+	Need(tb, err)
 	host, port, _ := net.SplitHostPort(s.Addr)
 	out, err := exec.Command(cli, append([]string{"-h", host, "-p", port}, command...)...).CombinedOutput()
 	if err != nil {

@@ -40,9 +40,9 @@ const startTimeout = 60 * time.Second
 // ErrMissing says that a server's program is not installed.
 var ErrMissing = errors.New("testserver: not installed")
 
-// need ends the test where err says so: a program that is absent is a reason to
+// Need ends the test where err says so: a program that is absent is a reason to
 // skip, but in CI a failure.
-func need(tb testing.TB, err error) {
+func Need(tb testing.TB, err error) {
 	tb.Helper()
 	switch {
 	case err == nil:

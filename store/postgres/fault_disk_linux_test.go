@@ -41,7 +41,7 @@ func small(t *testing.T, size string) string {
 func TestFaultDiskFull(t *testing.T) {
 	dir := small(t, "192m")
 	s, err := testserver.StartPostgres(dir)
-	missing(t, err)
+	testserver.Need(t, err)
 	t.Cleanup(s.Kill)
 	w := world(t, faulttest.Config{Recovery: 15 * time.Second}, notified, func(int) string { return s.Addr })
 	ballast := filepath.Join(dir, "ballast")

@@ -4,7 +4,6 @@ package postgres_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -51,21 +50,8 @@ func server(t testing.TB) *testserver.Server {
 			shared.server, shared.err = testserver.StartPostgres(shared.dir, "max_connections=200", "autovacuum_naptime=1s")
 		}
 	})
-	missing(t, shared.err)
+	testserver.Need(t, shared.err)
 	return shared.server
-}
-
-// missing ends the test where err says so: a program that is not installed is a
-// reason to skip, but in CI a failure.
-func missing(t testing.TB, err error) {
-	t.Helper()
-	switch {
-	case err == nil:
-	case errors.Is(err, testserver.ErrMissing) && os.Getenv("WAFER_CI") == "":
-		t.Skip(err)
-	default:
-		t.Fatal(err)
-	}
 }
 
 // serverURL names the shared server's database, as its superuser.
@@ -158,7 +144,7 @@ func bouncer(t testing.TB) string {
 		}
 	}
 	if err != nil {
-		missing(t, fmt.Errorf("%w: pgbouncer is not in the PATH; install the package pgbouncer", testserver.ErrMissing))
+		testserver.Need(t, fmt.Errorf("%w: pgbouncer is not in the PATH; install the package pgbouncer", testserver.ErrMissing))
 	}
 	s := server(t)
 	dir, err := os.MkdirTemp("", "wafer-pgbouncer-")
