@@ -38,20 +38,21 @@ var housePackages = map[string][]string{
 	"codec":               {"keyring", "internal/xaes", "github.com/gorilla/securecookie", "github.com/fxamacker/cbor/v2", "github.com/golang-jwt/jwt/v5"},
 	"store":               {},
 	"store/memory":        {"store"},
-	"store/storetest":     {"store"},
+	"store/storetest":     {"store", "internal/rounds"},
 	"revocation":          {"store", "internal/flight", ristretto},
 	"refresh":             {"codec", "store", "internal/flight"},
-	"internal/faulttest":  {".", "keyring", "store"},
+	"internal/faulttest":  {".", "keyring", "store", "internal/rounds"},
 	"internal/flight":     {},
 	"internal/testserver": {},
 	"internal/pairs":      {}, // for benchmarks
+	"internal/rounds":     {}, // for tests
 	"internal/xaes":       {},
 	"wafertest":           {".", "keyring", "store/memory"},
 }
 
 // houseForTests are the packages that only tests import, which the test below
 // of import directions holds: the packages above do not list them.
-var houseForTests = []string{"wafertest", "store/storetest", "internal/faulttest", "internal/testserver"}
+var houseForTests = []string{"wafertest", "store/storetest", "internal/faulttest", "internal/rounds", "internal/testserver"}
 
 const ristretto = "github.com/dgraph-io/ristretto/v2"
 
