@@ -499,11 +499,12 @@ func TestPromise8_Forms(t *testing.T) {
 			authorized(requests[i])
 		}
 		runtime.ReadMemStats(&before)
-		started := time.Now()
+		took := time.Hour // the quickest: others may have had to wait for the processor
 		for _, r := range requests {
+			started := time.Now()
 			h.ServeHTTP(httptest.NewRecorder(), r)
+			took = min(took, time.Since(started))
 		}
-		took := time.Since(started) / rounds
 		runtime.ReadMemStats(&after)
 		if bytes := (after.TotalAlloc - before.TotalAlloc) / rounds; bytes > 2<<20 {
 			t.Errorf("%s: %d bytes allocated for one request", what, bytes)

@@ -6,9 +6,11 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/internal/rounds"
 )
 
 // The way by which news come is broken, and writes work: a client that logs in
@@ -18,7 +20,7 @@ func TestAttack_ListKeepsItsLimitWithoutNews(t *testing.T) {
 	n := w.node(func(c *wafer.Config[basket]) { c.MaxRevocations = 1024 })
 	n.store.fail("Since")
 	time.Sleep(50 * time.Millisecond)
-	for i := range 20000 {
+	for i := range rounds.Of(5000, 20000) {
 		b := w.browser().login(n, "user", "a")
 		if err := n.End(httptest.NewRecorder(), b.request()); err != nil {
 			t.Fatal(err)
@@ -35,7 +37,9 @@ func TestAttack_ListKeepsItsLimitWithoutNews(t *testing.T) {
 
 // A client that hangs up while it waits for another's flight is no outage to
 // report, and the flight goes on for the other.
-func TestAttack_HangUpIsNoOutage(t *testing.T) {
+func TestAttack_HangUpIsNoOutage(t *testing.T) { synctest.Test(t, testHangUpIsNoOutage) }
+
+func testHangUpIsNoOutage(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
 	b := w.browser().login(n, "alice", "a")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/waferkit/wafer"
@@ -208,7 +209,9 @@ func dynamicRing(t *testing.T, w *world) (*keyring.Ring, *countingSource) {
 }
 
 // one bounded reload.
-func TestAttack_JunkKeyIDs(t *testing.T) {
+func TestAttack_JunkKeyIDs(t *testing.T) { synctest.Test(t, testJunkKeyIDs) }
+
+func testJunkKeyIDs(t *testing.T) {
 	w := newWorld(t)
 	ring, src := dynamicRing(t, w)
 	w.ring = ring
@@ -228,7 +231,7 @@ func TestAttack_JunkKeyIDs(t *testing.T) {
 	n.Handler(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
 	d := time.Since(t0)
 	t.Logf("judge: %v, %d loads", d, src.loads.Load())
-	if d > 1100*time.Millisecond || src.loads.Load() > 1 {
+	if d > time.Second || src.loads.Load() > 1 {
 		t.Errorf("one request: %v and %d reloads", d, src.loads.Load())
 	}
 }
@@ -260,7 +263,9 @@ func TestAttack_NoPrimaryAdvances(t *testing.T) {
 }
 
 // Close takes at most StoreTimeout.
-func TestAttack_CloseBound(t *testing.T) {
+func TestAttack_CloseBound(t *testing.T) { synctest.Test(t, testCloseBound) }
+
+func testCloseBound(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(func(c *wafer.Config[basket]) { c.StoreTimeout = 200 * time.Millisecond })
 	var bs []*browser
@@ -277,7 +282,7 @@ func TestAttack_CloseBound(t *testing.T) {
 	}
 	t0 := time.Now()
 	n.Close()
-	if d := time.Since(t0); d > 450*time.Millisecond {
+	if d := time.Since(t0); d > 300*time.Millisecond {
 		t.Errorf("Close took %v with a StoreTimeout of 200ms", d)
 	}
 }
@@ -358,7 +363,7 @@ func TestAttack_ObserveRevokesOnAlarm(t *testing.T) {
 	select {
 	case err := <-done:
 		t.Log(err)
-	case <-time.After(5 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("deadlock")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/internal/rounds"
 )
 
 // A fleet of 50 nodes over one store, each with a clock of its own and a bad
@@ -25,7 +26,7 @@ import (
 // plan and the same faults, and may still differ in what is in the air when
 // they strike: a failure comes with its trace.
 
-var fleetSteps = flag.Int("fleet.steps", 6000, "steps of the fleet")
+var fleetSteps = flag.Int("fleet.steps", rounds.Of(2000, 6000), "steps of the fleet")
 
 const (
 	fleetPersons  = 300
@@ -92,7 +93,7 @@ func (f *fleet) step(step int) {
 		f.nodes[n].way.set(c, d)
 		f.note("node %d: %s for %v", n, c, d)
 		f.count("steps: one node cut off: " + string(c))
-	case k < 32:
+	case k < 32, step == *fleetSteps/4: // rare, and part of the shortest run
 		c, d := cutOffs[f.random.IntN(len(cutOffs))], time.Second+f.duration(100*time.Second)
 		for _, m := range f.nodes {
 			m.way.set(c, d)
@@ -104,7 +105,7 @@ func (f *fleet) step(step int) {
 		f.note("node %d is restarted", m.number)
 		f.count("steps: a node restarted")
 		m.start()
-	case k < 70:
+	case k < 70, step == *fleetSteps/2:
 		f.revoke(step)
 	case k < 130:
 		f.steal(step)
@@ -200,7 +201,7 @@ func (f *fleet) revoke(step int) {
 	of := func(l *login) bool { return sessions[l] }
 	what := "sessions"
 	switch k := f.random.IntN(80); {
-	case k == 0:
+	case k == 0, step == *fleetSteps/2:
 		r.Everyone, what = true, "everyone"
 		of = func(*login) bool { return true }
 	case k < 45:

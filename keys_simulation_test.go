@@ -18,6 +18,7 @@ import (
 
 	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/store/memory"
 )
@@ -38,7 +39,7 @@ func TestKeysSimulation(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := newKeysSimulation(t, c, random)
 				defer sim.close()
-				days := 40
+				days := rounds.Of(12, 40) // a key seals for 4 days at most, and opens for 7 more
 				if raceEnabled {
 					days = 10
 				}

@@ -108,7 +108,7 @@ func testStreamFlush(t *testing.T, two bool) {
 			}
 			select {
 			case <-read:
-			case <-time.After(10 * time.Second):
+			case <-time.After(2 * time.Minute):
 				t.Error("the event did not arrive")
 				return
 			}

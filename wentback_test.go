@@ -136,7 +136,7 @@ func TestPromise1_RestoredFromABackup(t *testing.T) {
 				if at := alice.cookie(w).Position; max(c.Ending, c.Subject, c.Everyone) > store.Position(at) {
 					break
 				}
-				if time.Since(start) > 20*time.Second {
+				if time.Since(start) > 2*time.Minute {
 					t.Fatalf("nothing is written back: %+v; %v", c, here.observed())
 				}
 			}
