@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/waferkit/wafer/codec"
@@ -12,7 +13,9 @@ import (
 
 // An unknown key id makes the ring read its source once more, and a key that
 // came since is then known.
-func TestAccessVerifyReloadsTheRing(t *testing.T) {
+func TestAccessVerifyReloadsTheRing(t *testing.T) { synctest.Test(t, testAccessVerifyReloadsTheRing) }
+
+func testAccessVerifyReloadsTheRing(t *testing.T) {
 	source := keyring.File(t.TempDir() + "/ring")
 	writer, err := keyring.Create(ctx, source, clearKeeper{}, now, keyring.Schedule{})
 	fatal(t, err)
@@ -42,7 +45,7 @@ func TestAccessVerifyReloadsTheRing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 0 {
 		t.Errorf("20 junk ids took %v: each seems to wait for a reload", took)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/waferkit/wafer/refresh"
@@ -441,7 +442,9 @@ func TestDo_LostAnswers(t *testing.T) {
 	}
 }
 
-func TestDo_SharesOneFlight(t *testing.T) {
+func TestDo_SharesOneFlight(t *testing.T) { synctest.Test(t, testSharesOneFlight) }
+
+func testSharesOneFlight(t *testing.T) {
 	const many = 64
 	b := newBench(t, lax)
 	b.pass(half)

@@ -344,7 +344,9 @@ func TestPromise1_CacheBeforeEveryone(t *testing.T) {
 }
 
 // No answer is an outage, of who needs one.
-func TestPromise5_CacheInAnOutage(t *testing.T) {
+func TestPromise5_CacheInAnOutage(t *testing.T) { synctest.Test(t, testCacheInAnOutage) }
+
+func testCacheInAnOutage(t *testing.T) {
 	clock, d := newClock(), newDouble()
 	c := newCache(t, d, revocation.Config{Now: clock.Now, MaxStaleness: time.Second})
 	if s := c.State(clock.Now()); s != revocation.Unknown {

@@ -194,7 +194,8 @@ func (d *double) know(id store.ID, name string) store.Cutoffs {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := store.Cutoffs{Floor: d.floor, Head: d.head, Log: d.id}
-	for _, e := range slices.Concat(d.dropped, d.entries) {
+	for i := range len(d.dropped) + len(d.entries) {
+		e := d.at(i)
 		switch {
 		case e.Position <= d.floor && e.Kind >= store.KindSession:
 		case e.Kind == store.KindEveryone:
@@ -208,6 +209,14 @@ func (d *double) know(id store.ID, name string) store.Cutoffs {
 		}
 	}
 	return c
+}
+
+// at returns an entry of all that there ever were.
+func (d *double) at(i int) *store.Entry {
+	if i < len(d.dropped) {
+		return &d.dropped[i]
+	}
+	return &d.entries[i-len(d.dropped)]
 }
 
 // recorder keeps a replica's events; those that only say what was applied apart.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -26,12 +27,13 @@ func random(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// smaller is how many of n rounds to run: fewer where each costs much more.
+// smaller is how many of n rounds to run: all of them only in a full run, and
+// not under the race detector, where each costs much more.
 func smaller(n, divisor int) int {
-	if raceEnabled || testing.Short() {
+	if raceEnabled {
 		return n / divisor
 	}
-	return n
+	return rounds.Of(n/divisor, n)
 }
 
 func session(n int) store.ID {
@@ -52,6 +54,15 @@ func superseding(id store.ID, p store.Position) store.Entry {
 
 func ofSubject(s string, p store.Position) store.Entry {
 	return store.Entry{Kind: store.KindSubject, Subject: s, Position: p}
+}
+
+// ofSubjects are entries of n subjects from the first on.
+func ofSubjects(first, n int) []store.Entry {
+	all := make([]store.Entry, n)
+	for i := range all {
+		all[i] = ofSubject(subject(first+i), 0)
+	}
+	return all
 }
 
 func everyone(p store.Position) store.Entry {

@@ -145,7 +145,7 @@ func TestPromise1_MissingWhileListsAreWritten(t *testing.T) {
 	n := smaller(30_000, 5)
 	work.Go(func() {
 		defer stop.Store(true)
-		deadline := time.Now().Add(20 * time.Second)
+		deadline := time.Now().Add(2 * time.Minute)
 		for i := 1; !stop.Load() && (i <= n || answers.Load() < 20 && time.Now().Before(deadline)); i++ {
 			if i%3 == 0 {
 				from.Apply(entry(i))

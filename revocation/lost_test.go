@@ -207,9 +207,11 @@ func TestPromise1_TenNodesWriteBackOnce(t *testing.T) {
 			nodes = append(nodes, follow(t, d, revocation.Config{Restore: d.Restore}))
 		}
 		safe := d.add(superseding(session(99), 0))
+		entries := ofSubjects(0, 700)
 		for i := range 700 {
-			d.add(ending(session(i), 0), ofSubject(subject(i), 0))
+			entries = append(entries, ending(session(i), 0))
 		}
+		d.add(entries...)
 		synctest.Wait()
 		d.lose(safe)
 		d.become(store.ID{0: 0xd1})
@@ -251,9 +253,7 @@ func TestPromise1_ReadOnlyReplicaWaitsForOthers(t *testing.T) {
 		r := follow(t, d, revocation.Config{Observe: rec.observe})
 		safe := d.add(superseding(session(99), 0))
 		d.add(ending(session(1), 0), ofSubject(subject(2), 0))
-		for i := range 600 {
-			d.add(ofSubject(subject(1000+i), 0))
-		}
+		d.add(ofSubjects(1000, 600)...)
 		synctest.Wait()
 		held := r.Head()
 		p := d.regrow(safe, held+100)
@@ -263,10 +263,7 @@ func TestPromise1_ReadOnlyReplicaWaitsForOthers(t *testing.T) {
 		}
 		check(t, r, time.Now(), 3, p, revocation.Good)
 		// Another node writes a part back, and then the rest.
-		var at store.Position
-		for i := range 600 {
-			at = d.add(ofSubject(subject(1000+i), 0))
-		}
+		at := d.add(ofSubjects(1000, 600)...)
 		time.Sleep(time.Minute)
 		check(t, r, time.Now(), 1000, at, revocation.Good)
 		check(t, r, time.Now(), 2, at, revocation.Revoked)
