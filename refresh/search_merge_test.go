@@ -1,12 +1,17 @@
 package refresh_test
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/waferkit/wafer/internal/rounds"
+)
 
 // The search takes worlds of one fingerprint for one. That hides nothing only
 // if the same can become of both: so whenever a world is reached a second time,
 // by another way, what follows on it is held against what followed on the first.
 func TestSearchMergesOnlyEquals(t *testing.T) {
-	const states, every = 5_000 / searchShare, 11
+	const every = 11
+	states := rounds.Of(2_000, 5_000/searchShare)
 	for _, w := range searchWorlds {
 		t.Run(w.name, func(t *testing.T) {
 			s := w.world()

@@ -7,16 +7,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/refresh"
 )
 
 var (
-	searchStates = flag.Int("search.states", defaultStates, "states that each world of the search visits at most")
+	searchStates = flag.Int("search.states", rounds.Of(fewStates, defaultStates), "states that each world of the search visits at most")
 	searchDepth  = flag.Int("search.depth", wholeDepth, "steps that the search goes at most")
 )
 
 const (
 	defaultStates = 20_000
+	fewStates     = 17_000 // every rule of TestSearchFindsBrokenRules is found out within them
 	// wholeDepth is deeper than any world that is searched whole.
 	wholeDepth = 1000
 )

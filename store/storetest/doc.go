@@ -35,6 +35,11 @@
 // WAFER_SCALE=full, tries 100,000 families of one subject, and everyone revoked
 // over a million.
 //
+// By default everything is tried in few rounds, so that the suite takes seconds.
+// With WAFER_FULL=1 races, random operations and bursts of news are repeated for
+// as long as a change in an engine deserves: set it in CI, best together with
+// the race detector.
+//
 // What no suite inside the process can show is left to each engine's own tests:
 // a kill in mid-commit, a lost answer of the network, a failover.
 //

@@ -23,7 +23,8 @@ type Engine struct {
 	// still or run. Waiting in Since goes by real time regardless.
 	//
 	// Nil: the clock is a real one. What depends on time then runs with limits
-	// of a second or so, 16 subtests at once, and what needs a clock that jumps
+	// of a second or so (longer where the engine's calls are slow), 16 subtests
+	// at once, and what needs a clock that jumps
 	// or many hours is left out.
 	Clock func(d time.Duration)
 
@@ -91,13 +92,19 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 			t.Logf("storetest: the engine offers no %s", hook.name)
 		}
 	}
+	const asleep = 16
+	var slack time.Duration
+	if has.Clock == nil && has.Store != nil {
+		slack = slackOf(t, has.Store, asleep)
+		t.Logf("storetest: limits are multiples of %v", slack)
+	}
 	run := func(g group, p property) {
-		t.Run(g.name+"/"+p.name, func(t *testing.T) { p.test(newHarness(t, open)) })
+		t.Run(g.name+"/"+p.name, func(t *testing.T) { p.test(newHarness(t, open, slack)) })
 	}
 	// Under a real clock the timed ones mostly sleep, so they do it together,
 	// before the others keep the machine busy.
 	var sleeping sync.WaitGroup
-	beds := make(chan struct{}, 16)
+	beds := make(chan struct{}, asleep)
 	var rest []func()
 	for _, g := range groups() {
 		if g.name == "Handles" && has.Reopen == nil || g.name == "Restart" && has.Restart == nil || g.name == "WentBack" && has.Backup == nil {

@@ -21,14 +21,15 @@ type harness struct {
 	open   func(t *testing.T) Engine // another, empty store
 	t      *testing.T
 	ctx    context.Context
+	slack  time.Duration // the unit under a real clock
 }
 
-func newHarness(t *testing.T, open func(t *testing.T) Engine) *harness {
+func newHarness(t *testing.T, open func(t *testing.T) Engine, slack time.Duration) *harness {
 	e := open(t)
 	if e.Store == nil {
 		t.Fatal("Engine.Store is nil")
 	}
-	return &harness{watch: &watch{Store: e.Store, t: t, seen: new(seen)}, engine: e, open: open, t: t, ctx: t.Context()}
+	return &harness{watch: &watch{Store: e.Store, t: t, seen: new(seen)}, engine: e, open: open, t: t, ctx: t.Context(), slack: slack}
 }
 
 // over is the harness on another handle of the same data.
@@ -38,13 +39,47 @@ func (h *harness) over(s store.Store) *harness {
 	return &other
 }
 
-// unit is a stretch of time that no subtest's calls take, on any machine that
-// is not hopelessly loaded.
+// unit is a stretch of time that no subtest's calls take.
 func (h *harness) unit() time.Duration {
 	if h.engine.Clock != nil {
 		return time.Minute
 	}
-	return 600 * time.Millisecond
+	return h.slack
+}
+
+// slackOf returns a unit for an engine whose clock is a real one: many times
+// what its slowest call takes while as many are under way as there will be. So
+// a slow disk or a busy machine makes the limits longer and no subtest fail.
+func slackOf(t *testing.T, s store.Store, together int) time.Duration {
+	t.Helper()
+	var mu sync.Mutex
+	var slowest time.Duration
+	var all sync.WaitGroup
+	for range together {
+		all.Go(func() {
+			c := login("slack")
+			for i := range 6 {
+				began := time.Now()
+				var err error
+				if i == 0 {
+					_, err = s.Create(t.Context(), c)
+				} else {
+					_, err = s.Advance(t.Context(), store.Advance{ID: c.ID, Generation: uint32(i)})
+				}
+				if took := time.Since(began); i > 1 { // connected by then
+					mu.Lock()
+					slowest = max(slowest, took)
+					mu.Unlock()
+				}
+				if err != nil {
+					t.Errorf("a first family is made and advanced: %v", err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return max(600*time.Millisecond, 20*slowest).Round(time.Millisecond)
 }
 
 // pass lets d go by on the engine's clock.

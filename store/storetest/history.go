@@ -7,12 +7,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/store"
 )
 
 var remembering = []property{
 	{name: "RandomOperationsAtOnce", test: func(h *harness) {
-		h.repeat(3, func(h *harness, seed uint64) { newHistory(h, []*harness{h}, seed).run() })
+		h.repeat(rounds.Of(2, 3), func(h *harness, seed uint64) { newHistory(h, []*harness{h}, seed).run() })
 	}},
 }
 

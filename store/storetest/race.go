@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -187,7 +188,8 @@ var racing = []property{
 // fast.
 func (h *harness) rounds(act func()) {
 	began := time.Now()
-	for i := 0; i < 3 || time.Since(began) < 200*time.Millisecond; i++ {
+	while := time.Duration(rounds.Of(30, 200)) * time.Millisecond
+	for i := 0; i < 3 || time.Since(began) < while; i++ {
 		act()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -36,11 +37,14 @@ func long(t *testing.T) time.Duration {
 }
 
 // repeat runs act on new stores, each with its seed: some rounds at least, and
-// for a while where the engine is fast.
-func (h *harness) repeat(rounds int, act func(h *harness, seed uint64)) {
+// in a full run for a while where the engine is fast.
+func (h *harness) repeat(times int, act func(h *harness, seed uint64)) {
 	once := os.Getenv("WAFER_SEED") != ""
-	until := time.Now().Add(max(long(h.t), 2*time.Second))
-	for i := 0; i < rounds || time.Now().Before(until); i++ {
+	until := time.Now().Add(long(h.t))
+	if rounds.Full() {
+		until = time.Now().Add(max(long(h.t), 2*time.Second))
+	}
+	for i := 0; i < times || time.Now().Before(until); i++ {
 		n := seed(h.t)
 		if !h.t.Run(strconv.FormatUint(n, 10), func(t *testing.T) {
 			t.Cleanup(func() {
@@ -48,7 +52,7 @@ func (h *harness) repeat(rounds int, act func(h *harness, seed uint64)) {
 					t.Logf("to repeat: WAFER_SEED=%d", n)
 				}
 			})
-			act(newHarness(t, h.open), n)
+			act(newHarness(t, h.open, h.slack), n)
 		}) || once {
 			return
 		}
@@ -57,7 +61,7 @@ func (h *harness) repeat(rounds int, act func(h *harness, seed uint64)) {
 
 var modelling = []property{
 	{name: "RandomOperations", test: func(h *harness) {
-		h.repeat(4, func(h *harness, seed uint64) { newWalk(h, seed).run(500) })
+		h.repeat(rounds.Of(2, 4), func(h *harness, seed uint64) { newWalk(h, seed).run(500) })
 	}},
 }
 

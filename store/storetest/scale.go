@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -39,8 +40,10 @@ func (h *harness) crowd(n int, subject func(i int) string) {
 }
 
 // short checks that a revocation of many takes no longer than one of a single
-// session, but for noise: whatever it cuts off, it is one entry.
-func (h *harness) short(r store.Revocation) {
+// session, but for noise: whatever it cuts off, it is one entry. It is measured
+// three times, with as many to cut off that again makes, and the quickest
+// counts: the others may have had to wait for the processor or the disk.
+func (h *harness) short(r store.Revocation, again func()) {
 	var single []time.Duration
 	for range 9 {
 		f := h.family("somebody")
@@ -49,12 +52,18 @@ func (h *harness) short(r store.Revocation) {
 		single = append(single, time.Since(began))
 	}
 	slices.Sort(single)
-	head := h.head()
-	began := time.Now()
-	h.written(h.Revoke(h.ctx, r))
-	took := time.Since(began)
-	if n := len(h.entries(head)); n != 1 {
-		h.t.Errorf("%d entries: want 1", n)
+	took := time.Hour
+	for i := range 3 {
+		if i > 0 {
+			again()
+		}
+		head := h.head()
+		began := time.Now()
+		h.written(h.Revoke(h.ctx, r))
+		took = min(took, time.Since(began))
+		if n := len(h.entries(head)); n != 1 {
+			h.t.Errorf("%d entries: want 1", n)
+		}
 	}
 	if usual := single[len(single)/2]; took > 20*usual+50*time.Millisecond {
 		h.t.Errorf("it took %v, and one session takes %v", took, usual)
@@ -63,20 +72,22 @@ func (h *harness) short(r store.Revocation) {
 
 var scaling = []property{
 	{name: "ManyFamiliesOfOneSubject", test: func(h *harness) {
-		h.crowd(scaled(100_000, 2_000), func(int) string { return "anna" })
+		h.crowd(scaled(100_000, rounds.Of(1_200, 2_000)), func(int) string { return "anna" })
 		if list, err := h.Families(h.ctx, "anna", store.MaxListed); err != nil || len(list) != store.MaxListed {
 			h.t.Fatalf("%d families, %v", len(list), err)
 		}
 		last := h.family("anna")
-		h.short(store.Revocation{Subjects: []string{"anna"}})
+		h.short(store.Revocation{Subjects: []string{"anna"}}, func() { h.crowd(scaled(100_000, 200), func(int) string { return "anna" }) })
 		h.wantState(store.CutOff, last.ID)
 		h.wantFamilies("anna", store.MaxListed)
 		h.wantState(store.Alive, h.family("anna").ID)
 	}},
 	{name: "EveryoneOverManyFamilies", test: func(h *harness) {
-		h.crowd(scaled(1_000_000, 4_000), func(int) string { return "anna" + newID().String() })
+		h.crowd(scaled(1_000_000, rounds.Of(1_500, 4_000)), func(int) string { return "anna" + newID().String() })
 		last := h.family("anna")
-		h.short(store.Revocation{Everyone: true})
+		h.short(store.Revocation{Everyone: true}, func() {
+			h.crowd(scaled(1_000_000, 400), func(int) string { return "anna" + newID().String() })
+		})
 		h.wantState(store.CutOff, last.ID)
 		h.wantState(store.Alive, h.family("anna").ID)
 	}},

@@ -8,12 +8,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/store"
 )
 
-// promptly is how long after the commit a waiting Since may take to return.
-// MaxStaleness is 30 s by default, and a wait at most a third of it.
-const promptly = 3 * time.Second
+// promptly is how long after the commit a waiting Since may take to return: far
+// less than the minute that it asks for, and far more than a busy machine needs.
+const promptly = 20 * time.Second
 
 // answer is what a Since that waits came back with, and when.
 type answer struct {
@@ -119,7 +120,7 @@ var waiting = []property{
 			})
 		}
 		began := time.Now()
-		for burst := 0; burst < 20 || time.Since(began) < time.Second; burst++ {
+		for burst := 0; burst < 20 || rounds.Full() && time.Since(began) < time.Second; burst++ {
 			var last store.Position
 			for range 1 + burst%4 {
 				last = h.news()
