@@ -38,23 +38,31 @@ func benchTokens(b *testing.B, n int) (*wafer.Sessions[benchAccount], []string, 
 	if err != nil {
 		b.Fatal(err)
 	}
+	at, err := sessions.Position(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
 	access, err := codec.NewAccessTokens(ring, codec.AccessTokensConfig{Realm: "bench", Issuer: "https://bench.example"})
 	if err != nil {
 		b.Fatal(err)
 	}
-	claims := claimsOf(b, first.AccessToken)
 	tokens := make([]string, n)
+	now := time.Now()
 	for i := range tokens {
-		tokens[i] = forgeWith(b, ring, "bench", "https://bench.example", time.Now(), first.AccessToken, func(a *codec.AccessToken) {
-			a.Audience, a.ClientID = []string{"api"}, "https://bench.example"
+		tokens[i], err = access.Mint(now, codec.AccessToken{
+			Subject: benchSubject, Audience: []string{"api"}, ClientID: "https://bench.example", Session: codec.ID(first.Session),
+			Position: uint64(at), Issued: now, Expires: now.Add(5 * time.Minute), Authenticated: now,
 		})
+		if err != nil {
+			b.Fatal(err)
+		}
 	}
 	set, err := access.JWKS(time.Now())
 	if err != nil {
 		b.Fatal(err)
 	}
 	key, err := set.AccessKey(context.Background(), time.Now(), set.KeyIDs()[0], codec.EdDSA)
-	if err != nil || claims["sub"] != benchSubject {
+	if err != nil {
 		b.Fatal(err)
 	}
 	return sessions, tokens, key.(ed25519.PublicKey)

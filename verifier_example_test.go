@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 
 	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/keyring"
@@ -17,7 +18,7 @@ import (
 func ExampleNewVerifier() {
 	ctx := context.Background()
 	// The application, elsewhere.
-	ring, err := keyring.Static(newStaticSecret())
+	ring, err := keyring.Static(strings.Repeat("00ff", keyring.SecretSize/2))
 	if err != nil {
 		log.Fatal(err)
 	}

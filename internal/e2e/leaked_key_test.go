@@ -1,0 +1,66 @@
+package e2e_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/keyring"
+)
+
+// A cookie is forged under a leaked key, above the revocation of everyone. The
+// node opens it while it does not know of either; then the news come, with the
+// key's end, before the cookie's position is judged.
+func TestAttack_NewsBetweenOpeningAndJudging(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	keeper, err := keyring.NewKeeper(newStaticSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator, err := keyring.Create(ctx, w.mem, keeper, w.clock.Now(), keyring.Schedule{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Move(time.Second)
+	open := func() {
+		if w.ring, err = keyring.Open(ctx, w.mem, keeper); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open()
+	here := w.node()
+	open()
+	var between func()
+	there := w.node(func(c *wafer.Config[basket]) {
+		c.Observe = func(e wafer.Event) {
+			if e.Reason == "refresh token not authentic" { // the session cookie is open, and not judged
+				between()
+			}
+		}
+	})
+	open() // the thief's
+	b := w.browser().login(here, "alice", "a")
+	b.is(there, "alice: a")
+	there.store.cutNews()
+	time.Sleep(10 * time.Millisecond)
+	key, err := operator.Primary(w.clock.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := operator.Revoke(ctx, w.clock.Now(), key.ID(), "leaked"); err != nil {
+		t.Fatal(err)
+	}
+	at := here.revoke(wafer.Revocation{Everyone: true, Reason: "leaked"})
+	forged := b.cookie(w)
+	forged.Position = uint64(at)
+	b.cookies[sessionCookie], b.cookies[refreshCookie] = w.seal(forged), "junk"
+	came := false
+	between = func() {
+		came = true
+		there.freshen()
+	}
+	if got := b.peek(there); got != "401" || !came {
+		t.Errorf("the forged cookie is %q; the news came in between: %v", got, came)
+	}
+}

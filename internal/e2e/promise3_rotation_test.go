@@ -1,0 +1,343 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/store"
+)
+
+// Promise 3: one successor.
+
+func TestPromise3_ManyRequestsWithOneTokenGetOneGeneration(t *testing.T) {
+	const many = 64
+	w := newWorld(t)
+	n, m := w.node(), w.node()
+	b := w.browser().login(n, "alice", "a")
+	for want := uint32(2); want < 6; want++ {
+		w.pass(testAccess)
+		answers := make([]*answer, many)
+		var ready, done sync.WaitGroup
+		start := make(chan struct{})
+		for i := range answers {
+			ready.Add(1)
+			done.Go(func() {
+				at, jar := []*node{n, m}[i%2], b.copy()
+				ready.Done()
+				<-start
+				answers[i] = jar.ask(at, nil)
+			})
+		}
+		ready.Wait()
+		close(start)
+		done.Wait()
+		for _, a := range answers {
+			if a.who != "alice: a" {
+				t.Fatalf("one of them is %q", a.who)
+			}
+			a.arrive()
+			if g := a.b.token(w).Generation; g != want {
+				t.Fatalf("one of them got generation %d, want %d", g, want)
+			}
+		}
+		for _, a := range answers { // they arrive in some order
+			a.b = b
+			a.arrive()
+		}
+		if f := b.family(w).Family; f.Generation != want || f.Forgiven != 0 {
+			t.Fatalf("the family is at generation %d, forgiven %d; want %d and 0", f.Generation, f.Forgiven, want)
+		}
+	}
+	if n.count(wafer.KindReplayed, "")+m.count(wafer.KindReplayed, "") != 0 {
+		t.Errorf("an honest browser was taken for a thief")
+	}
+}
+
+// A token of two generations ago is a thief's, or the owner's after a theft:
+// the family ends, and its cookies are dead on this node at once, news or not.
+func TestPromise3_TokenOfTwoGenerationsAgoEndsTheFamily(t *testing.T) {
+	w := newWorld(t)
+	n, m := w.node(), w.node()
+	b := w.browser().login(n, "alice", "a")
+	thief := b.copy()
+	for range 2 {
+		w.pass(testAccess)
+		b.is(n, "alice: a")
+	}
+	n.store.cutNews()
+	m.store.cutNews()
+	thief.is(n, "401")
+	n.mustSee(wafer.KindReplayed, "")
+	b.dead(n)
+	if f := b.family(w); f.State != store.Ended {
+		t.Errorf("the family is %v", f.State)
+	}
+	w.clock.Move(testStaleness + time.Millisecond)
+	b.dead(m)
+	thief.dead(m)
+}
+
+func TestPromise3_OneLostAnswerIsForgivenOnce(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		t.Run(fmt.Sprint("strict ", strict), func(t *testing.T) {
+			w := newWorld(t)
+			n := w.node(func(c *wafer.Config[basket]) { c.StrictRotation = strict })
+			b := w.browser().login(n, "alice", "a")
+			w.pass(testAccess)
+			b.ask(n, nil) // lost
+			w.pass(testGrace - time.Millisecond)
+			b.copy().is(n, "alice: a") // within the grace: not even forgiven
+			if f := b.family(w).Family; f.Forgiven != 0 {
+				t.Errorf("within the grace generation %d was forgiven", f.Forgiven)
+			}
+			w.pass(time.Millisecond)
+			if strict {
+				b.is(n, "401")
+				n.mustSee(wafer.KindReplayed, "")
+				b.dead(n)
+				return
+			}
+			b.is(n, "alice: a")
+			n.mustSee(wafer.KindRefreshed, "forgiven")
+			w.pass(testAccess)
+			b.is(n, "alice: a")
+			w.pass(testAccess)
+			b.ask(n, nil) // a second one is lost
+			w.pass(testGrace)
+			b.is(n, "401")
+			n.mustSee(wafer.KindReplayed, "")
+		})
+	}
+}
+
+// The grace counts from the advance. Who presents the old token again and
+// again does not extend it.
+func TestPromise3_TheGraceIsNeverExtended(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(func(c *wafer.Config[basket]) { c.StrictRotation = true })
+	b := w.browser().login(n, "alice", "a")
+	thief := b.copy()
+	w.pass(testAccess)
+	b.is(n, "alice: a")
+	for range 2 {
+		w.pass(testGrace/2 - time.Millisecond)
+		thief.copy().is(n, "alice: a")
+	}
+	w.pass(2 * time.Millisecond)
+	thief.is(n, "401")
+	b.dead(n)
+}
+
+// Tabs that refresh at once, with answers that come in any order, are one
+// honest browser; also where they fall on both sides of an advance.
+func TestPromise3_OverlappedTabs(t *testing.T) {
+	w := newWorld(t)
+	n, m := w.node(), w.node()
+	b := w.browser().login(n, "alice", "a")
+	for range 6 {
+		w.pass(testAccess)
+		first := b.ask(n, nil)
+		w.pass(testGrace / 3)
+		second := b.ask(m, nil)
+		second.arrive()
+		w.pass(testGrace / 3)
+		third := b.ask(n, nil)
+		first.arrive()
+		fourth := b.ask(m, nil)
+		third.arrive()
+		fourth.arrive()
+		for _, a := range []*answer{first, second, third, fourth} {
+			if a.who != "alice: a" {
+				t.Fatalf("a tab is %q", a.who)
+			}
+		}
+	}
+	if f := b.family(w).Family; f.Generation != 7 || f.Forgiven != 0 {
+		t.Errorf("generation %d, forgiven %d: want 7 and 0", f.Generation, f.Forgiven)
+	}
+}
+
+// An answer that brings the generation that was presented must not bring its
+// token: it may arrive after the answer of the next one, and would put the
+// older token back for good.
+func TestPromise3_TheSameGenerationAgainBringsNoToken(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(func(c *wafer.Config[basket]) { c.StrictRotation = true })
+	b := w.browser().login(n, "alice", "a")
+	wants(t, "Commit", b.do(n, commit("c")), nil)
+	w.pass(testAccess/2 - time.Second)
+	again := b.without(sessionCookie).ask(n, nil)
+	w.pass(time.Second)
+	next := b.without(sessionCookie).ask(n, nil)
+	again.b, next.b = b, b
+	next.arrive()
+	again.arrive()
+	if g := b.token(w).Generation; g != 2 {
+		t.Errorf("the jar is back at generation %d", g)
+	}
+	w.pass(testAccess)
+	b.is(n, "alice: a c")
+}
+
+// A family advances at most once in half an access lifetime, whatever is
+// presented.
+func TestPromise3_AtMostOneAdvanceInHalfALifetime(t *testing.T) {
+	w := newWorld(t)
+	n := w.node()
+	b := w.browser().login(n, "alice", "a")
+	id := store.ID(b.token(w).Family)
+	w.pass(testAccess/2 - time.Millisecond)
+	b.without(refreshCookie).is(n, "alice: a")
+	wants(t, "Commit", b.do(n, commit("c")), nil) // needs no refresh
+	old := b.copy()
+	wants(t, "Commit", b.do(n, commit("d")), nil)
+	if a := old.is(n, "alice: a c d"); len(a.setCookies()) == 0 {
+		t.Errorf("a superseded cookie was not refreshed")
+	}
+	if g := w.family(id).Family.Generation; g != 1 {
+		t.Errorf("generation %d before half a lifetime", g)
+	}
+	w.pass(time.Millisecond)
+	wants(t, "Commit", b.do(n, commit("e")), nil)
+	old.is(n, "alice: a c d e")
+	if g := w.family(id).Family.Generation; g != 2 {
+		t.Errorf("generation %d at half a lifetime", g)
+	}
+}
+
+// An upgrade cannot carry cookies: it is served with the current generation or
+// one within the grace, and nothing is written.
+func TestPromise3_Upgrades(t *testing.T) {
+	w := newWorld(t)
+	n := w.node()
+	b := w.browser().login(n, "alice", "a")
+	upgrade := func(b *browser, want string, do func(*visit)) {
+		t.Helper()
+		before := w.family(store.ID(b.token(w).Family))
+		r := b.request()
+		r.Header.Set("Connection", "keep-alive, Upgrade")
+		r.Header.Set("Upgrade", "websocket")
+		a := b.askWith(n, r, do)
+		after := w.family(store.ID(b.token(w).Family))
+		if a.who != want || len(a.setCookies()) != 0 {
+			t.Errorf("an upgrade is %q and sets %v, want %q and nothing", a.who, a.setCookies(), want)
+		}
+		if g, f := after.Family, before.Family; g.Generation != f.Generation || g.Issued != f.Issued || g.Forgiven != f.Forgiven || g.Position != f.Position || before.State != after.State {
+			t.Errorf("an upgrade changed the family: %+v is %+v", before, after)
+		}
+	}
+	w.pass(testAccess)
+	upgrade(b, "alice: a", func(v *visit) {
+		wants(t, "Save in an upgrade", save("b")(v), wafer.ErrExpired)
+		wants(t, "Commit in an upgrade", commit("b")(v), wafer.ErrExpired)
+		wants(t, "Renew in an upgrade", renew(v), wafer.ErrExpired)
+		wants(t, "EndOthers in an upgrade", endOthers(v), wafer.ErrExpired)
+	})
+	upgrade(b, "alice: a", nil) // as often as it likes
+	old := b.copy()
+	b.is(n, "alice: a")
+	w.pass(testGrace - time.Millisecond)
+	upgrade(old, "alice: a", nil)
+	w.pass(time.Millisecond)
+	upgrade(old, "401", nil) // it would have to be forgiven, which cannot be told
+	b.is(n, "alice: a")
+	w.pass(testAccess)
+	b.is(n, "alice: a")
+	r := old.request()
+	r.Header.Set("Upgrade", "websocket")
+	if a := old.askWith(n, r, nil); a.who != "401" {
+		t.Errorf("a replay in an upgrade is %q", a.who)
+	}
+	b.dead(n)
+}
+
+// The same where the family has committed since: what a late token gets must
+// not depend on the data beside it.
+func TestPromise3_UpgradeWithALateTokenAndDataFromBeforeACommit(t *testing.T) {
+	w := newWorld(t)
+	n := w.node()
+	b := w.browser().login(n, "alice", "a")
+	w.pass(time.Second)
+	old := b.copy()
+	wants(t, "Commit", b.do(n, commit("c")), nil)
+	w.pass(testAccess)
+	b.is(n, "alice: a c")
+	w.pass(testGrace)
+	r := old.request()
+	r.Header.Set("Upgrade", "websocket")
+	if a := old.askWith(n, r, nil); a.who != "401" {
+		t.Errorf("an upgrade with a token that was not forgiven is %q, want 401", a.who)
+	}
+}
+
+// Two flights with different data behind one token: each keeps its own.
+func TestPromise3_SharedFlightKeepsEachRequestsData(t *testing.T) {
+	w := newWorld(t)
+	n := w.node()
+	b := w.browser().login(n, "alice", "a")
+	w.pass(time.Second)
+	saved := b.copy()
+	wants(t, "Save", saved.do(n, save("b")), nil)
+	w.pass(testAccess)
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			for jar, want := range map[*browser]string{b: "alice: a", saved: "alice: a b"} {
+				a := jar.ask(n, nil)
+				a.b = jar.copy()
+				a.arrive()
+				if again := a.b.see(n); a.who != want || again != want {
+					t.Errorf("a request is %q and then %q, want %q", a.who, again, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Of two tabs that commit at once, one is told to start again, and no update
+// is lost.
+func TestPromise3_ConcurrentCommitsLoseNothing(t *testing.T) {
+	const tabs = 16
+	w := newWorld(t)
+	n, m := w.node(), w.node()
+	b := w.browser().login(n, "alice", "")
+	w.pass(time.Second)
+	var mu sync.Mutex // of the jar
+	var wg sync.WaitGroup
+	for i := range tabs {
+		wg.Go(func() {
+			for {
+				mu.Lock()
+				jar := b.copy()
+				mu.Unlock()
+				var err error
+				a := jar.ask([]*node{n, m}[i%2], func(v *visit) { err = commit(fmt.Sprint("i", i))(v) })
+				mu.Lock()
+				a.b = b
+				a.arrive()
+				mu.Unlock()
+				if err == nil {
+					return
+				}
+				if wafer.Status(err) != http.StatusConflict {
+					t.Errorf("Commit: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	w.pass(0)
+	a := b.ask(n, nil)
+	for i := range tabs {
+		if !strings.Contains(a.who+" ", fmt.Sprint(" i", i, " ")) {
+			t.Errorf("the update of tab %d is lost: %q", i, a.who)
+		}
+	}
+}
