@@ -3,51 +3,48 @@ package wafer
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"sync"
 
+	"github.com/waferkit/wafer/internal/live"
 	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 )
 
-// Live returns a context for a response that lasts, such as server-sent events
-// or a WebSocket: it ends with the request's own, and when the session ends,
-// passes its limits, or cannot be confirmed. Its Err then matches
-// [context.Canceled] and
+// Live returns a context for a long-lived response, such as server-sent events
+// or a WebSocket. It ends with the request, and when the session ends, passes
+// its limits, or cannot be confirmed. Its Err then matches [context.Canceled]
+// and one of these:
 //
-//   - [ErrEnded]: the session was ended or revoked. On this node that is at
-//     once, on every other at most MaxStaleness later.
-//   - [ErrExpired]: it is past its limits. At its deadline the store is asked
-//     whether another request has refreshed it meanwhile.
-//   - [ErrUnavailable]: the store did not answer where it had to be asked: at
+//   - [ErrEnded] if the session was ended or revoked. This node ends the context
+//     at once, every other node within MaxStaleness.
+//   - [ErrExpired] if the session is past its limits. At the deadline the store
+//     is asked first whether another request has refreshed the session.
+//   - [ErrUnavailable] if the store did not answer a query that was needed: at
 //     the deadline, after a revocation of the subject (which this session may
-//     have survived), or when this node has lost touch with the log for longer
-//     than MaxStaleness. Or Close was called.
-//   - [ErrNoSession]: the request has none; the context has ended already.
+//     have survived), or while this node is out of touch with the log for longer
+//     than MaxStaleness. Also if Close was called.
+//   - [ErrNoSession] if the request has no session. The context is done already.
 //
-// An open context does not keep its session from becoming idle: only requests
-// do. It costs some 400 bytes and no goroutine. What ends by the clock, and
-// the end of the request itself, closes Done at most a second late.
+// An open context does not keep its session from becoming idle; only requests
+// do. It costs some 400 bytes and no goroutine. Done closes up to a second after
+// a deadline or the end of the request itself.
 func (s *Sessions[T]) Live(r *http.Request) context.Context {
 	session, err := s.Get(r.Context())
 	if err != nil {
-		l := newLive(r.Context())
-		l.end(canceled(err))
-		return l
+		return live.Canceled(r.Context(), err)
 	}
 	h := session.header()
-	l := s.lives.add(r.Context(), &h)
-	// After it was added, so that what is revoked from here on ends it: was
-	// something revoked since the request was judged?
+	ctx := s.live.Add(r.Context(), &h)
+	// The list is checked after Add, so no entry falls in between: one that was
+	// applied since the request was judged counts here, later ones in the set.
 	id := store.ID(h.ID)
 	switch {
 	case s.replica.Ended(id):
-		s.lives.end(id, liveEnded)
+		s.live.End(id)
 	case s.replica.Check(s.config.Now(), id, h.Subject, store.Position(h.Position)) != revocation.Good:
-		s.lives.doubt(id) // it may have survived
+		s.live.Recheck(id) // it may have survived
 	}
-	return l
+	return ctx
 }
 
 // alive reads a session's family for a response that lasts. One that this node
@@ -62,7 +59,7 @@ func (s *Sessions[T]) alive(ctx context.Context, id store.ID) (store.Snapshot, e
 	return snap, err
 }
 
-// inTouch reports whether the log is followed, so that nothing is revoked unheard.
+// inTouch reports whether this node follows the log, so that no entry is missed.
 func (s *Sessions[T]) inTouch() bool {
 	return !s.config.NoReplica && s.replica.State(s.config.Now()) == revocation.Fresh
 }
@@ -71,84 +68,6 @@ func (s *Sessions[T]) catchUp(ctx context.Context) bool {
 	return !s.config.NoReplica && s.replica.CatchUp(ctx) == nil && s.inTouch()
 }
 
-func (s *Sessions[T]) livesEnded(n int, err error) {
+func (s *Sessions[T]) liveEnded(n int, err error) {
 	s.config.Observe(Event{Kind: KindUnavailable, Reason: fmt.Sprintf("%d live responses ended unconfirmed", n), Err: err})
 }
-
-// live is the context of one response. It is a type of its own because those of
-// package context take twice the memory.
-type live struct {
-	context.Context // the request's
-	done            chan struct{}
-
-	mu    sync.Mutex
-	cause error                // why it ended; nil: it has not
-	after map[*func()]struct{} // to call then
-}
-
-// Why a live context ended. Each is made once, since many end at a time.
-var (
-	liveEnded       = canceled(ErrEnded)
-	liveExpired     = canceled(ErrExpired)
-	liveUnavailable = canceled(ErrUnavailable)
-)
-
-func canceled(cause error) error { return fmt.Errorf("%w: %w", context.Canceled, cause) }
-
-func newLive(ctx context.Context) *live { return &live{Context: ctx, done: make(chan struct{})} }
-
-// Done implements [context.Context].
-func (l *live) Done() <-chan struct{} { return l.done }
-
-// Err implements [context.Context].
-func (l *live) Err() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cause != nil {
-		return l.cause
-	}
-	return l.Context.Err()
-}
-
-// AfterFunc lets the contexts that are made right from this one do without a
-// goroutine: see [context.AfterFunc].
-func (l *live) AfterFunc(f func()) (stop func() bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cause != nil {
-		go f()
-		return func() bool { return false }
-	}
-	if l.after == nil {
-		l.after = make(map[*func()]struct{})
-	}
-	l.after[&f] = struct{}{}
-	return func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		_, waits := l.after[&f]
-		delete(l.after, &f)
-		return waits
-	}
-}
-
-// end ends the context, unless it has ended.
-func (l *live) end(cause error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cause != nil {
-		return
-	}
-	l.cause = cause
-	close(l.done)
-	for f := range l.after {
-		go (*f)()
-	}
-	l.after = nil
-}
-
-// Format keeps what the request carries out of logs that print contexts.
-func (l *live) Format(f fmt.State, _ rune) { io.WriteString(f, l.String()) }
-
-// String is what a context derived from this one prints of it.
-func (l *live) String() string { return "wafer.Live" }

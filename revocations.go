@@ -41,7 +41,7 @@ func (s *Sessions[T]) openRevocations(ctx context.Context) (revocations, error) 
 		Timeout:        s.config.StoreTimeout,
 		Now:            s.config.Now,
 		BeforeEveryone: s.ring.Reload,
-		Applied:        s.lives.applied,
+		Applied:        s.live.Applied,
 		Restore:        s.store.Restore,
 		Observe:        s.observeReplica,
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/live"
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/revocation"
@@ -29,7 +30,7 @@ type Sessions[T any] struct {
 	refresher *refresh.Refresher
 	replica   revocations
 	ender     *ender
-	lives     *lives
+	live      *live.Set
 	watch     *ringWatch
 
 	access     *codec.AccessTokens // nil, as both bearers: Config.Tokens is not set
@@ -85,9 +86,9 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	if err != nil {
 		return nil, fmt.Errorf("wafer: the store did not take the announcement of lifetimes: %w", err)
 	}
-	s.lives = newLives(liveConfig{
-		ask: s.alive, fresh: s.inTouch, catchUp: s.catchUp, now: config.Now, outage: s.livesEnded,
-		patience: max(config.StoreTimeout, config.MaxStaleness/3), again: config.MaxStaleness,
+	s.live = live.New(live.Config{
+		Ask: s.alive, InTouch: s.inTouch, CatchUp: s.catchUp, Now: config.Now, Outage: s.liveEnded,
+		Patience: max(config.StoreTimeout, config.MaxStaleness/3), Recheck: config.MaxStaleness,
 	})
 	if s.replica, err = s.openRevocations(ctx); err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 // one last attempt, for at most StoreTimeout.
 func (s *Sessions[T]) Close() {
 	s.watch.close()
-	s.lives.close()
+	s.live.Close()
 	s.ender.close()
 	s.replica.Close()
 	if s.bearer != nil {

@@ -1,4 +1,4 @@
-package wafer
+package live
 
 import (
 	"context"
@@ -8,11 +8,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/waferkit/wafer/internal/sentinel"
 	"github.com/waferkit/wafer/store"
 )
 
 // ended reports whether a response ended, and why.
-func ended(one *live) error {
+func ended(one *Context) error {
 	select {
 	case <-one.Done():
 		return one.Err()
@@ -23,7 +24,7 @@ func ended(one *live) error {
 
 // kept returns how many responses are counted, and the sessions and subjects
 // that are kept for them.
-func (l *lives) kept() (responses int64, sessions, subjects int) {
+func (l *Set) kept() (responses int64, sessions, subjects int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.count.Load(), len(l.sessions), len(l.subjects)
@@ -35,23 +36,23 @@ func (l *lives) kept() (responses int64, sessions, subjects int) {
 func TestPromise8_LivesAndTooManyNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asks := make(chan asked, 1<<10)
-		l := newTestLives(asks)
-		defer l.close()
-		one, two := l.add(t.Context(), testHeader(1, 10)), l.add(t.Context(), testHeader(2, 10))
+		l := newTestSet(asks)
+		defer l.Close()
+		one, two := l.Add(t.Context(), testHeader(1, 10)), l.Add(t.Context(), testHeader(2, 10))
 		l.mu.Lock() // whoever looks at the news is slow
-		many := make([]store.Entry, maxNews)
+		many := make([]store.Entry, maxQueued)
 		for i := range many {
 			many[i] = store.Entry{Kind: store.KindSession, Session: store.ID{0: 9, 1: byte(i)}, Position: 20}
 		}
-		l.applied(many[:10])
+		l.Applied(many[:10])
 		for range 5 {
-			l.applied(many)
-			if l.heard.Lock(); len(l.news) > maxNews {
-				t.Errorf("%d entries wait", len(l.news))
+			l.Applied(many)
+			if l.inbox.Lock(); len(l.queued) > maxQueued {
+				t.Errorf("%d entries wait", len(l.queued))
 			}
-			l.heard.Unlock()
+			l.inbox.Unlock()
 		}
-		l.applied([]store.Entry{{Kind: store.KindEveryone, Position: 30}})
+		l.Applied([]store.Entry{{Kind: store.KindEveryone, Position: 30}})
 		l.mu.Unlock()
 		for range 2 {
 			q := <-asks
@@ -62,7 +63,7 @@ func TestPromise8_LivesAndTooManyNews(t *testing.T) {
 			q.answer <- snap
 		}
 		synctest.Wait()
-		if err := ended(one); !errors.Is(err, ErrEnded) {
+		if err := ended(one); !errors.Is(err, sentinel.ErrEnded) {
 			t.Errorf("the one that is cut off: %v", err)
 		}
 		if err := ended(two); err != nil {
@@ -71,9 +72,9 @@ func TestPromise8_LivesAndTooManyNews(t *testing.T) {
 		if len(asks) != 0 {
 			t.Errorf("%d questions more", len(asks))
 		}
-		l.applied([]store.Entry{{Kind: store.KindSession, Session: store.ID{0: 2}, Position: 50}})
+		l.Applied([]store.Entry{{Kind: store.KindSession, Session: store.ID{0: 2}, Position: 50}})
 		synctest.Wait()
-		if err := ended(two); !errors.Is(err, ErrEnded) {
+		if err := ended(two); !errors.Is(err, sentinel.ErrEnded) {
 			t.Errorf("the news after them: %v", err)
 		}
 	})
@@ -85,11 +86,11 @@ func TestPromise8_LivesAndTooManyNews(t *testing.T) {
 func TestPromise8_LivesLeaveNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asks := make(chan asked, 8)
-		l := newTestLives(asks)
-		defer l.close()
+		l := newTestSet(asks)
+		defer l.Close()
 		request, hangUp := context.WithCancel(t.Context())
-		l.add(request, testHeader(1, 10))
-		l.doubt(store.ID{0: 1})
+		l.Add(request, testHeader(1, 10))
+		l.Recheck(store.ID{0: 1})
 		q := <-asks
 		hangUp()
 		time.Sleep(2 * time.Second) // swept
@@ -97,15 +98,15 @@ func TestPromise8_LivesLeaveNothingBehind(t *testing.T) {
 		if n, a, b := l.kept(); n != 0 || a+b != 0 {
 			t.Errorf("of a request that is over, %d responses, %d sessions and %d subjects are kept", n, a, b)
 		}
-		again := l.add(t.Context(), testHeader(1, 10))
+		again := l.Add(t.Context(), testHeader(1, 10))
 		q.answer <- store.Snapshot{State: store.Ended}
 		synctest.Wait()
 		if err := ended(again); err != nil {
 			t.Errorf("the answer about one that is gone ended another: %v", err)
 		}
 		tab, closeTab := context.WithCancel(t.Context())
-		l.add(tab, testHeader(1, 12))
-		other := l.add(t.Context(), testHeader(3, 10))
+		l.Add(tab, testHeader(1, 12))
+		other := l.Add(t.Context(), testHeader(3, 10))
 		if n := l.count.Load(); n != 3 {
 			t.Errorf("%d responses of 3 are counted", n)
 		}
@@ -114,13 +115,13 @@ func TestPromise8_LivesLeaveNothingBehind(t *testing.T) {
 		if n, a, b := l.kept(); n != 2 || a != 2 || b != 1 {
 			t.Errorf("%d responses of 2 are counted, in %d sessions of %d subjects", n, a, b)
 		}
-		l.end(store.ID{0: 1}, liveEnded)
+		l.End(store.ID{0: 1})
 		if n := l.count.Load(); n != 1 || ended(again) == nil || ended(other) != nil {
 			t.Errorf("%d responses of 1 are counted", n)
 		}
-		l.applied([]store.Entry{{Kind: store.KindEveryone, Position: 20}})
+		l.Applied([]store.Entry{{Kind: store.KindEveryone, Position: 20}})
 		synctest.Wait()
-		if n, a, b := l.kept(); n != 0 || a+b != 0 || !errors.Is(ended(other), ErrEnded) {
+		if n, a, b := l.kept(); n != 0 || a+b != 0 || !errors.Is(ended(other), sentinel.ErrEnded) {
 			t.Errorf("in the end %d responses, %d sessions and %d subjects are kept", n, a, b)
 		}
 	})
@@ -131,12 +132,12 @@ func TestPromise8_LivesLeaveNothingBehind(t *testing.T) {
 func TestLive_EntriesFromBeforeTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asks := make(chan asked, 8)
-		l := newTestLives(asks)
-		defer l.close()
-		one := l.add(t.Context(), testHeader(1, 10))
-		old := l.add(t.Context(), testHeader(1, 5)) // an older cookie of the same
+		l := newTestSet(asks)
+		defer l.Close()
+		one := l.Add(t.Context(), testHeader(1, 10))
+		old := l.Add(t.Context(), testHeader(1, 5)) // an older cookie of the same
 		news := func(p store.Position) {
-			l.applied([]store.Entry{{Kind: store.KindSubject, Subject: "alice", Position: p}, {Kind: store.KindEveryone, Position: p}})
+			l.Applied([]store.Entry{{Kind: store.KindSubject, Subject: "alice", Position: p}, {Kind: store.KindEveryone, Position: p}})
 			synctest.Wait()
 		}
 		news(8)
@@ -144,7 +145,7 @@ func TestLive_EntriesFromBeforeTheSession(t *testing.T) {
 		if ended(one) != nil || ended(old) != nil || len(asks) != 0 {
 			t.Fatalf("%v, %v, and %d questions", ended(one), ended(old), len(asks))
 		}
-		l.doubt(store.ID{0: 1})
+		l.Recheck(store.ID{0: 1})
 		q := <-asks
 		q.answer <- livingAt(q.id, 30)
 		synctest.Wait()
@@ -162,29 +163,29 @@ func TestLive_EntriesFromBeforeTheSession(t *testing.T) {
 // Whoever is called when a response ends may begin another one.
 func TestLive_AfterFuncMayCallBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newTestLives(make(chan asked, 8))
-		one := l.add(t.Context(), testHeader(1, 10))
-		var next *live
+		l := newTestSet(make(chan asked, 8))
+		one := l.Add(t.Context(), testHeader(1, 10))
+		var next *Context
 		context.AfterFunc(one, func() {
-			next = l.add(t.Context(), testHeader(1, 40))
-			l.end(store.ID{0: 7}, liveEnded)
-			l.applied(nil)
+			next = l.Add(t.Context(), testHeader(1, 40))
+			l.End(store.ID{0: 7})
+			l.Applied(nil)
 		})
 		cancelled := make(chan struct{})
 		stop := context.AfterFunc(one, func() { close(cancelled) })
-		l.applied([]store.Entry{{Kind: store.KindEveryone, Position: 20}})
+		l.Applied([]store.Entry{{Kind: store.KindEveryone, Position: 20}})
 		synctest.Wait()
 		<-cancelled
 		if stop() || next == nil {
 			t.Error("one of two functions was not called")
 		}
-		l.close()
-		if err := ended(next); !errors.Is(err, ErrUnavailable) {
+		l.Close()
+		if err := ended(next); !errors.Is(err, sentinel.ErrUnavailable) {
 			t.Errorf("after close: %v", err)
 		}
-		l.doubt(store.ID{0: 1})
-		l.outOfTouch()
-		l.close()
+		l.Recheck(store.ID{0: 1})
+		l.recheckAll()
+		l.Close()
 	})
 }
 
@@ -193,23 +194,23 @@ func TestLive_AfterFuncMayCallBack(t *testing.T) {
 func TestLive_CloseWhileItAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asks := make(chan asked, 1<<10)
-		l := newTestLives(asks)
-		var all []*live
+		l := newTestSet(asks)
+		var all []*Context
 		for i := range 200 {
-			all = append(all, l.add(t.Context(), testHeader(byte(i), 10)))
+			all = append(all, l.Add(t.Context(), testHeader(byte(i), 10)))
 		}
-		l.applied(nil)
+		l.Applied(nil)
 		synctest.Wait()
-		if len(asks) != askers {
-			t.Errorf("%d questions are under way: want %d", len(asks), askers)
+		if len(asks) != maxQueries {
+			t.Errorf("%d questions are under way: want %d", len(asks), maxQueries)
 		}
 		began := time.Now()
-		l.close()
+		l.Close()
 		if took := time.Since(began); took != 0 {
 			t.Errorf("close took %v", took)
 		}
 		for i, one := range all {
-			if err := ended(one); !errors.Is(err, ErrUnavailable) {
+			if err := ended(one); !errors.Is(err, sentinel.ErrUnavailable) {
 				t.Fatalf("response %d: %v", i, err)
 			}
 		}
@@ -225,15 +226,15 @@ func TestLive_OutOfTouch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var away, gone atomic.Bool
 		var catchUps, questions atomic.Int64
-		l := newTestLives(nil)
-		defer l.close()
-		l.fresh = func() bool { return !away.Load() }
-		l.catchUp = func(context.Context) bool { catchUps.Add(1); return !gone.Load() }
-		l.ask = func(_ context.Context, id store.ID) (store.Snapshot, error) {
+		l := newTestSet(nil)
+		defer l.Close()
+		l.config.InTouch = func() bool { return !away.Load() }
+		l.config.CatchUp = func(context.Context) bool { catchUps.Add(1); return !gone.Load() }
+		l.config.Ask = func(_ context.Context, id store.ID) (store.Snapshot, error) {
 			questions.Add(1)
 			return livingAt(id, 20), nil
 		}
-		one := l.add(t.Context(), testHeader(1, 10))
+		one := l.Add(t.Context(), testHeader(1, 10))
 		want := func(when string, c, q int64) {
 			t.Helper()
 			synctest.Wait()

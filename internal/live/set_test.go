@@ -1,4 +1,4 @@
-package wafer
+package live
 
 import (
 	"context"
@@ -16,9 +16,9 @@ type asked struct {
 	answer chan store.Snapshot
 }
 
-func newTestLives(asks chan asked) *lives {
-	return newLives(liveConfig{
-		ask: func(ctx context.Context, id store.ID) (store.Snapshot, error) {
+func newTestSet(asks chan asked) *Set {
+	return New(Config{
+		Ask: func(ctx context.Context, id store.ID) (store.Snapshot, error) {
 			q := asked{id, make(chan store.Snapshot)}
 			asks <- q
 			select {
@@ -28,8 +28,8 @@ func newTestLives(asks chan asked) *lives {
 				return store.Snapshot{}, ctx.Err()
 			}
 		},
-		fresh: func() bool { return true }, catchUp: func(context.Context) bool { return true },
-		now: time.Now, patience: time.Minute, outage: func(int, error) {}, again: time.Minute,
+		InTouch: func() bool { return true }, CatchUp: func(context.Context) bool { return true },
+		Now: time.Now, Patience: time.Minute, Outage: func(int, error) {}, Recheck: time.Minute,
 	})
 }
 
@@ -54,12 +54,12 @@ func TestPromise1_DoubtWhileAnotherDoubtIsAskedAbout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				asks := make(chan asked, 8)
-				l := newTestLives(asks)
-				defer l.close()
-				one := l.add(t.Context(), testHeader(1, 10))
-				l.applied([]store.Entry{{Kind: store.KindSubject, Subject: "alice", Position: 20}})
+				l := newTestSet(asks)
+				defer l.Close()
+				one := l.Add(t.Context(), testHeader(1, 10))
+				l.Applied([]store.Entry{{Kind: store.KindSubject, Subject: "alice", Position: 20}})
 				q := <-asks
-				l.applied(news)
+				l.Applied(news)
 				synctest.Wait()
 				q.answer <- livingAt(q.id, 20)
 				synctest.Wait()
@@ -82,18 +82,18 @@ func TestPromise1_DoubtWhileAnotherDoubtIsAskedAbout(t *testing.T) {
 // than it takes to end them.
 func TestPromise8_ManyLivesOfOneSubject(t *testing.T) {
 	const many = 100_000
-	l := newTestLives(make(chan asked))
-	defer l.close()
-	all := make([]*live, many)
+	l := newTestSet(make(chan asked))
+	defer l.Close()
+	all := make([]*Context, many)
 	began := time.Now()
 	for i := range all {
 		h := testHeader(1, 10)
 		h.ID[1], h.ID[2], h.ID[3] = byte(i), byte(i>>8), byte(i>>16)
-		all[i] = l.add(context.Background(), h)
+		all[i] = l.Add(context.Background(), h)
 	}
 	adding := time.Since(began)
 	began = time.Now()
-	l.applied([]store.Entry{{Kind: store.KindEveryone, Position: 20}})
+	l.Applied([]store.Entry{{Kind: store.KindEveryone, Position: 20}})
 	for _, one := range all {
 		<-one.Done()
 	}
@@ -109,10 +109,10 @@ func TestPromise8_ManyLivesOfOneSubject(t *testing.T) {
 func TestPromise2_LiveDeadlineAfterAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asks := make(chan asked, 8)
-		l := newTestLives(asks)
-		defer l.close()
-		one := l.add(t.Context(), testHeader(1, 10)) // for an hour
-		l.applied([]store.Entry{{Kind: store.KindSubject, Subject: "alice", Position: 20}})
+		l := newTestSet(asks)
+		defer l.Close()
+		one := l.Add(t.Context(), testHeader(1, 10)) // for an hour
+		l.Applied([]store.Entry{{Kind: store.KindSubject, Subject: "alice", Position: 20}})
 		q := <-asks
 		snap := livingAt(q.id, 20)
 		time.Sleep(50 * time.Second) // less than patience; a pause would be longer
