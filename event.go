@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/waferkit/wafer/internal/keywatch"
+	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 )
@@ -99,4 +101,28 @@ func replicaEvent(e revocation.Event, lost string) Event {
 		event.Reason = fmt.Sprintf("the log has %d revocations again that it had lost", e.Restored)
 	}
 	return event
+}
+
+// observer is [Config.Observe] as the internal packages call it. They do not
+// know Event: each states what it reports as a small interface of its own.
+type observer func(Event)
+
+// keys reports a change of the ring.
+func (o observer) keys(n keywatch.Notice) {
+	e := Event{Kind: KindKeys, Reason: n.Reason, Err: n.Err}
+	if n.Alarm {
+		e.Kind = KindAlarm
+	}
+	o(e)
+}
+
+// countUnknown returns observe, extended so that watch counts the credentials
+// under unknown key ids.
+func countUnknown(observe func(Event), watch *keywatch.Watch) func(Event) {
+	return func(e Event) {
+		if e.Kind == KindRefused && e.Err != nil && errors.Is(e.Err, keyring.ErrUnknown) {
+			watch.Unknown()
+		}
+		observe(e)
+	}
 }

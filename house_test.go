@@ -32,7 +32,7 @@ const houseModule = "github.com/waferkit/wafer"
 // the standard library: other packages of the module by their folder, and
 // those of other modules by their whole path.
 var housePackages = map[string][]string{
-	".":                   {"keyring", "codec", "store", "revocation", "refresh", "internal/flight", "internal/live", "internal/sentinel", ristretto},
+	".":                   {"keyring", "codec", "store", "revocation", "refresh", "internal/flight", "internal/keywatch", "internal/live", "internal/sentinel", ristretto},
 	"keyring":             {},
 	"keyring/passphrase":  {"keyring", "golang.org/x/crypto/argon2", "golang.org/x/crypto/scrypt"},
 	"codec":               {"keyring", "internal/xaes", "github.com/gorilla/securecookie", "github.com/fxamacker/cbor/v2", "github.com/golang-jwt/jwt/v5"},
@@ -45,6 +45,7 @@ var housePackages = map[string][]string{
 	"internal/faulttest":  {".", "keyring", "store", "internal/rounds"},
 	"internal/flight":     {},
 	"internal/testserver": {},
+	"internal/keywatch":   {"keyring"},
 	"internal/live":       {"codec", "store", "internal/sentinel"},
 	"internal/pairs":      {}, // for benchmarks
 	"internal/rounds":     {}, // for tests

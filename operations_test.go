@@ -19,7 +19,7 @@ func TestOperationsNamesEveryEvent(t *testing.T) {
 	}
 	page := read("docs/operations.md")
 	kinds := regexp.MustCompile(`Kind = "([^"]+)"`).FindAllStringSubmatch(read("event.go"), -1)
-	alarms := regexp.MustCompile(`w\.alarm\((?:fmt\.Sprintf\()?"([^"%:]+)`).FindAllStringSubmatch(read("ringwatch.go"), -1)
+	alarms := regexp.MustCompile(`w\.alarm\((?:fmt\.Sprintf\()?"([^"%:]+)`).FindAllStringSubmatch(read("internal/keywatch/keywatch.go"), -1)
 	if len(kinds) < 13 || len(alarms) < 4 {
 		t.Errorf("%d kinds and %d alarms; the test looks in the wrong place", len(kinds), len(alarms))
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/keywatch"
 	"github.com/waferkit/wafer/internal/live"
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/refresh"
@@ -31,7 +32,7 @@ type Sessions[T any] struct {
 	replica   revocations
 	ender     *ender
 	live      *live.Set
-	watch     *ringWatch
+	watch     *keywatch.Watch
 
 	access     *codec.AccessTokens // nil, as both bearers: Config.Tokens is not set
 	bearer     *bearer             // of tokens for this application's own API
@@ -54,8 +55,8 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	if err != nil {
 		return nil, err
 	}
-	watch := newRingWatch(ring, config.Now, config.Observe)
-	config.Observe = watch.hear
+	watch := keywatch.New(ring, config.Now, observer(config.Observe).keys)
+	config.Observe = countUnknown(config.Observe, watch)
 	s := &Sessions[T]{config: config, store: db, ring: ring, watch: watch}
 	if s.cookies, err = codec.NewCookies(ring, config.Realm, config.SessionCookie); err != nil {
 		return nil, fmt.Errorf("wafer: Config.Realm: %w", err)
@@ -101,7 +102,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 		}
 	}
 	s.ender = newEnder(db, config.StoreTimeout, config.Observe)
-	s.watch.start()
+	s.watch.Start()
 	return s, nil
 }
 
@@ -109,7 +110,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 // not be used afterwards. Logouts that the store has not taken yet are given
 // one last attempt, for at most StoreTimeout.
 func (s *Sessions[T]) Close() {
-	s.watch.close()
+	s.watch.Close()
 	s.live.Close()
 	s.ender.close()
 	s.replica.Close()

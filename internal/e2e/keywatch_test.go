@@ -378,7 +378,7 @@ func TestRingWatchFollows(t *testing.T) {
 func TestRingWatchGoroutine(t *testing.T) {
 	running := func() int {
 		stacks := make([]byte, 1<<20)
-		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "created by github.com/waferkit/wafer.(*ringWatch).start ")
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "created by github.com/waferkit/wafer/internal/keywatch.(*Watch).Start ")
 	}
 	before := running()
 	w := newWatched(t, keyring.Schedule{})
