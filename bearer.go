@@ -197,15 +197,12 @@ func (b *bearer) notRevoked(ctx context.Context, t *codec.AccessToken) error {
 		return nil
 	}
 	id, at := store.ID(t.Session), store.Position(t.Position)
-	verdict := b.revocations.Check(b.now(), id, t.Subject, at)
-	if verdict == revocation.Behind || verdict == revocation.Unconfirmed {
-		var err error
-		if verdict, err = b.revocations.Confirm(ctx, id, t.Subject, at); err != nil {
-			if !errors.Is(err, context.Canceled) {
-				b.observe(Event{Kind: KindUnavailable, Session: id, Err: err})
-			}
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	verdict, err := b.revocations.Decide(ctx, b.now(), id, t.Subject, at)
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			b.observe(Event{Kind: KindUnavailable, Session: id, Err: err})
 		}
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	switch verdict {
 	case revocation.Good:

@@ -93,15 +93,9 @@ func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session)
 		return false, nil
 	}
 	id, at := store.ID(c.ID), store.Position(c.Position)
-	verdict := s.replica.Check(now, id, c.Subject, at)
-	if verdict == revocation.Good {
-		return true, nil
-	}
-	if verdict == revocation.Behind || verdict == revocation.Unconfirmed {
-		var err error
-		if verdict, err = s.replica.Confirm(ctx, id, c.Subject, at); err != nil {
-			return false, s.unavailable(id, err)
-		}
+	verdict, err := s.replica.Decide(ctx, now, id, c.Subject, at)
+	if err != nil {
+		return false, s.unavailable(id, err)
 	}
 	switch verdict {
 	case revocation.Good:

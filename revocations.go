@@ -14,8 +14,7 @@ import (
 // store answered. Their methods are described there.
 type revocations interface {
 	Check(now time.Time, session store.ID, subject string, at store.Position) revocation.Verdict
-	Confirm(ctx context.Context, session store.ID, subject string, at store.Position) (revocation.Verdict, error)
-	Ask(ctx context.Context, session store.ID, subject string, at store.Position) (revocation.Verdict, error)
+	Decide(ctx context.Context, now time.Time, session store.ID, subject string, at store.Position) (revocation.Verdict, error)
 	CatchUp(ctx context.Context) error
 	WaitFor(ctx context.Context, p store.Position) error
 	Apply(entries ...store.Entry)

@@ -99,10 +99,19 @@ func (c *Cache) Check(now time.Time, session store.ID, subject string, at store.
 // are under way at once. An error is an outage. Behind means here that the
 // store itself does not know the position: it went back in time.
 func (c *Cache) Confirm(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
-	if v := c.Check(c.config.Now(), session, subject, at); v != Behind && v != Unconfirmed {
+	if v := c.Check(c.config.Now(), session, subject, at); !v.undecided() {
 		return v, nil
 	}
 	return c.Ask(ctx, session, subject, at)
+}
+
+// Decide judges a token as of now: by the answer that is kept if there is one,
+// else by Confirm. See [Replica.Decide].
+func (c *Cache) Decide(ctx context.Context, now time.Time, session store.ID, subject string, at store.Position) (Verdict, error) {
+	if v := c.Check(now, session, subject, at); !v.undecided() {
+		return v, nil
+	}
+	return c.Confirm(ctx, session, subject, at)
 }
 
 // Ask judges a token by the store, whatever is kept, and by what this node

@@ -23,6 +23,9 @@ func (v Verdict) String() string {
 	return [...]string{"unconfirmed", "behind", "revoked", "expired", "good"}[v]
 }
 
+// undecided reports whether only the store can tell.
+func (v Verdict) undecided() bool { return v == Unconfirmed || v == Behind }
+
 // Judge decides what a token minted at position at is worth. No clock takes
 // part: that is why an entry may be dropped at any time by raising the floor,
 // and why a node that seals late or a clock that jumps changes nothing.

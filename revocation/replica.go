@@ -154,6 +154,16 @@ func (r *Replica) Confirm(ctx context.Context, session store.ID, subject string,
 	return r.Ask(ctx, session, subject, at)
 }
 
+// Decide judges a token as of now: by the replica alone if that can tell, which
+// is the rule, else by Confirm. The verdict is Good, Revoked, Expired, or Behind
+// if the store itself does not have the token's position. An error is an outage.
+func (r *Replica) Decide(ctx context.Context, now time.Time, session store.ID, subject string, at store.Position) (Verdict, error) {
+	if v := r.Check(now, session, subject, at); !v.undecided() {
+		return v, nil
+	}
+	return r.Confirm(ctx, session, subject, at)
+}
+
 // Ask judges a token by the store, whatever the state, and by what this node
 // holds.
 func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
