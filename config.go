@@ -1,6 +1,7 @@
 package wafer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,36 +130,29 @@ const (
 	hostPrefix = "__Host-"
 )
 
-func setDefault[V comparable](field *V, value V) {
-	var zero V
-	if *field == zero {
-		*field = value
-	}
-}
-
 // withDefaults fills in what is unset and reports what does not fit together.
 func (c Config[T]) withDefaults(ring *keyring.Ring) (Config[T], error) {
-	setDefault(&c.Access, defaultAccess)
-	setDefault(&c.Idle, defaultIdle)
-	setDefault(&c.Absolute, defaultAbsolute)
-	setDefault(&c.MaxIdle, c.Idle)
-	setDefault(&c.MaxAbsolute, c.Absolute)
-	setDefault(&c.Grace, min(defaultGrace, c.Access/8))
-	setDefault(&c.MaxStaleness, revocation.DefaultMaxStaleness)
+	c.Access = cmp.Or(c.Access, defaultAccess)
+	c.Idle = cmp.Or(c.Idle, defaultIdle)
+	c.Absolute = cmp.Or(c.Absolute, defaultAbsolute)
+	c.MaxIdle = cmp.Or(c.MaxIdle, c.Idle)
+	c.MaxAbsolute = cmp.Or(c.MaxAbsolute, c.Absolute)
+	c.Grace = cmp.Or(c.Grace, min(defaultGrace, c.Access/8))
+	c.MaxStaleness = cmp.Or(c.MaxStaleness, revocation.DefaultMaxStaleness)
 	if c.NoReplica {
-		setDefault(&c.MaxRevocations, revocation.DefaultAnswers)
+		c.MaxRevocations = cmp.Or(c.MaxRevocations, revocation.DefaultAnswers)
 	}
-	setDefault(&c.MaxRevocations, revocation.DefaultLimit)
-	setDefault(&c.Skew, defaultSkew)
-	setDefault(&c.StoreTimeout, defaultTimeout)
-	setDefault(&c.Recent, defaultRecent)
+	c.MaxRevocations = cmp.Or(c.MaxRevocations, revocation.DefaultLimit)
+	c.Skew = cmp.Or(c.Skew, defaultSkew)
+	c.StoreTimeout = cmp.Or(c.StoreTimeout, defaultTimeout)
+	c.Recent = cmp.Or(c.Recent, defaultRecent)
 	c.Tokens = c.Tokens.withDefaults(c.Access)
 	prefix := hostPrefix
 	if c.InsecureHTTP {
 		prefix = ""
 	}
-	setDefault(&c.SessionCookie, prefix+"session")
-	setDefault(&c.RefreshCookie, prefix+"refresh")
+	c.SessionCookie = cmp.Or(c.SessionCookie, prefix+"session")
+	c.RefreshCookie = cmp.Or(c.RefreshCookie, prefix+"refresh")
 	if c.Observe == nil {
 		c.Observe = logEvent
 	}

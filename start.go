@@ -1,6 +1,7 @@
 package wafer
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -111,8 +112,8 @@ func (s *Sessions[T]) creation(subject string, options []StartOption) (store.Cre
 	for _, option := range options {
 		option(&o)
 	}
-	setDefault(&o.idle, s.config.Idle)
-	setDefault(&o.absolute, s.config.Absolute)
+	o.idle = cmp.Or(o.idle, s.config.Idle)
+	o.absolute = cmp.Or(o.absolute, s.config.Absolute)
 	if min(o.idle, o.absolute) <= s.config.Access || o.idle > s.config.MaxIdle || o.absolute > s.config.MaxAbsolute {
 		return store.Creation{}, fmt.Errorf("wafer: Limits(%v, %v): want more than Config.Access (%v) and at most MaxIdle (%v) and MaxAbsolute (%v)", o.idle, o.absolute, s.config.Access, s.config.MaxIdle, s.config.MaxAbsolute)
 	}

@@ -1,6 +1,7 @@
 package wafer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,9 +78,9 @@ func (c *TokenConfig[T]) withDefaults(access time.Duration) *TokenConfig[T] {
 		return nil
 	}
 	d := *c
-	setDefault(&d.Lifetime, min(access, maxTokenLifetime))
-	setDefault(&d.ClientID, d.Issuer)
-	setDefault(&d.CachedTokens, defaultCachedTokens)
+	d.Lifetime = cmp.Or(d.Lifetime, min(access, maxTokenLifetime))
+	d.ClientID = cmp.Or(d.ClientID, d.Issuer)
+	d.CachedTokens = cmp.Or(d.CachedTokens, defaultCachedTokens)
 	if d.Algorithms == nil {
 		d.Algorithms = []codec.Algorithm{codec.EdDSA}
 	}

@@ -1,6 +1,7 @@
 package wafer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -92,13 +93,13 @@ const (
 // withDefaults fills in what is unset and reports what does not fit together.
 // What the codec and the replica check is left to them.
 func (c VerifierConfig) withDefaults() (VerifierConfig, error) {
-	setDefault(&c.Keep, defaultKeysKeep)
-	setDefault(&c.Refresh, min(defaultKeysRefresh, c.Keep))
-	setDefault(&c.MaxStaleness, revocation.DefaultMaxStaleness)
-	setDefault(&c.MaxRevocations, revocation.DefaultLimit)
-	setDefault(&c.StoreTimeout, defaultTimeout)
-	setDefault(&c.Skew, defaultSkew)
-	setDefault(&c.CachedTokens, defaultCachedTokens)
+	c.Keep = cmp.Or(c.Keep, defaultKeysKeep)
+	c.Refresh = cmp.Or(c.Refresh, min(defaultKeysRefresh, c.Keep))
+	c.MaxStaleness = cmp.Or(c.MaxStaleness, revocation.DefaultMaxStaleness)
+	c.MaxRevocations = cmp.Or(c.MaxRevocations, revocation.DefaultLimit)
+	c.StoreTimeout = cmp.Or(c.StoreTimeout, defaultTimeout)
+	c.Skew = cmp.Or(c.Skew, defaultSkew)
+	c.CachedTokens = cmp.Or(c.CachedTokens, defaultCachedTokens)
 	c.Audiences = slices.Clone(c.Audiences)
 	c.Algorithms = slices.Clone(c.Algorithms)
 	if c.Algorithms == nil {
