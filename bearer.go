@@ -1,18 +1,12 @@
 package wafer
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/waferkit/wafer/codec"
-	"github.com/waferkit/wafer/revocation"
-	"github.com/waferkit/wafer/store"
 )
 
 // Bearer lets only requests with an access token pass (RFC 6750 section 2.1:
@@ -55,7 +49,7 @@ func (s *Sessions[T]) attachBearer(w http.ResponseWriter, r *http.Request) (*htt
 		return a.request(r), a.none
 	}
 	a.bearer.store(presentBearer)
-	access, err := s.bearer.judge(r.Context(), token)
+	access, err := s.bearer.Token(r.Context(), token)
 	if err != nil {
 		a.none, a.unsure = err, access
 		return a.request(r), err
@@ -124,95 +118,6 @@ func bearerToken(header http.Header) (token string, found bool) {
 		return "", true
 	}
 	return strings.TrimLeft(token, " "), true
-}
-
-// bearer judges access tokens.
-type bearer struct {
-	verifier *codec.AccessVerifier
-	verified *verifiedTokens
-	// keys identifies the set of keys that verifies now: a token that was
-	// verified under another is verified anew.
-	keys func() any
-	// revocations is nil of a verifier that knows none.
-	revocations revocations
-	now         func() time.Time
-	observe     func(Event)
-}
-
-// judge returns what an access token says. The error matches ErrNoSession or
-// ErrUnavailable; with the latter comes what an authentic token says.
-func (b *bearer) judge(ctx context.Context, token string) (*codec.AccessToken, error) {
-	if len(token) > codec.MaxAccessToken { // before all of it is hashed
-		b.observe(Event{Kind: KindRefused, Reason: "access token not valid", Err: codec.ErrLength})
-		return nil, ErrNoSession
-	}
-	hash := hashToken(token)
-	for {
-		keys := b.keys()
-		t, err := b.verify(ctx, hash, keys, token)
-		if err != nil {
-			return nil, err
-		}
-		if err = b.notRevoked(ctx, t); errors.Is(err, ErrUnavailable) {
-			return t, err
-		} else if err != nil {
-			return nil, err
-		}
-		// What the store said may have reloaded the keys: whoever has a leaked
-		// one signs any position, so the token must verify after that too.
-		if b.keys() == keys {
-			return t, nil
-		}
-	}
-}
-
-// verify returns what an authentic token says that is within its times.
-func (b *bearer) verify(ctx context.Context, hash tokenHash, keys any, token string) (*codec.AccessToken, error) {
-	now := b.now()
-	if t := b.verified.get(hash, keys); t != nil {
-		if !now.Before(t.Expires) {
-			b.observe(Event{Kind: KindRefused, Session: store.ID(t.Session), Reason: "access token past its expiry"})
-			return nil, ErrNoSession
-		}
-		return t, nil
-	}
-	t, err := b.verifier.Verify(ctx, now, token)
-	if errors.Is(err, ErrUnavailable) {
-		if !errors.Is(err, context.Canceled) { // a client that hung up is no outage
-			b.observe(Event{Kind: KindUnavailable, Err: err})
-		}
-		return nil, err
-	}
-	if err != nil {
-		b.observe(Event{Kind: KindRefused, Reason: "access token not valid", Err: err})
-		return nil, ErrNoSession
-	}
-	b.verified.put(hash, keys, &t, t.Expires.Sub(now))
-	return &t, nil
-}
-
-// notRevoked makes the two comparisons of every request.
-func (b *bearer) notRevoked(ctx context.Context, t *codec.AccessToken) error {
-	if b.revocations == nil {
-		return nil
-	}
-	id, at := store.ID(t.Session), store.Position(t.Position)
-	verdict, err := b.revocations.Decide(ctx, b.now(), id, t.Subject, at)
-	if err != nil {
-		if !errors.Is(err, context.Canceled) {
-			b.observe(Event{Kind: KindUnavailable, Session: id, Err: err})
-		}
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	switch verdict {
-	case revocation.Good:
-		return nil
-	case revocation.Behind:
-		b.observe(Event{Kind: KindAlarm, Session: id, Position: at, Reason: "an access token is ahead of the store's log: the store went back in time"})
-	default:
-		b.observe(Event{Kind: KindRefused, Session: id, Reason: "access token " + verdict.String()})
-	}
-	return ErrNoSession
 }
 
 // Scope returns what the request's access token is good for; "" of a session

@@ -195,7 +195,7 @@ func (s *Sessions[T]) sessionOf(ctx context.Context, token string) (named, error
 		}
 		return named{id: store.ID(t.Family)}, nil
 	}
-	t, err := s.anyBearer.judge(ctx, token)
+	t, err := s.bearerForAnyAudience.Token(ctx, token)
 	if t == nil {
 		return named{}, err
 	}
@@ -258,7 +258,7 @@ func (s *Sessions[T]) introspect(ctx context.Context, token string) (map[string]
 	if strings.HasPrefix(token, codec.RefreshPrefix) {
 		return s.introspectRefresh(ctx, token)
 	}
-	t, err := s.anyBearer.judge(ctx, token)
+	t, err := s.bearerForAnyAudience.Token(ctx, token)
 	if err != nil {
 		return nil, err
 	}

@@ -107,6 +107,18 @@ func replicaEvent(e revocation.Event, lost string) Event {
 // know Event: each states what it reports as a small interface of its own.
 type observer func(Event)
 
+func (o observer) Refused(session store.ID, reason string, err error) {
+	o(Event{Kind: KindRefused, Session: session, Reason: reason, Err: err})
+}
+
+func (o observer) Unavailable(session store.ID, err error) {
+	o(Event{Kind: KindUnavailable, Session: session, Err: err})
+}
+
+func (o observer) Alarm(session store.ID, at store.Position, reason string, err error) {
+	o(Event{Kind: KindAlarm, Session: session, Position: at, Reason: reason, Err: err})
+}
+
 // keys reports a change of the ring.
 func (o observer) keys(n keywatch.Notice) {
 	e := Event{Kind: KindKeys, Reason: n.Reason, Err: n.Err}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/bearer"
 	"github.com/waferkit/wafer/internal/keywatch"
 	"github.com/waferkit/wafer/internal/live"
 	"github.com/waferkit/wafer/keyring"
@@ -34,10 +35,10 @@ type Sessions[T any] struct {
 	live      *live.Set
 	watch     *keywatch.Watch
 
-	access     *codec.AccessTokens // nil, as both bearers: Config.Tokens is not set
-	bearer     *bearer             // of tokens for this application's own API
-	anyBearer  *bearer             // of all that it mints
-	protection *http.CrossOriginProtection
+	access               *codec.AccessTokens // nil, as both bearers: Config.Tokens is not set
+	bearer               *bearer.Judge       // of tokens for this application's own API
+	bearerForAnyAudience *bearer.Judge       // of all that it mints
+	protection           *http.CrossOriginProtection
 }
 
 // New returns the sessions of an application over a ring and a store, which
@@ -95,8 +96,8 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 		return nil, err
 	}
 	if s.bearer != nil {
-		s.bearer.revocations, s.anyBearer.revocations = s.replica, s.replica
-		if s.bearer.verified, err = newVerifiedTokens(config.Tokens.CachedTokens); err != nil {
+		s.bearer.Revocations, s.bearerForAnyAudience.Revocations = s.replica, s.replica
+		if s.bearer.Verified, err = bearer.NewCache(config.Tokens.CachedTokens); err != nil {
 			s.replica.Close()
 			return nil, err
 		}
@@ -115,7 +116,7 @@ func (s *Sessions[T]) Close() {
 	s.ender.close()
 	s.replica.Close()
 	if s.bearer != nil {
-		s.bearer.verified.close()
+		s.bearer.Verified.Close()
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/bearer"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -154,18 +155,20 @@ func (s *Sessions[T]) openTokens() error {
 	}
 	// Its answers are not kept: what is verified for another service must never
 	// count here.
-	s.anyBearer, err = s.newBearer(append([]string{c.Audience}, c.Audiences...)...)
+	s.bearerForAnyAudience, err = s.newBearer(append([]string{c.Audience}, c.Audiences...)...)
 	return err
 }
 
-func (s *Sessions[T]) newBearer(audiences ...string) (*bearer, error) {
+func (s *Sessions[T]) newBearer(audiences ...string) (*bearer.Judge, error) {
 	verifier, err := codec.NewAccessVerifier(codec.AccessVerifierConfig{
 		Keys: s.access, Algorithms: s.config.Tokens.Algorithms, Issuer: s.config.Tokens.Issuer, Audiences: audiences, Leeway: s.config.leeway(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("wafer: Config.Tokens: %w", err)
 	}
-	return &bearer{verifier: verifier, keys: func() any { return s.ring.Set() }, now: s.config.Now, observe: s.config.Observe}, nil
+	return &bearer.Judge{
+		Verifier: verifier, Keys: func() any { return s.ring.Set() }, Now: s.config.Now, Observer: observer(s.config.Observe),
+	}, nil
 }
 
 // longest is how old a position may be that anything carries which is still

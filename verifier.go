@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/bearer"
 	"github.com/waferkit/wafer/revocation"
 )
 
@@ -19,7 +20,7 @@ import (
 // It is safe for concurrent use.
 type Verifier struct {
 	config  VerifierConfig
-	bearer  *bearer
+	bearer  *bearer.Judge
 	keys    *remoteKeys         // nil of a Document
 	replica *revocation.Replica // nil without a Log
 }
@@ -33,25 +34,25 @@ func NewVerifier(ctx context.Context, config VerifierConfig) (*Verifier, error) 
 	if err != nil {
 		return nil, err
 	}
-	v := &Verifier{config: config, bearer: &bearer{now: config.Now, observe: config.Observe}}
+	v := &Verifier{config: config, bearer: &bearer.Judge{Now: config.Now, Observer: observer(config.Observe)}}
 	var keys codec.AccessKeys
 	if config.JWKSURL == "" {
 		set, err := readKeys(config.Document, config.Algorithms)
 		if err != nil {
 			return nil, fmt.Errorf("wafer: VerifierConfig.Document: %w", err)
 		}
-		keys, v.bearer.keys = set, func() any { return set }
+		keys, v.bearer.Keys = set, func() any { return set }
 	} else {
 		v.keys = newRemoteKeys(&config)
-		keys, v.bearer.keys = v.keys, v.keys.identity
+		keys, v.bearer.Keys = v.keys, v.keys.identity
 	}
-	v.bearer.verifier, err = codec.NewAccessVerifier(codec.AccessVerifierConfig{
+	v.bearer.Verifier, err = codec.NewAccessVerifier(codec.AccessVerifierConfig{
 		Keys: keys, Algorithms: config.Algorithms, Issuer: config.Issuer, Audiences: config.Audiences, Leeway: 2 * config.Skew,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("wafer: VerifierConfig: %w", err)
 	}
-	if v.bearer.verified, err = newVerifiedTokens(config.CachedTokens); err != nil {
+	if v.bearer.Verified, err = bearer.NewCache(config.CachedTokens); err != nil {
 		return nil, err
 	}
 	if err := v.open(ctx); err != nil {
@@ -89,7 +90,7 @@ func (v *Verifier) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("wafer: VerifierConfig.Log: %w", err)
 	}
-	v.replica, v.bearer.revocations = replica, replica
+	v.replica, v.bearer.Revocations = replica, replica
 	return nil
 }
 
@@ -102,7 +103,7 @@ func (v *Verifier) Close() {
 	if v.keys != nil {
 		v.keys.close()
 	}
-	v.bearer.verified.close()
+	v.bearer.Verified.Close()
 }
 
 // Verify returns the session that an access token was minted from, for services
@@ -111,7 +112,7 @@ func (v *Verifier) Close() {
 // The error matches [ErrNoSession] if the token is not good, for whatever
 // reason, and [ErrUnavailable] if that could not be found out.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Session[struct{}], error) {
-	access, err := v.bearer.judge(ctx, token)
+	access, err := v.bearer.Token(ctx, token)
 	if err != nil {
 		return nil, err
 	}

@@ -1,18 +1,19 @@
-package wafer
+package bearer
 
 import (
 	"context"
 	"crypto"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/sentinel"
 	"github.com/waferkit/wafer/keyring"
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/memory"
 )
 
@@ -27,75 +28,98 @@ func (k *countedKeys) AccessKey(ctx context.Context, now time.Time, kid string, 
 	return k.AccessKeys.AccessKey(ctx, now, kid, algorithm)
 }
 
-// verifiedWorld is one node whose verifications are counted.
-type verifiedWorld struct {
-	*Sessions[string]
-	t     *testing.T
-	ring  *keyring.Ring
-	keys  *countedKeys
-	moved atomic.Int64
+// reports collects what a Judge reports.
+type reports []string
+
+func (r *reports) Refused(_ store.ID, reason string, _ error) { *r = append(*r, reason) }
+func (r *reports) Unavailable(_ store.ID, err error)          { *r = append(*r, "unavailable") }
+func (r *reports) Alarm(_ store.ID, _ store.Position, reason string, _ error) {
+	*r = append(*r, reason)
 }
 
-func (w *verifiedWorld) now() time.Time {
+// world is a Judge over a ring and a store in memory, whose verifications are
+// counted.
+type world struct {
+	*Judge
+	t       *testing.T
+	db      *memory.Store
+	ring    *keyring.Ring
+	tokens  *codec.AccessTokens
+	keys    *countedKeys
+	reports reports
+	logins  byte
+	moved   atomic.Int64
+}
+
+func (w *world) now() time.Time {
 	return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Add(time.Duration(w.moved.Load()))
 }
 
-func newVerifiedWorld(t *testing.T, cached int) *verifiedWorld {
+func newWorld(t *testing.T, cached int) *world {
 	t.Helper()
-	w := &verifiedWorld{t: t}
-	db := memory.New(memory.Options{Now: w.now})
+	w := &world{t: t}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.db = memory.New(memory.Options{Now: w.now})
 	keeper, err := keyring.NewKeeper(strings.Repeat("5a", keyring.SecretSize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w.ring, err = keyring.Create(t.Context(), db, keeper, w.now(), keyring.Schedule{}); err != nil {
-		t.Fatal(err)
-	}
-	w.Sessions, err = New(t.Context(), w.ring, db, Config[string]{
-		Realm: "shop.example/test", Now: w.now, Observe: func(Event) {},
-		Tokens: &TokenConfig[string]{Issuer: "https://shop.example", Audience: "api", Audiences: []string{"billing"}, CachedTokens: cached},
+	must(err)
+	w.ring, err = keyring.Create(t.Context(), w.db, keeper, w.now(), keyring.Schedule{})
+	must(err)
+	w.tokens, err = codec.NewAccessTokens(w.ring, codec.AccessTokensConfig{Realm: "shop.example/test", Issuer: "https://shop.example"})
+	must(err)
+	w.keys = &countedKeys{AccessKeys: w.tokens}
+	w.Judge = &Judge{Keys: func() any { return w.ring.Set() }, Now: w.now, Observer: &w.reports}
+	w.Verifier, err = codec.NewAccessVerifier(codec.AccessVerifierConfig{
+		Keys: w.keys, Algorithms: []codec.Algorithm{codec.EdDSA}, Issuer: "https://shop.example", Audiences: []string{"api"}, Leeway: 10 * time.Second,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.Close)
-	w.keys = &countedKeys{AccessKeys: w.access}
-	w.bearer.verifier, err = codec.NewAccessVerifier(codec.AccessVerifierConfig{
-		Keys: w.keys, Algorithms: w.config.Tokens.Algorithms, Issuer: w.config.Tokens.Issuer, Audiences: []string{"api"}, Leeway: w.config.leeway(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(err)
+	w.Verified, err = NewCache(cached)
+	must(err)
+	t.Cleanup(w.Verified.Close)
+	replica, err := revocation.Follow(t.Context(), w.db, revocation.Config{Now: w.now})
+	must(err)
+	t.Cleanup(replica.Close)
+	w.Revocations = replica
 	return w
 }
 
-func (w *verifiedWorld) issue(subject string) string {
+// issue mints a token of a login at the log's head, for five minutes.
+func (w *world) issue(subject string) string {
 	w.t.Helper()
-	p, err := w.Issue(w.t.Context(), subject)
+	c, err := w.db.Cutoffs(w.t.Context(), store.ID{}, "")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return p.AccessToken
-}
-
-// who is whom Bearer takes a request for, and how many signatures that took.
-func (w *verifiedWorld) who(token string) (subject string, verified int64) {
-	before := w.keys.asked.Load()
-	r, rec := httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder()
-	r.Header.Set("Authorization", "Bearer "+token)
-	w.Bearer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if s, err := w.Get(r.Context()); err == nil {
-			fmt.Fprint(rw, s.Subject)
-		}
-	})).ServeHTTP(rec, r)
-	w.bearer.verified.cache.Wait()
-	if rec.Code != http.StatusOK {
-		return fmt.Sprint(rec.Code), w.keys.asked.Load() - before
+	w.logins++
+	token, err := w.tokens.Mint(w.now(), codec.AccessToken{
+		Subject: subject, Audience: []string{"api"}, ClientID: "app", Session: codec.ID{0: w.logins, 1: 1}, Position: uint64(c.Head),
+		Issued: w.now(), Expires: w.now().Add(5 * time.Minute), Authenticated: w.now(),
+	})
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	return rec.Body.String(), w.keys.asked.Load() - before
+	return token
 }
 
-func (w *verifiedWorld) want(what, token, subject string, verified int64) {
+// who returns the subject that the Judge finds in a token, or the error, and how
+// many signatures that took.
+func (w *world) who(token string) (subject string, verified int64) {
+	before := w.keys.asked.Load()
+	found, err := w.Token(w.t.Context(), token)
+	w.Verified.cache.Wait()
+	if err != nil {
+		return err.Error(), w.keys.asked.Load() - before
+	}
+	return found.Subject, w.keys.asked.Load() - before
+}
+
+var refused = sentinel.ErrNoSession.Error()
+
+func (w *world) want(what, token, subject string, verified int64) {
 	w.t.Helper()
 	if who, took := w.who(token); who != subject || took != verified {
 		w.t.Errorf("%s: %q after %d verifications, want %q after %d", what, who, took, subject, verified)
@@ -104,7 +128,7 @@ func (w *verifiedWorld) want(what, token, subject string, verified int64) {
 
 // A token is verified once, and judged every time.
 func TestVerifiedTokens(t *testing.T) {
-	w := newVerifiedWorld(t, 0)
+	w := newWorld(t, 1024)
 	token := w.issue("alice")
 	w.want("seen first", token, "alice", 1)
 	for range 3 {
@@ -114,7 +138,7 @@ func TestVerifiedTokens(t *testing.T) {
 	signature := strings.LastIndexByte(token, '.') + 1
 	other := token[:signature] + map[bool]string{true: "B", false: "A"}[token[signature] == 'A'] + token[signature+1:]
 	for range 3 {
-		w.want("with another signature: what is refused is not kept", other, "401", 1)
+		w.want("with another signature: what is refused is not kept", other, refused, 1)
 	}
 	w.want("still", token, "alice", 0)
 
@@ -126,10 +150,13 @@ func TestVerifiedTokens(t *testing.T) {
 	w.want("after a rotation, again", token, "alice", 0)
 
 	// The revocation of its session is judged after the hit.
-	if _, err := w.Revoke(t.Context(), Revocation{Subjects: []string{"alice"}}); err != nil {
+	if _, err := w.db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}}); err != nil {
 		t.Fatal(err)
 	}
-	w.want("revoked", token, "401", 0)
+	if err := w.Revocations.(*revocation.Replica).CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.want("revoked", token, refused, 0)
 
 	// Its expiry, too: to the second, whatever the cache believes.
 	token = w.issue("alice")
@@ -137,7 +164,7 @@ func TestVerifiedTokens(t *testing.T) {
 	w.moved.Add(int64(5*time.Minute - time.Nanosecond))
 	w.want("just before its expiry", token, "alice", 0)
 	w.moved.Add(1)
-	if who, _ := w.who(token); who != "401" {
+	if who, _ := w.who(token); who != refused {
 		t.Errorf("at its expiry: %q", who)
 	}
 	// The revocation of its key.
@@ -151,16 +178,16 @@ func TestVerifiedTokens(t *testing.T) {
 	if _, err := w.ring.Revoke(t.Context(), w.now(), key.ID(), "leaked"); err != nil {
 		t.Fatal(err)
 	}
-	w.want("its key was revoked", token, "401", 1)
-	w.want("its key was revoked, again", token, "401", 1)
+	w.want("its key was revoked", token, refused, 1)
+	w.want("its key was revoked, again", token, refused, 1)
 }
 
 // An entry found by a short hash counts only if the whole hash is the token's.
 func TestVerifiedTokensCompareTheWholeHash(t *testing.T) {
-	w := newVerifiedWorld(t, 0)
+	w := newWorld(t, 1024)
 	alice, mallory := hashToken(w.issue("alice")), hashToken("mallory's")
-	keys := w.bearer.keys()
-	v := w.bearer.verified
+	keys := w.Keys()
+	v := w.Verified
 	v.cache.Set(string(mallory[:]), &verifiedToken{alice, keys, &codec.AccessToken{Subject: "alice"}}, 1)
 	v.cache.Wait()
 	if _, found := v.cache.Get(string(mallory[:])); !found {
@@ -194,13 +221,13 @@ func TestVerifiedTokensCompareTheWholeHash(t *testing.T) {
 // Promise 8: the cache is as large as it was told, whoever asks.
 func TestPromise8_VerifiedTokensAreBounded(t *testing.T) {
 	const limit = 64
-	w := newVerifiedWorld(t, limit)
+	w := newWorld(t, limit)
 	for i := range 4 * limit {
 		if who, _ := w.who(w.issue(fmt.Sprint("user", i))); who != fmt.Sprint("user", i) {
 			t.Fatalf("user%d is %q", i, who)
 		}
 	}
-	cache := w.bearer.verified.cache
+	cache := w.Verified.cache
 	if used := cache.MaxCost() - cache.RemainingCost(); used > limit || used < 1 {
 		t.Errorf("%d tokens are kept, of a limit of %d", used, limit)
 	}
