@@ -32,16 +32,17 @@ const houseModule = "github.com/waferkit/wafer"
 // the standard library: other packages of the module by their folder, and
 // those of other modules by their whole path.
 var housePackages = map[string][]string{
-	".":                   {"keyring", "codec", "store", "revocation", "refresh", "internal/bearer", "internal/flight", "internal/keywatch", "internal/live", "internal/sentinel"},
+	".":                   {"keyring", "codec", "store", "revocation", "refresh", "internal/bearer", "internal/clock", "internal/flight", "internal/keywatch", "internal/live", "internal/sentinel"},
 	"keyring":             {},
 	"keyring/passphrase":  {"keyring", "golang.org/x/crypto/argon2", "golang.org/x/crypto/scrypt"},
 	"codec":               {"keyring", "internal/xaes", "github.com/gorilla/securecookie", "github.com/fxamacker/cbor/v2", "github.com/golang-jwt/jwt/v5"},
 	"store":               {},
 	"store/memory":        {"store"},
 	"store/storetest":     {"store", "internal/rounds"},
-	"revocation":          {"store", "internal/flight", ristretto},
+	"revocation":          {"store", "internal/clock", "internal/flight", ristretto},
 	"refresh":             {"codec", "store", "internal/flight"},
 	"internal/bearer":     {"codec", "store", "revocation", "internal/sentinel", ristretto},
+	"internal/clock":      {},
 	"internal/e2e":        {}, // its tests import anything
 	"internal/faulttest":  {".", "keyring", "store", "internal/rounds"},
 	"internal/flight":     {},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/internal/bearer"
+	"github.com/waferkit/wafer/internal/clock"
 	"github.com/waferkit/wafer/revocation"
 )
 
@@ -223,7 +224,7 @@ func (v *Verifier) KeysAge() time.Duration {
 	if v.keys == nil {
 		return 0
 	}
-	return elapsed(v.keys.held.Load().since, v.config.Now())
+	return clock.Elapsed(v.keys.held.Load().since, v.config.Now())
 }
 
 func (v *Verifier) observeReplica(e revocation.Event) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/clock"
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
@@ -154,11 +154,11 @@ func (k *remoteKeys) AccessKey(ctx context.Context, now time.Time, kid string, a
 // usable returns the set that verifies now, or nil.
 func (k *remoteKeys) usable() *codec.JWKS {
 	h, now := k.held.Load(), k.now()
-	if h == nil || elapsed(h.since, now) > k.keep {
+	if h == nil || clock.Elapsed(h.since, now) > k.keep {
 		return nil
 	}
 	// Timers stand still while a machine sleeps.
-	if !k.failing.Load() && elapsed(h.sent, now) > k.refresh {
+	if !k.failing.Load() && clock.Elapsed(h.sent, now) > k.refresh {
 		k.ask(false)
 	}
 	return h.set
@@ -389,18 +389,4 @@ func raise(v *atomic.Uint64, p store.Position) {
 			return
 		}
 	}
-}
-
-// elapsed returns the larger of the wall and the monotonic time between two
-// readings: one may stand still while a machine sleeps, the other may be set
-// back. A clock that was set back further tells nothing: that counts as forever.
-func elapsed(from, to time.Time) time.Duration {
-	d := max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
-	switch {
-	case d >= 0:
-		return d
-	case d > -time.Second:
-		return 0 // to was read just before from
-	}
-	return math.MaxInt64
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/waferkit/wafer/internal/clock"
 	"github.com/waferkit/wafer/internal/flight"
 	"github.com/waferkit/wafer/store"
 )
@@ -75,7 +76,7 @@ func (a *asker) question(ctx context.Context, q question) (answer, error) {
 	if err == nil && a.take != nil {
 		err = a.take(ctx, q, said)
 	}
-	if err == nil && elapsed(said.sent, a.now()) > a.oldest {
+	if err == nil && clock.Elapsed(said.sent, a.now()) > a.oldest {
 		err = errors.New("revocation: the store's answer is older than MaxStaleness; was the process paused?")
 	}
 	return said, err

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/waferkit/wafer/internal/clock"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -82,7 +83,7 @@ func (c *Cache) Close() { c.answers.close() }
 func (c *Cache) Check(now time.Time, session store.ID, subject string, at store.Position) Verdict {
 	own := c.held.Cutoffs(session, subject)
 	said, found := c.answers.get(question{session, subject})
-	if found && said.turn > c.void.Load() && elapsed(said.sent, now) <= c.config.MaxStaleness {
+	if found && said.turn > c.void.Load() && clock.Elapsed(said.sent, now) <= c.config.MaxStaleness {
 		if lostOf(own, said.Cutoffs) {
 			return Revoked
 		}

@@ -1,9 +1,10 @@
 package revocation
 
 import (
-	"math"
 	"sync/atomic"
 	"time"
+
+	"github.com/waferkit/wafer/internal/clock"
 )
 
 // State is what a replica can say.
@@ -48,7 +49,7 @@ func (c *confirmation) age(now time.Time) (age time.Duration, known bool) {
 	if last == nil {
 		return 0, false
 	}
-	return elapsed(*last, now), true
+	return clock.Elapsed(*last, now), true
 }
 
 // confirm takes an answer whose question was sent at a time. It confirms as of
@@ -63,18 +64,3 @@ func (c *confirmation) confirm(sent, now time.Time) {
 
 // forget makes the state unknown.
 func (c *confirmation) forget() { c.last.Store(nil) }
-
-// elapsed returns the larger of the wall and the monotonic time between two
-// readings: one may stand still while a machine sleeps, the other may be set
-// back. A clock without monotonic readings that was set back tells nothing:
-// that counts as forever.
-func elapsed(from, to time.Time) time.Duration {
-	d := max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
-	switch {
-	case d >= 0:
-		return d
-	case d > -time.Second, from != from.Round(0) && to != to.Round(0):
-		return 0 // to was read just before from
-	}
-	return math.MaxInt64
-}
