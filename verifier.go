@@ -11,7 +11,7 @@ import (
 
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/internal/bearer"
-	"github.com/waferkit/wafer/internal/clock"
+	"github.com/waferkit/wafer/internal/remotekeys"
 	"github.com/waferkit/wafer/revocation"
 )
 
@@ -22,7 +22,7 @@ import (
 type Verifier struct {
 	config  VerifierConfig
 	bearer  *bearer.Judge
-	keys    *remoteKeys         // nil of a Document
+	keys    *remotekeys.Keys    // nil of a Document
 	replica *revocation.Replica // nil without a Log
 }
 
@@ -44,8 +44,13 @@ func NewVerifier(ctx context.Context, config VerifierConfig) (*Verifier, error) 
 		}
 		keys, v.bearer.Keys = set, func() any { return set }
 	} else {
-		v.keys = newRemoteKeys(&config)
-		keys, v.bearer.Keys = v.keys, v.keys.identity
+		v.keys = remotekeys.New(remotekeys.Config{
+			Fetch: newKeyFetcher(&config).fetch, Name: config.JWKSURL, Refresh: config.Refresh, Keep: config.Keep, Now: config.Now,
+			Outage: func(err error) {
+				config.Observe(Event{Kind: KindUnavailable, Reason: "the issuer's keys cannot be fetched", Err: err})
+			},
+		})
+		keys, v.bearer.Keys = v.keys, v.keys.Identity
 	}
 	v.bearer.Verifier, err = codec.NewAccessVerifier(codec.AccessVerifierConfig{
 		Keys: keys, Algorithms: config.Algorithms, Issuer: config.Issuer, Audiences: config.Audiences, Leeway: 2 * config.Skew,
@@ -67,7 +72,7 @@ func NewVerifier(ctx context.Context, config VerifierConfig) (*Verifier, error) 
 // are out of date.
 func (v *Verifier) open(ctx context.Context) error {
 	if v.keys != nil {
-		if err := v.keys.open(ctx); err != nil {
+		if err := v.keys.Open(ctx); err != nil {
 			return err
 		}
 	}
@@ -84,8 +89,8 @@ func (v *Verifier) open(ctx context.Context) error {
 		Observe:      v.observeReplica,
 	}
 	if v.keys != nil {
-		keyed := &keyedLog{Source: source, keys: v.keys}
-		source, config.BeforeEveryone = keyed, keyed.beforeEveryone
+		log := &remotekeys.Log{Source: source, Keys: v.keys}
+		source, config.BeforeEveryone = log, log.BeforeEveryone
 	}
 	replica, err := revocation.Follow(ctx, source, config)
 	if err != nil {
@@ -102,7 +107,7 @@ func (v *Verifier) Close() {
 		v.replica.Close()
 	}
 	if v.keys != nil {
-		v.keys.close()
+		v.keys.Close()
 	}
 	v.bearer.Verified.Close()
 }
@@ -224,7 +229,7 @@ func (v *Verifier) KeysAge() time.Duration {
 	if v.keys == nil {
 		return 0
 	}
-	return clock.Elapsed(v.keys.held.Load().since, v.config.Now())
+	return v.keys.Age()
 }
 
 func (v *Verifier) observeReplica(e revocation.Event) {

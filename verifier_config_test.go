@@ -1,0 +1,15 @@
+package wafer
+
+import (
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer/keyring"
+)
+
+// Keep is bounded by the lead of the keys; the comment on maxKeysKeep says why.
+func TestKeepIsBoundedByTheLead(t *testing.T) {
+	if maxKeysKeep != keyring.Lead || keyring.Lead != time.Hour {
+		t.Errorf("keys are kept for up to %v, and published %v ahead", maxKeysKeep, keyring.Lead)
+	}
+}
