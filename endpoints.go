@@ -121,18 +121,16 @@ func (s *Sessions[T]) deleteDeviceEndpoint(w http.ResponseWriter, r *http.Reques
 		http.Error(w, http.StatusText(http.StatusNotFound), http.StatusNotFound)
 		return
 	}
-	ctx, cancel := s.detached(r.Context())
-	defer cancel()
-	snap, err := s.store.Family(ctx, id)
+	snap, err := s.node.Family(r.Context(), id)
 	if err != nil {
-		s.Refuse(w, r, s.unavailable(id, err))
+		s.Refuse(w, r, err)
 		return
 	}
 	if snap.State != store.Alive || snap.Family.Subject != session.header().Subject || snap.Family.Past(snap.Now) {
 		http.Error(w, http.StatusText(http.StatusNotFound), http.StatusNotFound)
 		return
 	}
-	if err := s.end(r.Context(), snap.Family.Position, "ended on the page of devices", session.header().Subject, id); err != nil {
+	if err := s.node.End(r.Context(), snap.Family.Position, "ended on the page of devices", session.header().Subject, id); err != nil {
 		s.Refuse(w, r, err)
 		return
 	}

@@ -170,7 +170,7 @@ func (s *Sessions[T]) revokeEndpoint(w http.ResponseWriter, r *http.Request) {
 	}
 	session, err := s.sessionOf(r.Context(), form.Get("token"))
 	if err == nil {
-		err = s.end(r.Context(), session.at, "revoked by its client", session.subject, session.id)
+		err = s.node.End(r.Context(), session.at, "revoked by its client", session.subject, session.id)
 	}
 	private(w.Header())
 	if errors.Is(err, ErrUnavailable) {
@@ -281,16 +281,14 @@ func (s *Sessions[T]) introspectRefresh(ctx context.Context, token string) (map[
 		return nil, ErrNoSession
 	}
 	id := store.ID(t.Family)
-	ctx, cancel := s.detached(ctx)
-	defer cancel()
-	snap, err := s.store.Family(ctx, id)
+	snap, err := s.node.Family(ctx, id)
 	if err != nil {
-		return nil, s.unavailable(id, err)
+		return nil, err
 	}
 	f := &snap.Family
 	policy := s.config.policy()
 	verdict, _ := policy.Judge(refresh.Request{Family: id, Generation: t.Generation, Native: f.Native, Basis: store.MaxPosition}, snap)
-	if verdict == refresh.Refuse || verdict == refresh.Replay || verdict == refresh.Ahead || s.replica.Dead(f) {
+	if verdict == refresh.Refuse || verdict == refresh.Replay || verdict == refresh.Ahead || s.node.Dead(f) {
 		return nil, ErrNoSession
 	}
 	deadline := f.IdleDeadline()

@@ -119,6 +119,14 @@ func (o observer) Alarm(session store.ID, at store.Position, reason string, err 
 	o(Event{Kind: KindAlarm, Session: session, Position: at, Reason: reason, Err: err})
 }
 
+func (o observer) Ended(session store.ID, reason string, at store.Position) {
+	o(Event{Kind: KindEnded, Session: session, Reason: reason, Position: at})
+}
+
+func (o observer) Revoked(session store.ID, reason string, at store.Position) {
+	o(Event{Kind: KindRevoked, Session: session, Reason: reason, Position: at})
+}
+
 // keys reports a change of the ring.
 func (o observer) keys(n keywatch.Notice) {
 	e := Event{Kind: KindKeys, Reason: n.Reason, Err: n.Err}

@@ -32,10 +32,10 @@ type Health struct {
 // Health returns the node's state now. It asks no store.
 func (s *Sessions[T]) Health() Health {
 	now := s.config.Now()
-	age, _ := s.replica.Confirmed(now)
+	age, _ := s.node.Confirmed(now)
 	return Health{
-		State:    s.replica.State(now).String(),
-		Position: s.replica.Head(), Head: s.replica.Highest(), Floor: s.replica.Floor(),
-		Revocations: s.replica.Len(), Age: age,
+		State:    s.node.State(now).String(),
+		Position: s.node.Head(), Head: s.node.Highest(), Floor: s.node.Floor(),
+		Revocations: s.node.Len(), Age: age,
 	}
 }

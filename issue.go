@@ -43,7 +43,7 @@ func (s *Sessions[T]) Issue(ctx context.Context, subject string, options ...Star
 	if _, err := s.mintAccess(now, planned, s.config.Tokens.Audience, claims); err != nil {
 		return nil, err
 	}
-	snap, err := s.createOne(ctx, creation)
+	snap, err := s.node.Start(ctx, creation)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (s *Sessions[T]) pair(now time.Time, snap store.Snapshot, audience string, 
 	}
 	p.RefreshToken, err = s.tokens.Mint(now, codec.RefreshToken{Family: codec.ID(snap.Family.ID), Generation: snap.Family.Generation})
 	if err != nil {
-		return nil, s.unavailable(snap.Family.ID, err)
+		return nil, s.node.Unavailable(snap.Family.ID, err)
 	}
 	return p, nil
 }
@@ -69,7 +69,7 @@ func (s *Sessions[T]) unavailableUnless(expected error, id store.ID, err error) 
 	if errors.Is(err, expected) {
 		return err
 	}
-	return s.unavailable(id, err)
+	return s.node.Unavailable(id, err)
 }
 
 // refreshNative answers the refresh token of a native client. The error matches
@@ -82,22 +82,22 @@ func (s *Sessions[T]) refreshNative(ctx context.Context, text, audience string) 
 		return nil, ErrNoSession
 	}
 	id := store.ID(token.Family)
-	if s.replica.Ended(id) {
+	if s.node.Ended(id) {
 		s.refuse(id, string(refresh.ReasonEnded))
 		return nil, ErrNoSession
 	}
 	q := refresh.Request{
 		Family: id, Generation: token.Generation, Native: true,
 		Basis: store.MaxPosition, // there is no data that could be out of date
-		Floor: s.replica.ExpiredBelow(id),
+		Floor: s.node.ExpiredBelow(id),
 	}
 	claims, err := s.plan(ctx, now, q, audience)
 	if err != nil {
 		return nil, err
 	}
-	res, err := s.refresh(ctx, q)
+	res, err := s.node.Refresh(ctx, q)
 	if err != nil {
-		return nil, s.unavailable(id, err)
+		return nil, err
 	}
 	if res.Verdict != refresh.Issue {
 		return nil, s.refusal(id, res)
@@ -111,13 +111,13 @@ func (s *Sessions[T]) refreshNative(ctx context.Context, text, audience string) 
 func (s *Sessions[T]) plan(ctx context.Context, now time.Time, q refresh.Request, audience string) (TokenClaims, error) {
 	if s.config.Tokens.Claims == nil {
 		if _, err := s.ring.Primary(now); err != nil {
-			return TokenClaims{}, s.unavailable(q.Family, fmt.Errorf("a refresh cannot be answered: %w", err))
+			return TokenClaims{}, s.node.Unavailable(q.Family, fmt.Errorf("a refresh cannot be answered: %w", err))
 		}
 		return TokenClaims{}, nil
 	}
-	res, err := s.refresher.Look(ctx, q)
+	res, err := s.node.Look(ctx, q)
 	if err != nil {
-		return TokenClaims{}, s.unavailable(q.Family, err)
+		return TokenClaims{}, err
 	}
 	if res.Verdict != refresh.Issue && res.Reason != refresh.ReasonUpgrade {
 		return TokenClaims{}, s.refusal(q.Family, res)

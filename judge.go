@@ -93,9 +93,9 @@ func (s *Sessions[T]) good(ctx context.Context, now time.Time, c *codec.Session)
 		return false, nil
 	}
 	id, at := store.ID(c.ID), store.Position(c.Position)
-	verdict, err := s.replica.Decide(ctx, now, id, c.Subject, at)
+	verdict, err := s.node.Decide(ctx, now, id, c.Subject, at)
 	if err != nil {
-		return false, s.unavailable(id, err)
+		return false, s.node.Unavailable(id, err)
 	}
 	switch verdict {
 	case revocation.Good:
@@ -117,11 +117,9 @@ func (s *Sessions[T]) refuse(id store.ID, reason string) {
 
 // living asks the store whether a family is alive and within its limits.
 func (s *Sessions[T]) living(ctx context.Context, id store.ID) (bool, error) {
-	ctx, cancel := s.detached(ctx)
-	defer cancel()
-	snap, err := s.store.Family(ctx, id)
+	snap, err := s.node.Family(ctx, id)
 	if err != nil {
-		return false, s.unavailable(id, err)
+		return false, err
 	}
 	return snap.State == store.Alive && !snap.Family.Past(snap.Now), nil
 }

@@ -39,33 +39,21 @@ func (s *Sessions[T]) Live(r *http.Request) context.Context {
 	// applied since the request was judged counts here, later ones in the set.
 	id := store.ID(h.ID)
 	switch {
-	case s.replica.Ended(id):
+	case s.node.Ended(id):
 		s.live.End(id)
-	case s.replica.Check(s.config.Now(), id, h.Subject, store.Position(h.Position)) != revocation.Good:
+	case s.node.Check(s.config.Now(), id, h.Subject, store.Position(h.Position)) != revocation.Good:
 		s.live.Recheck(id) // it may have survived
 	}
 	return ctx
 }
 
-// alive reads a session's family for a response that lasts. One that this node
-// knows to be revoked, though the store has lost that, is ended.
-func (s *Sessions[T]) alive(ctx context.Context, id store.ID) (store.Snapshot, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.config.StoreTimeout)
-	defer cancel()
-	snap, err := s.store.Family(ctx, id)
-	if err == nil && s.replica.Dead(&snap.Family) {
-		snap.State = store.Ended
-	}
-	return snap, err
-}
-
 // inTouch reports whether this node follows the log, so that no entry is missed.
 func (s *Sessions[T]) inTouch() bool {
-	return !s.config.NoReplica && s.replica.State(s.config.Now()) == revocation.Fresh
+	return !s.config.NoReplica && s.node.State(s.config.Now()) == revocation.Fresh
 }
 
 func (s *Sessions[T]) catchUp(ctx context.Context) bool {
-	return !s.config.NoReplica && s.replica.CatchUp(ctx) == nil && s.inTouch()
+	return !s.config.NoReplica && s.node.CatchUp(ctx) == nil && s.inTouch()
 }
 
 func (s *Sessions[T]) liveEnded(n int, err error) {

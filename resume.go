@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/node"
 	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
 )
@@ -30,7 +31,7 @@ const maxResume = 4
 func (s *Sessions[T]) resume(w http.ResponseWriter, r *http.Request, now time.Time, c *credentials) (*Session[T], error) {
 	ctx := r.Context()
 	id := store.ID(c.token.Family)
-	if s.replica.Ended(id) {
+	if s.node.Ended(id) {
 		// An end is final, also one that the store has not taken yet, or lost.
 		s.refuse(id, string(refresh.ReasonEnded))
 		return nil, ErrNoSession
@@ -49,14 +50,14 @@ func (s *Sessions[T]) resume(w http.ResponseWriter, r *http.Request, now time.Ti
 			return nil, err
 		}
 		if err := s.fits(header.Subject, data); err != nil {
-			return nil, s.unavailable(id, fmt.Errorf("a refresh cannot be answered: %w", err))
+			return nil, s.node.Unavailable(id, fmt.Errorf("a refresh cannot be answered: %w", err))
 		}
 		if _, err := s.ring.Primary(now); err != nil {
-			return nil, s.unavailable(id, fmt.Errorf("a refresh cannot be answered: %w", err))
+			return nil, s.node.Unavailable(id, fmt.Errorf("a refresh cannot be answered: %w", err))
 		}
-		res, err := s.refresh(ctx, s.request(c, from))
+		res, err := s.node.Refresh(ctx, s.request(c, from))
 		if err != nil {
-			return nil, s.unavailable(id, err)
+			return nil, err
 		}
 		switch res.Verdict {
 		case refresh.Issue:
@@ -71,37 +72,13 @@ func (s *Sessions[T]) resume(w http.ResponseWriter, r *http.Request, now time.Ti
 			return nil, s.refusal(id, res)
 		}
 	}
-	return nil, s.unavailable(id, errors.New("others keep committing to the session"))
+	return nil, s.node.Unavailable(id, errors.New("others keep committing to the session"))
 }
-
-// refresh has the refresher judge a token, and holds its answer against what
-// this node knows to be revoked. A flight that is shared may have read the
-// store before a revocation returned here, so it is asked once more. If the
-// store then still lets the family live, it has lost the revocation.
-func (s *Sessions[T]) refresh(ctx context.Context, q refresh.Request) (refresh.Result, error) {
-	for turn := 0; ; turn++ {
-		res, err := s.refresher.Do(ctx, q)
-		if err != nil || res.Verdict != refresh.Issue {
-			return res, err
-		}
-		s.replica.Learn(res.Snapshot.Head)
-		if !s.replica.Dead(&res.Snapshot.Family) {
-			return res, nil
-		}
-		if turn == 1 {
-			res.Verdict, res.Reason = refresh.Refuse, reasonLost
-			return res, nil
-		}
-	}
-}
-
-// reasonLost: the store lets a family live that this node knows to be revoked.
-const reasonLost refresh.Reason = "revoked, though the store has lost that"
 
 func (s *Sessions[T]) request(c *credentials, from carried) refresh.Request {
 	return refresh.Request{
 		Family: store.ID(c.token.Family), Generation: c.token.Generation,
-		Basis: from.basis, Floor: s.replica.ExpiredBelow(store.ID(c.token.Family)),
+		Basis: from.basis, Floor: s.node.ExpiredBelow(store.ID(c.token.Family)),
 	}
 }
 
@@ -114,9 +91,9 @@ func (s *Sessions[T]) settle(ctx context.Context, now time.Time, c *credentials)
 	}
 	// What data there is does not matter yet: is the token good at all?
 	id := store.ID(c.token.Family)
-	res, err := s.refresher.Look(ctx, s.request(c, carried{basis: store.MaxPosition}))
+	res, err := s.node.Look(ctx, s.request(c, carried{basis: store.MaxPosition}))
 	if err != nil {
-		return carried{}, codec.Session{}, s.unavailable(id, err)
+		return carried{}, codec.Session{}, err
 	}
 	if res.Verdict != refresh.Issue && res.Reason != refresh.ReasonUpgrade {
 		return carried{}, codec.Session{}, s.refusal(id, res)
@@ -155,17 +132,17 @@ func (s *Sessions[T]) reload(ctx context.Context, session *Session[T]) ([]byte, 
 	}
 	data, err := s.config.Reload(ctx, session)
 	if errors.Is(err, ErrEnded) {
-		if err := s.end(ctx, session.Position(), "ended by Reload", session.Subject, session.ID); err != nil {
+		if err := s.node.End(ctx, session.Position(), "ended by Reload", session.Subject, session.ID); err != nil {
 			return nil, err
 		}
 		return nil, ErrNoSession
 	}
 	if err != nil {
-		return nil, s.outage(session.id(), fmt.Errorf("wafer: Config.Reload: %w", err))
+		return nil, s.node.Outage(session.id(), fmt.Errorf("wafer: Config.Reload: %w", err))
 	}
 	b, err := codec.MarshalData(data)
 	if err != nil {
-		return nil, s.unavailable(session.ID, err)
+		return nil, s.node.Unavailable(session.ID, err)
 	}
 	return b, nil
 }
@@ -177,7 +154,7 @@ func (s *Sessions[T]) reload(ctx context.Context, session *Session[T]) ([]byte, 
 func (s *Sessions[T]) issue(w http.ResponseWriter, now time.Time, presented codec.RefreshToken, res refresh.Result, data []byte) (*Session[T], error) {
 	header := s.mint(now, res.Snapshot)
 	if err := s.write(w, now, res.Snapshot.Now, &header, data, header.Generation != presented.Generation); err != nil {
-		return nil, s.unavailable(res.Snapshot.Family.ID, err)
+		return nil, s.node.Unavailable(res.Snapshot.Family.ID, err)
 	}
 	reason := "the same generation"
 	switch {
@@ -193,9 +170,9 @@ func (s *Sessions[T]) issue(w http.ResponseWriter, now time.Time, presented code
 // look takes the session of a request that cannot carry an answer.
 func (s *Sessions[T]) look(ctx context.Context, now time.Time, c *credentials, from carried) (*Session[T], error) {
 	id := store.ID(c.token.Family)
-	res, err := s.refresher.Look(ctx, s.request(c, from))
+	res, err := s.node.Look(ctx, s.request(c, from))
 	if err != nil {
-		return nil, s.unavailable(id, err)
+		return nil, err
 	}
 	if res.Verdict == refresh.Behind {
 		if from, err = s.committed(ctx, now, res.Snapshot); err != nil {
@@ -204,8 +181,8 @@ func (s *Sessions[T]) look(ctx context.Context, now time.Time, c *credentials, f
 	} else if res.Verdict != refresh.Issue {
 		return nil, s.refusal(id, res)
 	}
-	if s.replica.Dead(&res.Snapshot.Family) {
-		res.Verdict, res.Reason = refresh.Refuse, reasonLost
+	if s.node.Dead(&res.Snapshot.Family) {
+		res.Verdict, res.Reason = refresh.Refuse, node.ReasonLost
 		return nil, s.refusal(id, res)
 	}
 	header := s.mint(now, res.Snapshot)
@@ -223,11 +200,10 @@ func (s *Sessions[T]) refusal(id store.ID, res refresh.Result) error {
 	switch res.Verdict {
 	case refresh.Replay:
 		e.Kind, e.Position = KindReplayed, res.Entry
-		s.replica.Apply(store.Entry{Kind: store.KindSession, Session: id, Position: res.Entry})
 	case refresh.Ahead:
 		e.Kind = KindAlarm
 	}
-	if res.Reason == reasonLost {
+	if res.Reason == node.ReasonLost {
 		e.Kind = KindAlarm
 	}
 	s.config.Observe(e)

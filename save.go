@@ -65,26 +65,14 @@ func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) err
 		return fmt.Errorf("%w: %d bytes are %d too many to commit", ErrTooLarge, len(b), len(b)-codec.MaxCommit)
 	}
 	if err != nil {
-		return s.unavailable(current.id(), err)
+		return s.node.Unavailable(current.id(), err)
 	}
-	ctx, cancel := s.detached(r.Context())
-	defer cancel()
-	snap, err := s.store.Commit(ctx, store.Commit{
-		ID: current.id(), Basis: current.Position(), Value: value,
-		Above: s.above(current.Position()), Actor: current.header().Subject,
+	snap, err := s.node.Commit(r.Context(), store.Commit{
+		ID: current.id(), Basis: current.Position(), Value: value, Actor: current.header().Subject,
 	})
 	if err != nil {
-		return s.unavailable(current.id(), err)
+		return err
 	}
-	switch snap.Outcome {
-	case store.Written:
-	case store.Behind:
-		return ErrConflict
-	default:
-		return ErrEnded
-	}
-	s.replica.Learn(snap.Head)
-	s.replica.Apply(store.Entry{Kind: store.KindSuperseding, Session: current.id(), Position: snap.Entry})
 	return s.rewriteAt(w, a, snap, current.header(), b)
 }
 
@@ -99,7 +87,7 @@ func (s *Sessions[T]) rewriteAt(w http.ResponseWriter, a *attachment[T], snap st
 // token stays as it is.
 func (s *Sessions[T]) rewrite(w http.ResponseWriter, a *attachment[T], from time.Time, header codec.Session, data []byte) error {
 	if err := s.write(w, s.config.Now(), from, &header, data, false); err != nil {
-		return s.unavailable(store.ID(header.ID), err)
+		return s.node.Unavailable(store.ID(header.ID), err)
 	}
 	a.current.Store(newSession[T](header, data))
 	return nil

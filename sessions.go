@@ -13,8 +13,8 @@ import (
 	"github.com/waferkit/wafer/internal/bearer"
 	"github.com/waferkit/wafer/internal/keywatch"
 	"github.com/waferkit/wafer/internal/live"
+	"github.com/waferkit/wafer/internal/node"
 	"github.com/waferkit/wafer/keyring"
-	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 )
@@ -23,17 +23,14 @@ import (
 // begin, change and end sessions. T is the session's data; it travels in the
 // cookie, so keep it small. Sessions is safe for concurrent use.
 type Sessions[T any] struct {
-	config    Config[T]
-	store     store.Store
-	ring      *keyring.Ring
-	cookies   *codec.Cookies
-	tokens    *codec.RefreshTokens
-	commits   *codec.Commits
-	refresher *refresh.Refresher
-	replica   revocations
-	ender     *ender
-	live      *live.Set
-	watch     *keywatch.Watch
+	config  Config[T]
+	ring    *keyring.Ring
+	cookies *codec.Cookies
+	tokens  *codec.RefreshTokens
+	commits *codec.Commits
+	node    *node.Node
+	live    *live.Set
+	watch   *keywatch.Watch
 
 	access               *codec.AccessTokens // nil, as both bearers: Config.Tokens is not set
 	bearer               *bearer.Judge       // of tokens for this application's own API
@@ -58,7 +55,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	}
 	watch := keywatch.New(ring, config.Now, observer(config.Observe).keys)
 	config.Observe = countUnknown(config.Observe, watch)
-	s := &Sessions[T]{config: config, store: db, ring: ring, watch: watch}
+	s := &Sessions[T]{config: config, ring: ring, watch: watch}
 	if s.cookies, err = codec.NewCookies(ring, config.Realm, config.SessionCookie); err != nil {
 		return nil, fmt.Errorf("wafer: Config.Realm: %w", err)
 	}
@@ -68,10 +65,6 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	if s.commits, err = codec.NewCommits(ring, config.Realm); err != nil {
 		return nil, err
 	}
-	if s.refresher, err = refresh.New(db, config.policy(), config.StoreTimeout); err != nil {
-		return nil, err
-	}
-	s.refresher.Above = func() store.Position { return s.replica.Highest() }
 	if _, err = ring.Primary(config.Now()); err != nil {
 		return nil, fmt.Errorf("wafer: nothing can be sealed: %w", err)
 	}
@@ -89,20 +82,29 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 		return nil, fmt.Errorf("wafer: the store did not take the announcement of lifetimes: %w", err)
 	}
 	s.live = live.New(live.Config{
-		Ask: s.alive, InTouch: s.inTouch, CatchUp: s.catchUp, Now: config.Now, Outage: s.liveEnded,
+		Ask:     func(ctx context.Context, id store.ID) (store.Snapshot, error) { return s.node.Alive(ctx, id) },
+		InTouch: s.inTouch, CatchUp: s.catchUp, Now: config.Now, Outage: s.liveEnded,
 		Patience: max(config.StoreTimeout, config.MaxStaleness/3), Recheck: config.MaxStaleness,
 	})
-	if s.replica, err = s.openRevocations(ctx); err != nil {
+	known, err := s.openRevocations(ctx, db)
+	if err != nil {
 		return nil, err
 	}
 	if s.bearer != nil {
-		s.bearer.Revocations, s.bearerForAnyAudience.Revocations = s.replica, s.replica
+		s.bearer.Revocations, s.bearerForAnyAudience.Revocations = known, known
 		if s.bearer.Verified, err = bearer.NewCache(config.Tokens.CachedTokens); err != nil {
-			s.replica.Close()
+			known.Close()
 			return nil, err
 		}
 	}
-	s.ender = newEnder(db, config.StoreTimeout, config.Observe)
+	s.node, err = node.New(node.Config{
+		Store: db, Revocations: known, Policy: config.policy(), Timeout: config.StoreTimeout,
+		Observer: observer(config.Observe), ReloadRing: ring.Reload,
+	})
+	if err != nil {
+		known.Close()
+		return nil, err
+	}
 	s.watch.Start()
 	return s, nil
 }
@@ -113,8 +115,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 func (s *Sessions[T]) Close() {
 	s.watch.Close()
 	s.live.Close()
-	s.ender.close()
-	s.replica.Close()
+	s.node.Close()
 	if s.bearer != nil {
 		s.bearer.Verified.Close()
 	}
@@ -128,33 +129,32 @@ func (s *Sessions[T]) Format(f fmt.State, _ rune) {
 // LogValue logs the realm alone.
 func (s *Sessions[T]) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
 
-func (s *Sessions[T]) observeReplica(e revocation.Event) {
-	s.config.Observe(replicaEvent(e, "that this node holds; it writes them back"))
-}
-
-// detached gives a use of the store its time, whatever the client does: what
-// was begun must not be lost because a tab was closed.
-func (s *Sessions[T]) detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), s.config.StoreTimeout)
-}
-
-// unavailable reports an outage and returns the error for the caller. What the
-// store refuses as an argument is the caller's mistake, and no outage.
-func (s *Sessions[T]) unavailable(id store.ID, err error) error {
-	if errors.Is(err, store.ErrArgument) {
-		return fmt.Errorf("wafer: %w", err)
+// openRevocations opens what the configuration chooses: a replica of the log, or
+// a cache of the store's answers. ctx bounds the first read of the log.
+func (s *Sessions[T]) openRevocations(ctx context.Context, db store.Store) (node.Revocations, error) {
+	config := revocation.Config{
+		MaxStaleness:   s.config.MaxStaleness,
+		Limit:          s.config.MaxRevocations,
+		Timeout:        s.config.StoreTimeout,
+		Now:            s.config.Now,
+		BeforeEveryone: s.ring.Reload,
+		Applied:        s.live.Applied,
+		Restore:        db.Restore,
+		Observe: func(e revocation.Event) {
+			s.config.Observe(replicaEvent(e, "that this node holds; it writes them back"))
+		},
 	}
-	return s.outage(id, err)
-}
-
-// outage reports an outage and returns the error for the caller. A client that
-// hung up while it waited is none to report.
-func (s *Sessions[T]) outage(id store.ID, err error) error {
-	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	var known node.Revocations
+	var err error
+	if s.config.NoReplica {
+		known, err = revocation.NewCache(db, config)
+	} else {
+		known, err = revocation.Follow(ctx, db, config)
 	}
-	s.config.Observe(Event{Kind: KindUnavailable, Session: id, Err: err})
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err != nil {
+		return nil, fmt.Errorf("wafer: %w", err)
+	}
+	return known, nil
 }
 
 // mint returns the header of a session cookie as a family's snapshot has it.
@@ -169,10 +169,4 @@ func (s *Sessions[T]) mint(now time.Time, snap store.Snapshot) codec.Session {
 		Issued: now, Access: now.Add(access), Idle: f.IdleDeadline(), Absolute: f.Absolute,
 		Started: f.Started, Authenticated: f.Authenticated,
 	}
-}
-
-// above is the highest position that this node knows of, for new ones to
-// exceed: also that of entries which the store has lost since.
-func (s *Sessions[T]) above(at store.Position) store.Position {
-	return max(at, s.replica.Highest())
 }

@@ -58,13 +58,7 @@ func cleanLabel(label string) string {
 // Position returns the place in the log as the store has it now. See
 // [NotBefore].
 func (s *Sessions[T]) Position(ctx context.Context) (store.Position, error) {
-	ctx, cancel := s.detached(ctx)
-	defer cancel()
-	c, err := s.store.Cutoffs(ctx, store.ID{}, "")
-	if err != nil {
-		return 0, s.unavailable(store.ID{}, err)
-	}
-	return c.Head, nil
+	return s.node.Position(ctx)
 }
 
 // Start begins a session of subject (1 to 255 bytes of UTF-8 without NUL) with
@@ -91,7 +85,7 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	defer done()
 	now := s.config.Now()
 	c := s.read(r.Context(), now, r.Header)
-	creation.Ends, creation.Above = c.families(), s.above(c.position())
+	creation.Ends, creation.Above = c.families(), c.position()
 	if a != nil && a.bearer.load() == noBearer {
 		// A session that this very request began or renewed is in no cookie of
 		// the request yet.
@@ -99,7 +93,7 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 			creation.Ends[1] = current.id()
 		}
 	}
-	snap, err := s.createOne(r.Context(), creation)
+	snap, err := s.node.Start(r.Context(), creation)
 	if err != nil {
 		return err
 	}
@@ -123,7 +117,7 @@ func (s *Sessions[T]) creation(subject string, options []StartOption) (store.Cre
 	c := store.Creation{
 		ID: newID(), Subject: subject, Label: o.label, Idle: o.idle, Absolute: o.absolute,
 		Limit: s.config.MaxSessions, EndOldest: s.config.EndOldest,
-		Above: s.above(0), Reason: "replaced by a login", Actor: subject,
+		Reason: "replaced by a login", Actor: subject,
 	}
 	if o.notBefore != nil {
 		if c.NotBefore = *o.notBefore; c.NotBefore == 0 {
@@ -131,32 +125,6 @@ func (s *Sessions[T]) creation(subject string, options []StartOption) (store.Cre
 		}
 	}
 	return c, nil
-}
-
-// createOne makes the family of a login, and refuses here what it ended.
-func (s *Sessions[T]) createOne(ctx context.Context, c store.Creation) (store.Snapshot, error) {
-	snap, err := s.create(ctx, c)
-	if err != nil {
-		return snap, err
-	}
-	switch snap.Outcome {
-	case store.Written:
-	case store.Early:
-		return snap, ErrNotBefore
-	case store.Full:
-		return snap, ErrLimit
-	default:
-		return snap, s.unavailable(c.ID, fmt.Errorf("the store answered a new family with %q", snap.Outcome))
-	}
-	for _, id := range c.Ends {
-		s.refuseHere(id, snap.Head) // ended now or before, they are dead at the head
-	}
-	if c.EndOldest && snap.Entry != 0 {
-		// Which ones the limit ended, the log knows. If it does not answer, it
-		// will within MaxStaleness.
-		_ = s.replica.CatchUp(ctx)
-	}
-	return snap, nil
 }
 
 // Renew gives the session a new id, as is due after a change of privilege, and
@@ -186,36 +154,17 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, authenticate
 	// Kept only if the old family has a committed value: the store knows.
 	value, err := s.commits.Seal(now, codec.ID(id), current.encoded())
 	if err != nil {
-		return s.unavailable(current.id(), err)
+		return s.node.Unavailable(current.id(), err)
 	}
-	snap, err := s.create(r.Context(), store.Creation{
+	snap, err := s.node.Renew(r.Context(), store.Creation{
 		ID: id, Subject: current.header().Subject, Value: value,
 		Renews: &store.Renewal{ID: current.id(), Basis: current.Position(), Authenticated: authenticated},
-		Above:  s.above(current.Position()), Reason: "renewed", Actor: current.header().Subject,
+		Above:  current.Position(), Reason: "renewed", Actor: current.header().Subject,
 	})
 	if err != nil {
 		return err
 	}
-	switch snap.Outcome {
-	case store.Written:
-	case store.Behind:
-		return ErrConflict
-	default:
-		return ErrEnded
-	}
-	s.refuseHere(current.id(), snap.Entry)
 	return s.begun(w, a, KindRenewed, snap, current.encoded())
-}
-
-func (s *Sessions[T]) create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
-	ctx, cancel := s.detached(ctx)
-	defer cancel()
-	snap, err := s.store.Create(ctx, c)
-	if err != nil {
-		return snap, s.unavailable(c.ID, err)
-	}
-	s.replica.Learn(snap.Head)
-	return snap, nil
 }
 
 // begun writes the cookies of a family that was just made.
@@ -223,7 +172,7 @@ func (s *Sessions[T]) begun(w http.ResponseWriter, a *attachment[T], kind Kind, 
 	now := s.config.Now()
 	header := s.mint(now, snap)
 	if err := s.write(w, now, snap.Now, &header, data, true); err != nil {
-		return s.unavailable(snap.Family.ID, err)
+		return s.node.Unavailable(snap.Family.ID, err)
 	}
 	if a != nil {
 		a.current.Store(newSession[T](header, data))

@@ -222,7 +222,7 @@ func (s *Sessions[T]) claims(ctx context.Context, session *Session[T]) (TokenCla
 	}
 	claims, err := s.config.Tokens.Claims(ctx, session)
 	if err != nil && !errors.Is(err, ErrEnded) {
-		err = s.outage(session.id(), fmt.Errorf("wafer: Config.Tokens.Claims: %w", err))
+		err = s.node.Outage(session.id(), fmt.Errorf("wafer: Config.Tokens.Claims: %w", err))
 	}
 	return claims, err
 }
@@ -232,7 +232,7 @@ func (s *Sessions[T]) claims(ctx context.Context, session *Session[T]) (TokenCla
 func (s *Sessions[T]) claimsOf(ctx context.Context, session *Session[T]) (TokenClaims, error) {
 	claims, err := s.claims(ctx, session)
 	if errors.Is(err, ErrEnded) {
-		if err = s.end(ctx, session.Position(), "ended by Claims", session.header().Subject, session.id()); err == nil {
+		if err = s.node.End(ctx, session.Position(), "ended by Claims", session.header().Subject, session.id()); err == nil {
 			err = ErrNoSession
 		}
 	}

@@ -1,0 +1,109 @@
+// Package node is one node's side of the store: the store itself, and what this
+// node knows to be revoked.
+//
+// Every write goes through a [Node], so promise 1 is kept in one place: the call
+// is detached from the client and bounded in time, its position exceeds every
+// position that this node knows, the log's head is learnt from the answer, and
+// what was revoked is refused on this node when the call returns.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/waferkit/wafer/internal/sentinel"
+	"github.com/waferkit/wafer/refresh"
+	"github.com/waferkit/wafer/store"
+)
+
+// Observer receives what operators should know.
+type Observer interface {
+	Unavailable(session store.ID, err error)
+	Alarm(session store.ID, at store.Position, reason string, err error)
+	Ended(session store.ID, reason string, at store.Position)
+	// Revoked reports a revocation. session is the one that survived it, if any.
+	Revoked(session store.ID, reason string, at store.Position)
+}
+
+// Config configures [New]. All fields are required.
+type Config struct {
+	Store       store.Store
+	Revocations Revocations
+	Policy      refresh.Policy
+	Timeout     time.Duration // of each store call
+	Observer    Observer
+	// ReloadRing is called before a revocation of everyone takes effect here: it
+	// may follow the revocation of a key.
+	ReloadRing func(context.Context) error
+}
+
+// Node is safe for concurrent use.
+type Node struct {
+	Revocations
+	config    Config
+	store     store.Store
+	observer  Observer
+	refresher *refresh.Refresher
+	pending   *pending
+}
+
+// New returns a node over a store, which stays the caller's. Close closes the
+// Revocations.
+func New(c Config) (*Node, error) {
+	refresher, err := refresh.New(c.Store, c.Policy, c.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{Revocations: c.Revocations, config: c, store: c.Store, observer: c.Observer, refresher: refresher}
+	refresher.Above = n.Highest
+	n.pending = newPending(c.Store, c.Timeout, c.Observer)
+	return n, nil
+}
+
+// Close tries the pending logouts one last time, for at most Timeout, and closes
+// the Revocations.
+func (n *Node) Close() {
+	n.pending.close()
+	n.Revocations.Close()
+}
+
+// detached returns a context for one store call. It outlives the client's
+// hang-up: a write that was begun must not be lost because a tab was closed.
+func (n *Node) detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), n.config.Timeout)
+}
+
+// write makes one call that writes, and learns the log's head from the answer.
+func (n *Node) write(ctx context.Context, call func(context.Context) (store.Snapshot, error)) (store.Snapshot, error) {
+	ctx, cancel := n.detached(ctx)
+	defer cancel()
+	snap, err := call(ctx)
+	if err == nil {
+		n.Learn(snap.Head)
+	}
+	return snap, err
+}
+
+// above returns the position that a new entry must exceed: the highest that this
+// node knows, even if the store has lost it since.
+func (n *Node) above(at store.Position) store.Position { return max(at, n.Highest()) }
+
+// Unavailable reports an outage and returns the error for the caller. An argument
+// that the store refuses is the caller's mistake and no outage.
+func (n *Node) Unavailable(id store.ID, err error) error {
+	if errors.Is(err, store.ErrArgument) {
+		return fmt.Errorf("wafer: %w", err)
+	}
+	return n.Outage(id, err)
+}
+
+// Outage reports an outage and returns the error for the caller. It reports
+// nothing if the client hung up while it waited.
+func (n *Node) Outage(id store.ID, err error) error {
+	if !errors.Is(err, context.Canceled) {
+		n.observer.Unavailable(id, err)
+	}
+	return fmt.Errorf("%w: %w", sentinel.ErrUnavailable, err)
+}

@@ -1,0 +1,104 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// maxPending bounds the logouts that wait for the store to come back.
+const maxPending = 1024
+
+// pending holds the logouts that the store has not taken. A goroutine tries them
+// again; it runs only while there are any.
+type pending struct {
+	store    store.Store
+	timeout  time.Duration
+	observer Observer
+
+	mu      sync.Mutex
+	waiting []store.Revocation
+	running bool
+	once    sync.Once
+	closing chan struct{}
+	done    sync.WaitGroup
+}
+
+func newPending(s store.Store, timeout time.Duration, observer Observer) *pending {
+	return &pending{store: s, timeout: timeout, observer: observer, closing: make(chan struct{})}
+}
+
+// add queues a logout that failed.
+func (p *pending) add(r store.Revocation) {
+	if !p.queue(r) {
+		p.observer.Alarm(r.Sessions[0], 0, "too many logouts wait for the store; this one is in force on this node only", nil)
+	}
+}
+
+func (p *pending) queue(r store.Revocation) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) >= maxPending {
+		return false
+	}
+	p.waiting = append(p.waiting, r)
+	if !p.running {
+		p.running = true
+		p.done.Add(1)
+		go p.run()
+	}
+	return true
+}
+
+func (p *pending) run() {
+	defer p.done.Done()
+	for attempt := 0; ; attempt++ {
+		select {
+		case <-p.closing:
+			p.try(p.timeout) // for all of them together
+			return
+		case <-time.After(min(100*time.Millisecond<<min(attempt, 10), 30*time.Second)):
+		}
+		if p.try(time.Hour) {
+			return
+		}
+	}
+}
+
+// try reports whether none is left. It tries for at most limit, and for the
+// store's timeout with each.
+func (p *pending) try(limit time.Duration) bool {
+	all, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	for {
+		p.mu.Lock()
+		if len(p.waiting) == 0 {
+			p.running = false
+			p.mu.Unlock()
+			return true
+		}
+		r := p.waiting[0]
+		p.mu.Unlock()
+		ctx, cancel := context.WithTimeout(all, p.timeout)
+		_, err := p.store.Revoke(ctx, r)
+		cancel()
+		switch {
+		case errors.Is(err, store.ErrArgument):
+			// The store will never take it, and it must not block the others.
+			p.observer.Alarm(r.Sessions[0], 0, "the store refuses a logout", err)
+		case err != nil:
+			return false
+		}
+		p.mu.Lock()
+		p.waiting = p.waiting[1:]
+		p.mu.Unlock()
+	}
+}
+
+func (p *pending) close() {
+	p.once.Do(func() { close(p.closing) })
+	p.done.Wait()
+}

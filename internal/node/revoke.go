@@ -1,0 +1,136 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/waferkit/wafer/internal/sentinel"
+	"github.com/waferkit/wafer/store"
+)
+
+// pendingMargin is added to the position below which this node refuses a session
+// whose end the store has not taken yet, since other nodes may have minted newer
+// cookies for it. Positions are at least as far apart as microseconds, so the
+// margin covers the cookies of an hour.
+const pendingMargin = store.Position(time.Hour / time.Microsecond)
+
+// End ends sessions: on this node at once, in the store now or later. After an
+// error, which matches sentinel.ErrUnavailable, the node keeps trying.
+func (n *Node) End(ctx context.Context, at store.Position, reason, actor string, ids ...store.ID) error {
+	r := store.Revocation{Sessions: ids, Above: n.above(at), Reason: reason, Actor: actor}
+	n.refuseAll(ids, r.Above+1)
+	snap, err := n.writeRevocation(ctx, r)
+	if err != nil {
+		n.refuseAll(ids, r.Above+pendingMargin)
+		n.pending.add(r)
+		return n.Unavailable(ids[0], err)
+	}
+	n.refuseAll(ids, snap.Entry)
+	for _, id := range ids {
+		n.observer.Ended(id, reason, snap.Entry)
+	}
+	return nil
+}
+
+// EndOthers revokes every session of a subject except the survivor, which is
+// reborn at the entry. The error matches sentinel.ErrConflict if nothing was
+// revoked, ErrEnded if the survivor is dead and the others were revoked, or
+// ErrUnavailable.
+func (n *Node) EndOthers(ctx context.Context, subject string, survivor store.Rebirth, reason string) (store.Snapshot, error) {
+	r := store.Revocation{
+		Subjects: []string{subject}, Except: &survivor, Above: n.above(survivor.Basis), Reason: reason, Actor: subject,
+	}
+	snap, err := n.writeRevocation(ctx, r)
+	if err != nil {
+		return snap, n.Unavailable(survivor.ID, err)
+	}
+	if snap.Outcome == store.Behind {
+		return snap, sentinel.ErrConflict
+	}
+	n.Apply(store.Entry{Kind: store.KindSubject, Subject: subject, Position: snap.Entry})
+	n.observer.Revoked(survivor.ID, reason, snap.Entry)
+	if snap.State != store.Alive || snap.Family.Birth != snap.Entry {
+		return snap, sentinel.ErrEnded
+	}
+	return snap, nil
+}
+
+// Revoke revokes what r names, in several calls if one cannot hold it, and
+// returns the position of the last entry. An error means that some of it may be
+// revoked.
+func (n *Node) Revoke(ctx context.Context, r store.Revocation) (store.Position, error) {
+	if len(r.Sessions)+len(r.Subjects) == 0 && !r.Everyone {
+		return 0, fmt.Errorf("wafer: Revoke: %w: it names no session, no subject and not everyone", store.ErrArgument)
+	}
+	var last store.Position
+	for len(r.Sessions)+len(r.Subjects) > 0 || r.Everyone {
+		part := store.Revocation{Above: n.above(last), Reason: r.Reason, Actor: r.Actor}
+		k := min(len(r.Sessions), store.MaxEntries)
+		part.Sessions, r.Sessions = r.Sessions[:k], r.Sessions[k:]
+		k = min(len(r.Subjects), store.MaxEntries-k)
+		part.Subjects, r.Subjects = r.Subjects[:k], r.Subjects[k:]
+		if len(part.Sessions)+len(part.Subjects) < store.MaxEntries {
+			part.Everyone, r.Everyone = r.Everyone, false
+		}
+		at, err := n.revoke(ctx, part)
+		if err != nil {
+			return last, err
+		}
+		last = max(last, at)
+	}
+	return last, nil
+}
+
+func (n *Node) revoke(ctx context.Context, r store.Revocation) (store.Position, error) {
+	if err := r.Check(); err != nil {
+		return 0, fmt.Errorf("wafer: Revoke: %w", err)
+	}
+	snap, err := n.writeRevocation(ctx, r)
+	if err != nil {
+		return 0, n.Unavailable(store.ID{}, err)
+	}
+	n.refuseAll(r.Sessions, snap.Entry)
+	n.applyLocally(ctx, r, snap.Entry)
+	n.observer.Revoked(store.ID{}, r.Reason, snap.Entry)
+	return snap.Entry, nil
+}
+
+func (n *Node) writeRevocation(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
+	return n.write(ctx, func(ctx context.Context) (store.Snapshot, error) { return n.store.Revoke(ctx, r) })
+}
+
+// applyLocally refuses on this node the subjects, and everyone, of a revocation
+// whose last entry is at last. The entries of one call have consecutive
+// positions: sessions, subjects, everyone.
+func (n *Node) applyLocally(ctx context.Context, r store.Revocation, last store.Position) {
+	if r.Everyone {
+		// The revocation of a key may have come before this entry.
+		ctx, cancel := n.detached(ctx)
+		defer cancel()
+		if err := n.config.ReloadRing(ctx); err != nil {
+			n.observer.Alarm(store.ID{}, 0, "everyone is revoked, and the ring could not be reloaded", err)
+		}
+		n.Apply(store.Entry{Kind: store.KindEveryone, Position: last})
+		last--
+	}
+	entries := make([]store.Entry, len(r.Subjects))
+	for i := range entries {
+		entries[i] = store.Entry{Kind: store.KindSubject, Subject: r.Subjects[i], Position: last - store.Position(len(entries)-1-i)}
+	}
+	n.Apply(entries...)
+}
+
+func (n *Node) refuseAll(ids []store.ID, at store.Position) {
+	for _, id := range ids {
+		n.refuse(id, at)
+	}
+}
+
+// refuse refuses a session's cookies below a position on this node, before the
+// entry arrives with the log.
+func (n *Node) refuse(id store.ID, at store.Position) {
+	if !id.IsZero() && at != 0 {
+		n.Apply(store.Entry{Kind: store.KindSession, Session: id, Position: at})
+	}
+}
