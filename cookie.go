@@ -6,36 +6,18 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
+
+	"github.com/waferkit/wafer/internal/gate"
 )
 
-const (
-	// maxCookie is what browsers keep of a cookie: its name and value, in
-	// bytes (RFC 6265 section 6.1).
-	maxCookie = 4096
-	// maxDuplicates is how many cookies of one name are tried.
-	maxDuplicates = 4
-)
+// maxCookie is the largest cookie that browsers keep: its name and value, in
+// bytes (RFC 6265 section 6.1).
+const maxCookie = 4096
 
-// candidates are the values that a request brought under one cookie name, in
-// its order, and no more than are tried.
-type candidates struct {
-	values [maxDuplicates]string
-	n      int
-}
-
-func (c *candidates) add(value string) {
-	if c.n < maxDuplicates {
-		c.values[c.n] = value
-		c.n++
-	}
-}
-
-func (c *candidates) all() []string { return c.values[:c.n] }
-
-// find collects the two cookies of a request in one pass over its header, with
-// no allocation. It is stricter than net/http: a quoted value stays quoted,
-// and opens nothing.
-func (s *Sessions[T]) find(header http.Header, session, refresh *candidates) {
+// find collects the values of both cookies in one pass over the request's header,
+// without an allocation. It is stricter than net/http: a quoted value stays
+// quoted, and opens nothing.
+func (s *Sessions[T]) find(header http.Header) (found gate.Cookies) {
 	for _, line := range header["Cookie"] {
 		for line != "" {
 			var pair string
@@ -43,19 +25,13 @@ func (s *Sessions[T]) find(header http.Header, session, refresh *candidates) {
 			name, value, _ := strings.Cut(textproto.TrimString(pair), "=")
 			switch name {
 			case s.config.SessionCookie:
-				session.add(value)
+				found.Session.Add(value)
 			case s.config.RefreshCookie:
-				refresh.add(value)
+				found.Refresh.Add(value)
 			}
 		}
 	}
-}
-
-// hasCookies reports whether a request has any of the two cookies.
-func (s *Sessions[T]) hasCookies(header http.Header) bool {
-	var session, refresh candidates
-	s.find(header, &session, &refresh)
-	return session.n+refresh.n > 0
+	return found
 }
 
 // fits checks what a browser would keep.

@@ -21,15 +21,16 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 		return s.endBearer(r.Context(), a)
 	}
 	now := s.config.Now()
-	c := s.read(r.Context(), now, r.Header)
-	named := c.families()
-	ids, at, actor := named[:], c.position(), c.cookie.Subject
+	cookies := s.find(r.Header)
+	c := s.gate.Read(r.Context(), now, &cookies)
+	named := c.Families()
+	ids, at, actor := named[:], c.Position(), c.Cookie.Subject
 	if a != nil {
 		// The session that this request began or renewed is in no cookie yet.
 		if current := a.current.Swap(nil); current != nil {
 			ids, at, actor = append(ids, current.id()), max(at, current.Position()), current.header().Subject
 		}
-		a.over.Store(true)
+		a.ended.Store(true)
 	}
 	s.setCookie(w, s.config.SessionCookie, "", now, time.Time{})
 	s.setCookie(w, s.config.RefreshCookie, "", now, time.Time{})
@@ -46,11 +47,11 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 // an authentic one does.
 func (s *Sessions[T]) endBearer(ctx context.Context, a *attachment[T]) error {
 	current := a.current.Swap(nil)
-	over := a.over.Swap(true)
+	ended := a.ended.Swap(true)
 	switch t := a.unsure; {
 	case current != nil:
 		return s.node.End(ctx, current.Position(), "logout", current.header().Subject, current.id())
-	case over:
+	case ended:
 		return nil // ended before, in this request
 	case t != nil:
 		return s.node.End(ctx, store.Position(t.Position), "logout", t.Subject, store.ID(t.Session))

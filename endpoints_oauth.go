@@ -189,7 +189,7 @@ type named struct {
 
 func (s *Sessions[T]) sessionOf(ctx context.Context, token string) (named, error) {
 	if strings.HasPrefix(token, codec.RefreshPrefix) {
-		t, err := s.tokens.Parse(ctx, s.config.Now(), token)
+		t, err := s.refreshTokens.Parse(ctx, s.config.Now(), token)
 		if err != nil {
 			return named{}, ErrNoSession
 		}
@@ -276,7 +276,7 @@ func (s *Sessions[T]) introspect(ctx context.Context, token string) (map[string]
 // introspectRefresh looks at a refresh token without presenting it: a replay
 // ends nothing here.
 func (s *Sessions[T]) introspectRefresh(ctx context.Context, token string) (map[string]any, error) {
-	t, err := s.tokens.Parse(ctx, s.config.Now(), token)
+	t, err := s.refreshTokens.Parse(ctx, s.config.Now(), token)
 	if err != nil {
 		return nil, ErrNoSession
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/waferkit/wafer/internal/gate"
 	"github.com/waferkit/wafer/internal/keywatch"
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/revocation"
@@ -46,7 +47,7 @@ type Event struct {
 func (e Event) level() slog.Level {
 	switch e.Kind {
 	case KindRefused:
-		if e.Reason == reasonMixed {
+		if e.Reason == gate.ReasonMixed {
 			return slog.LevelWarn
 		}
 		return slog.LevelDebug
@@ -125,6 +126,10 @@ func (o observer) Ended(session store.ID, reason string, at store.Position) {
 
 func (o observer) Revoked(session store.ID, reason string, at store.Position) {
 	o(Event{Kind: KindRevoked, Session: session, Reason: reason, Position: at})
+}
+
+func (o observer) Replayed(session store.ID, reason string, at store.Position) {
+	o(Event{Kind: KindReplayed, Session: session, Reason: reason, Position: at})
 }
 
 // keys reports a change of the ring.

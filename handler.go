@@ -7,11 +7,13 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/gate"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -67,7 +69,8 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 		_, err := a.get()
 		return r, err
 	}
-	if s.bearer != nil && !s.hasCookies(r.Header) {
+	cookies := s.find(r.Header)
+	if s.bearer != nil && cookies.None() {
 		if _, found := bearerToken(r.Header); found {
 			return s.attachBearer(w, r)
 		}
@@ -75,16 +78,16 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 	}
 	now := s.config.Now()
 	a := &attachment[T]{Context: r.Context(), owner: s}
-	var c credentials
-	found, err := s.judge(r.Context(), now, r.Header, &c)
+	var c gate.Credentials
+	found, err := s.gate.Judge(r.Context(), now, &cookies, &c)
 	var session *Session[T]
 	switch {
 	case err != nil:
-	case found == present:
+	case found == gate.Valid:
 		session = &a.first
-		session.content = c.content
-		session.show(&c.cookie)
-	case found == due:
+		session.content = c.Content
+		session.show(&c.Cookie)
+	case found == gate.Refreshable:
 		session, err = s.resume(w, r, now, &c)
 	}
 	if session == nil && err == nil {
@@ -101,6 +104,39 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 	return a.request(r), err
 }
 
+// Check decides what session a request has, by its cookies alone. It writes
+// nothing and refreshes nothing. The error matches [ErrNoSession], and
+// [ErrExpired] too if a refresh is due, whatever that would find; or
+// [ErrUnavailable].
+func (s *Sessions[T]) Check(r *http.Request) (*Session[T], error) {
+	var c gate.Credentials
+	cookies := s.find(r.Header)
+	found, err := s.gate.Judge(r.Context(), s.config.Now(), &cookies, &c)
+	switch {
+	case err != nil:
+		return nil, err
+	case found == gate.Valid:
+		session := &Session[T]{content: c.Content}
+		session.show(&c.Cookie)
+		return session, nil
+	case found == gate.Refreshable:
+		return nil, fmt.Errorf("%w: %w", ErrNoSession, ErrExpired)
+	}
+	return nil, ErrNoSession
+}
+
+// upgrades reports whether the request asks for another protocol. Libraries that
+// answer such requests drop the response's cookies. Some clients offer h2c with
+// every request, and servers that do not speak it answer as usual.
+func upgrades(r *http.Request) bool {
+	for _, to := range r.Header["Upgrade"] {
+		if to != "" && !strings.EqualFold(to, "h2c") {
+			return true
+		}
+	}
+	return r.Method == http.MethodConnect
+}
+
 // attachment is the context of an attached request: what Handler found, and
 // what the request made of it since.
 type attachment[T any] struct {
@@ -111,7 +147,7 @@ type attachment[T any] struct {
 	none    error              // why current is nil
 	bearer  bearerFlag         // whether it is about an access token
 	unsure  *codec.AccessToken // one that is authentic, in an outage
-	over    atomic.Bool        // End was called
+	ended   atomic.Bool        // End was called
 	changes sync.Mutex         // held while a call changes the session
 	values  privateValues      // of the response's header
 	in      http.Request       // the request that it is attached to
@@ -144,7 +180,7 @@ func (a *attachment[T]) get() (*Session[T], error) {
 	if session := a.current.Load(); session != nil {
 		return session, nil
 	}
-	if a.none == nil || a.over.Load() {
+	if a.none == nil || a.ended.Load() {
 		return nil, ErrNoSession
 	}
 	return nil, a.none

@@ -32,7 +32,7 @@ const houseModule = "github.com/waferkit/wafer"
 // the standard library: other packages of the module by their folder, and
 // those of other modules by their whole path.
 var housePackages = map[string][]string{
-	".":                   {"keyring", "codec", "store", "revocation", "refresh", "internal/bearer", "internal/keywatch", "internal/live", "internal/node", "internal/remotekeys", "internal/sentinel"},
+	".":                   {"keyring", "codec", "store", "revocation", "refresh", "internal/bearer", "internal/gate", "internal/keywatch", "internal/live", "internal/node", "internal/remotekeys", "internal/resume", "internal/sentinel"},
 	"keyring":             {},
 	"keyring/passphrase":  {"keyring", "golang.org/x/crypto/argon2", "golang.org/x/crypto/scrypt"},
 	"codec":               {"keyring", "internal/xaes", "github.com/gorilla/securecookie", "github.com/fxamacker/cbor/v2", "github.com/golang-jwt/jwt/v5"},
@@ -47,11 +47,13 @@ var housePackages = map[string][]string{
 	"internal/faulttest":  {".", "keyring", "store", "internal/rounds"},
 	"internal/flight":     {},
 	"internal/testserver": {},
+	"internal/gate":       {"codec", "keyring", "store", "revocation"},
 	"internal/keywatch":   {"keyring"},
 	"internal/live":       {"codec", "store", "internal/sentinel"},
 	"internal/node":       {"store", "revocation", "refresh", "internal/sentinel"},
 	"internal/pairs":      {}, // for benchmarks
 	"internal/remotekeys": {"codec", "keyring", "store", "revocation", "internal/clock", "internal/sentinel"},
+	"internal/resume":     {"codec", "keyring", "store", "refresh", "internal/gate", "internal/node", "internal/sentinel"},
 	"internal/rounds":     {}, // for tests
 	"internal/sentinel":   {},
 	"internal/xaes":       {},

@@ -57,7 +57,7 @@ func (s *Sessions[T]) pair(now time.Time, snap store.Snapshot, audience string, 
 	if err != nil {
 		return nil, s.unavailableUnless(ErrNoSession, snap.Family.ID, err)
 	}
-	p.RefreshToken, err = s.tokens.Mint(now, codec.RefreshToken{Family: codec.ID(snap.Family.ID), Generation: snap.Family.Generation})
+	p.RefreshToken, err = s.refreshTokens.Mint(now, codec.RefreshToken{Family: codec.ID(snap.Family.ID), Generation: snap.Family.Generation})
 	if err != nil {
 		return nil, s.node.Unavailable(snap.Family.ID, err)
 	}
@@ -76,14 +76,14 @@ func (s *Sessions[T]) unavailableUnless(expected error, id store.ID, err error) 
 // ErrNoSession or ErrUnavailable.
 func (s *Sessions[T]) refreshNative(ctx context.Context, text, audience string) (*TokenPair, error) {
 	now := s.config.Now()
-	token, err := s.tokens.Parse(ctx, now, text)
+	token, err := s.refreshTokens.Parse(ctx, now, text)
 	if err != nil {
 		s.config.Observe(Event{Kind: KindRefused, Reason: "refresh token not authentic", Err: err})
 		return nil, ErrNoSession
 	}
 	id := store.ID(token.Family)
 	if s.node.Ended(id) {
-		s.refuse(id, string(refresh.ReasonEnded))
+		observer(s.config.Observe).Refused(id, string(refresh.ReasonEnded), nil)
 		return nil, ErrNoSession
 	}
 	q := refresh.Request{
@@ -100,7 +100,7 @@ func (s *Sessions[T]) refreshNative(ctx context.Context, text, audience string) 
 		return nil, err
 	}
 	if res.Verdict != refresh.Issue {
-		return nil, s.refusal(id, res)
+		return nil, s.resumer.Refuse(id, res)
 	}
 	s.config.Observe(Event{Kind: KindRefreshed, Session: id, Reason: "native client"})
 	return s.pair(now, res.Snapshot, audience, claims)
@@ -120,7 +120,7 @@ func (s *Sessions[T]) plan(ctx context.Context, now time.Time, q refresh.Request
 		return TokenClaims{}, err
 	}
 	if res.Verdict != refresh.Issue && res.Reason != refresh.ReasonUpgrade {
-		return TokenClaims{}, s.refusal(q.Family, res)
+		return TokenClaims{}, s.resumer.Refuse(q.Family, res)
 	}
 	// As the advance will leave it: by the engine's clock, idle from now on.
 	planned := res.Snapshot

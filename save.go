@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/resume"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -36,7 +36,7 @@ func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error
 	}
 	// The deadline is by the engine's clock, and this node's may be ahead of
 	// it: the cookie must not die before the refresh token.
-	return s.rewrite(w, a, now.Add(-s.config.Skew), header, b)
+	return s.rewrite(w, a, resume.Session{Header: header, Data: b, At: now.Add(-s.config.Skew)})
 }
 
 // Commit is the save that cannot be rolled back: the store keeps the sealed
@@ -74,21 +74,4 @@ func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) err
 		return err
 	}
 	return s.rewriteAt(w, a, snap, current.header(), b)
-}
-
-// rewriteAt is rewrite at the position of the entry with which the store has
-// just moved the family.
-func (s *Sessions[T]) rewriteAt(w http.ResponseWriter, a *attachment[T], snap store.Snapshot, header codec.Session, data []byte) error {
-	header.Position = uint64(snap.Entry)
-	return s.rewrite(w, a, snap.Now, header, data)
-}
-
-// rewrite seals the session cookie again and writes it alone: the refresh
-// token stays as it is.
-func (s *Sessions[T]) rewrite(w http.ResponseWriter, a *attachment[T], from time.Time, header codec.Session, data []byte) error {
-	if err := s.write(w, s.config.Now(), from, &header, data, false); err != nil {
-		return s.node.Unavailable(store.ID(header.ID), err)
-	}
-	a.current.Store(newSession[T](header, data))
-	return nil
 }

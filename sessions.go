@@ -11,9 +11,11 @@ import (
 
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/internal/bearer"
+	"github.com/waferkit/wafer/internal/gate"
 	"github.com/waferkit/wafer/internal/keywatch"
 	"github.com/waferkit/wafer/internal/live"
 	"github.com/waferkit/wafer/internal/node"
+	"github.com/waferkit/wafer/internal/resume"
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
@@ -23,19 +25,26 @@ import (
 // begin, change and end sessions. T is the session's data; it travels in the
 // cookie, so keep it small. Sessions is safe for concurrent use.
 type Sessions[T any] struct {
-	config  Config[T]
-	ring    *keyring.Ring
-	cookies *codec.Cookies
-	tokens  *codec.RefreshTokens
-	commits *codec.Commits
-	node    *node.Node
-	live    *live.Set
-	watch   *keywatch.Watch
+	config Config[T]
 
-	access               *codec.AccessTokens // nil, as both bearers: Config.Tokens is not set
-	bearer               *bearer.Judge       // of tokens for this application's own API
-	bearerForAnyAudience *bearer.Judge       // of all that it mints
+	// What is sealed and opened.
+	ring          *keyring.Ring
+	cookies       *codec.Cookies
+	refreshTokens *codec.RefreshTokens
+	commits       *codec.Commits
+	access        *codec.AccessTokens // nil, as both bearers, without Config.Tokens
+
+	// What is decided and written.
+	node                 *node.Node
+	gate                 *gate.Gate
+	resumer              *resume.Resumer
+	bearer               *bearer.Judge // of tokens for this application's own API
+	bearerForAnyAudience *bearer.Judge // of every token that it mints
 	protection           *http.CrossOriginProtection
+
+	// What runs beside the requests.
+	live  *live.Set
+	watch *keywatch.Watch
 }
 
 // New returns the sessions of an application over a ring and a store, which
@@ -59,7 +68,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	if s.cookies, err = codec.NewCookies(ring, config.Realm, config.SessionCookie); err != nil {
 		return nil, fmt.Errorf("wafer: Config.Realm: %w", err)
 	}
-	if s.tokens, err = codec.NewRefreshTokens(ring, config.Realm); err != nil {
+	if s.refreshTokens, err = codec.NewRefreshTokens(ring, config.Realm); err != nil {
 		return nil, err
 	}
 	if s.commits, err = codec.NewCommits(ring, config.Realm); err != nil {
@@ -104,6 +113,16 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	if err != nil {
 		known.Close()
 		return nil, err
+	}
+	s.gate = &gate.Gate{
+		Ring: ring, Cookies: s.cookies, RefreshTokens: s.refreshTokens, Node: s.node, Access: config.Access, Leeway: config.leeway(),
+		Now: config.Now, Observer: observer(config.Observe),
+	}
+	s.resumer = &resume.Resumer{
+		Node: s.node, Ring: ring, Commits: s.commits, Mint: s.mint, Fits: s.fits, Observer: observer(config.Observe),
+	}
+	if config.Reload != nil {
+		s.resumer.Reload = s.reload
 	}
 	s.watch.Start()
 	return s, nil

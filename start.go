@@ -84,8 +84,9 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	a, done := s.changing(r.Context())
 	defer done()
 	now := s.config.Now()
-	c := s.read(r.Context(), now, r.Header)
-	creation.Ends, creation.Above = c.families(), c.position()
+	cookies := s.find(r.Header)
+	c := s.gate.Read(r.Context(), now, &cookies)
+	creation.Ends, creation.Above = c.Families(), c.Position()
 	if a != nil && a.bearer.load() == noBearer {
 		// A session that this very request began or renewed is in no cookie of
 		// the request yet.
@@ -165,21 +166,6 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, authenticate
 		return err
 	}
 	return s.begun(w, a, KindRenewed, snap, current.encoded())
-}
-
-// begun writes the cookies of a family that was just made.
-func (s *Sessions[T]) begun(w http.ResponseWriter, a *attachment[T], kind Kind, snap store.Snapshot, data []byte) error {
-	now := s.config.Now()
-	header := s.mint(now, snap)
-	if err := s.write(w, now, snap.Now, &header, data, true); err != nil {
-		return s.node.Unavailable(snap.Family.ID, err)
-	}
-	if a != nil {
-		a.current.Store(newSession[T](header, data))
-		a.bearer.store(noBearer) // from here on it is about cookies
-	}
-	s.config.Observe(Event{Kind: kind, Session: snap.Family.ID, Position: snap.Entry})
-	return nil
 }
 
 // encode encodes session data and checks that it fits.
