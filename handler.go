@@ -211,27 +211,38 @@ func (s *Sessions[T]) Get(ctx context.Context) (*Session[T], error) {
 // 401 carries a WWW-Authenticate about access tokens alone, since cookies are no
 // scheme of RFC 9110.
 func (s *Sessions[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) {
-	status := Status(err)
-	if status == http.StatusServiceUnavailable {
-		s.retryAfter(w)
-	}
+	bearer := noBearer
 	if a := s.attached(r.Context()); a != nil {
-		if challenge := a.bearer.load().challenge(status); challenge != "" {
-			w.Header().Set("WWW-Authenticate", challenge)
-		}
+		bearer = a.bearer.load()
 	}
 	private(w.Header())
-	if s.config.Refuse != nil {
-		s.config.Refuse(w, r, err)
+	refuse(w, r, err, s.retry(), bearer, s.config.Refuse)
+}
+
+// retry returns how long a client should wait after a 503. It is shorter than
+// the grace, so that a client that waits is not mistaken for a thief.
+func (s *Sessions[T]) retry() time.Duration { return s.config.Grace / 3 }
+
+// retryAfter sets the Retry-After header, in whole seconds, at least 1.
+func retryAfter(w http.ResponseWriter, d time.Duration) {
+	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(d/time.Second))))
+}
+
+// refuse answers a request with the status that belongs to err. The
+// application's answer, unless it is nil, takes the place of the default one.
+func refuse(w http.ResponseWriter, r *http.Request, err error, retry time.Duration, bearer bearerState, answer func(http.ResponseWriter, *http.Request, error)) {
+	status := Status(err)
+	if status == http.StatusServiceUnavailable {
+		retryAfter(w, retry)
+	}
+	if challenge := bearer.challenge(status); challenge != "" {
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
+	if answer != nil {
+		answer(w, r, err)
 		return
 	}
 	http.Error(w, http.StatusText(status), status)
-}
-
-// retryAfter tells a client to wait for less than the grace, so that one that
-// waits is not taken for a thief.
-func (s *Sessions[T]) retryAfter(w http.ResponseWriter) {
-	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(s.config.Grace/(3*time.Second)))))
 }
 
 // Status returns the status code that belongs to an error of this package, as

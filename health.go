@@ -3,6 +3,7 @@ package wafer
 import (
 	"time"
 
+	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -29,13 +30,22 @@ type Health struct {
 	Age time.Duration
 }
 
-// Health returns the node's state now. It asks no store.
-func (s *Sessions[T]) Health() Health {
-	now := s.config.Now()
-	age, _ := s.node.Confirmed(now)
+// Health returns the node's state now. It makes no store call.
+func (s *Sessions[T]) Health() Health { return healthOf(s.node, s.config.Now()) }
+
+// healthOf returns the health of what a node, or a Verifier, knows to be revoked.
+func healthOf(known interface {
+	State(now time.Time) revocation.State
+	Confirmed(now time.Time) (age time.Duration, ok bool)
+	Head() store.Position
+	Highest() store.Position
+	Floor() store.Position
+	Len() int
+}, now time.Time) Health {
+	age, _ := known.Confirmed(now)
 	return Health{
-		State:    s.node.State(now).String(),
-		Position: s.node.Head(), Head: s.node.Highest(), Floor: s.node.Floor(),
-		Revocations: s.node.Len(), Age: age,
+		State:    known.State(now).String(),
+		Position: known.Head(), Head: known.Highest(), Floor: known.Floor(),
+		Revocations: known.Len(), Age: age,
 	}
 }

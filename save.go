@@ -25,12 +25,12 @@ func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error
 		return err
 	}
 	defer done()
-	b, err := s.encode(current.header().Subject, data)
+	header := current.header()
+	b, err := s.encode(header.Subject, data)
 	if err != nil {
 		return err
 	}
 	now := s.config.Now()
-	header := current.header()
 	if !now.Before(header.Expires(s.config.Access)) {
 		return ErrExpired
 	}
@@ -56,22 +56,24 @@ func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) err
 		return err
 	}
 	defer done()
-	b, err := s.encode(current.header().Subject, data)
+	h := current.header()
+	id := store.ID(h.ID)
+	b, err := s.encode(h.Subject, data)
 	if err != nil {
 		return err
 	}
-	value, err := s.commits.Seal(s.config.Now(), codec.ID(current.id()), b)
+	value, err := s.commits.Seal(s.config.Now(), h.ID, b)
 	if errors.Is(err, codec.ErrLength) {
 		return fmt.Errorf("%w: %d bytes are %d too many to commit", ErrTooLarge, len(b), len(b)-codec.MaxCommit)
 	}
 	if err != nil {
-		return s.node.Unavailable(current.id(), err)
+		return s.node.Unavailable(id, err)
 	}
 	snap, err := s.node.Commit(r.Context(), store.Commit{
-		ID: current.id(), Basis: current.Position(), Value: value, Actor: current.header().Subject,
+		ID: id, Basis: store.Position(h.Position), Value: value, Actor: h.Subject,
 	})
 	if err != nil {
 		return err
 	}
-	return s.rewriteAt(w, a, snap, current.header(), b)
+	return s.rewriteAt(w, a, snap, h, b)
 }

@@ -184,28 +184,19 @@ func (v *Verifier) Get(ctx context.Context) (*Session[struct{}], error) {
 // errNotVerified is a programmer's mistake, as errNotAttached.
 var errNotVerified = errors.New("wafer: the request has not passed Bearer of this Verifier")
 
-// keysRetry is the Retry-After of a 503 in seconds: the keys are fetched again
-// about as often.
-const keysRetry = "5"
+// keysRetry is the Retry-After of a 503. The keys are fetched again about as
+// often.
+const keysRetry = 5 * time.Second
 
 // Refuse answers a request as [Sessions.Refuse] does: 401 with a challenge, or
 // 503. [VerifierConfig.Refuse] takes its place; the headers are set before.
 func (v *Verifier) Refuse(w http.ResponseWriter, r *http.Request, err error) {
-	status := Status(err)
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", keysRetry)
-	}
+	bearer := noBearer
 	if a := v.attached(r.Context()); a != nil {
-		if challenge := a.bearer.challenge(status); challenge != "" {
-			w.Header().Set("WWW-Authenticate", challenge)
-		}
+		bearer = a.bearer
 	}
 	noStore(w.Header())
-	if v.config.Refuse != nil {
-		v.config.Refuse(w, r, err)
-		return
-	}
-	http.Error(w, http.StatusText(status), status)
+	refuse(w, r, err, keysRetry, bearer, v.config.Refuse)
 }
 
 // Health returns what this service knows of the revocations, for a health page
@@ -214,13 +205,7 @@ func (v *Verifier) Health() Health {
 	if v.replica == nil {
 		return Health{State: "none"}
 	}
-	now := v.config.Now()
-	age, _ := v.replica.Confirmed(now)
-	return Health{
-		State:    v.replica.State(now).String(),
-		Position: v.replica.Head(), Head: v.replica.Highest(), Floor: v.replica.Floor(),
-		Revocations: v.replica.Len(), Age: age,
-	}
+	return healthOf(v.replica, v.config.Now())
 }
 
 // KeysAge returns how long ago the issuer confirmed the keys: alert where it

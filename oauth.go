@@ -55,7 +55,7 @@ func oauthForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 // learns.
 func (s *Sessions[T]) oauthError(w http.ResponseWriter, status int, code string) {
 	if status == http.StatusServiceUnavailable {
-		s.retryAfter(w)
+		retryAfter(w, s.retry())
 	}
 	private(w.Header())
 	writeJSON(w, status, map[string]string{"error": code})

@@ -150,17 +150,16 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, authenticate
 		return err
 	}
 	defer done()
-	now := s.config.Now()
+	h := current.header()
 	id := newID()
-	// Kept only if the old family has a committed value: the store knows.
-	value, err := s.commits.Seal(now, codec.ID(id), current.encoded())
+	// The store keeps the value only if the old family has a committed one.
+	value, err := s.commits.Seal(s.config.Now(), codec.ID(id), current.encoded())
 	if err != nil {
-		return s.node.Unavailable(current.id(), err)
+		return s.node.Unavailable(store.ID(h.ID), err)
 	}
+	old := store.Renewal{ID: store.ID(h.ID), Basis: store.Position(h.Position), Authenticated: authenticated}
 	snap, err := s.node.Renew(r.Context(), store.Creation{
-		ID: id, Subject: current.header().Subject, Value: value,
-		Renews: &store.Renewal{ID: current.id(), Basis: current.Position(), Authenticated: authenticated},
-		Above:  current.Position(), Reason: "renewed", Actor: current.header().Subject,
+		ID: id, Subject: h.Subject, Value: value, Renews: &old, Above: old.Basis, Reason: "renewed", Actor: h.Subject,
 	})
 	if err != nil {
 		return err
