@@ -181,7 +181,9 @@ func TestPromise8_DuplicatesAreBounded(t *testing.T) {
 
 // While the list is stale a bounded number of questions is under way, and
 // those about one session are one.
-func TestPromise8_QuestionsToTheStoreAreCoalesced(t *testing.T) { synctest.Test(t, testQuestionsAreCoalesced) }
+func TestPromise8_QuestionsToTheStoreAreCoalesced(t *testing.T) {
+	synctest.Test(t, testQuestionsAreCoalesced)
+}
 
 func testQuestionsAreCoalesced(t *testing.T) {
 	w := newWorld(t)
