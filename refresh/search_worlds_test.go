@@ -1,6 +1,7 @@
 package refresh_test
 
 import (
+	"runtime/debug"
 	"testing"
 
 	"github.com/waferkit/wafer/internal/rounds"
@@ -151,6 +152,7 @@ func deviceWorld() *search {
 
 // TestSearch goes through every world. Nothing in any of them is violated.
 func TestSearch(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(200)) // most of what a search makes stays until its end
 	total, gone, full := 0, 0, rounds.Full() && *searchDepth == wholeDepth && searchShare == 1
 	for _, w := range searchWorlds {
 		t.Run(w.name, func(t *testing.T) {

@@ -131,7 +131,7 @@ func (p *peer) hear() string {
 	select {
 	case answer := <-p.answers:
 		return answer
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		p.t.Fatal("the other process does not answer")
 		return ""
 	}

@@ -85,7 +85,7 @@ func TestGroupGivenUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	db := open(t, path, sqlite.Options{})
 	release := hold(t, path)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	var group sync.WaitGroup
 	const n = 10
@@ -95,7 +95,7 @@ func TestGroupGivenUp(t *testing.T) {
 		}
 	}
 	group.Go(func() { give(0) }) // this one has begun
-	time.Sleep(30 * time.Millisecond)
+	time.Sleep(500 * time.Millisecond)
 	for i := range n - 1 {
 		group.Go(func() { give(i + 1) })
 	}
@@ -120,7 +120,7 @@ func TestGroupGivenUp(t *testing.T) {
 // TestBusy: a lock that another process holds is waited for, but not for
 // longer than BusyTimeout, however many wait.
 func TestBusy(t *testing.T) {
-	const busy = 300 * time.Millisecond
+	const busy = time.Second
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	db := open(t, path, sqlite.Options{BusyTimeout: busy})
 	written, err := fill(t.Context(), db, 3, 1)
@@ -153,8 +153,9 @@ func TestBusy(t *testing.T) {
 		}
 	})
 	group.Wait()
-	// The first has its time, and those that came meanwhile have theirs.
-	if took := time.Since(began); took < busy*9/10 || took > 4*busy {
+	// The first has its time, and those that came meanwhile have theirs. One
+	// after the other it would be 24 times as long.
+	if took := time.Since(began); took < busy*9/10 || took > 12*busy {
 		t.Errorf("24 writers learnt after %v that the lock is held; BusyTimeout is %v", took, busy)
 	}
 	release()
@@ -192,7 +193,7 @@ func TestCloseWhileWriting(t *testing.T) {
 		go func() { group.Wait(); close(ended) }()
 		select {
 		case <-ended:
-		case <-time.After(10 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("writers or Close wait for ever")
 		}
 		release()
@@ -226,7 +227,7 @@ func TestCloseWhileWaiting(t *testing.T) {
 	must(t, err)
 	var group sync.WaitGroup
 	for range 5 {
-		group.Go(func() { _, _ = db.Since(t.Context(), c.Head, 10, 20*time.Second) })
+		group.Go(func() { _, _ = db.Since(t.Context(), c.Head, 10, 5*time.Minute) })
 	}
 	time.Sleep(150 * time.Millisecond)
 	began := time.Now()
@@ -234,7 +235,7 @@ func TestCloseWhileWaiting(t *testing.T) {
 		t.Error(err)
 	}
 	group.Wait()
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("Close and those who waited took %v", took)
 	}
 	gone(t, before)
@@ -269,7 +270,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 func gone(t *testing.T, before int) {
 	t.Helper()
 	for began := time.Now(); runtime.NumGoroutine() > before; time.Sleep(5 * time.Millisecond) {
-		if time.Since(began) > 2*time.Second {
+		if time.Since(began) > 2*time.Minute {
 			all := make([]byte, 1<<16)
 			t.Errorf("%d goroutines more than before\n%s", runtime.NumGoroutine()-before, all[:runtime.Stack(all, true)])
 			return
@@ -293,21 +294,21 @@ func TestLoneWriter(t *testing.T) {
 	update, err := bare.PrepareContext(t.Context(), "UPDATE f SET g = g + 1 WHERE id = 1")
 	must(t, err)
 	defer update.Close()
-	var mine, its time.Duration
+	var mine, its []time.Duration
 	const n = 60
 	for range n { // in turn, so that both have the same disk
 		began := time.Now()
 		s, err = db.Advance(t.Context(), store.Advance{ID: store.ID{11}, Generation: s.Family.Generation})
-		mine += time.Since(began)
+		mine = append(mine, time.Since(began))
 		must(t, err)
 		began = time.Now()
 		_, err := update.ExecContext(t.Context())
-		its += time.Since(began)
+		its = append(its, time.Since(began))
 		must(t, err)
 	}
-	t.Logf("%v each; the bare statement %v", mine/n, its/n)
-	if mine/n > 4*its/n+5*time.Millisecond {
-		t.Errorf("%v each; the bare statement %v", mine/n, its/n)
+	t.Logf("half of them within %v; of the bare statement %v", median(mine), median(its))
+	if median(mine) > 4*median(its)+5*time.Millisecond {
+		t.Errorf("half of them within %v; of the bare statement %v", median(mine), median(its))
 	}
 }
 

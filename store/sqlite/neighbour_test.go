@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/sqlite"
 )
@@ -15,7 +16,7 @@ import (
 // for often enough to find it free between two of its commits.
 func TestBusyNeighbourStarvesNobody(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
-	o := sqlite.Options{BusyTimeout: time.Second}
+	o := sqlite.Options{BusyTimeout: 5 * time.Second}
 	neighbour, db := open(t, path, o), open(t, path, o)
 	ctx, stop := context.WithCancel(t.Context())
 	var busy sync.WaitGroup
@@ -27,7 +28,7 @@ func TestBusyNeighbourStarvesNobody(t *testing.T) {
 		})
 	}
 	var worst time.Duration
-	for range 60 {
+	for range rounds.Of(20, 60) {
 		began := time.Now()
 		if _, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{"anna"}}); err != nil {
 			t.Errorf("beside a busy neighbour: %v", err)
@@ -37,5 +38,5 @@ func TestBusyNeighbourStarvesNobody(t *testing.T) {
 	}
 	stop()
 	busy.Wait()
-	t.Logf("the longest of 60 writes took %v", worst)
+	t.Logf("the longest write took %v", worst)
 }

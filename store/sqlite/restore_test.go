@@ -51,7 +51,7 @@ func TestRestoreKeepsTheList(t *testing.T) {
 		if c.Subject > 1<<52 {
 			return
 		}
-		if wait > 2*time.Second {
+		if wait > time.Minute {
 			t.Fatal("a write that has begun, and waits for the file's lock, is given up with its caller")
 		}
 	}
@@ -84,10 +84,13 @@ func revokeAndGiveUp(t *testing.T, db *sqlite.Store, wait time.Duration) {
 // as many: the file's lock is held about as long. The other nodes' calls, which
 // find everything covered, hold it for less.
 func TestRestoreIsShort(t *testing.T) {
-	rounds := sized(9, 9, 1)
+	times := 9
+	if underRace() {
+		times = 1
+	}
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	db := open(t, path, sqlite.Options{})
-	crowd(t, path, "", 2*rounds*store.MaxEntries+1, 12*time.Hour)
+	crowd(t, path, "", 2*times*store.MaxEntries+1, 12*time.Hour)
 	next := 0
 	fresh := func(kind store.Kind, absent bool) (sessions []store.ID, subjects []string) {
 		for range store.MaxEntries {
@@ -110,7 +113,7 @@ func TestRestoreIsShort(t *testing.T) {
 	}{{"living sessions", store.KindSession, false}, {"absent sessions", store.KindSession, true}, {"subjects", store.KindSubject, false}} {
 		var again store.Restoration
 		var covered []time.Duration
-		restore, revoke := medians(t, rounds, func() error {
+		restore, revoke := medians(t, times, func() error {
 			sessions, subjects := fresh(c.kind, c.absent)
 			head, err := db.Cutoffs(t.Context(), store.ID{}, "")
 			if err != nil {
@@ -136,7 +139,7 @@ func TestRestoreIsShort(t *testing.T) {
 			_, err := db.Revoke(t.Context(), store.Revocation{Sessions: sessions, Subjects: subjects})
 			return err
 		})
-		for range rounds {
+		for range times {
 			began := time.Now()
 			if s, err := db.Restore(t.Context(), again); err != nil || s.Outcome != store.Unwritten {
 				t.Fatalf("restored again: %v, %v", s.Outcome, err)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/sqlite"
@@ -23,8 +24,8 @@ import (
 
 var scale = flag.String("scale", "", `"full" runs the tests of scale at the sizes that the budgets name`)
 
-// sized returns the size of a test: as the budget names it, or as a tenth or
-// so of it where every run of the tests has to pay for it, and less again under
+// sized returns the size of a test: as the budget names it, or a tenth or so of
+// it in a full run of all tests, a fifth of that by default, and less again under
 // the race detector, where the driver is some ten times slower.
 func sized(full, usual, race int) int {
 	switch {
@@ -33,7 +34,7 @@ func sized(full, usual, race int) int {
 	case underRace():
 		return race
 	}
-	return usual
+	return rounds.Of(usual/5, usual)
 }
 
 func underRace() bool {
@@ -220,7 +221,7 @@ func medians(t *testing.T, times int, a, b func() error) (tookA, tookB time.Dura
 
 // TestOneSubject gives one subject a great many families, and another few.
 func TestOneSubject(t *testing.T) {
-	n := sized(100_000, 10_000, 1_500)
+	n := sized(100_000, 50_000, 1_500)
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	db := open(t, path, sqlite.Options{})
 	crowd(t, path, "many", n, 12*time.Hour)
