@@ -294,7 +294,7 @@ func (b *Browser) take(q *request, a *answer) {
 // live is what a browser does all day.
 func (w *World) live(b *Browser, stop <-chan struct{}) {
 	r := w.random()
-	for !w.pause(stop, 3*time.Millisecond+rand.N(20*time.Millisecond)) {
+	for !w.pause(stop, pace*(3*time.Millisecond+rand.N(20*time.Millisecond))) {
 		node, other := r.IntN(len(w.nodes)), r.IntN(len(w.nodes))
 		w.gate.RLock()
 		b.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/waferkit/wafer/internal/faulttest"
@@ -72,14 +73,19 @@ func forgetting(m *mutant) {
 	}
 }
 
-// A store that breaks a promise is caught, by the words that belong to it.
+// A store that breaks a promise is caught, by the words that belong to it. The
+// worlds mostly wait, so all run at once.
 func TestTheObserverCatches(t *testing.T) {
+	t.Parallel()
+	var worlds sync.WaitGroup
+	defer worlds.Wait()
 	for name, c := range map[string]struct {
 		mutate  func(m *mutant)
-		restart bool // a node, again and again
+		restart bool          // a node, again and again
+		lasts   time.Duration // of the world; 0: until a promise is broken
 		want    string
 	}{
-		"nothing": {mutate: func(*mutant) {}, restart: true},
+		"nothing": {mutate: func(*mutant) {}, restart: true, lasts: 2500 * time.Millisecond},
 		"a store that forgets acknowledged revocations": {mutate: forgetting, want: "promise 1: accepted"},
 		"and the node that acknowledged is restarted":   {mutate: forgetting, restart: true, want: "promise 1: accepted"},
 		"news that leave revocations out": {mutate: func(m *mutant) {
@@ -146,42 +152,48 @@ func TestTheObserverCatches(t *testing.T) {
 				time.Sleep(200 * time.Millisecond)
 				m.down.Store(true)
 			}()
-		}, want: "after the fault all is not well"},
+		}, lasts: time.Second, want: "after the fault all is not well"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := &failures{T: t}
-			m := &mutant{flaky: newFlaky()}
-			c.mutate(m)
-			w := faulttest.New(f, faulttest.Config{
-				Open:      func(int) (store.Store, io.Closer, error) { return m, nil, nil },
-				Residents: 3, Guests: 6, Recovery: 2 * time.Second, Access: 2 * time.Second, Grace: 500 * time.Millisecond, StoreTimeout: 150 * time.Millisecond,
-			})
-			w.Run(func() {
-				time.Sleep(300 * time.Millisecond)
-				m.broken.Store(true)
-				for began := time.Now(); time.Since(began) < 2500*time.Millisecond && w.Broken() == 0; time.Sleep(50 * time.Millisecond) {
-					if c.restart {
-						w.Restart(0)
+		worlds.Go(func() {
+			t.Run(name, func(t *testing.T) {
+				f := &failures{T: t}
+				m := &mutant{flaky: newFlaky()}
+				c.mutate(m)
+				lasts := c.lasts
+				if lasts == 0 {
+					lasts = time.Minute
+				}
+				w := faulttest.New(f, faulttest.Config{
+					Open:      func(int) (store.Store, io.Closer, error) { return m, nil, nil },
+					Residents: 3, Guests: 6, Recovery: 2 * time.Second, Access: 2 * time.Second, Grace: 500 * time.Millisecond, StoreTimeout: 150 * time.Millisecond,
+				})
+				w.Run(func() {
+					time.Sleep(300 * time.Millisecond)
+					m.broken.Store(true)
+					for began := time.Now(); time.Since(began) < lasts && w.Broken() == 0; time.Sleep(50 * time.Millisecond) {
+						if c.restart {
+							w.Restart(0)
+						}
 					}
+				})
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				caught := strings.Join(f.text, "\n\n")
+				switch {
+				case c.want == "" && caught != "":
+					t.Errorf("nothing is broken, and it fails with:\n%s", caught)
+				case !strings.Contains(caught, c.want):
+					t.Errorf("it was not caught by %q, but by: %s", c.want, caught)
 				}
 			})
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			caught := strings.Join(f.text, "\n\n")
-			switch {
-			case c.want == "" && caught != "":
-				t.Errorf("nothing is broken, and it fails with:\n%s", caught)
-			case !strings.Contains(caught, c.want):
-				t.Errorf("it was not caught by %q, but by: %s", c.want, caught)
-			}
 		})
 	}
 }
 
 // The first lost answer is forgiven, a second one is the excuse, and is counted.
-func TestASecondLostAnswerIsExcused(t *testing.T) {
-	t.Parallel()
+func TestASecondLostAnswerIsExcused(t *testing.T) { synctest.Test(t, aSecondLostAnswer) }
+
+func aSecondLostAnswer(t *testing.T) {
 	const access, grace = 1600 * time.Millisecond, 300 * time.Millisecond
 	m := &mutant{flaky: newFlaky()}
 	m.advance = func(ctx context.Context, a store.Advance) (store.Snapshot, error) {
@@ -222,9 +234,10 @@ func TestASecondLostAnswerIsExcused(t *testing.T) {
 
 // What is measured is real: latency is the delay of the news, and a read on a
 // node that has none of them costs calls of the store.
-func TestMeasures(t *testing.T) {
-	t.Parallel()
-	const delay = 50 * time.Millisecond
+func TestMeasures(t *testing.T) { synctest.Test(t, measures) }
+
+func measures(t *testing.T) {
+	const delay = 200 * time.Millisecond
 	m := &mutant{flaky: newFlaky()}
 	var silent atomic.Bool
 	m.since = func(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
@@ -239,14 +252,14 @@ func TestMeasures(t *testing.T) {
 	if calls, cookies := w.ReadsCost(200, nil); calls+cookies != 0 {
 		t.Errorf("600 reads took %d calls of the store and %d cookies", calls, cookies)
 	}
-	prompt := w.Latency(10)
+	prompt := w.Latency(5)
 	m.broken.Store(true)
 	time.Sleep(time.Second)
-	late := w.Latency(10)
-	if len(prompt) != 20 || len(late) != 20 {
-		t.Fatalf("%d and %d durations, want 20", len(prompt), len(late))
+	late := w.Latency(5)
+	if len(prompt) != 10 || len(late) != 10 {
+		t.Fatalf("%d and %d durations, want 10", len(prompt), len(late))
 	}
-	if p, l := faulttest.Percentile(prompt, 50), faulttest.Percentile(late, 50); p > delay/2 || l < delay/2 {
+	if p, l := faulttest.Percentile(prompt, 50), faulttest.Percentile(late, 50); l-p < delay/2 {
 		t.Errorf("the median is %v, and %v where news are %v late", p, l, delay)
 	}
 	silent.Store(true)

@@ -72,7 +72,7 @@ func (w *World) repeat(v *revocation, r wafer.Revocation) bool {
 // operate revokes guests.
 func (w *World) operate(stop <-chan struct{}) {
 	r := w.random()
-	for len(w.guests) > 0 && !w.pause(stop, 10*time.Millisecond+time.Duration(r.IntN(25))*time.Millisecond) {
+	for len(w.guests) > 0 && !w.pause(stop, pace*time.Duration(10+r.IntN(25))*time.Millisecond) {
 		b := w.guests[r.IntN(len(w.guests))]
 		b.mu.Lock()
 		l := b.login
@@ -103,7 +103,7 @@ const thieves = 6
 // steal presents what was revoked to a node, over and over.
 func (w *World) steal(node int, stop <-chan struct{}) {
 	r := w.random()
-	for !w.pause(stop, 5*time.Millisecond+rand.N(5*time.Millisecond)) {
+	for !w.pause(stop, pace*(5*time.Millisecond+rand.N(5*time.Millisecond))) {
 		w.mu.Lock()
 		if len(w.dead) == 0 {
 			w.mu.Unlock()

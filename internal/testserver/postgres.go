@@ -24,25 +24,35 @@ const postgresPackage = "postgresql"
 var postgresDirectories = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin"}
 
 // StartPostgres makes a cluster in dir, which must exist and be reachable by the
-// server's user, and starts postgres on it, with settings such as "max_connections=20". The superuser is postgres
-// and needs no password. Where this process is root, the server runs as the
-// user postgres or nobody, since it refuses root. Kill or Stop ends it.
+// server's user, and starts postgres on it, with settings such as
+// "max_connections=20". The superuser is postgres and needs no password. Where
+// this process is root, the server runs as the user postgres or nobody, since it
+// refuses root. Kill, Stop or Discard ends it.
 func StartPostgres(dir string, settings ...string) (*Server, error) {
+	if err := InitPostgres(dir); err != nil {
+		return nil, err
+	}
+	return ServePostgres(dir, settings...)
+}
+
+// InitPostgres makes a cluster in dir/data and starts nothing. Copies of a
+// cluster that nobody has started cost less than making each.
+func InitPostgres(dir string) error {
 	initdb, err := find("initdb", postgresPackage, postgresDirectories...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	as, err := unprivileged(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	data := filepath.Join(dir, "data")
 	cmd := exec.Command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
 	cmd.Dir, cmd.SysProcAttr = dir, attributes(as)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("testserver: initdb: %w\n%s", err, out)
+		return fmt.Errorf("testserver: initdb: %w\n%s", err, out)
 	}
-	return ServePostgres(dir, settings...)
+	return nil
 }
 
 // ServePostgres starts postgres on the cluster in dir/data, such as the copy of
@@ -60,7 +70,7 @@ func ServePostgres(dir string, settings ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Addr: fmt.Sprintf("127.0.0.1:%d", port), Dir: dir, program: program, as: as, ready: postgresReady}
+	s := &Server{Addr: fmt.Sprintf("127.0.0.1:%d", port), Dir: dir, program: program, as: as, ready: postgresReady, discard: syscall.SIGQUIT}
 	s.args = []string{"-D", filepath.Join(dir, "data"), "-h", "127.0.0.1", "-p", strconv.Itoa(port), "-k", ""}
 	for _, setting := range settings {
 		s.args = append(s.args, "-c", setting)
@@ -117,17 +127,21 @@ func postgresReady(ctx context.Context, addr string) error {
 // Postgres is [StartPostgres] for a test or a benchmark, which ends it.
 func Postgres(tb testing.TB, settings ...string) *Server {
 	tb.Helper()
-	s, err := StartPostgres(PostgresDir(tb), settings...)
+	s, err := StartPostgres(PostgresDir(tb), append([]string{PostgresWAL}, settings...)...)
 	Need(tb, err)
-	tb.Cleanup(s.Kill)
+	tb.Cleanup(s.Discard)
 	return s
 }
+
+// PostgresWAL is a setting that bounds how much room a server's journal takes,
+// for servers whose data are in memory.
+const PostgresWAL = "max_wal_size=160MB"
 
 // PostgresDir makes a directory that the server's user can reach, which one of
 // [testing.TB.TempDir] is not, and removes it after the test.
 func PostgresDir(tb testing.TB) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "wafer-postgres-")
+	dir, err := MakePostgresDir()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -137,6 +151,19 @@ func PostgresDir(tb testing.TB) string {
 		}
 	})
 	return dir
+}
+
+// MakePostgresDir makes a directory that the server's user can reach, for the
+// caller to remove. It is in memory where the system has room there: a commit
+// that waits for a disk costs tests more than all else, and what is written
+// survives the server's death there as well. The variable TMPDIR names another
+// place.
+func MakePostgresDir() (string, error) {
+	parent := ""
+	if os.Getenv("TMPDIR") == "" {
+		parent = inMemory()
+	}
+	return os.MkdirTemp(parent, "wafer-postgres-")
 }
 
 // PostgresURL names a database of the server, as a user that needs no password.

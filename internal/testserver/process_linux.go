@@ -17,16 +17,53 @@ func attributes(as *syscall.Credential) *syscall.SysProcAttr {
 func children(pid int) (list []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, name := range stats {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			continue // it is gone
-		}
-		// "pid (any text) state ppid …"
-		fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-		if len(fields) > 1 && string(fields[1]) == strconv.Itoa(pid) {
-			child, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		child, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if _, parent := stat(child); parent == pid {
 			list = append(list, child)
 		}
 	}
 	return list
+}
+
+// stat returns the state of a process, a letter, and its parent: 0 and 0 of one
+// that is gone.
+func stat(pid int) (state byte, parent int) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, 0
+	}
+	// "pid (any text) state ppid …"
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(fields) < 2 {
+		return 0, 0
+	}
+	parent, _ = strconv.Atoi(string(fields[1]))
+	return fields[0][0], parent
+}
+
+// stands reports whether a process is stopped, or does not run any more.
+func stands(pid int) bool {
+	state, _ := stat(pid)
+	return state == 'T' || state == 't' || ended(state)
+}
+
+// gone reports whether a process has given back its memory and its files.
+func gone(pid int) bool {
+	state, _ := stat(pid)
+	return ended(state)
+}
+
+// ended reports whether a state is that of no process, or of one that only its
+// parent's wait keeps in the table.
+func ended(state byte) bool { return state == 0 || state == 'Z' || state == 'X' }
+
+// inMemory returns a directory that is in memory and has room for the data of
+// some servers, or "".
+func inMemory() string {
+	const dir, tmpfs, room = "/dev/shm", 0x01021994, 1 << 30
+	var s syscall.Statfs_t
+	if syscall.Statfs(dir, &s) != nil || s.Type != tmpfs || s.Bavail*uint64(s.Bsize) < room {
+		return ""
+	}
+	return dir
 }

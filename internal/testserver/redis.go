@@ -10,6 +10,7 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -29,10 +30,11 @@ func StartRedis(dir string, args ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Addr: fmt.Sprintf("127.0.0.1:%d", port), Dir: dir, program: program, ready: redisReady}
+	s := &Server{Addr: fmt.Sprintf("127.0.0.1:%d", port), Dir: dir, program: program, ready: redisReady, discard: syscall.SIGKILL}
 	s.args = append([]string{
 		"--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", dir, "--daemonize", "no",
 		"--save", "", "--appendonly", "yes", "--appendfsync", "always",
+		"--repl-diskless-sync-delay", "0", // a master waits for no second replica
 	}, args...)
 	return s, s.Start()
 }
@@ -116,9 +118,9 @@ func (s *Server) RedisCommand(tb testing.TB, command ...string) string {
 // await fails the test unless done is true within the time of a start.
 func await(tb testing.TB, what string, done func() bool) {
 	tb.Helper()
-	for until := time.Now().Add(startTimeout); !done(); time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(until) {
-			tb.Fatalf("testserver: waited %v for %s", startTimeout, what)
+			tb.Fatalf("testserver: waited %v for %s", patience, what)
 		}
 	}
 }

@@ -28,14 +28,20 @@ type Server struct {
 	args    []string
 	as      *syscall.Credential // nil: as this process
 	ready   func(ctx context.Context, addr string) error
+	discard syscall.Signal // ends it at once, with what it shares given back
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd     // nil: not running
 	exited chan struct{} // closed when cmd has
 }
 
-// startTimeout is how long a server may take until it answers.
-const startTimeout = 60 * time.Second
+// patience is how long a server may take to start, to recover or to end. Only
+// one that hangs takes as long: a slow disk that others keep busy does not.
+const patience = 4 * time.Minute
+
+// restarts is for how long a server that ends at once is started again: another
+// process may have had its port for a moment.
+const restarts = 30 * time.Second
 
 // ErrMissing says that a server's program is not installed.
 var ErrMissing = errors.New("testserver: not installed")
@@ -101,7 +107,8 @@ func (s *Server) Start() error {
 		return err
 	}
 	defer log.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for {
 		cmd := exec.Command(s.program, s.args...)
@@ -115,42 +122,45 @@ func (s *Server) Start() error {
 			cmd.Wait()
 			close(exited)
 		}()
-		for {
-			one, stop := context.WithTimeout(ctx, time.Second)
-			err := s.ready(one, s.Addr)
-			stop()
-			if err == nil {
-				s.cmd, s.exited = cmd, exited
-				return nil
-			}
-			if ctx.Err() != nil {
-				cmd.Process.Kill()
-				<-exited
-				return fmt.Errorf("testserver: %s did not answer within %v: %w; it says:\n%s", s.program, startTimeout, err, s.Log())
-			}
-			select {
-			case <-exited:
-			case <-time.After(10 * time.Millisecond):
-				continue
-			}
-			break
+		err := s.answers(ctx, exited)
+		if err == nil {
+			s.cmd, s.exited = cmd, exited
+			return nil
 		}
-		// It gave up: what was killed just now may still hold the port or
-		// the memory.
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("testserver: %s ended at once; it says:\n%s", s.program, s.Log())
-		case <-time.After(50 * time.Millisecond):
+		if !errors.Is(err, errEnded) {
+			s.cmd, s.exited = cmd, exited
+			s.kill()
+			return fmt.Errorf("testserver: %s did not answer within %v: %w; it says:\n%s", s.program, patience, err, s.Log())
 		}
-		if time.Until(deadline(ctx)) < startTimeout-10*time.Second {
+		if time.Since(began) > restarts {
 			return fmt.Errorf("testserver: %s ended at once, again and again; it says:\n%s", s.program, s.Log())
 		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-func deadline(ctx context.Context) time.Time {
-	d, _ := ctx.Deadline()
-	return d
+var errEnded = errors.New("testserver: it has ended")
+
+// answers waits until the server answers: errEnded if it ends instead.
+func (s *Server) answers(ctx context.Context, exited <-chan struct{}) error {
+	for {
+		one, stop := context.WithTimeout(ctx, 10*time.Second)
+		err := s.ready(one, s.Addr)
+		stop()
+		select {
+		case <-exited:
+			return errEnded // if anything answered, it was another process
+		default:
+		}
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-exited:
+			return errEnded
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 func (s *Server) logFile() string { return filepath.Join(s.Dir, "server.log") }
@@ -163,11 +173,19 @@ func (s *Server) Log() string {
 
 // Kill ends the server and its children as a power failure would (SIGKILL), and
 // returns when they are gone. What does not run is left alone.
-func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+func (s *Server) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kill()
+}
 
 // Stop ends the server in order (SIGINT: redis-server saves what it is set up
 // to save, postgres ends its sessions), and returns when it is gone.
 func (s *Server) Stop() { s.end(syscall.SIGINT) }
+
+// Discard ends a server that nobody starts again. It writes nothing more, and
+// leaves nothing in the memory that processes share, as a killed one does.
+func (s *Server) Discard() { s.end(s.discard) }
 
 func (s *Server) end(signal syscall.Signal) {
 	s.mu.Lock()
@@ -175,22 +193,43 @@ func (s *Server) end(signal syscall.Signal) {
 	if s.cmd == nil {
 		return
 	}
-	pid := s.cmd.Process.Pid
-	family := children(pid)
-	if signal == syscall.SIGKILL {
-		syscall.Kill(pid, signal) // first: it must not see its children die
-		for _, child := range family {
-			syscall.Kill(child, signal)
-		}
-	} else {
-		syscall.Kill(pid, signal)
-	}
-	s.signal(syscall.SIGCONT) // what is paused hears no other signal
+	syscall.Kill(s.cmd.Process.Pid, signal)
+	s.signal(syscall.SIGCONT) // a paused process receives no other signal
 	select {
 	case <-s.exited:
-	case <-time.After(20 * time.Second):
-		syscall.Kill(pid, syscall.SIGKILL)
-		<-s.exited
+		s.cmd = nil
+	case <-time.After(patience):
+		s.kill()
+	}
+}
+
+// kill kills the server and all of its children, and waits until they are gone.
+// The lock is held.
+//
+// A child that survives its server keeps the server's memory, and the next
+// server on the same data refuses to start. So the server is stopped before its
+// children are listed: it cannot make one more that nobody kills. And a child
+// that is killed while it waits for the disk is gone only when the disk answers.
+func (s *Server) kill() {
+	if s.cmd == nil {
+		return
+	}
+	pid := s.cmd.Process.Pid
+	syscall.Kill(pid, syscall.SIGSTOP)
+	until := time.Now().Add(patience)
+	for !stands(pid) && time.Now().Before(until) {
+		time.Sleep(time.Millisecond)
+	}
+	family := children(pid)
+	syscall.Kill(pid, syscall.SIGKILL) // first: it must not see its children die
+	for _, child := range family {
+		syscall.Kill(child, syscall.SIGKILL)
+	}
+	<-s.exited
+	for _, child := range family {
+		for !gone(child) && time.Now().Before(until) {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	s.cmd = nil
 }

@@ -5,23 +5,29 @@ package testserver_test
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/internal/testserver"
 )
 
-// ask sends one command and returns the first line of the answer.
-func ask(addr, command string) (string, error) {
+// ask sends one command and returns the first line of the answer. Only a server
+// that hangs is waited for so long.
+func ask(addr, command string) (string, error) { return askWithin(2*time.Minute, addr, command) }
+
+func askWithin(d time.Duration, addr, command string) (string, error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(time.Second))
+	c.SetDeadline(time.Now().Add(d))
 	if _, err := fmt.Fprintf(c, "%s\r\n", command); err != nil {
 		return "", err
 	}
@@ -51,7 +57,7 @@ func TestRedisKeepsWhatItAcknowledged(t *testing.T) {
 	}
 	want(t, s.Addr, "INCR a", ":2")
 	s.Pause()
-	if _, err := ask(s.Addr, "PING"); err == nil {
+	if _, err := askWithin(300*time.Millisecond, s.Addr, "PING"); err == nil {
 		t.Error("a paused server answers")
 	}
 	s.Resume()
@@ -89,6 +95,7 @@ func TestPostgres(t *testing.T) {
 	if s.PID() == first || syscall.Kill(first, 0) == nil {
 		t.Errorf("process %d runs after a kill", first)
 	}
+	again(t, s)
 	s.Pause()
 	c, err := net.Dial("tcp", s.Addr)
 	if err != nil {
@@ -102,9 +109,46 @@ func TestPostgres(t *testing.T) {
 		t.Error("a paused server answers")
 	}
 	s.Resume()
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	if _, err := c.Read(ssl); err != nil {
 		t.Errorf("a server that goes on does not answer: %v", err)
+	}
+}
+
+// again kills and starts a server at once, while sessions begin all the time. A
+// child that outlived its server would keep the memory, and the next server
+// would end at once.
+func again(t *testing.T, s *testserver.Server) {
+	t.Helper()
+	done := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if c, err := net.Dial("tcp", s.Addr); err == nil {
+					io.WriteString(c, "\x00\x00\x00\x27\x00\x03\x00\x00user\x00postgres\x00database\x00postgres\x00\x00")
+					c.Read(make([]byte, 1))
+					c.Close()
+				}
+			}
+		})
+	}
+	defer clients.Wait()
+	defer close(done)
+	for range rounds.Of(3, 50) {
+		time.Sleep(20 * time.Millisecond)
+		s.Kill()
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if log := s.Log(); strings.Contains(log, "pre-existing shared memory") {
+		t.Errorf("a child of a killed server outlived it:\n%s", log)
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/postgres"
 )
@@ -21,7 +20,7 @@ import (
 // A statement_timeout of the role ends the wait for the standby with a
 // warning, and COMMIT succeeds.
 func TestAttackTimeoutAtTheCommit(t *testing.T) {
-	s := testserver.Postgres(t)
+	s := serverOf(t)
 	url := s.PostgresURL("postgres", "postgres")
 	admin := newPool(t, url)
 	db := open(t, admin, postgres.Options{})

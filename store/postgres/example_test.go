@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/postgres"
 )
@@ -57,7 +56,7 @@ func Example() {
 
 // TestExample runs it, which needs a server.
 func TestExample(t *testing.T) {
-	s := testserver.Postgres(t)
+	s := serverOf(t)
 	t.Setenv("DATABASE_URL", s.PostgresURL("postgres", "postgres"))
 	read, write, err := os.Pipe()
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // that transactions of the engine are chosen to end as deadlocks; and the
 // server's own isolation is serializable, in which that client fails them.
 func TestFaultConflicts(t *testing.T) {
-	s := testserver.Postgres(t, "deadlock_timeout=20ms", "default_transaction_isolation=serializable", "max_connections=60")
+	s := serverOf(t, "deadlock_timeout=20ms", "default_transaction_isolation=serializable", "max_connections=60")
 	admin := newPool(t, s.PostgresURL("postgres", "postgres"))
 	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
 	w.Run(func() {
@@ -64,7 +64,7 @@ func TestFaultConflicts(t *testing.T) {
 // Others take all connections, and the nodes have lost theirs: 503 until there
 // is one again.
 func TestFaultTooManyConnections(t *testing.T) {
-	s := testserver.Postgres(t, "max_connections=30", "superuser_reserved_connections=0")
+	s := serverOf(t, "max_connections=30", "superuser_reserved_connections=0")
 	admin := newPool(t, s.PostgresURL("postgres", "postgres"))
 	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
 	alice := w.Browser("alice")

@@ -5,8 +5,6 @@ package postgres_test
 import (
 	"context"
 	"errors"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -21,14 +19,10 @@ import (
 	"github.com/waferkit/wafer/store/postgres"
 )
 
-// copyData copies a cluster of a server that does not run, and keeps its owner.
 func copyData(t *testing.T, from, to string) {
 	t.Helper()
-	if err := os.RemoveAll(to); err != nil {
+	if err := copyTree(from, to); err != nil {
 		t.Fatal(err)
-	}
-	if out, err := exec.Command("cp", "-Rp", from, to).CombinedOutput(); err != nil {
-		t.Fatalf("cp: %v\n%s", err, out)
 	}
 }
 

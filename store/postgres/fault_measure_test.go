@@ -26,7 +26,7 @@ func logged(t *testing.T, s *testserver.Server) string {
 
 // Requests with a valid cookie cost the server no statement: it logs them all.
 func TestPromise4_FaultReadsCostNoStatement(t *testing.T) {
-	s := testserver.Postgres(t, "log_statement=all", "log_min_duration_statement=0")
+	s := serverOf(t, "log_statement=all", "log_min_duration_statement=0")
 	statements := func() int {
 		log := logged(t, s)
 		return strings.Count(log, "statement: ") + strings.Count(log, "execute ")

@@ -35,7 +35,7 @@ func TestFault(t *testing.T) {
 		// recovers: seconds in place of a quarter of one.
 		settings = append(settings, "recovery_init_sync_method=syncfs")
 	}
-	s := testserver.Postgres(t, settings...)
+	s := serverOf(t, settings...)
 	for _, fault := range []struct {
 		name string
 		test func(t *testing.T, s *testserver.Server, o postgres.Options)

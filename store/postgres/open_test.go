@@ -176,7 +176,7 @@ func TestNamesOfSchemas(t *testing.T) {
 
 func TestRefusesWhatLosesRevocations(t *testing.T) {
 	t.Run("fsync off", func(t *testing.T) {
-		s := testserver.Postgres(t, "fsync=off")
+		s := serverOf(t, "fsync=off")
 		refused(t, s.PostgresURL("postgres", "postgres"), postgres.Options{}, "fsync = off")
 	})
 	t.Run("a standby", func(t *testing.T) {
@@ -231,7 +231,7 @@ func TestRefusesWhatLosesRevocations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(standby.Kill)
+		t.Cleanup(standby.Discard)
 		url := standby.PostgresURL("postgres", "postgres")
 		refused(t, url, postgres.Options{}, "standby") // by the pool, that finds no primary
 		if _, err := postgres.Open(background, newPool(t, url), postgres.Options{}); err == nil || !strings.Contains(err.Error(), "standby") {

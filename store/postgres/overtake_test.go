@@ -90,8 +90,8 @@ func result(t *testing.T, done <-chan answer) store.Snapshot {
 			t.Fatal(a.err)
 		}
 		return a.Snapshot
-	case <-time.After(10 * time.Second):
-		t.Fatal("no answer within 10 s")
+	case <-time.After(patience):
+		t.Fatalf("no answer within %v", patience)
 		panic("unreachable")
 	}
 }

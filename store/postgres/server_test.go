@@ -31,13 +31,22 @@ var shared struct {
 	err    error
 }
 
+// template is a cluster that nobody has started: each server has a copy.
+var template struct {
+	sync.Once
+	dir string
+	err error
+}
+
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if shared.server != nil {
-		shared.server.Kill()
+		shared.server.Discard()
 	}
-	if shared.dir != "" {
-		os.RemoveAll(shared.dir)
+	for _, dir := range []string{shared.dir, template.dir} {
+		if dir != "" {
+			os.RemoveAll(dir)
+		}
 	}
 	os.Exit(code)
 }
@@ -46,12 +55,54 @@ func TestMain(m *testing.M) {
 func server(t testing.TB) *testserver.Server {
 	t.Helper()
 	shared.Do(func() {
-		if shared.dir, shared.err = os.MkdirTemp("", "wafer-postgres-"); shared.err == nil {
-			shared.server, shared.err = testserver.StartPostgres(shared.dir, "max_connections=200", "autovacuum_naptime=1s")
+		if shared.dir, shared.err = testserver.MakePostgresDir(); shared.err == nil {
+			shared.server, shared.err = serve(shared.dir, "max_connections=200", "autovacuum_naptime=1s")
 		}
 	})
 	testserver.Need(t, shared.err)
 	return shared.server
+}
+
+// serverOf starts a server of the test's own.
+func serverOf(t testing.TB, settings ...string) *testserver.Server {
+	t.Helper()
+	return serverIn(t, testserver.PostgresDir(t), settings...)
+}
+
+// serverIn is serverOf with its data in dir.
+func serverIn(t testing.TB, dir string, settings ...string) *testserver.Server {
+	t.Helper()
+	s, err := serve(dir, settings...)
+	testserver.Need(t, err)
+	t.Cleanup(s.Discard)
+	return s
+}
+
+// serve starts a server on a copy of the template.
+func serve(dir string, settings ...string) (*testserver.Server, error) {
+	template.Do(func() {
+		if template.dir, template.err = testserver.MakePostgresDir(); template.err == nil {
+			template.err = testserver.InitPostgres(template.dir)
+		}
+	})
+	if template.err != nil {
+		return nil, template.err
+	}
+	if err := copyTree(filepath.Join(template.dir, "data"), filepath.Join(dir, "data")); err != nil {
+		return nil, err
+	}
+	return testserver.ServePostgres(dir, append([]string{testserver.PostgresWAL}, settings...)...)
+}
+
+// copyTree copies a cluster of a server that does not run, and keeps its owner.
+func copyTree(from, to string) error {
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	if out, err := exec.Command("cp", "-Rp", from, to).CombinedOutput(); err != nil {
+		return fmt.Errorf("cp: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // serverURL names the shared server's database, as its superuser.
@@ -204,7 +255,7 @@ max_client_conn = 500
 		cmd.Wait()
 	})
 	url := fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", port)
-	for until := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := pgx.Connect(context.Background(), url)
 		if err == nil {
 			conn.Close(context.Background())

@@ -127,11 +127,15 @@ func grant(t testing.TB, admin *pgxpool.Pool, schema string) {
 	}
 }
 
+// patience is how long a test waits for what must come. Only what hangs takes as
+// long.
+const patience = 2 * time.Minute
+
 func waitFor(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for until := time.Now().Add(10 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
+	for until := time.Now().Add(patience); !done(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(until) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }
