@@ -4,6 +4,8 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -11,8 +13,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/waferkit/wafer/internal/faulttest"
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store/postgres"
 )
@@ -42,29 +46,27 @@ func TestFaultConflicts(t *testing.T) {
 						_, err := tx.Exec(ctx, "UPDATE wafer.log SET head = head")
 						return err
 					})
-					time.Sleep(rand.N(50 * time.Millisecond))
+					time.Sleep(rand.N(20 * time.Millisecond))
 				}
 			})
 		}
-		time.Sleep(2 * time.Second)
-		for until := time.Now().Add(10 * time.Second); !strings.Contains(logged(t, s), "deadlock detected") && time.Now().Before(until); {
-			time.Sleep(50 * time.Millisecond)
-		}
-		cancel()
-		spoilers.Wait()
+		defer spoilers.Wait()
+		defer cancel()
+		want, began := rounds.Of(1, 5), time.Now()
+		waitFor(t, fmt.Sprintf("%d deadlocks, and as many transactions of the other that fail", want), func() bool {
+			log := logged(t, s)
+			return strings.Count(log, "deadlock detected") >= want && strings.Count(log, "could not serialize") >= want || w.Broken() > 0
+		})
+		t.Logf("seen after %v", time.Since(began))
 	})
-	log := logged(t, s)
-	deadlocks, failed := strings.Count(log, "deadlock detected"), strings.Count(log, "could not serialize")
-	if t.Logf("%d deadlocks, %d transactions of the other failed", deadlocks, failed); deadlocks == 0 || failed == 0 {
-		t.Errorf("%d deadlocks and %d serialization failures: nobody was in the way", deadlocks, failed)
-	}
 	noneExcused(t, w)
 }
 
 // Others take all connections, and the nodes have lost theirs: 503 until there
 // is one again.
 func TestFaultTooManyConnections(t *testing.T) {
-	s := serverOf(t, "max_connections=30", "superuser_reserved_connections=0")
+	const slots = 30
+	s := serverOf(t, fmt.Sprint("max_connections=", slots), "superuser_reserved_connections=0")
 	admin := newPool(t, s.PostgresURL("postgres", "postgres"))
 	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
 	alice := w.Browser("alice")
@@ -77,27 +79,37 @@ func TestFaultTooManyConnections(t *testing.T) {
 		}
 		defer keep.Release()
 		w.Note("others take all connections")
+		take := func() (*pgx.Conn, error) {
+			return pgx.Connect(background, s.PostgresURL("postgres", "postgres")+"&application_name=other")
+		}
+		refuses := func(err error) bool {
+			var e *pgconn.PgError
+			return errors.As(err, &e) && e.Code == "53300"
+		}
 		var others []*pgx.Conn
-		refused := 0
-		for began := time.Now(); time.Since(began) < 1500*time.Millisecond; {
-			c, err := pgx.Connect(context.Background(), s.PostgresURL("postgres", "postgres"))
-			if err == nil {
-				_, err = c.Exec(context.Background(), "SET application_name = 'other'")
+		// The last slot but one is keep's. Others get all the rest in the end,
+		// since what the nodes have and win back they lose.
+		waitFor(t, "others have every connection", func() bool {
+			switch c, err := take(); {
+			case err == nil:
 				others = append(others, c)
-			}
-			if err != nil {
-				refused++
-				// What the nodes still have, they lose.
-				if _, err := keep.Exec(context.Background(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'other' AND pid <> pg_backend_pid()"); err != nil {
+			case refuses(err):
+				run := "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'other' AND pid <> pg_backend_pid()"
+				if _, err := keep.Exec(background, run); err != nil {
 					t.Fatal(err)
 				}
+			default:
+				t.Fatal(err)
+			}
+			return len(others) == slots-1
+		})
+		for range 5 {
+			if _, err := take(); !refuses(err) {
+				t.Errorf("one connection more: %v, want it refused", err)
 			}
 		}
 		if got := alice.Do(1, "commit"); got != 503 {
 			t.Errorf("a commit without a connection: %d", got)
-		}
-		if t.Logf("%d connections were taken, %d refused", len(others), refused); refused == 0 {
-			t.Error("there were connections for all")
 		}
 		for _, c := range others {
 			c.Close(context.Background())
@@ -109,21 +121,27 @@ func TestFaultTooManyConnections(t *testing.T) {
 	noneExcused(t, w)
 }
 
-// A revocation is in force on the other nodes within milliseconds of its return:
-// 50 ms and, for 99 of 100, 250 ms are what is wanted, with the defaults, on a
-// machine of one's own. Tests share theirs, so far more is let pass.
+// A revocation reaches the other nodes by the way that was chosen, at once: a
+// node that did not learn of it so would accept the cookie for as long as
+// MaxStaleness, minutes here, and ask again after a third of that. How many
+// milliseconds it takes is a machine's, and the benchmarks measure it.
 func faultLatency(t *testing.T, s *testserver.Server, o postgres.Options) {
 	for name, notify := range map[string]bool{"polling": false, "notified": true} {
 		t.Run(name, func(t *testing.T) {
 			o := o
-			o.Notify = notify
-			// A node that did not hear news would ask every 2 s.
-			w := world(t, faulttest.Config{MaxStaleness: 6 * time.Second}, o, func(int) string { return s.Addr })
-			all := w.Latency(60)
-			median, p99 := faulttest.Percentile(all, 50), faulttest.Percentile(all, 99)
-			t.Logf("in force on another node after %v (median), %v (99%%), of %d", median, p99, len(all))
-			if median > 200*time.Millisecond || p99 > time.Second || len(all) != 120 {
-				t.Errorf("in force on another node after %v (median), %v (99%%), of %d", median, p99, len(all))
+			if o.Notify = notify; notify {
+				o.Poll = time.Hour // notices alone bring news
+			}
+			w := world(t, faulttest.Config{MaxStaleness: 6 * time.Minute}, o, func(int) string { return s.Addr })
+			n := rounds.Of(15, 60)
+			all := w.Latency(n)
+			if len(all) != 2*n {
+				t.Fatalf("%d of %d nodes refused the cookie in time", len(all), 2*n)
+			}
+			median, p99, last := faulttest.Percentile(all, 50), faulttest.Percentile(all, 99), all[len(all)-1]
+			t.Logf("in force on another node after %v (median), %v (99%%), %v", median, p99, last)
+			if last > time.Minute {
+				t.Errorf("in force on another node after %v", last)
 			}
 		})
 	}

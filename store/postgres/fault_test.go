@@ -8,11 +8,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/internal/faulttest"
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/postgres"
@@ -21,7 +23,7 @@ import (
 // What the engine keeps of wafer's promises while its server fails, seen from
 // outside: real nodes, browsers, an operator and a thief, of package faulttest.
 
-var kills = flag.Int("kills", 10, "how often TestFault/Kill kills the server")
+var kills = flag.Int("kills", rounds.Of(4, 10), "how often TestFault/Kill kills the server")
 
 // notified is how nodes hear of each other: at once.
 var notified = postgres.Options{Notify: true}
@@ -126,11 +128,20 @@ func faultKill(t *testing.T, s *testserver.Server, o postgres.Options) {
 func faultCut(t *testing.T, s *testserver.Server, o postgres.Options) {
 	w, ways := proxied(t, faulttest.Config{}, o, s)
 	faults := []testserver.Fault{testserver.LoseRequest, testserver.HalfRequest, testserver.LoseAnswer, testserver.HalfAnswer}
+	each := rounds.Of(8, 34) // cuts of each way
 	w.Run(func() {
-		for i := range 120 {
-			ways[rand.N(len(ways))].Once(faults[i%len(faults)])
-			time.Sleep(rand.N(40 * time.Millisecond))
+		var cutters sync.WaitGroup
+		for node, way := range ways {
+			cutters.Go(func() {
+				for i := range each {
+					before := way.Cuts()
+					way.Once(faults[(node+i)%len(faults)])
+					waitFor(t, "a connection is cut", func() bool { return way.Cuts() > before || w.Broken() > 0 })
+					time.Sleep(rand.N(80 * time.Millisecond))
+				}
+			})
 		}
+		cutters.Wait()
 		for i, way := range ways {
 			w.Note("node %d is cut off", i)
 			way.Set(testserver.Refuse)
@@ -142,8 +153,8 @@ func faultCut(t *testing.T, s *testserver.Server, o postgres.Options) {
 	for _, way := range ways {
 		cuts += way.Cuts()
 	}
-	if t.Logf("%d connections were cut", cuts); cuts < 100 {
-		t.Errorf("%d connections were cut, want 100 and more", cuts)
+	if want := each * len(ways); cuts != want {
+		t.Errorf("%d connections were cut, want %d", cuts, want)
 	}
 	noneExcused(t, w)
 }
@@ -182,7 +193,7 @@ func faultHang(t *testing.T, s *testserver.Server, o postgres.Options) {
 	const late = 3 * time.Second
 	w, ways := proxied(t, faulttest.Config{Late: late}, o, s)
 	w.Run(func() {
-		for i, way := range ways[:2] {
+		for i, way := range ways[:rounds.Of(1, 2)] {
 			dora := w.Browser("dora")
 			do(t, dora, "start", 200, 2)
 			do(t, dora, "read", 200, 0, 1, 2)

@@ -137,7 +137,7 @@ func TestGivenUp(t *testing.T) {
 			if !errors.Is(a.err, context.DeadlineExceeded) {
 				t.Errorf("%v, %v: want the context's error", a.Outcome, a.err)
 			}
-		case <-time.After(2 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("a caller that gave up is kept")
 		}
 	}

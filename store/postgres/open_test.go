@@ -325,7 +325,7 @@ func TestClosed(t *testing.T) {
 		if err == nil {
 			t.Error("a wait ended without an error")
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("it still waits")
 	}
 	if _, err := db.Advance(background, store.Advance{ID: named(1), Generation: 1}); err == nil {

@@ -76,10 +76,15 @@ func waits(t *testing.T, pool *pgxpool.Pool, done <-chan answer) {
 			t.Fatalf("it did not wait: %v, %v, %v", a.Outcome, a.State, a.err)
 		default:
 		}
-		var n int
-		exec1(t, pool, &n, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND cardinality(pg_blocking_pids(pid)) > 0")
-		return n > 0
+		return blockedBackends(t, pool) > 0
 	})
+}
+
+// blockedBackends returns how many backends wait for another's lock.
+func blockedBackends(t *testing.T, pool *pgxpool.Pool) (n int) {
+	t.Helper()
+	exec1(t, pool, &n, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND cardinality(pg_blocking_pids(pid)) > 0")
+	return n
 }
 
 func result(t *testing.T, done <-chan answer) store.Snapshot {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/postgres"
@@ -21,16 +22,18 @@ import (
 
 var scale = flag.String("scale", "", `"full" runs the tests of scale at the sizes that the budgets name`)
 
-func sized(full, usual int) int {
+// sized returns how many there are of something: at the sizes of the budgets, in
+// CI, or else.
+func sized(full, usual, few int) int {
 	if *scale == "full" {
 		return full
 	}
-	return usual
+	return rounds.Of(few, usual)
 }
 
 // TestLoad loads a log of live revocations into a new replica.
 func TestLoad(t *testing.T) {
-	n := sized(1_000_000, 50_000)
+	n := sized(1_000_000, 50_000, 20_000)
 	db, pool, o := openNew(t)
 	run(t, pool, fmt.Sprintf(`INSERT INTO %[1]s.entries (position, previous, time, id, session, kind, reason, actor)
 		SELECT e.position + i, e.position + i - 1, e.time, gen_random_uuid(), gen_random_uuid(), 3, 'logout', ''
@@ -79,7 +82,7 @@ func sizes(t testing.TB, pool *pgxpool.Pool, schema, table string) (bytes, index
 // and logouts all the time, and sees the tables end in proportion to what lives:
 // twice the size at most of a schema with as many rows that were just made.
 func TestChurn(t *testing.T) {
-	waves, each := 24, sized(20_000, 300)
+	waves, each := 24, sized(20_000, 300, 150)
 	pool, o := newPool(t, serverURL(t)+"&pool_max_conns=8"), postgres.Options{Schema: newSchema()}
 	if err := postgres.Migrate(t.Context(), pool, o); err != nil {
 		t.Fatal(err)
@@ -173,7 +176,7 @@ func live(ctx context.Context, db *postgres.Store, i int, end bool) error {
 // TestHOT holds the promise of the schema: of refreshes no index hears.
 func TestHOT(t *testing.T) {
 	pool := newPool(t, serverURL(t)+"&pool_max_conns=8")
-	o, ids := filled(t, pool, 2_000)
+	o, ids := filled(t, pool, rounds.Of(600, 2_000))
 	db, err := postgres.OpenURL(t.Context(), serverURL(t), o)
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +210,7 @@ func TestHOT(t *testing.T) {
 // transaction as short as that of one session.
 func TestEveryone(t *testing.T) {
 	pool := newPool(t, serverURL(t))
-	o, ids := filled(t, pool, sized(1_000_000, 20_000))
+	o, ids := filled(t, pool, sized(1_000_000, 20_000, 20_000))
 	db := open(t, pool, o)
 	took := map[bool][]time.Duration{}
 	for i := range 30 {

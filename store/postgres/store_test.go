@@ -4,6 +4,7 @@ package postgres_test
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -131,11 +132,14 @@ func grant(t testing.TB, admin *pgxpool.Pool, schema string) {
 // long.
 const patience = 2 * time.Minute
 
+// waitFor waits until done, and else ends the goroutine, which need not be the
+// test's.
 func waitFor(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for until := time.Now().Add(patience); !done(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(until) {
-			t.Fatalf("not within %v: %s", patience, what)
+			t.Errorf("not within %v: %s", patience, what)
+			runtime.Goexit()
 		}
 	}
 }
