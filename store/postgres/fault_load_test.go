@@ -42,7 +42,7 @@ func TestFaultConflicts(t *testing.T) {
 						if _, err := tx.Exec(ctx, lock); err != nil {
 							return err
 						}
-						time.Sleep(10 * time.Millisecond)
+						time.Sleep(40 * time.Millisecond) // a node comes upon what is locked
 						_, err := tx.Exec(ctx, "UPDATE wafer.log SET head = head")
 						return err
 					})
