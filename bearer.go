@@ -11,7 +11,7 @@ import (
 
 // Bearer lets only requests with an access token pass (RFC 6750 section 2.1:
 // the header "Authorization: Bearer"). It looks at the token alone, whatever
-// cookies come beside it. The others are answered by [Sessions.Refuse], with
+// cookies come beside it. The others are answered by [Sessions.Error], with
 // the challenge of RFC 6750 section 3. h, and Require inside of it, sees the
 // session as a cookie would show it, but without Data; it can be ended, and not
 // saved to.
@@ -23,7 +23,7 @@ func (s *Sessions[T]) Bearer(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, err := s.attachBearer(w, r)
 		if err != nil {
-			s.Refuse(w, r, err)
+			s.Error(w, r, err)
 			return
 		}
 		h.ServeHTTP(w, r)

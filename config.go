@@ -111,9 +111,9 @@ type Config[T any] struct {
 	// Observe is told of events, possibly by several goroutines at once. It
 	// must not block. Default: log by [log/slog.Default].
 	Observe func(Event)
-	// Refuse answers a request in place of the default of [Sessions.Refuse].
+	// ErrorHandler answers a request in place of the default of [Sessions.Error].
 	// To clients, no two refusals of one status should look different.
-	Refuse func(w http.ResponseWriter, r *http.Request, err error)
+	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
 	// Now is the clock of this node. Default [time.Now].
 	Now func() time.Time
 }

@@ -14,7 +14,7 @@
 // In a handler, [Sessions.Get] returns the request's [Session]. Begin one with
 // Start after a login, change its data with Save or Commit, end it with End.
 // [Sessions.Require] lets only requests with a session pass, and
-// [Sessions.Refuse] answers any error of this package.
+// [Sessions.Error] answers any error of this package.
 //
 // Cookies are written into the response's header when Start, Save, Commit,
 // Renew, Reauthenticate, EndOthers or End are called. So call them before the

@@ -71,7 +71,7 @@ func (c *Config[T]) protect() (*http.CrossOriginProtection, error) {
 func (s *Sessions[T]) logoutEndpoint(w http.ResponseWriter, r *http.Request) {
 	r, _ = s.Attach(w, r) // a bearer token names its session too
 	if err := s.End(w, r); err != nil {
-		s.Refuse(w, r, err)
+		s.Error(w, r, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -91,12 +91,12 @@ type deviceJSON struct {
 func (s *Sessions[T]) devicesEndpoint(w http.ResponseWriter, r *http.Request) {
 	session, err := s.Get(r.Context())
 	if err != nil {
-		s.Refuse(w, r, err)
+		s.Error(w, r, err)
 		return
 	}
 	devices, err := s.Devices(r.Context(), session.header().Subject)
 	if err != nil {
-		s.Refuse(w, r, err)
+		s.Error(w, r, err)
 		return
 	}
 	list := make([]deviceJSON, len(devices))
@@ -113,7 +113,7 @@ func (s *Sessions[T]) devicesEndpoint(w http.ResponseWriter, r *http.Request) {
 func (s *Sessions[T]) deleteDeviceEndpoint(w http.ResponseWriter, r *http.Request) {
 	session, err := s.Get(r.Context())
 	if err != nil {
-		s.Refuse(w, r, err)
+		s.Error(w, r, err)
 		return
 	}
 	id, err := store.ParseID(strings.ToLower(r.PathValue("id")))
@@ -123,7 +123,7 @@ func (s *Sessions[T]) deleteDeviceEndpoint(w http.ResponseWriter, r *http.Reques
 	}
 	snap, err := s.node.Family(r.Context(), id)
 	if err != nil {
-		s.Refuse(w, r, err)
+		s.Error(w, r, err)
 		return
 	}
 	if snap.State != store.Alive || snap.Family.Subject != session.header().Subject || snap.Family.Past(snap.Now) {
@@ -131,7 +131,7 @@ func (s *Sessions[T]) deleteDeviceEndpoint(w http.ResponseWriter, r *http.Reques
 		return
 	}
 	if err := s.node.End(r.Context(), snap.Family.Position, "ended on the page of devices", session.header().Subject, id); err != nil {
-		s.Refuse(w, r, err)
+		s.Error(w, r, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

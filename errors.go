@@ -6,7 +6,7 @@ import (
 	"github.com/waferkit/wafer/internal/sentinel"
 )
 
-// The errors that calls return. Match them with [errors.Is]. [Sessions.Refuse]
+// The errors that calls return. Match them with [errors.Is]. [Sessions.Error]
 // turns each into its status code; the client learns no more than that code.
 var (
 	// ErrNoSession if the request is anonymous: its credentials were absent, not
@@ -39,5 +39,5 @@ var (
 	ErrTooLarge = sentinel.ErrTooLarge
 )
 
-// errNotAttached is a programmer's mistake, so Refuse answers it with 500.
+// errNotAttached is a programmer's mistake, so Error answers it with 500.
 var errNotAttached = errors.New("wafer: the request has not passed Handler, Require or Attach of these Sessions")

@@ -92,7 +92,7 @@ func logEvent(e Event) {
 func replicaEvent(e revocation.Event, lost string) Event {
 	event := Event{Kind: KindReplica, Reason: e.State.String(), Position: e.Head, Err: e.Err}
 	switch {
-	case errors.Is(e.Err, revocation.ErrWentBack):
+	case errors.Is(e.Err, revocation.ErrRollback):
 		event.Kind = KindAlarm
 	case e.Applied > 0:
 		event.Kind, event.Reason = KindApplied, fmt.Sprintf("%d entries", e.Applied)

@@ -64,7 +64,7 @@ func ExampleSessions_Bearer() {
 	api := sessions.Bearer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := sessions.Get(r.Context())
 		if err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 			return
 		}
 		fmt.Fprintln(w, s.Subject, "may", s.Scope())
@@ -99,7 +99,7 @@ func ExampleSessions_Issue() {
 		// Check the credentials here; then:
 		pair, err := sessions.Issue(r.Context(), "alice", wafer.Label("phone"))
 		if err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")

@@ -61,7 +61,7 @@ func Example() {
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
 		// Check the credentials here; then:
 		if err := sessions.Start(w, r, "alice", shopper{Cart: map[string]int{"pears": 3}}); err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 			return
 		}
 		fmt.Fprintln(w, "welcome")
@@ -69,12 +69,12 @@ func Example() {
 	mux.Handle("POST /cart", sessions.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := sessions.Get(r.Context())
 		if err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 			return
 		}
 		data, err := s.Data()
 		if err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 			return
 		}
 		fmt.Fprintln(w, s.Subject, "has", data.Cart)
@@ -99,7 +99,7 @@ func ExampleSessions_Commit() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
 		if err := sessions.Start(w, r, "alice", shopper{}); err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 			return
 		}
 		fmt.Fprintln(w, "welcome")
@@ -107,12 +107,12 @@ func ExampleSessions_Commit() {
 	mux.HandleFunc("POST /coupon", func(w http.ResponseWriter, r *http.Request) {
 		s, err := sessions.Get(r.Context())
 		if err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 			return
 		}
 		data, err := s.Data()
 		if err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 			return
 		}
 		if data.Coupon != "" {
@@ -121,7 +121,7 @@ func ExampleSessions_Commit() {
 		}
 		data.Coupon = "TEN-OFF"
 		if err := sessions.Commit(w, r, data); err != nil {
-			sessions.Refuse(w, r, err) // 409 if another tab was faster
+			sessions.Error(w, r, err) // 409 if another tab was faster
 			return
 		}
 		fmt.Fprintln(w, "ten off")
@@ -150,7 +150,7 @@ func ExampleSessions_Revoke() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
 		if err := sessions.Start(w, r, "alice", shopper{}); err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 			return
 		}
 		fmt.Fprintln(w, "welcome")
@@ -184,13 +184,13 @@ func ExampleNotBefore() {
 	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		at, err := sessions.Position(r.Context())
 		if err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 			return
 		}
 		// The password is checked here, against the old one. Meanwhile, in
 		// another request, it is changed, and the old sessions end:
 		if _, err := sessions.Revoke(r.Context(), wafer.Revocation{Subjects: []string{"alice"}, Reason: "password changed"}); err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 			return
 		}
 		err = sessions.Start(w, r, "alice", shopper{}, wafer.NotBefore(at))
@@ -198,7 +198,7 @@ func ExampleNotBefore() {
 			fmt.Fprintln(w, "please try again")
 			return
 		}
-		sessions.Refuse(w, r, err)
+		sessions.Error(w, r, err)
 	})
 	send(app, map[string]string{}, "/login")
 	// Output:

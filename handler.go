@@ -30,12 +30,12 @@ func (s *Sessions[T]) Handler(h http.Handler) http.Handler {
 }
 
 // Require lets only requests with a session pass. The others are answered by
-// [Sessions.Refuse]. It does what Handler does where that has not been done.
+// [Sessions.Error]. It does what Handler does where that has not been done.
 func (s *Sessions[T]) Require(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, err := s.Attach(w, r)
 		if err != nil {
-			s.Refuse(w, r, err)
+			s.Error(w, r, err)
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -53,7 +53,7 @@ func (s *Sessions[T]) RequireRecent(d time.Duration) func(http.Handler) http.Han
 				err = ErrReauthenticate
 			}
 			if err != nil {
-				s.Refuse(w, r, err)
+				s.Error(w, r, err)
 				return
 			}
 			h.ServeHTTP(w, r)
@@ -203,20 +203,20 @@ func (s *Sessions[T]) Get(ctx context.Context) (*Session[T], error) {
 	return a.get()
 }
 
-// Refuse answers a request with the status that belongs to an error of this
+// Error answers a request with the status that belongs to an error of this
 // package: 401 no session, 403 authentication too old, 409 conflict, 413 too
 // large, 503 unavailable; 400 for an argument that no store takes, 500 for any
-// other error. Two refusals of one status look the same. [Config.Refuse] takes
+// other error. Two refusals of one status look the same. [Config.ErrorHandler] takes
 // its place; the header's Retry-After, Vary and Cache-Control are set before. A
 // 401 carries a WWW-Authenticate about access tokens alone, since cookies are no
 // scheme of RFC 9110.
-func (s *Sessions[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (s *Sessions[T]) Error(w http.ResponseWriter, r *http.Request, err error) {
 	bearer := noBearer
 	if a := s.attached(r.Context()); a != nil {
 		bearer = a.bearer.load()
 	}
 	private(w.Header())
-	refuse(w, r, err, s.retry(), bearer, s.config.Refuse)
+	refuse(w, r, err, s.retry(), bearer, s.config.ErrorHandler)
 }
 
 // retry returns how long a client should wait after a 503. It is shorter than
@@ -246,7 +246,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err error, retry time.Durati
 }
 
 // Status returns the status code that belongs to an error of this package, as
-// [Sessions.Refuse] sends it.
+// [Sessions.Error] sends it.
 func Status(err error) int {
 	switch {
 	case errors.Is(err, ErrUnavailable):

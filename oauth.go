@@ -79,7 +79,7 @@ func (s *Sessions[T]) tokenEndpoint(w http.ResponseWriter, r *http.Request) {
 		err = ErrNoSession
 	}
 	if err != nil {
-		s.Refuse(w, r, err)
+		s.Error(w, r, err)
 		return
 	}
 	audience := s.config.Tokens.BrowserAudiences[0]
@@ -103,7 +103,7 @@ func (s *Sessions[T]) tokenEndpoint(w http.ResponseWriter, r *http.Request) {
 		pair, err = s.tokenOf(r.Context(), session, audience)
 	}
 	if err != nil {
-		s.Refuse(w, r, err)
+		s.Error(w, r, err)
 		return
 	}
 	writePair(w, pair)
@@ -210,12 +210,12 @@ const jwksAge = 5 * time.Minute
 func (s *Sessions[T]) jwksEndpoint(w http.ResponseWriter, r *http.Request) {
 	set, err := s.access.JWKS(s.config.Now())
 	if err != nil {
-		s.Refuse(w, r, err)
+		s.Error(w, r, err)
 		return
 	}
 	b, err := set.MarshalJSON()
 	if err != nil {
-		s.Refuse(w, r, err)
+		s.Error(w, r, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")

@@ -129,7 +129,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Session[struct{}]
 
 // Bearer lets only requests with an access token pass (RFC 6750 section 2.1:
 // the header "Authorization: Bearer"); h gets its session by [Verifier.Get]. The
-// others are answered by [Verifier.Refuse], with the challenge of RFC 6750
+// others are answered by [Verifier.Error], with the challenge of RFC 6750
 // section 3. Cookies are not looked at.
 func (v *Verifier) Bearer(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -140,7 +140,7 @@ func (v *Verifier) Bearer(h http.Handler) http.Handler {
 			w.Header().Add("Vary", "Authorization")
 		}
 		if a.err != nil {
-			v.Refuse(w, r, a.err)
+			v.Error(w, r, a.err)
 			return
 		}
 		noStore(w.Header())
@@ -188,15 +188,15 @@ var errNotVerified = errors.New("wafer: the request has not passed Bearer of thi
 // often.
 const keysRetry = 5 * time.Second
 
-// Refuse answers a request as [Sessions.Refuse] does: 401 with a challenge, or
-// 503. [VerifierConfig.Refuse] takes its place; the headers are set before.
-func (v *Verifier) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+// Error answers a request as [Sessions.Error] does: 401 with a challenge, or
+// 503. [VerifierConfig.ErrorHandler] takes its place; the headers are set before.
+func (v *Verifier) Error(w http.ResponseWriter, r *http.Request, err error) {
 	bearer := noBearer
 	if a := v.attached(r.Context()); a != nil {
 		bearer = a.bearer
 	}
 	noStore(w.Header())
-	refuse(w, r, err, keysRetry, bearer, v.config.Refuse)
+	refuse(w, r, err, keysRetry, bearer, v.config.ErrorHandler)
 }
 
 // Health returns what this service knows of the revocations, for a health page

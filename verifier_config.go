@@ -72,8 +72,8 @@ type VerifierConfig struct {
 	Skew time.Duration
 	// CachedTokens is as in [TokenConfig]. Default 16,384.
 	CachedTokens int
-	// Refuse answers a request in place of the default of [Verifier.Refuse].
-	Refuse func(w http.ResponseWriter, r *http.Request, err error)
+	// ErrorHandler answers a request in place of the default of [Verifier.Error].
+	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
 	// Observe is told of events, possibly by several goroutines at once. It
 	// must not block. Default: log by [log/slog.Default].
 	Observe func(Event)

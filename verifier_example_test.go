@@ -48,7 +48,7 @@ func ExampleNewVerifier() {
 	orders := verifier.Bearer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		session, err := verifier.Get(r.Context())
 		if err != nil {
-			verifier.Refuse(w, r, err)
+			verifier.Error(w, r, err)
 			return
 		}
 		fmt.Fprintf(w, "The orders of %s.", session.Subject)

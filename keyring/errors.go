@@ -22,7 +22,7 @@ var (
 	ErrExists = errors.New("keyring: a key set exists there already; use Open")
 	// ErrStatic: static secrets change with the program's configuration only.
 	ErrStatic = errors.New("keyring: static secrets cannot be changed by the ring")
-	// ErrWentBack: the source holds an older version than this ring has seen,
+	// ErrRollback: the source holds an older version than this ring has seen,
 	// as after a restored backup. The ring keeps the newer one.
-	ErrWentBack = errors.New("keyring: the key set went back to an older version")
+	ErrRollback = errors.New("keyring: the key set went back to an older version")
 )

@@ -268,7 +268,7 @@ func TestFound_AnotherSetUnderTheSameVersion(t *testing.T) {
 		if _, err := openRing(t, source).Set().Key(second, day(33)); err == nil {
 			t.Fatal("the others' revocation was written over")
 		}
-	} else if !errors.Is(err, ErrWentBack) {
+	} else if !errors.Is(err, ErrRollback) {
 		t.Fatal(err)
 	}
 }

@@ -23,7 +23,7 @@ type reload struct {
 }
 
 // Reload reads the source now and adopts what it holds if that is newer. A
-// version older than the ring has seen is [ErrWentBack]; the ring goes on with
+// version older than the ring has seen is [ErrRollback]; the ring goes on with
 // what it has after any error. On a static ring it does nothing.
 func (r *Ring) Reload(ctx context.Context) error {
 	if r.source == nil {
@@ -40,10 +40,10 @@ func (r *Ring) Reload(ctx context.Context) error {
 	document := sha256.Sum256(sealed)
 	if have != nil {
 		if version < have.version {
-			return fmt.Errorf("%w: %d after %d", ErrWentBack, version, have.version)
+			return fmt.Errorf("%w: %d after %d", ErrRollback, version, have.version)
 		}
 		if version == have.version && document != have.document {
-			return fmt.Errorf("%w: %d again, with another content", ErrWentBack, version)
+			return fmt.Errorf("%w: %d again, with another content", ErrRollback, version)
 		}
 		if version == have.version {
 			return nil // nothing new, and no call to the keeper

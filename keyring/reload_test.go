@@ -276,12 +276,12 @@ func TestVersionThatWentBack(t *testing.T) {
 	kept := r.Set()
 	source.put(1, old) // a restored backup
 
-	wantError(t, r.Reload(t.Context()), ErrWentBack)
+	wantError(t, r.Reload(t.Context()), ErrRollback)
 	_, err := r.Key(t.Context(), junkID(), day(31))
 	wantError(t, err, ErrUnknown)
-	wantError(t, err, ErrWentBack)
+	wantError(t, err, ErrRollback)
 	_, err = r.Rotate(t.Context(), day(90), 0)
-	wantError(t, err, ErrWentBack)
+	wantError(t, err, ErrRollback)
 	if version, _ := source.read(); version != 1 {
 		t.Fatalf("the ring wrote version %d over a version that went back", version)
 	}

@@ -205,7 +205,7 @@ func testAnyOrderOfAnswers(t *testing.T) {
 		t.Errorf("BeforeEveryone was called %d times for %d entries and gaps", everyones, want)
 	}
 	for _, e := range rec.take() {
-		if errors.Is(e.Err, revocation.ErrWentBack) {
+		if errors.Is(e.Err, revocation.ErrRollback) {
 			t.Fatalf("an honest log: %v", e.Err)
 		}
 	}

@@ -83,7 +83,7 @@ func (a *asker) question(ctx context.Context, q question) (answer, error) {
 }
 
 // judge asks the store and judges a token by its answer and by what is held
-// here. An answer to a question up to turn void is none. Behind means that the
+// here. An answer to a question up to turn void is none. Ahead means that the
 // store itself does not know the position.
 func (a *asker) judge(ctx context.Context, q question, at store.Position, void uint64, held func() store.Cutoffs) (Verdict, error) {
 	for turn := 0; ; turn++ {
@@ -104,7 +104,7 @@ func (a *asker) judge(ctx context.Context, q question, at store.Position, void u
 		// A question that was under way already may have been answered before
 		// the token was minted; only one sent after seeing it can say that the
 		// store does not know its position.
-		if v := Judge(join(own, said.Cutoffs), at); v != Behind || began || turn == 1 {
+		if v := Judge(join(own, said.Cutoffs), at); v != Ahead || began || turn == 1 {
 			return v, nil
 		}
 	}

@@ -51,9 +51,9 @@ func TestAsk(t *testing.T) {
 	ask(t, r, 14, 37, revocation.Expired)
 	ask(t, r, 14, 38, revocation.Good)
 	// The store does not know the position: it went back.
-	ask(t, r, 14, 41, revocation.Behind)
+	ask(t, r, 14, 41, revocation.Ahead)
 	r.List().SetHead(100) // whatever this node has read
-	ask(t, r, 14, 41, revocation.Behind)
+	ask(t, r, 14, 41, revocation.Ahead)
 	d.drop(40)
 	d.add(everyone(0))
 	ask(t, r, 15, 39, revocation.Revoked)
@@ -256,7 +256,7 @@ func TestAsk_JoinsNoAnswerFromBeforeTheToken(t *testing.T) {
 		if questions != 2 {
 			t.Errorf("%d questions", questions)
 		}
-		ask(t, r, 1, at+1, revocation.Behind)
+		ask(t, r, 1, at+1, revocation.Ahead)
 		if questions != 3 {
 			t.Errorf("%d questions: who has asked by itself need not ask again", questions)
 		}

@@ -126,7 +126,7 @@ func TestReplica_ReadsAnewAtOnce(t *testing.T) {
 		d.add(ending(session(1), 0))
 		time.Sleep(time.Second)
 		d.lose(60)
-		if err := r.CatchUp(t.Context()); !errors.Is(err, revocation.ErrWentBack) {
+		if err := r.CatchUp(t.Context()); !errors.Is(err, revocation.ErrRollback) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -185,7 +185,7 @@ func TestReplica_TellsWhatIsApplied(t *testing.T) {
 		_ = read()
 		want("none")
 		d.lose(50)
-		if err := read(); !errors.Is(err, revocation.ErrWentBack) {
+		if err := read(); !errors.Is(err, revocation.ErrRollback) {
 			t.Fatal(err)
 		}
 		want("it went back", 0)
@@ -206,7 +206,7 @@ func TestPromise8_ReadingAnewEndsBesideRevocations(t *testing.T) {
 		d.add(superseding(session(99), 0), ending(session(1), 0))
 		r := still(t, d, revocation.Config{})
 		d.lose(20)
-		if err := r.Read(t.Context(), 0); !errors.Is(err, revocation.ErrWentBack) {
+		if err := r.Read(t.Context(), 0); !errors.Is(err, revocation.ErrRollback) {
 			t.Fatal(err)
 		}
 		questions := 0

@@ -198,7 +198,7 @@ func BenchmarkCheck(b *testing.B) {
 				maps    func(m *mapList, i int) (bad int)
 			}{
 				{"absent", func(i int) int {
-					return differ(r.Check(now, x.session(-1-i), x.otherSubject(i), 1<<40), revocation.Behind)
+					return differ(r.Check(now, x.session(-1-i), x.otherSubject(i), 1<<40), revocation.Ahead)
 				}, func(m *mapList, i int) int {
 					return differ(m.revoked(x.session(-1-i), x.otherSubject(i), 1<<40), false)
 				}},

@@ -78,7 +78,7 @@ func (c *Cache) Close() { c.answers.close() }
 
 // Check judges a token by the answer that is kept for its session and subject,
 // and by what this node holds; it asks nobody. It says Unconfirmed where there
-// is no answer that counts any more, and Behind where the answer is from before
+// is no answer that counts any more, and Ahead where the answer is from before
 // the token was minted.
 func (c *Cache) Check(now time.Time, session store.ID, subject string, at store.Position) Verdict {
 	own := c.held.Cutoffs(session, subject)
@@ -95,9 +95,9 @@ func (c *Cache) Check(now time.Time, session store.ID, subject string, at store.
 	return Unconfirmed
 }
 
-// Confirm judges a token where Check says Behind or Unconfirmed, by asking the
+// Confirm judges a token where Check says Ahead or Unconfirmed, by asking the
 // store about this one session. Callers share questions, and a bounded number
-// are under way at once. An error is an outage. Behind means here that the
+// are under way at once. An error is an outage. Ahead means here that the
 // store itself does not know the position: it went back in time.
 func (c *Cache) Confirm(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
 	if v := c.Check(c.config.Now(), session, subject, at); !v.undecided() {

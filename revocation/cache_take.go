@@ -63,7 +63,7 @@ func (c *Cache) place(said answer) (keep bool, back *Event) {
 		c.reach(said)
 	case said.Log == c.log && said.Head == c.held.Head():
 	case said.turn > c.proven:
-		back = c.wentBack(said)
+		back = c.rolledBack(said)
 	case said.Log != c.log:
 		return false, nil // which of the two logs is the older one is not known yet
 	}
@@ -78,13 +78,13 @@ func (c *Cache) reach(said answer) {
 	c.held.SetHead(said.Head)
 }
 
-// wentBack drops every answer: they are of a log that is gone. What this node
+// rolledBack drops every answer: they are of a log that is gone. What this node
 // holds goes on counting, and what of it the log lacks counts above every
 // position: see lostOf.
-func (c *Cache) wentBack(said answer) *Event {
-	err := fmt.Errorf("%w: its head is %d after %d", ErrWentBack, said.Head, c.held.Head())
+func (c *Cache) rolledBack(said answer) *Event {
+	err := fmt.Errorf("%w: its head is %d after %d", ErrRollback, said.Head, c.held.Head())
 	if said.Log != c.log {
-		err = fmt.Errorf("%w: it is another log, %v after %v", ErrWentBack, said.Log, c.log)
+		err = fmt.Errorf("%w: it is another log, %v after %v", ErrRollback, said.Log, c.log)
 	}
 	c.reach(said)
 	c.forget()

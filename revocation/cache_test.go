@@ -64,22 +64,22 @@ func TestCache_KeepsPositions(t *testing.T) {
 		at store.Position
 		is revocation.Verdict
 	}{
-		{1, 19, revocation.Revoked}, {1, 20, revocation.Good}, {1, 40, revocation.Good}, {1, 41, revocation.Behind},
+		{1, 19, revocation.Revoked}, {1, 20, revocation.Good}, {1, 40, revocation.Good}, {1, 41, revocation.Ahead},
 		{2, 29, revocation.Expired}, {2, 30, revocation.Good},
 		{3, 39, revocation.Revoked}, {3, 40, revocation.Good},
-		{4, 9, revocation.Revoked}, {4, 10, revocation.Good}, {4, 41, revocation.Behind},
+		{4, 9, revocation.Revoked}, {4, 10, revocation.Good}, {4, 41, revocation.Ahead},
 	} {
 		checks(t, c, clock.Now(), want.n, want.at, want.is)
 	}
 	// A revocation elsewhere, and a login right after it.
 	p := d.add(ofSubject(subject(4), 0))
-	checks(t, c, clock.Now(), 4, p-1, revocation.Behind)
+	checks(t, c, clock.Now(), 4, p-1, revocation.Ahead)
 	confirm(t, c, 4, p, revocation.Good)
 	checks(t, c, clock.Now(), 4, p-1, revocation.Revoked)
 	if asked.Load() != 5 || c.Head() != p {
 		t.Errorf("%d questions, head %d", asked.Load(), c.Head())
 	}
-	confirm(t, c, 4, p+1, revocation.Behind) // the store does not know it either
+	confirm(t, c, 4, p+1, revocation.Ahead) // the store does not know it either
 }
 
 // What is kept counts as of the moment its question was sent, for MaxStaleness.
@@ -482,7 +482,7 @@ func TestPromise1_CacheUnderConcurrency(t *testing.T) {
 				if v == revocation.Good {
 					kept.Add(1)
 				}
-				if v == revocation.Unconfirmed || v == revocation.Behind {
+				if v == revocation.Unconfirmed || v == revocation.Ahead {
 					var err error
 					if v, err = c.Confirm(t.Context(), session(n), subject(n), at); err != nil {
 						t.Error(err)

@@ -21,7 +21,7 @@ func TestPromise1_CatchUp(t *testing.T) {
 	for i := range 320 {
 		d.add(ending(session(i), 0))
 	}
-	check(t, r, clock.Now(), 1, d.head, revocation.Behind)
+	check(t, r, clock.Now(), 1, d.head, revocation.Ahead)
 	d.asked()
 	if err := r.CatchUp(t.Context()); err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func TestPromise1_CatchUp(t *testing.T) {
 		t.Errorf("head %d of %d, %d entries", r.Head(), d.head, r.Len())
 	}
 	check(t, r, clock.Now(), 1, d.head, revocation.Good)
-	check(t, r, clock.Now(), 1, d.head+1, revocation.Behind)
+	check(t, r, clock.Now(), 1, d.head+1, revocation.Ahead)
 	for _, q := range d.asked() {
 		if q.wait != 0 {
 			t.Errorf("it asked for a wait of %v", q.wait)

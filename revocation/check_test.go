@@ -37,8 +37,8 @@ func TestCheck_InEveryState(t *testing.T) {
 		{5, 9, revocation.Expired, revocation.Expired},
 		{5, 10, revocation.Good, revocation.Unconfirmed},
 		{5, 60, revocation.Good, revocation.Unconfirmed},
-		{5, 61, revocation.Behind, revocation.Unconfirmed},
-		{5, store.MaxPosition, revocation.Behind, revocation.Unconfirmed},
+		{5, 61, revocation.Ahead, revocation.Unconfirmed},
+		{5, store.MaxPosition, revocation.Ahead, revocation.Unconfirmed},
 	}
 	in := func(state revocation.State) {
 		t.Helper()

@@ -254,7 +254,7 @@ func (c *conformance) token() (n int, at store.Position) {
 func (c *conformance) judge(node checker, n int, at store.Position) revocation.Verdict {
 	v := node.Check(time.Now(), session(n), subject(n%conformSubjects), at)
 	c.counts[v.String()]++
-	if v == revocation.Unconfirmed || v == revocation.Behind {
+	if v == revocation.Unconfirmed || v == revocation.Ahead {
 		var err error
 		v, err = node.Confirm(c.t.Context(), session(n), subject(n%conformSubjects), at)
 		must(c.t, err)
@@ -323,7 +323,7 @@ func TestConformance_EachKindOfRevocation(t *testing.T) {
 				for n := range 4 {
 					says("before", n, at, revocation.Good)
 				}
-				says("a position that the store never had", 1, at+1, revocation.Behind)
+				says("a position that the store never had", 1, at+1, revocation.Ahead)
 				one := revoke(store.Revocation{Sessions: []store.ID{session(1)}})
 				two := revoke(store.Revocation{Subjects: []string{subject(2)}})
 				time.Sleep(conformStaleness + 1)

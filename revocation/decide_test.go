@@ -34,7 +34,7 @@ func TestReplica_Decide(t *testing.T) {
 	decide(3, 30, revocation.Good, 0)
 	d.add(superseding(session(4), 0)) // 40
 	decide(4, 40, revocation.Good, 0) // it reads the log
-	decide(4, 41, revocation.Behind, 0)
+	decide(4, 41, revocation.Ahead, 0)
 	clock.move(revocation.DefaultMaxStaleness + time.Second)
 	decide(3, 40, revocation.Good, 1)
 	decide(1, 19, revocation.Revoked, 0)
@@ -70,7 +70,7 @@ func TestCache_Decide(t *testing.T) {
 	decide(1, 19, revocation.Revoked, 1)
 	decide(1, 19, revocation.Revoked, 0)
 	decide(1, 20, revocation.Good, 0)
-	decide(1, 21, revocation.Behind, 1)
+	decide(1, 21, revocation.Ahead, 1)
 	d.add(superseding(session(2), 0)) // 30
 	decide(1, 30, revocation.Good, 1)
 	c.Apply(ending(session(3), 50))

@@ -56,7 +56,7 @@ func ExampleJudge() {
 	// good
 	// revoked
 	// expired
-	// behind
+	// ahead
 }
 
 // A function is frozen between two requests and cannot follow a log. It asks
@@ -79,7 +79,7 @@ func ExampleCache() {
 	judge := func() {
 		verdict := cache.Check(time.Now(), session, "alice", minted) // asks nobody
 		fmt.Print(verdict)
-		if verdict == revocation.Unconfirmed || verdict == revocation.Behind {
+		if verdict == revocation.Unconfirmed || verdict == revocation.Ahead {
 			if verdict, err = cache.Confirm(ctx, session, "alice", minted); err != nil {
 				log.Fatal(err) // an outage
 			}

@@ -94,7 +94,7 @@ func (r *Replica) follow(ctx context.Context) {
 		}
 		before := state
 		state = r.State(r.config.Now())
-		if !errors.Is(err, ErrWentBack) && (state != before || err != nil && failed == 0) { // apply tells of that one
+		if !errors.Is(err, ErrRollback) && (state != before || err != nil && failed == 0) { // apply tells of that one
 			r.config.Observe(r.event(err))
 		}
 		switch {
@@ -342,10 +342,10 @@ func (r *Replica) reach(p store.Position) {
 // continues reports whether an answer goes on from what the replica holds.
 func (r *Replica) continues(q asked, b store.Batch) error {
 	if !r.log.IsZero() && b.Log != r.log {
-		return fmt.Errorf("%w: it is another log, %v after %v", ErrWentBack, b.Log, r.log)
+		return fmt.Errorf("%w: it is another log, %v after %v", ErrRollback, b.Log, r.log)
 	}
 	if known := max(q.after, q.acknowledged); b.Head < known {
-		return fmt.Errorf("%w: its head is %d after %d", ErrWentBack, b.Head, known)
+		return fmt.Errorf("%w: its head is %d after %d", ErrRollback, b.Head, known)
 	}
 	if err := chain(q.after, b.Entries, b); err != nil {
 		return err
@@ -367,7 +367,7 @@ func (r *Replica) continues(q asked, b store.Batch) error {
 		}
 	}
 	if p := r.acknowledged.missing(from, rest, b.Floor); p != 0 {
-		return fmt.Errorf("%w: it had an entry at %d, and goes on without it", ErrWentBack, p)
+		return fmt.Errorf("%w: it had an entry at %d, and goes on without it", ErrRollback, p)
 	}
 	return nil
 }
@@ -380,12 +380,12 @@ func chain(last store.Position, entries []store.Entry, b store.Batch) error {
 		// Between the position asked for and the first entry there may be
 		// dropped ones: the floor then is where the chain goes on.
 		if e.Previous != max(last, b.Floor) && e.Previous != last || e.Position <= last {
-			return fmt.Errorf("%w: the entry at %d follows %d, not %d", ErrWentBack, e.Position, e.Previous, last)
+			return fmt.Errorf("%w: the entry at %d follows %d, not %d", ErrRollback, e.Position, e.Previous, last)
 		}
 		last = e.Position
 	}
 	if !b.More && max(last, b.Floor) != b.Head {
-		return fmt.Errorf("%w: its head is %d, its last entry at %d", ErrWentBack, b.Head, last)
+		return fmt.Errorf("%w: its head is %d, its last entry at %d", ErrRollback, b.Head, last)
 	}
 	return nil
 }

@@ -88,7 +88,7 @@ func TestPromise1_ReplicaReadsTheWholeLogFirst(t *testing.T) {
 			check(t, r, now, i, at-1, revocation.Revoked)
 			check(t, r, now, i, at, revocation.Good)
 		}
-		check(t, r, now, 9999, d.head+1, revocation.Behind)
+		check(t, r, now, 9999, d.head+1, revocation.Ahead)
 		check(t, r, now, 9999, 9, revocation.Revoked)
 		asked := d.asked()
 		for i, q := range asked[:7] {
@@ -403,7 +403,7 @@ func TestReplica_Close(t *testing.T) {
 		}
 		d.asked()
 		d.add(ending(session(2), 0))
-		check(t, r, time.Now(), 2, 29, revocation.Behind)
+		check(t, r, time.Now(), 2, 29, revocation.Ahead)
 		time.Sleep(30*time.Second + 1)
 		if s := r.State(time.Now()); s != revocation.Stale {
 			t.Error(s)
@@ -459,6 +459,6 @@ func TestReplica_Close(t *testing.T) {
 		if took := time.Since(began); took != 0 {
 			t.Errorf("Close took %v", took)
 		}
-		check(t, r, time.Now(), 1, 19, revocation.Behind)
+		check(t, r, time.Now(), 1, 19, revocation.Ahead)
 	})
 }

@@ -103,7 +103,7 @@ func TestPromise5_RevokedHereWhileTheLogIsReadAnew(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.regrow(60, 200)
-		if err := r.Read(t.Context(), 0); !errors.Is(err, revocation.ErrWentBack) {
+		if err := r.Read(t.Context(), 0); !errors.Is(err, revocation.ErrRollback) {
 			t.Fatal(err)
 		}
 		var h holder

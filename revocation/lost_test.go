@@ -114,7 +114,7 @@ func TestPromise1_WhatTheLogLostCountsAboveEveryPosition(t *testing.T) {
 			held := r.Head()
 			p := d.regrow(safe, held+100)
 			// The follower may have noticed before.
-			if err := r.CatchUp(t.Context()); err != nil && !errors.Is(err, revocation.ErrWentBack) {
+			if err := r.CatchUp(t.Context()); err != nil && !errors.Is(err, revocation.ErrRollback) {
 				t.Fatalf("CatchUp: %v", err)
 			}
 			// Asked while the log may not be read anew yet, and after.

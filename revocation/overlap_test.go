@@ -49,7 +49,7 @@ func TestPromise1_OverlappingAnswersOfTwoPasts(t *testing.T) {
 				if r.State(time.Now()) != revocation.Fresh {
 					t.Fatal("it is not fresh")
 				}
-				if wentBack(rec.take()) != 1 {
+				if rolledBack(rec.take()) != 1 {
 					t.Error("nobody was told that the log went back")
 				}
 				p := 45 + above

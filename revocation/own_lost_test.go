@@ -52,7 +52,7 @@ func TestPromise1_LostBeforeItWasRead(t *testing.T) {
 				if c := d.know(session(2), subject(2)); c.Subject < own {
 					t.Errorf("it is not written back: %+v", c)
 				}
-				if wentBack(rec.take()) != 1 {
+				if rolledBack(rec.take()) != 1 {
 					t.Error("nobody was told")
 				}
 			})

@@ -70,14 +70,14 @@ type Event struct {
 	// it is known once a log that went back was read anew. Restored is how many
 	// of them the log has again.
 	Lost, Restored int
-	// Err is a fault of the store, or [ErrWentBack].
+	// Err is a fault of the store, or [ErrRollback].
 	Err error
 }
 
-// ErrWentBack says that the store's log is not the continuation of the one
+// ErrRollback says that the store's log is not the continuation of the one
 // that the replica holds: a restored backup, a failover or a flush lost
 // entries.
-var ErrWentBack = errors.New("revocation: the log went back: the store has lost entries")
+var ErrRollback = errors.New("revocation: the log went back: the store has lost entries")
 
 // Replica is a node's copy of the log above the floor. It follows the store by
 // one goroutine until Close. It is safe for concurrent use.
@@ -134,14 +134,14 @@ func (r *Replica) Check(now time.Time, session store.ID, subject string, at stor
 	return v
 }
 
-// Confirm judges a token where Check says Behind or Unconfirmed: it catches up
+// Confirm judges a token where Check says Ahead or Unconfirmed: it catches up
 // with the token's position, or asks the store about this one session. Callers
 // share questions, and a bounded number are under way at once. An error is an
-// outage. Behind means here that the store itself does not know the position:
+// outage. Ahead means here that the store itself does not know the position:
 // it went back in time.
 func (r *Replica) Confirm(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
 	v := r.Check(r.config.Now(), session, subject, at)
-	if v == Behind {
+	if v == Ahead {
 		if r.CatchUp(ctx) != nil {
 			v = Unconfirmed
 		} else {
@@ -155,7 +155,7 @@ func (r *Replica) Confirm(ctx context.Context, session store.ID, subject string,
 }
 
 // Decide judges a token as of now: by the replica alone if that can tell, which
-// is the rule, else by Confirm. The verdict is Good, Revoked, Expired, or Behind
+// is the rule, else by Confirm. The verdict is Good, Revoked, Expired, or Ahead
 // if the store itself does not have the token's position. An error is an outage.
 func (r *Replica) Decide(ctx context.Context, now time.Time, session store.ID, subject string, at store.Position) (Verdict, error) {
 	if v := r.Check(now, session, subject, at); !v.undecided() {
@@ -192,7 +192,7 @@ func (r *Replica) take(ctx context.Context, _ question, said answer) error {
 }
 
 // CatchUp asks the store for news by a request that is sent after the call,
-// and applies the answer. It is what to do where Check says Behind.
+// and applies the answer. It is what to do where Check says Ahead.
 func (r *Replica) CatchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()

@@ -8,8 +8,8 @@ type Verdict uint8
 const (
 	// Unconfirmed: the replica is unknown or stale. Ask the store.
 	Unconfirmed Verdict = iota
-	// Behind: the token's position is above the replica's head. Catch up.
-	Behind
+	// Ahead: the token is ahead of the replica. Catch up.
+	Ahead
 	// Revoked: refuse it. Only its family may still know better.
 	Revoked
 	// Expired: out of date or below the floor. It must be refreshed.
@@ -20,11 +20,11 @@ const (
 
 // String returns the verdict in lower case.
 func (v Verdict) String() string {
-	return [...]string{"unconfirmed", "behind", "revoked", "expired", "good"}[v]
+	return [...]string{"unconfirmed", "ahead", "revoked", "expired", "good"}[v]
 }
 
 // undecided reports whether only the store can tell.
-func (v Verdict) undecided() bool { return v == Unconfirmed || v == Behind }
+func (v Verdict) undecided() bool { return v == Unconfirmed || v == Ahead }
 
 // Judge decides what a token minted at position at is worth. No clock takes
 // part: that is why an entry may be dropped at any time by raising the floor,
@@ -42,7 +42,7 @@ func verdict(revoked, expired, head, at store.Position) Verdict {
 	case expired > at:
 		return Expired
 	case at > head:
-		return Behind
+		return Ahead
 	}
 	return Good
 }

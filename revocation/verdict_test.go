@@ -14,10 +14,10 @@ func TestJudge(t *testing.T) {
 		cutoffs store.Cutoffs
 		want    revocation.Verdict
 	}{
-		{"nothing is known, not even the position", store.Cutoffs{}, revocation.Behind},
+		{"nothing is known, not even the position", store.Cutoffs{}, revocation.Ahead},
 		{"nothing names it, at the head", store.Cutoffs{Head: at}, revocation.Good},
 		{"nothing names it, one below the head", store.Cutoffs{Head: at + 1}, revocation.Good},
-		{"one above the head", store.Cutoffs{Head: at - 1}, revocation.Behind},
+		{"one above the head", store.Cutoffs{Head: at - 1}, revocation.Ahead},
 		{"ended below it", store.Cutoffs{Ending: at - 1, Head: at}, revocation.Good},
 		{"ended at it", store.Cutoffs{Ending: at, Head: at}, revocation.Good},
 		{"ended above it", store.Cutoffs{Ending: at + 1, Head: at + 1}, revocation.Revoked},
@@ -71,7 +71,7 @@ func TestJudge_EveryOrderOfCutoffs(t *testing.T) {
 							c := store.Cutoffs{Ending: ending, Subject: subject, Everyone: everyone, Superseding: superseding, Floor: floor, Head: head}
 							want := revocation.Good
 							if head < at {
-								want = revocation.Behind
+								want = revocation.Ahead
 							}
 							if above(floor, superseding) {
 								want = revocation.Expired
@@ -96,7 +96,7 @@ func TestJudge_EveryOrderOfCutoffs(t *testing.T) {
 
 func TestVerdictAndStateNames(t *testing.T) {
 	for v, want := range map[revocation.Verdict]string{
-		revocation.Unconfirmed: "unconfirmed", revocation.Behind: "behind", revocation.Revoked: "revoked",
+		revocation.Unconfirmed: "unconfirmed", revocation.Ahead: "ahead", revocation.Revoked: "revoked",
 		revocation.Expired: "expired", revocation.Good: "good",
 	} {
 		if v.String() != want {

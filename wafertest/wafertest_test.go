@@ -44,7 +44,7 @@ func whoServer(t *testing.T, h *wafertest.Harness[string]) *httptest.Server {
 	server := httptest.NewTLSServer(h.Sessions.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := h.Sessions.Get(r.Context())
 		if err != nil {
-			h.Sessions.Refuse(w, r, err)
+			h.Sessions.Error(w, r, err)
 			return
 		}
 		data, err := s.Data()

@@ -113,7 +113,7 @@ func (i *inspector) judgePosition(ctx context.Context, id store.ID, subject stri
 			i.report.refuse(cutoff.code, "%s at position %d, above its own %d", cutoff.by, cutoff.at, at)
 		}
 	}
-	if revocation.Judge(c, at) == revocation.Behind {
+	if revocation.Judge(c, at) == revocation.Ahead {
 		i.report.refuse("ahead of the store", "its position %d is above the store's head %d: the store went back in time (see \"wafer restored\"), or it is another one", at, c.Head)
 	}
 	snap, err := i.db.Family(ctx, id)

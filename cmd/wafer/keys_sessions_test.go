@@ -31,7 +31,7 @@ func (w *keysWorld) node(ring *keyring.Ring, db store.Store) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /in", func(rw http.ResponseWriter, r *http.Request) {
 		if err := sessions.Start(rw, r, "anna", keysAccount{"dark"}); err != nil {
-			sessions.Refuse(rw, r, err)
+			sessions.Error(rw, r, err)
 		}
 	})
 	mux.Handle("GET /me", sessions.Require(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {})))

@@ -65,7 +65,7 @@ func problemOf(err error) *problem {
 }
 
 // fail answers a request with an error, as HTML or JSON. It is also what
-// wafer's own Require and RequireRecent answer with, by Config.Refuse.
+// wafer's own Require and RequireRecent answer with, by Config.ErrorHandler.
 func (s *shop) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	switch p {

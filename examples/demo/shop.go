@@ -43,7 +43,7 @@ type shop struct {
 }
 
 // newShop returns a shop over a ring, a store and its users. Of the
-// configuration, Realm, the maxima and Refuse are the shop's own.
+// configuration, Realm, the maxima and ErrorHandler are the shop's own.
 func newShop(ctx context.Context, ring *keyring.Ring, db store.Store, users *users, config wafer.Config[basket]) (*shop, error) {
 	s := &shop{ring: ring, users: users, now: config.Now}
 	if s.now == nil {
@@ -52,7 +52,7 @@ func newShop(ctx context.Context, ring *keyring.Ring, db store.Store, users *use
 	s.remember = max(rememberFor, config.Idle, config.Absolute)
 	config.Realm = realm
 	config.MaxIdle, config.MaxAbsolute = s.remember, s.remember
-	config.Refuse = s.fail
+	config.ErrorHandler = s.fail
 	var err error
 	if s.sessions, err = wafer.New(ctx, ring, db, config); err != nil {
 		return nil, err

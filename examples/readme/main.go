@@ -39,12 +39,12 @@ func app(ctx context.Context) (http.Handler, error) {
 			err = sessions.Start(w, r, user, account{Theme: "dark"}, wafer.NotBefore(at))
 		}
 		if err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 		}
 	})
 	mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {
 		if err := sessions.End(w, r); err != nil {
-			sessions.Refuse(w, r, err)
+			sessions.Error(w, r, err)
 		}
 	})
 	return http.NewCrossOriginProtection().Handler(mux), nil // other sites cannot POST here

@@ -141,7 +141,7 @@ func routes(verifier *wafer.Verifier) http.Handler {
 	mux.Handle("GET /whoami", verifier.Bearer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		session, err := verifier.Get(r.Context())
 		if err != nil {
-			verifier.Refuse(w, r, err)
+			verifier.Error(w, r, err)
 			return
 		}
 		fmt.Fprintf(w, "%s, in session %v, with scope %q\n", session.Subject, session.ID, session.Scope())

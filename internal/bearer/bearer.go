@@ -110,7 +110,7 @@ func (j *Judge) notRevoked(ctx context.Context, t *codec.AccessToken) error {
 	switch verdict {
 	case revocation.Good:
 		return nil
-	case revocation.Behind:
+	case revocation.Ahead:
 		j.Observer.Alarm(id, at, "an access token is ahead of the store's log: the store went back in time", nil)
 	default:
 		j.Observer.Refused(id, "access token "+verdict.String(), nil)

@@ -41,7 +41,7 @@ func TestVerdicts(t *testing.T) {
 		"good":             {revocations: decided{verdict: revocation.Good}},
 		"revoked":          {decided{verdict: revocation.Revoked}, sentinel.ErrNoSession, false, []string{"access token revoked"}},
 		"below the floor":  {decided{verdict: revocation.Expired}, sentinel.ErrNoSession, false, []string{"access token expired"}},
-		"ahead of the log": {decided{verdict: revocation.Behind}, sentinel.ErrNoSession, false, []string{"an access token is ahead of the store's log: the store went back in time"}},
+		"ahead of the log": {decided{verdict: revocation.Ahead}, sentinel.ErrNoSession, false, []string{"an access token is ahead of the store's log: the store went back in time"}},
 		"an outage":        {decided{err: down}, sentinel.ErrUnavailable, true, []string{"unavailable"}},
 		"a hang-up":        {decided{err: context.Canceled}, sentinel.ErrUnavailable, true, nil},
 	} {

@@ -247,7 +247,7 @@ func TestConfigDefaults(t *testing.T) {
 	})
 	t.Run("Grace", func(t *testing.T) {
 		w := httptest.NewRecorder()
-		s.Refuse(w, httptest.NewRequest(http.MethodGet, "/", nil), wafer.ErrUnavailable)
+		s.Error(w, httptest.NewRequest(http.MethodGet, "/", nil), wafer.ErrUnavailable)
 		if got := w.Header().Get("Retry-After"); got != "10" {
 			t.Errorf("Retry-After %q, want a third of the grace of 30 s", got)
 		}

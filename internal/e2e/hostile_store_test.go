@@ -287,7 +287,7 @@ func testCloseBound(t *testing.T) {
 	}
 }
 
-// Check + Refuse tells an authentic token from a forged one.
+// Check + Error tells an authentic token from a forged one.
 func TestAttack_CheckOracle(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -298,7 +298,7 @@ func TestAttack_CheckOracle(t *testing.T) {
 		rec := httptest.NewRecorder()
 		r := b.request()
 		if _, err := n.Check(r); err != nil {
-			n.Refuse(rec, r, err)
+			n.Error(rec, r, err)
 		}
 		return rec.Code
 	}

@@ -271,7 +271,7 @@ func TestHTTPStartAndEndInAnOutage(t *testing.T) {
 		if !errors.Is(err, wafer.ErrUnavailable) {
 			t.Errorf("End: %v", err)
 		}
-		s.Refuse(w, r, err)
+		s.Error(w, r, err)
 	})
 	if len(jar) != 0 {
 		t.Error("End did not clear the browser")

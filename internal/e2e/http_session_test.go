@@ -95,7 +95,7 @@ func TestHTTPWithoutMiddleware(t *testing.T) {
 				t.Errorf("%s without middleware: %v, status %d; want a programmer's mistake, 500", name, err, wafer.Status(err))
 			}
 			answer := httptest.NewRecorder()
-			s.Refuse(answer, r, err)
+			s.Error(answer, r, err)
 			if answer.Code != http.StatusInternalServerError || strings.Contains(answer.Body.String(), "Handler") {
 				t.Errorf("%s: refused with %d %q", name, answer.Code, answer.Body)
 			}

@@ -281,7 +281,7 @@ func TestHTTPRefuse(t *testing.T) {
 	_, unattached := s.Get(t.Context())
 	refuse := func(s *wafer.Sessions[string], err error) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
-		s.Refuse(w, httptest.NewRequest(http.MethodGet, "/", nil), err)
+		s.Error(w, httptest.NewRequest(http.MethodGet, "/", nil), err)
 		return w
 	}
 	looks := map[int]string{}
@@ -320,18 +320,18 @@ func TestHTTPRefuse(t *testing.T) {
 	}
 
 	var seen error
-	own := httpSessions(t, httpNewWorld(t), wafer.Config[string]{Refuse: func(w http.ResponseWriter, r *http.Request, err error) {
+	own := httpSessions(t, httpNewWorld(t), wafer.Config[string]{ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 		seen = err
 		w.WriteHeader(http.StatusTeapot)
 	}})
 	if w := refuse(own, wafer.ErrLimit); w.Code != http.StatusTeapot || seen != wafer.ErrLimit || w.Body.Len() != 0 {
-		t.Errorf("Config.Refuse: %d, told %v", w.Code, seen)
+		t.Errorf("Config.ErrorHandler: %d, told %v", w.Code, seen)
 	}
 	if w := (httpJar{}).do(own.Require(httpWho(own)), nil); w.Code != http.StatusTeapot || seen != wafer.ErrNoSession {
-		t.Errorf("Require with Config.Refuse: %d, told %v", w.Code, seen)
+		t.Errorf("Require with Config.ErrorHandler: %d, told %v", w.Code, seen)
 	}
 	jar := httpLogin(t, own, "alice", "")
 	if w := jar.do(own.RequireRecent(-1)(httpWho(own)), nil); w.Code != http.StatusTeapot || seen != wafer.ErrReauthenticate {
-		t.Errorf("RequireRecent with Config.Refuse: %d, told %v", w.Code, seen)
+		t.Errorf("RequireRecent with Config.ErrorHandler: %d, told %v", w.Code, seen)
 	}
 }

@@ -171,7 +171,7 @@ func through401(n *node, middleware func(http.Handler) http.Handler, configure .
 	middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := n.Get(r.Context())
 		if err != nil {
-			n.Refuse(w, r, err)
+			n.Error(w, r, err)
 			return
 		}
 		fmt.Fprint(w, s.Subject)

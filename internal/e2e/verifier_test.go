@@ -114,7 +114,7 @@ func TestVerifierAnswersAsBearer(t *testing.T) {
 func TestVerifierRefuse(t *testing.T) {
 	withShop(t, func(t *testing.T, s *shop) {
 		v := s.service(func(c *wafer.VerifierConfig) {
-			c.Refuse = func(w http.ResponseWriter, r *http.Request, err error) {
+			c.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
 				w.WriteHeader(wafer.Status(err))
 				fmt.Fprint(w, "ours")
 			}

@@ -314,12 +314,12 @@ func httpWantError[T any](t testing.TB, what string, s *wafer.Sessions[T], jar h
 	}
 }
 
-// httpWho answers with subject and data, or with Refuse.
+// httpWho answers with subject and data, or with Error.
 func httpWho[T any](s *wafer.Sessions[T]) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		session, err := s.Get(r.Context())
 		if err != nil {
-			s.Refuse(w, r, err)
+			s.Error(w, r, err)
 			return
 		}
 		data, err := session.Data()

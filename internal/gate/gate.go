@@ -117,7 +117,7 @@ func (g *Gate) good(ctx context.Context, now time.Time, c *codec.Session) (bool,
 	switch verdict {
 	case revocation.Good:
 		return true, nil
-	case revocation.Behind:
+	case revocation.Ahead:
 		g.Observer.Alarm(id, at, "a cookie is ahead of the store's log: the store went back in time", nil)
 	default:
 		g.Observer.Refused(id, verdict.String(), nil)

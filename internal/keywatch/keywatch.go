@@ -121,7 +121,7 @@ func (w *Watch) reload(ctx context.Context) {
 		w.failing, w.rolledBack, w.unreadable = time.Time{}, false, reminder{}
 		return
 	}
-	rolledBack := errors.Is(err, keyring.ErrWentBack) || errors.Is(err, keyring.ErrAbsent)
+	rolledBack := errors.Is(err, keyring.ErrRollback) || errors.Is(err, keyring.ErrAbsent)
 	first := w.failing.IsZero()
 	if first {
 		w.failing = now

@@ -74,7 +74,7 @@ func groups() []group {
 		{"Revoke", revoking}, {"Restore", slices.Concat(restoring, restoringAgain)}, {"Rebirth", rebearing}, {"Birth", bearing},
 		{"Position", positioning}, {"Log", logging}, {"Wait", waiting}, {"Floor", dropping}, {"Cutoffs", cutting},
 		{"Keys", keeping}, {"Argument", arguing}, {"Context", cancelling},
-		{"Race", racing}, {"Overtake", overtaking}, {"Handles", sharing}, {"Restart", restarting}, {"WentBack", goingBack}, {"Scale", scaling},
+		{"Race", racing}, {"Overtake", overtaking}, {"Handles", sharing}, {"Restart", restarting}, {"Rollback", rollingBack}, {"Scale", scaling},
 		{"Model", modelling}, {"History", remembering},
 	}
 }
@@ -107,7 +107,7 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 	beds := make(chan struct{}, asleep)
 	var rest []func()
 	for _, g := range groups() {
-		if g.name == "Handles" && has.Reopen == nil || g.name == "Restart" && has.Restart == nil || g.name == "WentBack" && has.Backup == nil {
+		if g.name == "Handles" && has.Reopen == nil || g.name == "Restart" && has.Restart == nil || g.name == "Rollback" && has.Backup == nil {
 			continue
 		}
 		for _, p := range g.properties {

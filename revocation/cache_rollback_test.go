@@ -46,7 +46,7 @@ func TestPromise1_CacheOverALogThatWentBack(t *testing.T) {
 			checks(t, c, clock.Now(), 4, 50, revocation.Good) // nobody knows yet
 			confirm(t, c, 5, 50, revocation.Good)
 			events := rec.take()
-			if len(events) != 1 || !errors.Is(events[0].Err, revocation.ErrWentBack) || events[0].State != revocation.Unknown || events[0].Head != head {
+			if len(events) != 1 || !errors.Is(events[0].Err, revocation.ErrRollback) || events[0].State != revocation.Unknown || events[0].Head != head {
 				t.Fatalf("events: %+v", events)
 			}
 			if c.Head() != head || c.Highest() != max(head, 100) || c.State(clock.Now()) != revocation.Fresh {
@@ -118,7 +118,7 @@ func TestCache_AnswersOutOfOrder(t *testing.T) {
 			if v := c.Check(time.Now(), session(n), "", head); v != revocation.Good {
 				t.Errorf("session %d at %d is %v", n, head, v)
 			}
-			if v := c.Check(time.Now(), session(n), "", head+1); v != revocation.Behind {
+			if v := c.Check(time.Now(), session(n), "", head+1); v != revocation.Ahead {
 				t.Errorf("session %d at %d is %v", n, head+1, v)
 			}
 		}
@@ -128,7 +128,7 @@ func TestCache_AnswersOutOfOrder(t *testing.T) {
 		d.lose(20)
 		after := slow(5, revocation.Good)
 		confirm(t, c, 6, 20, revocation.Good)
-		if n := wentBack(rec.take()); n != 1 {
+		if n := rolledBack(rec.take()); n != 1 {
 			t.Errorf("%d alarms", n)
 		}
 		before()
@@ -145,7 +145,7 @@ func TestCache_AnswersOutOfOrder(t *testing.T) {
 		confirm(t, c, 7, 20, revocation.Good)
 		d.lose(10)
 		confirm(t, c, 6, 10, revocation.Good)
-		if n := wentBack(rec.take()); n != 1 {
+		if n := rolledBack(rec.take()); n != 1 {
 			t.Errorf("%d alarms", n)
 		}
 		// Another log shows only to who asks after an answer of this one.
@@ -154,7 +154,7 @@ func TestCache_AnswersOutOfOrder(t *testing.T) {
 		c.CatchUp(t.Context())
 		confirm(t, c, 1, 10, revocation.Good)
 		old()
-		if n := wentBack(rec.take()); n != 1 {
+		if n := rolledBack(rec.take()); n != 1 {
 			t.Errorf("%d alarms", n)
 		}
 		c.Close()

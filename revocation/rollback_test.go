@@ -49,9 +49,9 @@ var waysBack = map[string]func(d *double){
 	},
 }
 
-func wentBack(events []revocation.Event) (n int) {
+func rolledBack(events []revocation.Event) (n int) {
 	for _, e := range events {
-		if errors.Is(e.Err, revocation.ErrWentBack) {
+		if errors.Is(e.Err, revocation.ErrRollback) {
 			n++
 		}
 	}
@@ -74,12 +74,12 @@ func TestPromise1_LogThatWentBack(t *testing.T) {
 				goBack(d)
 				d.asked()
 				// The follower may have noticed before.
-				if err := r.CatchUp(t.Context()); err != nil && !errors.Is(err, revocation.ErrWentBack) {
+				if err := r.CatchUp(t.Context()); err != nil && !errors.Is(err, revocation.ErrRollback) {
 					t.Fatalf("CatchUp: %v", err)
 				}
 				now := time.Now()
 				events := rec.take()
-				if len(events) == 0 || !errors.Is(events[0].Err, revocation.ErrWentBack) || events[0].State != revocation.Unknown {
+				if len(events) == 0 || !errors.Is(events[0].Err, revocation.ErrRollback) || events[0].State != revocation.Unknown {
 					t.Fatalf("events: %+v", events)
 				}
 				for i := range 10 {
@@ -109,7 +109,7 @@ func TestPromise1_LogThatWentBack(t *testing.T) {
 					}
 				}
 				check(t, r, now, 60, p-1, revocation.Expired)
-				check(t, r, now, 61, p+1, revocation.Behind)
+				check(t, r, now, 61, p+1, revocation.Ahead)
 			})
 		})
 	}
@@ -133,7 +133,7 @@ func TestReplica_WentBackIsReportedOnce(t *testing.T) {
 				goBack(d)
 				time.Sleep(2 * time.Minute)
 				events := rec.take()
-				if n := wentBack(events); n != 1 {
+				if n := rolledBack(events); n != 1 {
 					t.Errorf("%d alarms: %+v", n, events)
 				}
 				if last := events[len(events)-1]; last.State != revocation.Fresh || last.Err != nil || r.State(time.Now()) != revocation.Fresh {
@@ -158,7 +158,7 @@ func TestPromise1_ReplicaIsUnknownWhileItReadsAnew(t *testing.T) {
 		d.add(ending(session(100+i), 0)) // 70 to 360
 	}
 	d.most = 7
-	if err := r.Read(t.Context(), 0); !errors.Is(err, revocation.ErrWentBack) {
+	if err := r.Read(t.Context(), 0); !errors.Is(err, revocation.ErrRollback) {
 		t.Fatal(err)
 	}
 	for answer := range 6 { // 36 entries
@@ -204,7 +204,7 @@ func TestPromise1_AnswersFromBeforeTheReload(t *testing.T) {
 			if !before {
 				hold()
 			}
-			if err := r.Read(t.Context(), 0); !errors.Is(err, revocation.ErrWentBack) {
+			if err := r.Read(t.Context(), 0); !errors.Is(err, revocation.ErrRollback) {
 				t.Fatal(err)
 			}
 			hold() // one after the reload has begun, which is good
@@ -214,7 +214,7 @@ func TestPromise1_AnswersFromBeforeTheReload(t *testing.T) {
 			if s := r.State(time.Now()); s != revocation.Unknown {
 				t.Errorf("an answer from before made it %v", s)
 			}
-			if n := wentBack(rec.take()); n != 0 {
+			if n := rolledBack(rec.take()); n != 0 {
 				t.Errorf("an answer from before raised %d alarms more", n)
 			}
 			close(h.take(0).deliver)
@@ -242,6 +242,6 @@ func TestReplica_HeadFallsWithTheLog(t *testing.T) {
 	if r.Head() != 60 {
 		t.Errorf("head %d", r.Head())
 	}
-	check(t, r, clock.Now(), 50, 105, revocation.Behind)
+	check(t, r, clock.Now(), 50, 105, revocation.Ahead)
 	check(t, r, clock.Now(), 50, 60, revocation.Good)
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// goingBack is what the others see of a store that lost its newest entries, as
+// rollingBack is what the others see of a store that lost its newest entries, as
 // by a restored backup: enough to notice, and nothing that breaks.
-var goingBack = []property{
+var rollingBack = []property{
 	{name: "ABackupIsTheSameLogFurtherBack", test: func(h *harness) {
 		f, other := h.family("anna"), h.family("bob")
 		h.news()
