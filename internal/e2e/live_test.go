@@ -407,7 +407,7 @@ func (s droppedStore) Since(ctx context.Context, after store.Position, limit int
 // of everyone ends them all without a question. (ManyLivesOfOneSubject shows
 // that the time grows with their number and not with its square.)
 func TestPromise8_ManyLives(t *testing.T) {
-	many := rounds.Of(20_000, 100_000)
+	many := rounds.Of(10_000, 100_000)
 	if raceEnabled {
 		many = 10_000
 	}

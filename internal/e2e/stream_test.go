@@ -252,7 +252,7 @@ func (u *httpUpgrader) upgrade(t *testing.T, jar httpJar) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: keep-alive, Upgrade\r\nUpgrade: line\r\nCookie: %s\r\n\r\n", jar.header())
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
