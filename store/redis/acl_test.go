@@ -80,7 +80,7 @@ func TestStore(t *testing.T) {
 func TestLeastRightsInCluster(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	must(t, err)
-	nodes := testserver.RedisCluster(t)
+	nodes := sharedCluster(t)
 	for _, n := range nodes {
 		restricted(t, n)
 		for _, right := range []string{"+cluster|slots", "+cluster|shards"} {

@@ -32,9 +32,13 @@ func silent(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// ownLimit is how long the engine itself lets a server be silent.
+const ownLimit = 5 * time.Second
+
 // TestOpenURLContext: the context bounds the first question too, whether it has
 // a deadline or is cancelled.
 func TestOpenURLContext(t *testing.T) {
+	t.Parallel()
 	addr := silent(t)
 	timeout, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -42,10 +46,10 @@ func TestOpenURLContext(t *testing.T) {
 	time.AfterFunc(300*time.Millisecond, stop)
 	for _, ctx := range []context.Context{timeout, cancelled} {
 		began := time.Now()
-		_, err := redis.OpenURL(ctx, "redis://"+addr+"?read_timeout=4s", redis.Options{Logger: quiet})
+		_, err := redis.OpenURL(ctx, "redis://"+addr+"?read_timeout=1m", redis.Options{Logger: quiet})
 		took := time.Since(began)
 		<-ctx.Done() // if only just
-		if !errors.Is(err, ctx.Err()) || took > time.Second {
+		if !errors.Is(err, ctx.Err()) || took >= ownLimit {
 			t.Errorf("with a context of 300ms: %v after %v", err, took)
 		}
 	}
@@ -54,6 +58,7 @@ func TestOpenURLContext(t *testing.T) {
 // TestSilentTopology: a topology that does not answer holds no call up for ever,
 // nor one whose context ends.
 func TestSilentTopology(t *testing.T) {
+	t.Parallel()
 	server := testserver.Redis(t)
 	never := make(chan struct{})
 	t.Cleanup(func() { close(never) })
@@ -65,18 +70,18 @@ func TestSilentTopology(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	if _, err := redis.Open(ctx, hangs, redis.Options{Logger: quiet}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > time.Second {
+	if _, err := redis.Open(ctx, hangs, redis.Options{Logger: quiet}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) >= ownLimit {
 		t.Errorf("with a context of 300ms: %v after %v", err, time.Since(began))
 	}
 	began = time.Now()
-	if _, err := redis.Open(context.Background(), hangs, redis.Options{Logger: quiet}); err == nil || time.Since(began) > 8*time.Second {
+	if _, err := redis.Open(context.Background(), hangs, redis.Options{Logger: quiet}); err == nil || time.Since(began) > time.Minute {
 		t.Errorf("without a limit: %v after %v", err, time.Since(began))
 	}
 }
 
 // TestClusterByURLKeepsThePool: the settings of a URL are the Cluster's.
 func TestClusterByURLKeepsThePool(t *testing.T) {
-	nodes := testserver.RedisCluster(t)
+	nodes := sharedCluster(t)
 	o := redis.DialedOptions(t.Context(), "redis://"+nodes[0].Addr+"?pool_size=3&conn_max_lifetime=7s&pool_timeout=9s&max_retries=2")
 	if o == nil || o.PoolSize != 3 || o.ConnMaxLifetime != 7*time.Second || o.PoolTimeout != 9*time.Second || o.MaxRetries != 2 {
 		t.Errorf("%+v", o)

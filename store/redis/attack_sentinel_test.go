@@ -51,7 +51,7 @@ func watched(t *testing.T, master *testserver.Server) (addr string, c *goredis.S
 
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for until := time.Now().Add(40 * time.Second); !done(); time.Sleep(50 * time.Millisecond) {
+	for until := time.Now().Add(3 * time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatalf("waited in vain for %s", what)
 		}
@@ -61,6 +61,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 // TestSentinelFailover: the engine's own connections find the master by the
 // client's Sentinels, and follow a failover. Who waits for news follows, too.
 func TestSentinelFailover(t *testing.T) {
+	t.Parallel() // it mostly waits for a Sentinel of its own
 	old := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
 	next := testserver.RedisReplica(t, old)
 	addr, sentinel := watched(t, old)

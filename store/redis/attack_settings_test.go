@@ -2,11 +2,14 @@ package redis_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
@@ -34,7 +37,7 @@ func (l *lines) count(what string) int {
 // TestSettingsAreWatched: who makes the server evict keys after Open is told so,
 // once, and so is who makes housekeeping fail.
 func TestSettingsAreWatched(t *testing.T) {
-	t.Cleanup(redis.LookOften(50 * time.Millisecond))
+	t.Cleanup(redis.LookOften(10 * time.Millisecond))
 	client := clientOf(t, testserver.Redis(t))
 	var log lines
 	db, err := redis.Open(t.Context(), client, redis.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -45,16 +48,29 @@ func TestSettingsAreWatched(t *testing.T) {
 	if log.count("allkeys-lru") != 1 || log.count("noeviction") == 0 {
 		t.Errorf("the log: %s", log.text.String())
 	}
-	time.Sleep(3 * time.Second) // two looks at least: it tidies about once a second
+	looks := calls(t, client, "config|get") // and it has said no more when it has looked again
+	eventually(t, "further looks", func() bool { return calls(t, client, "config|get") > looks+4 })
 	must(t, client.ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err())
 	eventually(t, "the all-clear", func() bool { return log.count("right again") == 1 })
 	must(t, db.Announce(t.Context(), store.Announcement{Access: time.Minute, Absolute: time.Hour}))
 	must(t, client.Set(t.Context(), "{wafer}:forget", "of another type", 0).Err())
 	eventually(t, "a warning", func() bool { return log.count("housekeeping fails") > 0 })
-	time.Sleep(2 * time.Second)
+	steps := calls(t, client, "evalsha")
+	eventually(t, "further steps of housekeeping", func() bool { return calls(t, client, "evalsha") > steps+2 })
 	must(t, client.Del(t.Context(), "{wafer}:forget").Err())
 	eventually(t, "the all-clear", func() bool { return log.count("housekeeping goes on") == 1 })
 	if n := log.count("housekeeping fails"); n != 1 || log.count("WRONGTYPE") != 1 {
 		t.Errorf("told %d times: %s", n, log.text.String())
 	}
+}
+
+// calls is how often a server has run a command.
+func calls(t *testing.T, client *goredis.Client, command string) int {
+	t.Helper()
+	info, err := client.InfoMap(t.Context(), "commandstats").Result()
+	must(t, err)
+	_, rest, _ := strings.Cut(info["Commandstats"]["cmdstat_"+command], "calls=")
+	n := 0
+	fmt.Sscan(rest, &n) // 0 where it was never called
+	return n
 }

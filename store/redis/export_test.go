@@ -32,11 +32,11 @@ func ShortLives(d time.Duration) (restore func()) {
 	return func() { lifetime = maxLifetime }
 }
 
-// LookOften makes stores read their server's settings every d, until the
-// returned function is called.
+// LookOften makes stores keep house, and read their server's settings, about
+// every d, until the returned function is called.
 func LookOften(d time.Duration) (restore func()) {
-	settingsEvery = d
-	return func() { settingsEvery = time.Minute }
+	settingsEvery, tidyEvery = d, d
+	return func() { settingsEvery, tidyEvery = time.Minute, time.Second }
 }
 
 // DialedOptions are those of the ClusterClient that a URL leads to; nil: none.

@@ -156,7 +156,8 @@ func (s *Store) prepare(ctx context.Context) error {
 	for _, w := range d.Warnings() {
 		s.options.Logger.WarnContext(ctx, "wafer: redis: "+w, slog.String("store", s.name))
 	}
-	s.done.Go(func() { s.tidyAlways(run) })
+	every := tidyEvery
+	s.done.Go(func() { s.tidyAlways(run, every) })
 	return nil
 }
 

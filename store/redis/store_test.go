@@ -151,7 +151,7 @@ func openURL(t testing.TB, url, name string) *redis.Store {
 // the URL of one node.
 func TestStoreInCluster(t *testing.T) {
 	t.Parallel() // it mostly sleeps
-	nodes := testserver.RedisCluster(t)
+	nodes := sharedCluster(t)
 	client := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: []string{nodes[0].Addr}})
 	t.Cleanup(func() { client.Close() })
 	var opened atomic.Int64

@@ -14,13 +14,13 @@ var tidyScript = newScript("tidy", baseLua, familyLua, tidyLua)
 
 // tidyEvery is how often a node keeps house, on average. After a full step it
 // goes on as soon as others have had as long as it took.
-const tidyEvery = time.Second
+var tidyEvery = time.Second // but for tests
 
 // tidyAlways keeps house until ctx ends, and keeps an eye on the server's
 // settings.
-func (s *Store) tidyAlways(ctx context.Context) {
+func (s *Store) tidyAlways(ctx context.Context, every time.Duration) {
 	watch := newWatch(s)
-	timer := time.NewTimer(rand.N(tidyEvery))
+	timer := time.NewTimer(rand.N(every))
 	defer timer.Stop()
 	for {
 		select {
@@ -29,7 +29,7 @@ func (s *Store) tidyAlways(ctx context.Context) {
 		case <-timer.C:
 		}
 		// Spread, so that many nodes do not come all at once.
-		again, began := tidyEvery/2+rand.N(tidyEvery), time.Now()
+		again, began := every/2+rand.N(every), time.Now()
 		more, err := s.tidy(ctx)
 		if err == nil && more {
 			again = max(time.Millisecond, time.Since(began))
