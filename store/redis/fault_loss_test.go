@@ -44,7 +44,8 @@ func headOf(t *testing.T, s *testserver.Server) store.Position {
 // Everything is flushed under load. A new log trusts no older cookie: everybody
 // is logged out, nothing that was revoked comes back, and logins go on.
 func TestFaultFlush(t *testing.T) {
-	s := testserver.Redis(t)
+	fault(t)
+	s := unkept(t)
 	w := world(t, faulttest.Config{}, func(int) string { return s.Addr })
 	var dead store.Position
 	w.Run(func() {
@@ -81,7 +82,8 @@ func TestFaultFlush(t *testing.T) {
 // acknowledged. The nodes hold those revocations: they are not forgotten by
 // them, and are written back. Who did nothing in that second stays logged in.
 func TestFaultPromotedReplica(t *testing.T) {
-	master := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
+	fault(t)
+	master := unkept(t, "--repl-diskless-sync-delay", "0")
 	link := testserver.NewProxy(t, master.Addr)
 	replica := testserver.RedisReplica(t, &testserver.Server{Addr: link.Addr})
 	w, ways := proxied(t, faulttest.Config{}, master)
@@ -94,11 +96,7 @@ func TestFaultPromotedReplica(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for until := time.Now().Add(20 * time.Second); headOf(t, replica) < known; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(until) {
-				t.Fatal("the replica receives nothing")
-			}
-		}
+		eventually(t, "the replica to receive it", func() bool { return headOf(t, replica) >= known })
 		link.Set(testserver.Refuse)
 		w.Note("the replica is cut off")
 		since := time.Now()
@@ -132,7 +130,8 @@ func TestFaultPromotedReplica(t *testing.T) {
 // The server is short of memory: what would write fails whole, what reads goes
 // on, and all goes on when there is room again.
 func TestFaultOutOfMemory(t *testing.T) {
-	s := testserver.Redis(t)
+	fault(t)
+	s := unkept(t)
 	w := world(t, faulttest.Config{}, func(int) string { return s.Addr })
 	alice := w.Browser("alice")
 	do(t, alice, "start", 200, 0)

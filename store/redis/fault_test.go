@@ -5,11 +5,13 @@ import (
 	"flag"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/internal/faulttest"
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/redis"
@@ -18,13 +20,34 @@ import (
 // What the engine keeps of wafer's promises while its server fails, seen from
 // outside: real nodes, browsers, an operator and a thief, of package faulttest.
 
-var kills = flag.Int("kills", 10, "how often TestFaultKill kills the server")
+var kills = flag.Int("kills", rounds.Of(4, 10), "how often TestFaultKill kills the server")
+
+// faults is held by the one test that hurts a server under load: each of them
+// needs its requests answered in time, and may run beside tests that wait.
+var faults sync.Mutex
+
+func fault(t *testing.T) {
+	t.Helper()
+	t.Parallel()
+	faults.Lock()
+	t.Cleanup(faults.Unlock)
+}
+
+// unkept is a server without a file: where no server is killed, none is needed,
+// and no disk decides how long a call takes.
+func unkept(t *testing.T, args ...string) *testserver.Server {
+	t.Helper()
+	return testserver.Redis(t, append([]string{"--appendonly", "no"}, args...)...)
+}
 
 // world is nodes that reach a server each by an address of its own.
 func world(t *testing.T, c faulttest.Config, address func(node int) string) *faulttest.World {
 	t.Helper()
+	if c.Recovery == 0 {
+		c.Recovery = 30 * time.Second
+	}
 	c.Open = func(node int) (store.Store, io.Closer, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		db, err := redis.OpenURL(ctx, "redis://"+address(node), redis.Options{Logger: quiet})
 		if err != nil {
@@ -62,6 +85,7 @@ func noneExcused(t *testing.T, w *faulttest.World) {
 // The server is killed again and again under load, and started at once. Nothing
 // that it has acknowledged is forgotten, and nobody is logged out.
 func TestFaultKill(t *testing.T) {
+	fault(t)
 	s := testserver.Redis(t)
 	w := world(t, faulttest.Config{}, func(int) string { return s.Addr })
 	w.Run(func() {
@@ -72,7 +96,7 @@ func TestFaultKill(t *testing.T) {
 			if err := s.Start(); err != nil {
 				t.Fatal(err)
 			}
-			if i%10 == 5 {
+			if i%10 == 2 {
 				w.Restart(i / 10 % 3)
 			}
 		}
@@ -83,12 +107,16 @@ func TestFaultKill(t *testing.T) {
 // Connections are cut in mid-command: the request is lost or half of it, the
 // answer is lost or half of it. A write whose answer was lost has happened once.
 func TestFaultCut(t *testing.T) {
-	w, ways := proxied(t, faulttest.Config{}, testserver.Redis(t))
-	faults := []testserver.Fault{testserver.LoseRequest, testserver.HalfRequest, testserver.LoseAnswer, testserver.HalfAnswer}
+	fault(t)
+	w, ways := proxied(t, faulttest.Config{}, unkept(t))
+	kinds := []testserver.Fault{testserver.LoseRequest, testserver.HalfRequest, testserver.LoseAnswer, testserver.HalfAnswer}
 	w.Run(func() {
-		for i := range 120 {
-			ways[rand.N(len(ways))].Once(faults[i%len(faults)])
-			time.Sleep(rand.N(40 * time.Millisecond))
+		for i := range rounds.Of(28, 100) {
+			way := ways[rand.N(len(ways))]
+			before := way.Cuts()
+			way.Once(kinds[i%len(kinds)])
+			eventually(t, "a connection to be cut", func() bool { return way.Cuts() > before })
+			time.Sleep(rand.N(20 * time.Millisecond))
 		}
 		for i, way := range ways {
 			w.Note("node %d is cut off", i)
@@ -97,13 +125,6 @@ func TestFaultCut(t *testing.T) {
 			way.Set(testserver.Pass)
 		}
 	})
-	cuts := 0
-	for _, way := range ways {
-		cuts += way.Cuts()
-	}
-	if t.Logf("%d connections were cut", cuts); cuts < 100 {
-		t.Errorf("%d connections were cut, want 100 and more", cuts)
-	}
 	noneExcused(t, w)
 }
 
@@ -111,7 +132,8 @@ func TestFaultCut(t *testing.T) {
 // until their node's list is stale, then all is 503, and afterwards all is well
 // again by itself, with the same sessions.
 func TestFaultPause(t *testing.T) {
-	s := testserver.Redis(t)
+	fault(t)
+	s := unkept(t)
 	w := world(t, faulttest.Config{}, func(int) string { return s.Addr })
 	alice := w.Browser("alice")
 	for node := range 3 {
@@ -125,11 +147,22 @@ func TestFaultPause(t *testing.T) {
 	}
 	s.Pause()
 	paused := time.Now()
-	for node := range 3 {
-		if got := alice.Do(node, "read"); got != 200 {
-			t.Errorf("node %d answers %d to a valid cookie %v after the server stood still", node, got, time.Since(paused))
+	eventually(t, "three requests within half of MaxStaleness", func() bool {
+		for node := range 3 {
+			got := alice.Do(node, "read")
+			switch after := time.Since(paused); {
+			case after > 500*time.Millisecond: // this machine was busy: the list may be stale
+				s.Resume()
+				w.Settle()
+				s.Pause()
+				paused = time.Now()
+				return false
+			case got != 200:
+				t.Fatalf("node %d answers %d to a valid cookie %v after the server stood still", node, got, after)
+			}
 		}
-	}
+		return true
+	})
 	time.Sleep(1500*time.Millisecond - time.Since(paused))
 	for node := range 3 {
 		if got := alice.Do(node, "read"); got != 503 {
@@ -142,7 +175,9 @@ func TestFaultPause(t *testing.T) {
 		time.Sleep(400 * time.Millisecond)
 		s.Pause()
 		w.Note("the server stands still")
-		time.Sleep(1800 * time.Millisecond)
+		eventually(t, "every node's list to be stale", func() bool {
+			return alice.Do(0, "read") == 503 && alice.Do(1, "read") == 503 && alice.Do(2, "read") == 503
+		})
 		s.Resume()
 		w.Note("the server goes on")
 	})
@@ -154,9 +189,10 @@ func TestFaultPause(t *testing.T) {
 // sent before arrives in the end.
 func TestFaultHang(t *testing.T) {
 	const late = 3 * time.Second
-	w, ways := proxied(t, faulttest.Config{Late: late}, testserver.Redis(t))
+	fault(t)
+	w, ways := proxied(t, faulttest.Config{Late: late}, unkept(t))
 	w.Run(func() {
-		for i, way := range ways[:2] {
+		for i, way := range ways[:rounds.Of(1, 2)] {
 			dora := w.Browser("dora")
 			do(t, dora, "start", 200, 2)
 			do(t, dora, "read", 200, 0, 1, 2)

@@ -10,10 +10,10 @@ import (
 )
 
 // TestMain ends what tests have shared. Tests that are parallel wait for servers
-// and their clocks and compute little, so there may be more of them at once than
-// processors; -parallel still decides.
+// and their clocks, or for each other, and compute little, so there may be more
+// of them at once than processors; -parallel still decides.
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "32"); err != nil {
 		panic(err)
 	}
 	flag.Parse()
