@@ -19,7 +19,7 @@ type stream struct {
 
 func (b *browser) listen(t testing.TB) *stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, "GET", b.base+"/live", nil)
 	if err != nil {
@@ -56,8 +56,8 @@ func (s *stream) next(t testing.TB) string {
 	select {
 	case event := <-s.events:
 		return event
-	case <-time.After(10 * time.Second):
-		t.Fatal("no event in 10 s")
+	case <-time.After(time.Minute):
+		t.Fatal("no event in a minute")
 		return ""
 	}
 }
@@ -85,19 +85,20 @@ func (a answer) ok(t testing.TB) {
 }
 
 func TestLive(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := openShop(t, wafer.Config[basket]{})
 	alice := s.browser(t, true).login("alice")
 	other := s.browser(t, true).login("alice")
 	bob := s.browser(t, true).login("bob")
 	admin := s.browser(t, true).login("admin")
-	mine, others, bobs := alice.listen(t), other.listen(t), bob.listen(t)
 	began := time.Now()
+	mine, others, bobs := alice.listen(t), other.listen(t), bob.listen(t)
 	for range 3 {
 		if event := mine.next(t); event != "tick" {
 			t.Fatalf("event %q", event)
 		}
 	}
-	if took := time.Since(began); took < 1500*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(began); took < 1500*time.Millisecond || took > 20*time.Second {
 		t.Errorf("three ticks took %v", took)
 	}
 	alice.post("/logout-others").ok(t)

@@ -38,6 +38,9 @@ func TestFlags(t *testing.T) {
 
 // What does not fit together is an error at the start, with the reason.
 func TestWrongStarts(t *testing.T) {
+	dear := safeCost
+	t.Cleanup(func() { safeCost = dear })
+	safeCost = cheap
 	for _, c := range []struct {
 		args []string
 		want string

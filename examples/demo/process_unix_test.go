@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"flag"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,9 +16,28 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/waferkit/wafer/internal/rounds"
 )
 
-// process is the built demo, running.
+// isDemo in the environment makes this program the demo instead of its tests.
+const isDemo = "WAFER_TEST_IS_DEMO"
+
+// TestMain lets more tests be parallel than there are processors: those wait, for
+// the end of access lifetimes and for lists to be stale. -parallel still decides.
+func TestMain(m *testing.M) {
+	if os.Getenv(isDemo) != "" {
+		safeCost = cheap // what a guess costs is not what these tests are about
+		main()
+		return
+	}
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// process is the demo, running.
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -26,9 +46,14 @@ type process struct {
 	stderr bytes.Buffer
 }
 
-func start(t *testing.T, binary string, args ...string) *process {
+func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(binary, append([]string{"-addr", "127.0.0.1:0"}, args...)...), lines: make(chan string, 16)}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, cmd: exec.Command(self, append([]string{"-addr", "127.0.0.1:0"}, args...)...), lines: make(chan string, 16)}
+	p.cmd.Env = append(os.Environ(), isDemo+"=yes")
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +74,7 @@ func start(t *testing.T, binary string, args ...string) *process {
 		if p.url = regexp.MustCompile(`https?://\S+`).FindString(line); p.url == "" {
 			t.Fatalf("it printed %q: %s", line, &p.stderr)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("it does not serve")
 	}
 	return p
@@ -74,10 +99,10 @@ func (p *process) browser() *browser {
 }
 
 func TestProcess(t *testing.T) {
-	binary := buildDemo(t)
+	t.Parallel() // it mostly waits
 	data := filepath.Join(t.TempDir(), "data")
 
-	p := start(t, binary, "-data", data)
+	p := start(t, "-data", data)
 	b := p.browser().login("alice")
 	b.post("/cart", "item", "ink").decode(t, 200, &me{})
 	var first health
@@ -90,7 +115,7 @@ func TestProcess(t *testing.T) {
 	}
 
 	// A second start goes on with the same ring and the same sessions.
-	p = start(t, binary, "-data", data)
+	p = start(t, "-data", data)
 	b.base = p.url
 	if v := b.me(); v.Subject != "alice" || v.Data.Cart["ink"] != 1 {
 		t.Errorf("after a restart: %+v", v)
@@ -98,7 +123,8 @@ func TestProcess(t *testing.T) {
 	p.end(syscall.SIGTERM)
 
 	// The memory engine begins anew, so the old cookies are authentic and dead.
-	p = start(t, binary, "-data", data, "-store", "memory:", "-max-sessions", "1", "-access", "3s", "-idle", "1m", "-absolute", "1h", "-grace", "100ms")
+	const access = time.Second
+	p = start(t, "-data", data, "-store", "memory:", "-max-sessions", "1", "-access", access.String(), "-idle", "1m", "-absolute", "1h", "-grace", "100ms")
 	old := b
 	b = p.browser()
 	var second health
@@ -111,14 +137,14 @@ func TestProcess(t *testing.T) {
 	b.login("bob")
 	p.browser().post("/login", "user", "bob", "password", "wafer").is(t, 409, "conflict")
 	before := b.jar["__Host-refresh"]
-	time.Sleep(3 * time.Second)
+	time.Sleep(access)
 	b.me()
 	if b.jar["__Host-refresh"] == before {
 		t.Error("nothing was refreshed after the access lifetime")
 	}
 	p.end(os.Interrupt)
 
-	p = start(t, binary, "-data", data, "-tls")
+	p = start(t, "-data", data, "-tls")
 	if !strings.HasPrefix(p.url, "https://127.0.0.1:") {
 		t.Errorf("with -tls it serves %s", p.url)
 	}
@@ -133,30 +159,26 @@ func TestProcess(t *testing.T) {
 }
 
 // Two demos share one data directory: what one revokes is dead on the other
-// within a second. After SIGKILL and a restart an open browser's session goes
+// soon. After SIGKILL and a restart an open browser's session goes
 // on, and a revoked one stays dead.
 func TestTwoProcessesOnOneFile(t *testing.T) {
-	binary := buildDemo(t)
 	data := filepath.Join(t.TempDir(), "data")
-	one, two := start(t, binary, "-data", data), start(t, binary, "-data", data)
-	at := func(b *browser, p *process) *browser {
-		c := b.copy()
-		c.base = p.url
-		return c
-	}
+	// Without the file's news they would ask every 100 s.
+	flags := []string{"-data", data, "-max-staleness", "5m"}
+	one, two := start(t, flags...), start(t, flags...)
 	leaving, staying := one.browser().login("alice"), one.browser().login("bob")
 	for _, b := range []*browser{leaving, staying} {
-		at(b, two).me()
+		b.at(two).me()
 	}
 	copied := leaving.copy()
 	if a := leaving.post("/logout"); a.status != http.StatusOK {
 		t.Fatalf("logout: %d", a.status)
 	}
-	at(copied, one).dead("a copy after the logout, where it was made")
-	deadline := time.Now().Add(time.Second)
-	for at(copied, two).get("/me").status != http.StatusUnauthorized {
+	copied.at(one).dead("a copy after the logout, where it was made")
+	deadline := time.Now().Add(10 * time.Second)
+	for copied.at(two).get("/me").status != http.StatusUnauthorized {
 		if time.Now().After(deadline) {
-			t.Fatal("a second after the logout the other process still accepts the session")
+			t.Fatal("10 s after the logout the other process still accepts the session")
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -167,11 +189,11 @@ func TestTwoProcessesOnOneFile(t *testing.T) {
 		}
 		p.cmd.Wait()
 	}
-	again := start(t, binary, "-data", data)
-	if v := at(staying, again).me(); v.Subject != "bob" {
+	again := start(t, "-data", data)
+	if v := staying.at(again).me(); v.Subject != "bob" {
 		t.Errorf("after SIGKILL and a restart: %+v", v)
 	}
-	at(copied, again).dead("a copy of the revoked session after SIGKILL and a restart")
+	copied.at(again).dead("a copy of the revoked session after SIGKILL and a restart")
 	again.end(syscall.SIGTERM)
 }
 
@@ -180,12 +202,12 @@ func TestTwoProcessesOnOneFile(t *testing.T) {
 // revoked meanwhile is accepted, neither one that waited in the socket nor one
 // on a connection from before, and its live answer ends.
 func TestStoppedProcess(t *testing.T) {
-	binary := buildDemo(t)
+	t.Parallel() // it mostly waits
 	data := filepath.Join(t.TempDir(), "data")
 	const staleness = time.Second
 	flags := []string{"-data", data, "-max-staleness", staleness.String()}
-	one, two := start(t, binary, flags...), start(t, binary, flags...)
-	for round := range 3 {
+	one, two := start(t, flags...), start(t, flags...)
+	for round := range rounds.Of(2, 3) {
 		alice, bob := one.browser().login("alice"), one.browser().login("bob")
 		alice.base, bob.base = two.url, two.url
 		alice.me()
@@ -233,13 +255,4 @@ func TestStoppedProcess(t *testing.T) {
 	for _, p := range []*process{one, two} {
 		p.end(syscall.SIGTERM)
 	}
-}
-
-func buildDemo(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "demo")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return binary
 }

@@ -19,74 +19,59 @@ import (
 func TestTwoProcessesOnRedis(t *testing.T) {
 	t.Parallel()
 	s := testserver.Redis(t)
-	twoProcesses(t, "redis://"+s.Addr, 200*time.Millisecond, s)
+	twoProcesses(t, "redis://"+s.Addr, s)
 }
 
 func TestTwoProcessesOnRedisCluster(t *testing.T) {
 	t.Parallel()
 	nodes := testserver.RedisCluster(t)
-	twoProcesses(t, "redis://"+nodes[0].Addr, 200*time.Millisecond, nodes...)
+	twoProcesses(t, "redis://"+nodes[0].Addr, nodes...)
 }
 
 func TestTwoProcessesOnPostgres(t *testing.T) {
 	t.Parallel()
 	s := testserver.Postgres(t)
-	twoProcesses(t, s.PostgresURL("postgres", "postgres"), 500*time.Millisecond, s)
+	twoProcesses(t, s.PostgresURL("postgres", "postgres"), s)
 }
 
 // twoProcesses holds what a user of a networked engine is promised: a logout on
 // one node is in force on the other soon; while the server is down cookies that
 // are valid go on for MaxStaleness, others get 503 and lose nothing; and all
 // goes on by itself when it is back.
-func twoProcesses(t *testing.T, name string, soon time.Duration, servers ...*testserver.Server) {
+func twoProcesses(t *testing.T, name string, servers ...*testserver.Server) {
+	data := filepath.Join(t.TempDir(), "data")
+	logoutIsSoonKnown(t, data, name)
 	const access, staleness = 8 * time.Second, 4 * time.Second
-	binary := buildDemo(t)
 	flags := []string{
-		"-data", filepath.Join(t.TempDir(), "data"), "-store", name, "-access", access.String(), "-max-staleness", staleness.String(),
+		"-data", data, "-store", name, "-access", access.String(), "-max-staleness", staleness.String(),
 		"-grace", "1s", "-idle", "1m", "-absolute", "1h",
 	}
-	one := start(t, binary, flags...)
-	two := start(t, binary, flags...)
+	one := start(t, flags...)
+	two := start(t, flags...)
 	defer one.end(syscall.SIGTERM)
 	defer two.end(syscall.SIGTERM)
-	at := func(b *browser, p *process) *browser {
-		c := b.copy()
-		c.base = p.url
-		return c
-	}
-
-	var took []time.Duration
-	for range 5 {
-		leaving := one.browser().login("alice")
-		copied := at(leaving, two)
-		copied.me()
-		leaving.post("/logout").ok(t)
-		acknowledged := time.Now()
-		for copied.get("/me").status != http.StatusUnauthorized {
-			if time.Since(acknowledged) > staleness {
-				t.Fatalf("%v after the logout the other process still accepts the session", staleness)
-			}
-		}
-		took = append(took, time.Since(acknowledged))
-	}
-	slices.Sort(took)
-	t.Logf("a logout was in force on the other process after %v", took)
-	if median := took[len(took)/2]; median > soon {
-		t.Errorf("a logout is in force on the other process after %v: want %v", median, soon)
-	}
-
 	early := one.browser().login("bob")
 	time.Sleep(access)
 	late := one.browser().login("admin")
-	early2, late2 := at(early, two), at(late, two)
+	early2, late2 := early.at(two), late.at(two)
 	jars := []map[string]string{maps.Clone(early.jar), maps.Clone(late.jar)}
+	began := time.Now()
 	for _, s := range servers {
 		s.Kill()
 	}
 	down := time.Now()
-	for time.Since(down) < staleness/2 {
-		for _, b := range []*browser{late, late2} {
-			if v := b.me(); v.Subject != "admin" {
+	for judged := false; ; judged = true {
+		answers := []answer{late.get("/me"), late2.get("/me")}
+		// A list may have been a third of MaxStaleness old when the outage began.
+		if time.Since(began) > staleness/2 {
+			if !judged {
+				t.Errorf("two answers in the outage took %v: too long to say anything", time.Since(began))
+			}
+			break
+		}
+		for _, a := range answers {
+			var v me
+			if a.decode(t, http.StatusOK, &v); v.Subject != "admin" {
 				t.Errorf("%v into the outage: %+v", time.Since(down), v)
 			}
 		}
@@ -125,8 +110,8 @@ func twoProcesses(t *testing.T, name string, soon time.Duration, servers ...*tes
 			if a.status != http.StatusServiceUnavailable {
 				t.Fatalf("after the outage %s got %d: %s", c.subject, a.status, a.body)
 			}
-			if time.Since(back) > 20*time.Second {
-				t.Fatalf("20 s after the outage %s still gets 503", c.subject)
+			if time.Since(back) > 2*time.Minute {
+				t.Fatalf("2 min after the outage %s still gets 503", c.subject)
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
@@ -135,4 +120,40 @@ func twoProcesses(t *testing.T, name string, soon time.Duration, servers ...*tes
 		}
 	}
 	t.Logf("all went on %v after the servers were back", time.Since(back))
+}
+
+// logoutIsSoonKnown holds that a logout on one process is in force on another
+// far sooner than that would ask by itself, which is every ten seconds.
+func logoutIsSoonKnown(t *testing.T, data, name string) {
+	const staleness, soon = 30 * time.Second, time.Second
+	flags := []string{"-data", data, "-store", name, "-max-staleness", staleness.String()}
+	one, two := start(t, flags...), start(t, flags...)
+	defer one.end(syscall.SIGTERM)
+	defer two.end(syscall.SIGTERM)
+	var took []time.Duration
+	for range 5 {
+		leaving := one.browser().login("alice")
+		copied := leaving.at(two)
+		copied.me()
+		leaving.post("/logout").ok(t)
+		acknowledged := time.Now()
+		for copied.get("/me").status != http.StatusUnauthorized {
+			if time.Since(acknowledged) > staleness {
+				t.Fatalf("%v after the logout the other process still accepts the session", staleness)
+			}
+		}
+		took = append(took, time.Since(acknowledged))
+	}
+	slices.Sort(took)
+	t.Logf("a logout was in force on the other process after %v", took)
+	if median := took[len(took)/2]; median > soon {
+		t.Errorf("a logout is in force on the other process after %v: want %v", median, soon)
+	}
+}
+
+// at is a browser with the same cookies that goes to a process.
+func (b *browser) at(p *process) *browser {
+	c := b.copy()
+	c.base = p.url
+	return c
 }

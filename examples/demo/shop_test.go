@@ -31,6 +31,9 @@ type testShop struct {
 	server *httptest.Server
 }
 
+// cheap is a hash that takes no time.
+var cheap = cost{time: 1, memory: 64}
+
 func openShop(t *testing.T, config wafer.Config[basket]) *testShop {
 	t.Helper()
 	ring, err := keyring.Static(strings.Repeat("7c", keyring.SecretSize))
@@ -43,7 +46,7 @@ func openShop(t *testing.T, config wafer.Config[basket]) *testShop {
 	if config.Observe == nil {
 		config.Observe = func(wafer.Event) {}
 	}
-	shop, err := newShop(t.Context(), ring, db, newUsers(cost{1, 64}, firstPassword, userNames...), config)
+	shop, err := newShop(t.Context(), ring, db, newUsers(cheap, firstPassword, userNames...), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func TestUsers(t *testing.T) {
 // Whoever waits for a turn longer than the request lives is told of an outage,
 // not of a wrong password.
 func TestUsersUnderLoad(t *testing.T) {
-	u := newUsers(cost{1, 64}, "wafer", "alice")
+	u := newUsers(cheap, "wafer", "alice")
 	for range cap(u.slots) {
 		u.slots <- struct{}{}
 	}
