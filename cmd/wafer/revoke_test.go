@@ -159,7 +159,7 @@ func TestRevokeWaits(t *testing.T) {
 		began := time.Now()
 		r := s.command(exitDone, "", "revoke", "--store", "sqlite:"+s.dbPath, "--everyone", "--reason", "x", "--yes", "--wait", "--json")
 		took := time.Since(began)
-		if took < staleness || took > staleness+5*time.Second {
+		if took < staleness || took > staleness+time.Minute {
 			t.Errorf("it returned after %v; MaxStaleness is %v", took, staleness)
 		}
 		if got := parse[revokedJSON](t, r); got.Staleness != staleness.Seconds() {
@@ -173,18 +173,33 @@ func TestRevokeWaits(t *testing.T) {
 	}
 }
 
+// interrupting is an output that interrupts the program when it says something.
+type interrupting struct {
+	bytes.Buffer
+	when      string
+	interrupt func()
+}
+
+func (i *interrupting) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), i.when) {
+		i.interrupt()
+	}
+	return i.Buffer.Write(p)
+}
+
 // An interrupt ends the wait, not the revocation.
 func TestRevokeWaitInterrupted(t *testing.T) {
 	s := waitingStore(t, time.Hour)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	began := time.Now()
-	r := s.run(ctx, "", "revoke", "--store", "sqlite:"+s.dbPath, "--subject", "anna", "--reason", "x", "--yes", "--wait")
-	if r.code != exitNo || time.Since(began) > 30*time.Second {
-		t.Errorf("exit code %d after %v\n%s", r.code, time.Since(began), r.err)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	var out bytes.Buffer
+	told := &interrupting{when: "Every node has it in at most", interrupt: interrupt}
+	e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: told, now: time.Now}
+	if code := run(ctx, e, []string{"revoke", "--store", "sqlite:" + s.dbPath, "--subject", "anna", "--reason", "x", "--yes", "--wait"}); code != exitNo {
+		t.Errorf("exit code %d\n%s", code, told)
 	}
-	contains(t, r.err, "revoked all the same")
-	contains(t, r.out, "revoked at position ")
+	contains(t, told.String(), "revoked all the same")
+	contains(t, out.String(), "revoked at position ")
 	if c, err := s.db.Cutoffs(t.Context(), store.ID{}, "anna"); err != nil || c.Subject == 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
