@@ -280,7 +280,8 @@ func (b *Browser) take(q *request, a *answer) {
 		b.expect = a.put
 	case act == "commit" && a.status == http.StatusOK:
 		b.expect, b.kept, b.maybe = a.put, a.put, nil
-		b.old, b.oldSeen, b.keptBy = q.jar.session, a.seen, ack{q.node.number, q.node.life, time.Now()}
+		// Not what the request has seen: a refresh may have come before the commit.
+		b.old, b.oldSeen, b.keptBy = q.jar.session, q.expect, ack{q.node.number, q.node.life, time.Now()}
 	case act == "commit" && a.attached && a.status == http.StatusServiceUnavailable:
 		b.maybe = append(b.maybe, a.put)
 	}
