@@ -46,6 +46,9 @@ func world(t *testing.T, c faulttest.Config, address func(node int) string) *fau
 	if c.Recovery == 0 {
 		c.Recovery = 30 * time.Second
 	}
+	if c.Residents == 0 {
+		c.Residents = rounds.Of(4, 8)
+	}
 	c.Open = func(node int) (store.Store, io.Closer, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
