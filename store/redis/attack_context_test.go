@@ -9,6 +9,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/redis"
@@ -91,7 +92,7 @@ func TestClusterByURLKeepsThePool(t *testing.T) {
 // TestCloseEndsTheListener: nothing of the engine runs when Close has returned.
 func TestCloseEndsTheListener(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t))
-	for range 20 {
+	for range rounds.Of(8, 20) {
 		db, err := redis.Open(t.Context(), client, redis.Options{Logger: quiet})
 		must(t, err)
 		done := make(chan struct{})

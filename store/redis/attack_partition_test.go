@@ -24,6 +24,7 @@ func TestPromise1_OldMasterIsLeft(t *testing.T) {
 		t.Errorf("connections live for %v: half of the default MaxStaleness, 15 s, is the bound", redis.MaxLifetime)
 	}
 	const lifetime = 300 * time.Millisecond // of a connection, here
+	t.Cleanup(redis.ShortLives(lifetime))
 	for name, client := range map[string]func(master *atomic.Value) goredis.UniversalClient{
 		"dialer": func(master *atomic.Value) goredis.UniversalClient {
 			return goredis.NewClient(&goredis.Options{Addr: "master:6379", Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -37,7 +38,7 @@ func TestPromise1_OldMasterIsLeft(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Cleanup(redis.ShortLives(lifetime))
+			t.Parallel() // to the other alone
 			a := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
 			b := testserver.RedisReplica(t, a)
 			var master atomic.Value
