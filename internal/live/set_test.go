@@ -81,7 +81,7 @@ func TestPromise1_DoubtWhileAnotherDoubtIsAskedAbout(t *testing.T) {
 // All of them are of one subject. Revoking everyone holds the lock for no longer
 // than it takes to end them.
 func TestPromise8_ManyLivesOfOneSubject(t *testing.T) {
-	const many = 100_000
+	const many = 50_000
 	l := newTestSet(make(chan asked))
 	defer l.Close()
 	all := make([]*Context, many)
