@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store/postgres"
 )
@@ -61,7 +62,13 @@ func server(t testing.TB) *testserver.Server {
 			make = func() (string, error) { return os.MkdirTemp("", "wafer-postgres-") }
 		}
 		if shared.dir, shared.err = make(); shared.err == nil {
-			shared.server, shared.err = serve(shared.dir, "max_connections=200", "autovacuum_naptime=1s")
+			settings := []string{"max_connections=200"}
+			if rounds.Full() {
+				// Autovacuum is in the way of as much as it can be. It looks at
+				// every table there is each time, of every test's schema.
+				settings = append(settings, "autovacuum_naptime=1s")
+			}
+			shared.server, shared.err = serve(shared.dir, settings...)
 		}
 	})
 	testserver.Need(t, shared.err)
@@ -188,7 +195,9 @@ func clockOf(t testing.TB, admin *pgxpool.Pool, schema string) (move func(d time
 }
 
 // bouncer starts pgbouncer in transaction mode before the shared server, and
-// returns its URL.
+// returns its URL. Its connections do not grow old: one that has seen hundreds of
+// tests keeps what each had it plan, and looks at all of that whenever a test
+// makes a schema.
 func bouncer(t testing.TB) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
@@ -225,6 +234,7 @@ auth_type = trust
 auth_file = %s
 pool_mode = transaction
 default_pool_size = 3
+server_lifetime = 3
 max_client_conn = 500
 `, target, port, filepath.Join(dir, "users")),
 	} {
