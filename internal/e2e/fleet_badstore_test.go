@@ -10,33 +10,33 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// One node and a store that misbehaves. Whatever it does: nothing revoked is
-// accepted once MaxStaleness has passed, an honest user is told 503 at worst,
-// a request is answered in bounded time, and when the store is well again so
-// is the node, by itself.
+// One node and a store that misbehaves. Whatever the store does, nothing
+// revoked is accepted once MaxStaleness has passed, an honest user gets a 503
+// at worst, and every request is answered in bounded time. When the store has
+// recovered, the node recovers by itself.
 
-// badStore is a node's way to a memory store, under the test's control.
+// badStore is a node's link to a memory store, under the test's control.
 type badStore struct {
-	store.Store // what no case spoils: Announce, LoadKeys, SwapKeys
+	store.Store // for the methods that no case disturbs: Announce, LoadKeys, SwapKeys
 	inner       atomic.Pointer[memory.Store]
-	calls       atomic.Int64 // but Since
+	calls       atomic.Int64 // of all methods except Since
 	mu          sync.Mutex
-	spoil       func(method string) spoilt // one call at a time
+	fault       func(method string) callFault // one call at a time
 }
 
-// spoilt is what becomes of a call.
-type spoilt struct {
-	err      error
-	hangs    bool
-	question time.Duration   // its delay; the caller's context may end it
-	answer   <-chan struct{} // what the answer waits for, whatever the context says
-	again    bool            // Since: from the start of the log
+// callFault is what happens to a call.
+type callFault struct {
+	err       error
+	hangs     bool
+	delay     time.Duration   // before the call; the caller's context may end it
+	release   <-chan struct{} // the answer waits for this, even after the context has ended
+	fromStart bool            // Since reads from the start of the log
 }
 
-func (b *badStore) set(spoil func(method string) spoilt) {
+func (b *badStore) set(fault func(method string) callFault) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.spoil = spoil
+	b.fault = fault
 }
 
 func badly[R any](b *badStore, ctx context.Context, method string, call func(s *memory.Store, again bool) (R, error)) (R, error) {
@@ -45,9 +45,9 @@ func badly[R any](b *badStore, ctx context.Context, method string, call func(s *
 		b.calls.Add(1)
 	}
 	b.mu.Lock()
-	var s spoilt
-	if b.spoil != nil {
-		s = b.spoil(method)
+	var s callFault
+	if b.fault != nil {
+		s = b.fault(method)
 	}
 	b.mu.Unlock()
 	if s.hangs {
@@ -57,14 +57,14 @@ func badly[R any](b *badStore, ctx context.Context, method string, call func(s *
 	if s.err != nil {
 		return none, s.err
 	}
-	if s.question > 0 {
-		if err := nap(ctx, s.question); err != nil {
+	if s.delay > 0 {
+		if err := delay(ctx, s.delay); err != nil {
 			return none, err
 		}
 	}
-	r, err := call(b.inner.Load(), s.again)
-	if s.answer != nil {
-		<-s.answer
+	r, err := call(b.inner.Load(), s.fromStart)
+	if s.release != nil {
+		<-s.release
 	}
 	return r, err
 }

@@ -11,24 +11,25 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// What the clients of the fleet do.
+// The actions of the fleet's clients.
 
 // reply is the answer to a request.
 type reply struct {
-	q        *query
+	q        *request
 	act      string
-	status   int   // of Handler's judgement
+	status   int   // as Handler judged the request
 	err      error // of the act
-	seen     tally // the data that the request began with
-	version  int   // of the data in the end
+	seen     tally // the data when the request began
+	version  int   // of the data when the request ended
 	login    *login
 	cookies  []*http.Cookie
 	duration time.Duration
 }
 
-// serve makes the request. Its act is read, save, commit, others, end, start.
-func (q *query) serve(act, subject string) *reply {
-	a, o, p := &reply{q: q, act: act}, q.observer, q.process
+// serve makes the request and performs act: read, save, commit, others, end or
+// start.
+func (q *request) serve(act, subject string) *reply {
+	a, o, p := &reply{q: q, act: act}, q.oracle, q.process
 	before := act == "read" && o.local(q)
 	q.act = func(w http.ResponseWriter, r *http.Request) {
 		s, err := p.Get(r.Context())
@@ -38,36 +39,36 @@ func (q *query) serve(act, subject string) *reply {
 			a.status = wafer.Status(err)
 		} else {
 			if a.seen, err = s.Data(); err != nil {
-				o.complain(q, nil, "the data of %v: %v", s, err)
+				o.violation(q, nil, "the data of %v: %v", s, err)
 				return
 			}
-			a.login, a.version = o.saw(q, s, a.seen, anew), a.seen.Version
+			a.login, a.version = o.checkAccepted(q, s, a.seen, anew), a.seen.Version
 		}
 		q.perform(a, w, r, subject)
 		anew = anew || act == "start" && a.err == nil
 		a.cookies = (&http.Response{Header: w.Header()}).Cookies()
 		if s, err = p.Get(r.Context()); err == nil {
-			o.sealedInto(q, a.value(sessionCookie), a.value(refreshCookie), s, a.version, anew)
+			o.recordCookies(q, a.value(sessionCookie), a.value(refreshCookie), s, a.version, anew)
 		}
 	}
-	p.handler.ServeHTTP(httptest.NewRecorder(), q.request())
+	p.handler.ServeHTTP(httptest.NewRecorder(), q.httpRequest())
 	a.duration = time.Since(q.begin)
 	if before && o.local(q) {
-		o.readLocally(q, a.status == http.StatusOK, len(a.cookies))
+		o.checkLocalRead(q, a.status == http.StatusOK, len(a.cookies))
 	}
 	if a.status == http.StatusUnauthorized {
-		o.refusedGood(q)
+		o.checkRefused(q)
 	}
 	a.check()
 	return a
 }
 
-// perform does the act.
-func (q *query) perform(a *reply, w http.ResponseWriter, r *http.Request, subject string) {
-	o, p, f := q.observer, q.process, q.observer.fleet
+// perform performs the act.
+func (q *request) perform(a *reply, w http.ResponseWriter, r *http.Request, subject string) {
+	o, p, f := q.oracle, q.process, q.oracle.fleet
 	if a.act == "end" {
 		a.err = p.End(w, r)
-		o.left(q, a.err)
+		o.checkLogout(q, a.err)
 		return
 	}
 	q.attempts, q.basis = int(f.versions.Add(1)), a.seen.Commits
@@ -76,10 +77,10 @@ func (q *query) perform(a *reply, w http.ResponseWriter, r *http.Request, subjec
 		if a.err = p.Start(w, r, subject, tally{number, q.attempts, 0}); a.err == nil {
 			s, err := p.Get(r.Context())
 			if err != nil {
-				o.complain(q, nil, "after its own Start: %v", err)
+				o.violation(q, nil, "after its own Start: %v", err)
 				return
 			}
-			a.login, a.version = o.begun(q, s, number), q.attempts
+			a.login, a.version = o.recordLogin(q, s, number), q.attempts
 		}
 		return
 	}
@@ -98,10 +99,10 @@ func (q *query) perform(a *reply, w http.ResponseWriter, r *http.Request, subjec
 	}
 	s, err := p.Get(r.Context())
 	if err != nil {
-		o.complain(q, a.login, "after its own %s: %v", a.act, err)
+		o.violation(q, a.login, "after its own %s: %v", a.act, err)
 		return
 	}
-	o.put(q, a.act, s, a.err)
+	o.checkWrite(q, a.act, s, a.err)
 	if a.err == nil && a.act != "others" {
 		a.version = next.Version
 	}
@@ -116,10 +117,10 @@ func (a *reply) value(name string) string {
 	return ""
 }
 
-// check judges what holds of every answer, whoever asked.
+// check checks the rules for every answer, whoever made the request.
 func (a *reply) check() {
 	q := a.q
-	o, f := q.observer, q.observer.fleet
+	o, f := q.oracle, q.oracle.fleet
 	o.mu.Lock()
 	q.finished = true
 	named := o.named(q)
@@ -135,14 +136,14 @@ func (a *reply) check() {
 	for _, l := range named {
 		names += fmt.Sprintf(" login %d,", l.number)
 	}
-	f.note("request %d to node %d: %s: %d,%s version %d; %s; took %v %v", q.number, q.node, q.note, a.status, names, a.version, result, a.duration, q.mishaps)
+	f.note("request %d to node %d: %s: %d,%s version %d; %s; took %v %v", q.number, q.node, q.note, a.status, names, a.version, result, a.duration, q.faults)
 	f.count("answers: " + q.note + " " + http.StatusText(a.status))
 	for _, c := range a.cookies {
 		switch {
 		case c.MaxAge <= 0 && a.act != "end":
-			o.complain(q, a.login, "%s deletes the cookie %s", a.act, c.Name)
+			o.violation(q, a.login, "%s deletes the cookie %s", a.act, c.Name)
 		case c.MaxAge > 0 && a.act != "start" && a.status != http.StatusOK:
-			o.complain(q, a.login, "an answer of %d sets the cookie %s", a.status, c.Name)
+			o.violation(q, a.login, "an answer of %d sets the cookie %s", a.status, c.Name)
 		}
 	}
 	status := a.status
@@ -154,23 +155,23 @@ func (a *reply) check() {
 		switch status {
 		case http.StatusOK, http.StatusUnauthorized, http.StatusConflict:
 		case http.StatusServiceUnavailable:
-			if !f.nodes[q.node].way.wasIll(q.begin) {
-				o.complain(q, a.login, "unavailable, and no call was hurt: %v", a.err)
+			if !f.nodes[q.node].link.hadFault(q.begin) {
+				o.violation(q, a.login, "unavailable, and no call met a fault: %v", a.err)
 			}
 		default:
-			o.complain(q, a.login, "the status %d: %v", status, a.err)
+			o.violation(q, a.login, "the status %d: %v", status, a.err)
 		}
 	}
 }
 
-// jar is what a client holds.
-type jar struct {
+// cookies are the cookies that a client holds.
+type cookies struct {
 	session, refresh         string
 	sessionUntil, tokenUntil time.Time
 }
 
-// take is the moment in which the answer arrives.
-func (j *jar) take(a *reply) {
+// receive stores the cookies of an answer that has arrived.
+func (j *cookies) receive(a *reply) {
 	for _, c := range a.cookies {
 		until := time.Now().Add(time.Duration(c.MaxAge) * time.Second)
 		value := c.Value
@@ -185,8 +186,8 @@ func (j *jar) take(a *reply) {
 	}
 }
 
-// fresh drops what its Max-Age has ended, as browsers do.
-func (j *jar) fresh() jar {
+// expire drops the cookies whose Max-Age has ended, as browsers do.
+func (j *cookies) expire() cookies {
 	now := time.Now()
 	if !now.Before(j.sessionUntil) {
 		j.session = ""
@@ -197,74 +198,75 @@ func (j *jar) fresh() jar {
 	return *j
 }
 
-// person is an honest user with a browser.
-type person struct {
+// client is an honest user with a browser.
+type client struct {
 	fleet   *fleet
 	subject string
-	jar     jar
-	login   *login // nil: not logged in
-	expect  int    // the version of its data; 0: it cannot know
+	cookies cookies
+	login   *login // nil if not logged in
+	expect  int    // the version of its data; 0 if it cannot know
 }
 
-// visit makes a request. An answer that is lost never reaches the jar.
-func (p *person) visit(node int, act string, lost bool) *reply {
-	j := p.jar.fresh()
-	a := p.fleet.ask(node, j.session, j.refresh, act).serve(act, p.subject)
-	p.settle(a, lost)
+// visit makes a request. The cookies of a lost answer are not stored.
+func (c *client) visit(node int, act string, lost bool) *reply {
+	j := c.cookies.expire()
+	a := c.fleet.newRequest(node, j.session, j.refresh, act).serve(act, c.subject)
+	c.settle(a, lost)
 	return a
 }
 
-func (p *person) settle(a *reply, lost bool) {
-	o := p.fleet.truth
-	if p.login != nil {
+func (c *client) settle(a *reply, lost bool) {
+	o := c.fleet.oracle
+	if c.login != nil {
 		if a.status == http.StatusUnauthorized {
-			o.refusedHonest(a.q, p.login)
-			p.login = nil
-		} else if a.login != nil && a.act != "start" && a.login != p.login {
-			o.complain(a.q, a.login, "it was login %d", p.login.number)
+			o.checkHonestRefused(a.q, c.login)
+			c.login = nil
+		} else if a.login != nil && a.act != "start" && a.login != c.login {
+			o.violation(a.q, a.login, "it was login %d", c.login.number)
 		}
 	}
-	if p.login != nil && a.status == http.StatusOK && p.expect != 0 && a.seen.Version != p.expect {
+	if c.login != nil && a.status == http.StatusOK && c.expect != 0 && a.seen.Version != c.expect {
 		o.mu.Lock()
-		if !p.login.stolen && !p.login.touched && !p.login.slow {
-			o.broken(a.q, p.login, "its data is version %d; it was answered %d", a.seen.Version, p.expect)
+		if !c.login.stolen && !c.login.touched && !c.login.slow {
+			o.addViolation(a.q, c.login, "its data is version %d; it was answered %d", a.seen.Version, c.expect)
 		}
 		o.mu.Unlock()
 	}
 	switch {
 	case a.act == "end":
-		p.login = nil // whatever the answer
+		c.login = nil // whatever the answer is
 	case a.act == "start" && a.err == nil && !lost:
-		p.login, p.expect = a.login, a.version
+		c.login, c.expect = a.login, a.version
 	case a.act == "start" && a.err == nil:
-		p.login = nil
+		c.login = nil
 	case a.act == "commit" && a.status == http.StatusOK && (a.err != nil || lost):
-		p.expect = 0
+		c.expect = 0
 	case a.act == "save" || a.act == "commit":
-		if a.err == nil && !lost && a.login != nil && (a.act == "commit" || p.expect != 0) {
-			p.expect = a.version
+		if a.err == nil && !lost && a.login != nil && (a.act == "commit" || c.expect != 0) {
+			c.expect = a.version
 		}
 	}
 	if lost {
-		p.fleet.count("mishap: an answer to a client lost")
+		c.fleet.count("fault: an answer to a client lost")
 		return
 	}
-	p.jar.take(a)
+	c.cookies.receive(a)
 	if a.login != nil {
-		o.arrived(a.login, a.value(refreshCookie) != "", a.duration)
+		o.recordArrival(a.login, a.value(refreshCookie) != "", a.duration)
 	}
 }
 
-// persist is visit, and again elsewhere after a 503, as Retry-After asks.
-func (p *person) persist(nodes []int, act string, lost bool) *reply {
+// persist calls visit, and again at other nodes after a 503, as Retry-After
+// asks.
+func (c *client) persist(nodes []int, act string, lost bool) *reply {
 	for i, node := range nodes {
-		a := p.visit(node, act, lost)
+		a := c.visit(node, act, lost)
 		unavailable := a.status == http.StatusServiceUnavailable || errors.Is(a.err, wafer.ErrUnavailable)
 		if !unavailable || act == "end" || i == len(nodes)-1 {
 			return a
 		}
 		time.Sleep(time.Duration(a.q.number%10+1) * time.Second)
-		p.fleet.count("retries after a 503")
+		c.fleet.count("retries after a 503")
 	}
 	return nil
 }

@@ -15,19 +15,19 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// hostile is one node behind a bad store, and one that reaches it well.
+// hostile is one node behind a bad store, and another behind a working one.
 type hostile struct {
 	t           *testing.T
 	bad         *badStore
 	here, there *wafer.Sessions[basket]
 	alarms      atomic.Int64
-	alice, bob  jar
+	alice, bob  cookies
 }
 
 const hostileTimeout = 2 * time.Second
 
-// withHostile runs a test with alice, who is to be revoked, and bob, who is
-// honest, logged in.
+// withHostile runs a test with two users logged in: alice, who will be revoked,
+// and bob, who is honest.
 func withHostile(t *testing.T, test func(h *hostile)) {
 	ring := newStaticRing(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -60,28 +60,29 @@ func withHostile(t *testing.T, test func(h *hostile)) {
 	})
 }
 
-func (h *hostile) login(s *wafer.Sessions[basket], subject string) (j jar) {
+func (h *hostile) login(s *wafer.Sessions[basket], subject string) (j cookies) {
 	h.t.Helper()
 	rec := httptest.NewRecorder()
 	if err := s.Start(rec, httptest.NewRequest(http.MethodPost, "https://harness.example/", nil), subject, basket{}); err != nil {
 		h.t.Fatal(err)
 	}
-	j.take(&reply{cookies: rec.Result().Cookies()})
+	j.receive(&reply{cookies: rec.Result().Cookies()})
 	return j
 }
 
-// status is how the node judges a jar. The answer arrives.
-func (h *hostile) status(j *jar) int {
+// status returns the status that the node gives to the cookies, and stores the
+// cookies of the answer.
+func (h *hostile) status(j *cookies) int {
 	h.t.Helper()
 	status, began := 0, time.Now()
 	rec := httptest.NewRecorder()
-	q := &query{session: j.session, refresh: j.refresh}
+	q := &request{session: j.session, refresh: j.refresh}
 	h.here.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		status = http.StatusOK
 		if _, err := h.here.Get(r.Context()); err != nil {
 			status = wafer.Status(err)
 		}
-	})).ServeHTTP(rec, q.request())
+	})).ServeHTTP(rec, q.httpRequest())
 	if d := time.Since(began); d > 3*hostileTimeout {
 		h.t.Errorf("the request took %v", d)
 	}
@@ -90,29 +91,29 @@ func (h *hostile) status(j *jar) int {
 			h.t.Errorf("the cookie %s is deleted", c.Name)
 		}
 	}
-	j.take(&reply{cookies: rec.Result().Cookies()})
+	j.receive(&reply{cookies: rec.Result().Cookies()})
 	return status
 }
 
-func (h *hostile) wants(j *jar, status int) {
+func (h *hostile) wants(j *cookies, status int) {
 	h.t.Helper()
 	if got := h.status(j); got != status {
 		h.t.Errorf("%v: the answer is %d, want %d", h.here.Health(), got, status)
 	}
 }
 
-// refused fails the test if any part of the jar is accepted.
-func (h *hostile) refused(j jar) {
+// refused fails the test if the cookies are accepted, together or each alone.
+func (h *hostile) refused(j cookies) {
 	h.t.Helper()
-	for what, part := range map[string]jar{"the jar": j, "the cookie": {session: j.session}, "the token": {refresh: j.refresh}} {
+	for what, part := range map[string]cookies{"both": j, "the cookie": {session: j.session}, "the token": {refresh: j.refresh}} {
 		if got := h.status(&part); got == http.StatusOK {
 			h.t.Errorf("%s of the revoked session is accepted: %+v", what, h.here.Health())
 		}
 	}
 }
 
-// revoke revokes alice's session by the other node, and returns when that must
-// be in force here.
+// revoke revokes alice's sessions through the other node, and returns the time
+// by which that must be in force here.
 func (h *hostile) revoke() time.Time {
 	h.t.Helper()
 	if _, err := h.there.Revoke(context.Background(), wafer.Revocation{Subjects: []string{"alice"}}); err != nil {
@@ -121,7 +122,7 @@ func (h *hostile) revoke() time.Time {
 	return time.Now().Add(testStaleness)
 }
 
-// recovers fails the test unless the node is well by itself.
+// recovers fails the test unless the node recovers by itself.
 func (h *hostile) recovers() {
 	h.t.Helper()
 	h.bad.set(nil)
@@ -141,39 +142,39 @@ func (h *hostile) recovers() {
 }
 
 func TestPromise1And5_BadStore(t *testing.T) {
-	always := func(s spoilt) func(string) spoilt { return func(string) spoilt { return s } }
-	const sometimes = "every second answer is missing" // whose, is chance
+	always := func(s callFault) func(string) callFault { return func(string) callFault { return s } }
+	const sometimes = "every second answer is missing" // which ones depends on chance
 	for name, c := range map[string]struct {
-		spoil func(method string) spoilt
+		fault func(method string) callFault
 		lasts time.Duration
-		worst int // that bob is told
+		worst int // status that bob may get
 	}{
-		"hangs":                         {always(spoilt{hangs: true}), 4 * time.Minute, 503},
-		"hangs past an access lifetime": {always(spoilt{hangs: true}), 12 * time.Minute, 503},
-		"answers late":                  {always(spoilt{question: hostileTimeout / 4}), 12 * time.Minute, 200},
-		"answers too late":              {always(spoilt{question: hostileTimeout + time.Second}), 12 * time.Minute, 503},
-		"an error for an hour":          {always(spoilt{err: errFleet}), time.Hour, 503},
-		"the same entries again":        {func(method string) spoilt { return spoilt{again: method == "Since"} }, 12 * time.Minute, 200},
-		sometimes:                       {everySecond(spoilt{hangs: true}), 12 * time.Minute, 503},
+		"hangs":                         {always(callFault{hangs: true}), 4 * time.Minute, 503},
+		"hangs past an access lifetime": {always(callFault{hangs: true}), 12 * time.Minute, 503},
+		"answers late":                  {always(callFault{delay: hostileTimeout / 4}), 12 * time.Minute, 200},
+		"answers too late":              {always(callFault{delay: hostileTimeout + time.Second}), 12 * time.Minute, 503},
+		"an error for an hour":          {always(callFault{err: errFleet}), time.Hour, 503},
+		"the same entries again":        {func(method string) callFault { return callFault{fromStart: method == "Since"} }, 12 * time.Minute, 200},
+		sometimes:                       {everySecond(callFault{hangs: true}), 12 * time.Minute, 503},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withHostile(t, func(h *hostile) {
-				h.bad.set(c.spoil)
-				h.wants(&h.bob, 200) // the list is fresh still
-				force, end, told := h.revoke(), time.Now().Add(c.lasts), make(map[int]int)
+				h.bad.set(c.fault)
+				h.wants(&h.bob, 200) // the list is still fresh
+				inForce, end, answers := h.revoke(), time.Now().Add(c.lasts), make(map[int]int)
 				for time.Now().Before(end) {
 					time.Sleep(7 * time.Second)
-					if time.Now().After(force) {
+					if time.Now().After(inForce) {
 						h.refused(h.alice)
 					}
 					status := h.status(&h.bob)
-					if told[status]++; status != 200 && status != c.worst {
-						t.Errorf("bob is told %d", status)
+					if answers[status]++; status != 200 && status != c.worst {
+						t.Errorf("bob gets %d", status)
 					}
 				}
-				t.Log(told)
-				if told[c.worst] == 0 && name != sometimes {
-					t.Errorf("bob is told %v: the store is not as bad as the test says", told)
+				t.Log(answers)
+				if answers[c.worst] == 0 && name != sometimes {
+					t.Errorf("bob gets %v: the store is not as bad as the test says", answers)
 				}
 				h.recovers()
 			})
@@ -181,36 +182,36 @@ func TestPromise1And5_BadStore(t *testing.T) {
 	}
 }
 
-// everySecond spoils every second call of each method.
-func everySecond(s spoilt) func(string) spoilt {
+// everySecond disturbs every second call of each method.
+func everySecond(s callFault) func(string) callFault {
 	count := make(map[string]int)
-	return func(method string) spoilt {
+	return func(method string) callFault {
 		if count[method]++; count[method]%2 == 0 {
-			return spoilt{}
+			return callFault{}
 		}
 		return s
 	}
 }
 
-// The answer that the follower waits for is from before the revocation, and
-// comes after the one to a later question. It takes nothing back.
+// The answer that the follower waits for is older than the revocation, and
+// arrives after the answer to a later query. It must undo nothing.
 func TestPromise1And5_BadStore_AnswersOutOfOrder(t *testing.T) {
 	withHostile(t, func(h *hostile) {
 		t := h.t
 		old, first := make(chan struct{}), true
-		h.bad.set(func(method string) spoilt {
+		h.bad.set(func(method string) callFault {
 			if method == "Since" && first {
 				first = false
-				return spoilt{answer: old}
+				return callFault{release: old}
 			}
-			return spoilt{}
+			return callFault{}
 		})
-		time.Sleep(testStaleness + time.Minute) // the follower's question was answered, and the answer is on its way
+		time.Sleep(testStaleness + time.Minute) // the follower's query was answered, and the answer is on its way
 		h.revoke()
 		carol := h.login(h.there, "carol")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := h.here.WaitFor(ctx, 1); err != nil { // it asks for news
+		if err := h.here.WaitFor(ctx, 1); err != nil { // it queries the log
 			t.Fatal(err)
 		}
 		inForce := func() {
@@ -234,9 +235,9 @@ func TestPromise1And5_BadStore_AnswersOutOfOrder(t *testing.T) {
 	})
 }
 
-// The store comes back empty, behind the same address. A new log trusts no
-// cookie from before: whoever was logged in logs in again, and nobody who was
-// revoked comes back.
+// The store comes back empty at the same address. A new log trusts no older
+// cookie: everyone who was logged in has to log in again, and nobody who was
+// revoked is accepted.
 func TestPromise1And5_BadStore_ComesBackEmpty(t *testing.T) {
 	for _, downFor := range []time.Duration{0, time.Minute, 10 * time.Minute} {
 		t.Run(fmt.Sprint(downFor), func(t *testing.T) {
@@ -244,7 +245,7 @@ func TestPromise1And5_BadStore_ComesBackEmpty(t *testing.T) {
 				h.revoke()
 				time.Sleep(time.Second)
 				h.refused(h.alice)
-				h.bad.set(func(string) spoilt { return spoilt{err: errFleet} })
+				h.bad.set(func(string) callFault { return callFault{err: errFleet} })
 				time.Sleep(downFor)
 				h.bad.inner.Store(memory.New(memory.Options{}))
 				h.bad.set(nil)
@@ -255,7 +256,7 @@ func TestPromise1And5_BadStore_ComesBackEmpty(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				if h.alarms.Load() == 0 {
-					t.Error("no operator was told that the log went back")
+					t.Error("no alarm reports that the log was rolled back")
 				}
 				h.refused(h.bob) // the new log's first entry revokes everyone
 				h.bob = h.login(h.here, "bob")
@@ -265,40 +266,41 @@ func TestPromise1And5_BadStore_ComesBackEmpty(t *testing.T) {
 	}
 }
 
-// The process is paused for two minutes while an answer sits in its socket,
-// and alice is revoked. On the first request after waking, the node knows that
-// its list is stale: it asks the store, or says 503.
+// The process is paused for two minutes while an answer waits in its socket,
+// and alice is revoked meanwhile. At the first request after the pause the node
+// must notice that its list is stale. It then queries the store, or answers
+// 503.
 func TestPromise1And5_BadStore_PausedForTwoMinutes(t *testing.T) {
 	const paused = 2 * time.Minute
 	for _, c := range []struct {
 		name   string
-		method string // whose answers sit
+		method string // whose answers wait
 		first  string // what runs first after waking: "answer" or "request"
 	}{
-		{"news, and the request is first", "Since", "request"},
-		{"news, and the answer is first", "Since", "answer"},
+		{"entries, and the request is first", "Since", "request"},
+		{"entries, and the answer is first", "Since", "answer"},
 	} {
 		for _, reachable := range []bool{true, false} {
 			t.Run(fmt.Sprint(c.name, ", the store answers: ", reachable), func(t *testing.T) {
 				withHostile(t, func(h *hostile) {
-					sits := make(chan struct{})
-					h.bad.set(func(method string) spoilt {
+					release := make(chan struct{})
+					h.bad.set(func(method string) callFault {
 						if method == c.method {
-							return spoilt{answer: sits}
+							return callFault{release: release}
 						}
-						return spoilt{}
+						return callFault{}
 					})
 					time.Sleep(testStaleness / 2) // the answer is in the socket
 					h.revoke()
 					time.Sleep(paused)
-					h.bad.set(func(method string) spoilt {
+					h.bad.set(func(method string) callFault {
 						if method == "Since" || !reachable {
-							return spoilt{hangs: true}
+							return callFault{hangs: true}
 						}
-						return spoilt{}
+						return callFault{}
 					})
 					if c.first == "answer" {
-						close(sits)
+						close(release)
 						synctest.Wait()
 					}
 					if state := h.here.Health(); state.State == "fresh" {
@@ -311,7 +313,7 @@ func TestPromise1And5_BadStore_PausedForTwoMinutes(t *testing.T) {
 					}
 					h.wants(&h.bob, want)
 					if c.first == "request" {
-						close(sits)
+						close(release)
 					}
 					h.recovers()
 				})
@@ -320,8 +322,8 @@ func TestPromise1And5_BadStore_PausedForTwoMinutes(t *testing.T) {
 	}
 }
 
-// A request is paused while the answer to its own question sits: what the
-// store said two minutes ago admits nobody.
+// A request is paused while the answer to its own query waits. A two-minute-old
+// answer of the store must admit nobody.
 func TestPromise1And5_BadStore_RequestPausedForTwoMinutes(t *testing.T) {
 	for _, c := range []struct {
 		method string
@@ -332,23 +334,23 @@ func TestPromise1And5_BadStore_RequestPausedForTwoMinutes(t *testing.T) {
 				if c.due {
 					time.Sleep(testAccess)
 				}
-				sits, deaf := make(chan struct{}), spoilt{err: errFleet}
-				h.bad.set(func(method string) spoilt {
+				release, cut := make(chan struct{}), callFault{err: errFleet}
+				h.bad.set(func(method string) callFault {
 					switch method {
 					case "Since":
-						return deaf
+						return cut
 					case c.method:
-						return spoilt{answer: sits}
+						return callFault{release: release}
 					}
-					return spoilt{}
+					return callFault{}
 				})
 				if !c.due {
-					time.Sleep(testStaleness + 11*time.Second) // its list is stale
+					time.Sleep(testStaleness + 11*time.Second) // the node's list is stale
 				}
-				h.alice.fresh()
+				h.alice.expire()
 				status := make(chan int)
 				go func() {
-					q := &query{session: h.alice.session, refresh: h.alice.refresh}
+					q := &request{session: h.alice.session, refresh: h.alice.refresh}
 					got := 0
 					h.here.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 						if got = 200; r != nil {
@@ -356,13 +358,13 @@ func TestPromise1And5_BadStore_RequestPausedForTwoMinutes(t *testing.T) {
 								got = wafer.Status(err)
 							}
 						}
-					})).ServeHTTP(httptest.NewRecorder(), q.request())
+					})).ServeHTTP(httptest.NewRecorder(), q.httpRequest())
 					status <- got
 				}()
 				synctest.Wait()
 				h.revoke()
 				time.Sleep(2 * time.Minute)
-				close(sits)
+				close(release)
 				if got := <-status; got != http.StatusServiceUnavailable {
 					t.Errorf("the request is answered %d: want 503", got)
 				}

@@ -10,21 +10,22 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// From when on is a revocation in force on every node? A witness, a session
-// cookie that was good until then, is presented to all nodes until each has
-// refused it for good.
+// The time until a revocation is in force on every node. A witness, a session
+// cookie that was good until the revocation, is presented to all nodes until
+// each has refused it for good.
 
-// measurement is of one revocation.
+// measurement is the measurement of one revocation.
 type measurement struct {
-	mu      sync.Mutex
-	probed  bool
-	calm    bool          // no node was cut off when it began
-	refused time.Duration // when the last node refused the witness for good
-	each    []time.Duration
-	known   time.Duration // when the last node had applied it, or knew that its list is stale
+	mu          sync.Mutex
+	probed      bool
+	undisturbed bool          // no node was in an outage when it began
+	refused     time.Duration // when the last node refused the witness for good
+	each        []time.Duration
+	known       time.Duration // when the last node had applied the revocation, or reported its list stale
 }
 
-// pace is how long to wait between probes so long after the revocation.
+// pace returns the pause between two probes, given the time since the
+// revocation.
 func pace(after time.Duration) time.Duration {
 	switch {
 	case after < 200*time.Millisecond:
@@ -35,11 +36,12 @@ func pace(after time.Duration) time.Duration {
 	return 500 * time.Millisecond
 }
 
-// measure begins to measure. An empty witness: by Health alone.
+// measure starts to measure a revocation. If witness is empty, it uses Health
+// alone.
 func (f *fleet) measure(at time.Time, position store.Position, witness string) {
-	m := &measurement{probed: witness != "", calm: f.storm.Load() <= 20}
+	m := &measurement{probed: witness != "", undisturbed: f.faultRate.Load() <= 20}
 	for _, n := range f.nodes {
-		m.calm = m.calm && n.way.outage() == "" && n.process.Load().Health().State == "fresh"
+		m.undisturbed = m.undisturbed && n.link.outage() == "" && n.process.Load().Health().State == "fresh"
 	}
 	f.mu.Lock()
 	f.measured = append(f.measured, m)
@@ -60,9 +62,9 @@ func (f *fleet) probe(m *measurement, which, node int, at time.Time, position st
 			known = after
 		}
 		if witness != "" {
-			q := f.ask(node, witness, "", "probe")
+			q := f.newRequest(node, witness, "", "probe")
 			q.key = fmt.Sprint("probe ", which, " ", node, " ", after)
-			if s, err := q.process.Check(q.request()); err != nil {
+			if s, err := q.process.Check(q.httpRequest()); err != nil {
 				if refused < 0 {
 					refused = after
 				}
@@ -70,13 +72,13 @@ func (f *fleet) probe(m *measurement, which, node int, at time.Time, position st
 				refused = -1
 				d, err := s.Data()
 				if err != nil {
-					f.truth.complain(q, nil, "the data of %v: %v", s, err)
+					f.oracle.violation(q, nil, "the data of %v: %v", s, err)
 				}
-				f.truth.saw(q, s, d, false)
+				f.oracle.checkAccepted(q, s, d, false)
 			}
 			f.count("probes")
 		}
-		if applied && (witness == "" || refused >= 0) || after > fleetStaleness+45*time.Second || f.truth.failed() {
+		if applied && (witness == "" || refused >= 0) || after > fleetStaleness+45*time.Second || f.oracle.failed() {
 			break
 		}
 		time.Sleep(pace(after))
@@ -87,32 +89,32 @@ func (f *fleet) probe(m *measurement, which, node int, at time.Time, position st
 	m.refused, m.known = max(m.refused, refused), max(m.known, known)
 }
 
-// witness returns a session cookie that is good for long enough to tell when a
-// revocation takes effect.
+// witness returns a session cookie that stays good for long enough to show when
+// a revocation takes effect.
 func (f *fleet) witness(of func(*login) bool) string {
-	o := f.truth
-	for _, p := range f.persons {
+	o := f.oracle
+	for _, p := range f.clients {
 		l := p.login
 		o.mu.Lock()
-		c := o.crumbs[p.jar.session]
-		good := l != nil && c != nil && c.login == l && of(l) && o.over(l) == "" && len(l.refused) == 0 &&
-			max(l.last, o.cut[l.subject], o.cut[""]) <= c.position &&
+		c := o.credentials[p.cookies.session]
+		good := l != nil && c != nil && c.login == l && of(l) && o.performedEnd(l) == "" && len(l.refused) == 0 &&
+			max(l.lastCommit, o.cutoffs[l.subject], o.cutoffs[""]) <= c.position &&
 			time.Now().Add(fleetStaleness+15*time.Second+2*fleetSkew).Before(c.sealed.Add(fleetAccess*9/10)) &&
 			!o.late(l, time.Now(), fleetStaleness+15*time.Second+2*fleetSkew)
 		o.mu.Unlock()
 		if good {
-			return p.jar.session
+			return p.cookies.session
 		}
 	}
 	return ""
 }
 
-// distribution tells the percentiles of what was measured.
+// distribution returns the percentiles of the measurements.
 func (f *fleet) distribution() string {
 	var refused, known, calm, single []time.Duration
 	for _, m := range f.measured {
 		known = append(known, m.known)
-		if m.calm {
+		if m.undisturbed {
 			calm = append(calm, m.known)
 		}
 		if m.probed {

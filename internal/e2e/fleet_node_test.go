@@ -29,38 +29,38 @@ const (
 	fleetSkew      = 5 * time.Second
 )
 
-// tally is the session data of the fleet: whose it is, which version, and how
-// many commits are in it.
+// tally is the session data of the fleet: the login it belongs to, its version,
+// and the number of commits in it.
 type tally struct {
 	Login   int `cbor:"1,keyasint"`
 	Version int `cbor:"2,keyasint"`
 	Commits int `cbor:"3,keyasint"`
 }
 
-// fleet is the nodes, the store, and what lies between them.
+// fleet is the nodes, the store, and the network between them.
 type fleet struct {
-	t       *testing.T
-	random  *rand.Rand // of the driver alone, anew for each step
-	salt    uint64     // of the network's mishaps
-	began   time.Time
-	ring    *keyring.Ring
-	mem     *memory.Store
-	nodes   [fleetNodes]*member
-	truth   *truth
-	writing sync.Mutex
-	late    sync.WaitGroup // writes that are performed when their caller has given up
-	probes  sync.WaitGroup
-	storm   atomic.Int64 // how many of 10,000 calls meet with a mishap
+	t         *testing.T
+	random    *rand.Rand // the driver's; new for each step
+	salt      uint64     // of the network's faults
+	began     time.Time
+	ring      *keyring.Ring
+	mem       *memory.Store
+	nodes     [fleetNodes]*member
+	oracle    *oracle
+	writing   sync.Mutex
+	late      sync.WaitGroup // writes that are performed after their caller has given up
+	probes    sync.WaitGroup
+	faultRate atomic.Int64 // calls of 10,000 that have a fault
 
 	now      atomic.Int64 // the step
 	numbers  atomic.Uint64
 	versions atomic.Int64
 	logins   atomic.Int64
 
-	persons []*person
-	dead    []jar // of revoked sessions
-	unknown []jar // of those whose revocation returned an error
-	loot    []jar // a thief's
+	clients []*client
+	revoked []cookies // of revoked sessions
+	unknown []cookies // of sessions whose revocation returned an error
+	stolen  []cookies // the thief's copies
 
 	mu       sync.Mutex
 	counts   map[string]int
@@ -68,49 +68,49 @@ type fleet struct {
 	measured []*measurement
 }
 
-// member is one node: process after process.
+// member is one node: a sequence of processes.
 type member struct {
 	fleet   *fleet
 	number  int
 	offset  time.Duration // of its clock
-	way     *way
+	link    *link
 	process atomic.Pointer[process]
 }
 
 type process struct {
 	*wafer.Sessions[tally]
-	handler http.Handler
-	life    int
+	handler     http.Handler
+	incarnation int
 }
 
 func newFleet(t *testing.T, ring *keyring.Ring, random *rand.Rand) *fleet {
 	f := &fleet{t: t, random: random, salt: random.Uint64(), began: time.Now(), ring: ring, mem: memory.New(memory.Options{}), counts: make(map[string]int)}
-	f.truth = newTruth(f)
+	f.oracle = newOracle(f)
 	for i := range f.nodes {
-		// The first two are as far apart as clocks may be.
+		// The clocks of the first two are as far apart as is allowed.
 		offset := time.Duration(random.Int64N(int64(2*fleetSkew)+1)) - fleetSkew
 		if i < 2 {
 			offset = fleetSkew * time.Duration(2*i-1)
 		}
 		m := &member{fleet: f, number: i, offset: offset}
-		m.way = &way{Store: f.mem, fleet: f, node: i}
+		m.link = &link{Store: f.mem, fleet: f, node: i}
 		f.nodes[i] = m
 		m.start()
 	}
 	return f
 }
 
-// start starts the node's process, after the end of the one before.
+// start starts the node's process after closing the previous one.
 func (m *member) start() {
-	m.way.heal()
-	life := 1
+	m.link.heal()
+	incarnation := 1
 	if p := m.process.Load(); p != nil {
 		p.Close()
-		life = p.life + 1
+		incarnation = p.incarnation + 1
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	s, err := wafer.New(ctx, m.fleet.ring, m.way, wafer.Config[tally]{
+	s, err := wafer.New(ctx, m.fleet.ring, m.link, wafer.Config[tally]{
 		Realm: testRealm, Access: fleetAccess, Idle: fleetIdle, Absolute: fleetAbsolute,
 		Grace: fleetGrace, MaxStaleness: fleetStaleness, Skew: fleetSkew,
 		Now:     func() time.Time { return time.Now().Add(m.offset) },
@@ -119,9 +119,9 @@ func (m *member) start() {
 	if err != nil {
 		m.fleet.t.Fatal(err)
 	}
-	p := &process{Sessions: s, life: life}
+	p := &process{Sessions: s, incarnation: incarnation}
 	p.handler = s.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Context().Value(requestKey{}).(*query).act(w, r)
+		r.Context().Value(requestKey{}).(*request).act(w, r)
 	}))
 	m.process.Store(p)
 }
@@ -132,7 +132,8 @@ func (m *member) observe(e wafer.Event) {
 		m.fleet.count("a node grew stale")
 	}
 	if e.Kind == wafer.KindAlarm {
-		// The store never goes back here, and no honest cookies are mixed.
+		// The store never loses entries here, and no honest client mixes
+		// cookies.
 		m.fleet.note("node %d raises the alarm: %s %v", m.number, e.Reason, e.Err)
 		m.fleet.count("alarms: " + e.Reason)
 	}
@@ -155,8 +156,8 @@ func (f *fleet) note(format string, values ...any) {
 	f.trace = append(f.trace, line)
 }
 
-// tell returns the counts whose names begin with a prefix.
-func (f *fleet) tell(prefix string) string {
+// counted returns the counts whose names begin with a prefix, without it.
+func (f *fleet) counted(prefix string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var b strings.Builder
@@ -168,22 +169,22 @@ func (f *fleet) tell(prefix string) string {
 	return b.String()
 }
 
-// ask begins a request to a node as its observer sees it.
-func (f *fleet) ask(node int, session, refresh, note string) *query {
+// newRequest begins a request to a node, as the oracle follows it.
+func (f *fleet) newRequest(node int, session, refresh, note string) *request {
 	p := f.nodes[node].process.Load()
-	q := &query{
-		number: f.numbers.Add(1), key: fmt.Sprint(f.now.Load(), " ", node, " ", note), node: node, process: p, life: p.life, begin: time.Now(), note: note,
-		session: session, refresh: refresh, observer: f.truth,
+	q := &request{
+		number: f.numbers.Add(1), key: fmt.Sprint(f.now.Load(), " ", node, " ", note), node: node, process: p, incarnation: p.incarnation, begin: time.Now(), note: note,
+		session: session, refresh: refresh, oracle: f.oracle,
 	}
-	q.turn = f.truth.turns.Add(1)
+	q.turn = f.oracle.turns.Add(1)
 	return q
 }
 
-func (q *query) context() context.Context {
+func (q *request) context() context.Context {
 	return context.WithValue(context.Background(), requestKey{}, q)
 }
 
-func (q *query) request() *http.Request {
+func (q *request) httpRequest() *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "https://harness.example/", nil).WithContext(q.context())
 	if q.session != "" {
 		r.Header.Add("Cookie", sessionCookie+"="+q.session)

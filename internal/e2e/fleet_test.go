@@ -14,24 +14,25 @@ import (
 	"github.com/waferkit/wafer/internal/rounds"
 )
 
-// A fleet of 50 nodes over one store, each with a clock of its own and a bad
-// network in between, hundreds of browsers, and a thief. An outside observer
-// holds every answer against the promises.
+// A fleet of 50 nodes over one store, each with its own clock and an unreliable
+// network, with hundreds of browsers and a thief. An oracle checks every answer
+// against the promises.
 //
-// One driver goroutine makes all decisions, each step's from the seed and its
-// number, and what becomes of a call follows from the seed, the step and the
-// request. Three things are not repeated: random ids, the jitter within wafer
-// (of lifetimes and of pauses after an error), and the order in which goroutines
-// run that are ready at one instant. So a run with the same seed has the same
-// plan and the same faults, and may still differ in what is in the air when
-// they strike: a failure comes with its trace.
+// One driver goroutine makes all decisions. Each step's decisions follow from
+// the seed and the step's number, and the fate of a call follows from the seed,
+// the step and the request. Three things are not repeatable: random ids, the
+// jitter within wafer (of lifetimes and of pauses after an error), and the
+// order in which goroutines run that are ready at the same instant. So a run
+// with the same seed has the same plan and the same faults, but what is in
+// transit when they strike may differ. A failure therefore comes with its
+// trace.
 
 var fleetSteps = flag.Int("fleet.steps", rounds.Of(2000, 6000), "steps of the fleet")
 
 const (
-	fleetPersons  = 300
+	fleetClients  = 300
 	fleetSubjects = 90
-	fleetHot      = 16 // how many persons make most of the requests at one time
+	fleetHot      = 16 // how many clients make most of the requests at one time
 )
 
 func TestPromise1To5_Fleet(t *testing.T) {
@@ -39,14 +40,14 @@ func TestPromise1To5_Fleet(t *testing.T) {
 	ring := newStaticRing(t)
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, ring, random)
-		for i := range fleetPersons {
-			f.persons = append(f.persons, &person{fleet: f, subject: fmt.Sprint("user", i%fleetSubjects)})
+		for i := range fleetClients {
+			f.clients = append(f.clients, &client{fleet: f, subject: fmt.Sprint("user", i%fleetSubjects)})
 		}
-		for step := 0; step < *fleetSteps && !f.truth.failed(); step++ {
+		for step := 0; step < *fleetSteps && !f.oracle.failed(); step++ {
 			f.step(step)
 		}
-		f.calm()
-		f.tellAll()
+		f.endFaults()
+		f.reportAll()
 		for _, m := range f.nodes {
 			m.process.Load().Close()
 		}
@@ -57,23 +58,23 @@ func (f *fleet) anyNode() int { return f.random.IntN(fleetNodes) }
 
 func (f *fleet) anyNodes() []int { return []int{f.anyNode(), f.anyNode(), f.anyNode()} }
 
-// cutNode is a node that is cut off, if one is found.
-func (f *fleet) cutNode() int {
+// nodeInOutage returns a node that is in an outage, if it finds one.
+func (f *fleet) nodeInOutage() int {
 	node := f.anyNode()
 	for range 20 {
-		if f.nodes[node].way.outage() == "" {
+		if f.nodes[node].link.outage() == "" {
 			node = f.anyNode()
 		}
 	}
 	return node
 }
 
-// anyPerson is mostly one of a few, who change slowly.
-func (f *fleet) anyPerson(step int) *person {
+// anyClient mostly returns one of a few clients, who change slowly.
+func (f *fleet) anyClient(step int) *client {
 	if f.random.IntN(5) == 0 {
-		return f.persons[f.random.IntN(len(f.persons))]
+		return f.clients[f.random.IntN(len(f.clients))]
 	}
-	return f.persons[(step/25+f.random.IntN(fleetHot))%len(f.persons)]
+	return f.clients[(step/25+f.random.IntN(fleetHot))%len(f.clients)]
 }
 
 func (f *fleet) duration(most time.Duration) time.Duration {
@@ -81,22 +82,22 @@ func (f *fleet) duration(most time.Duration) time.Duration {
 }
 
 func (f *fleet) step(step int) {
-	// What one step draws does not move what the next one draws.
+	// The draws of one step do not shift those of the next.
 	f.now.Store(int64(step))
 	f.random = rand.New(rand.NewPCG(f.salt, uint64(step)))
 	if step%150 == 0 {
-		f.storm.Store([]int64{20, 100, 1000, 0, 400}[f.random.IntN(5)])
+		f.faultRate.Store([]int64{20, 100, 1000, 0, 400}[f.random.IntN(5)])
 	}
 	switch k := f.random.IntN(1000); {
-	case k < 30: // one node's way is cut
-		n, c, d := f.anyNode(), cutOffs[f.random.IntN(len(cutOffs))], 2*time.Second+f.duration(3*time.Minute)
-		f.nodes[n].way.set(c, d)
+	case k < 30: // an outage of one node's link
+		n, c, d := f.anyNode(), outageKinds[f.random.IntN(len(outageKinds))], 2*time.Second+f.duration(3*time.Minute)
+		f.nodes[n].link.set(c, d)
 		f.note("node %d: %s for %v", n, c, d)
 		f.count("steps: one node cut off: " + string(c))
-	case k < 32, step == *fleetSteps/4: // rare, and part of the shortest run
-		c, d := cutOffs[f.random.IntN(len(cutOffs))], time.Second+f.duration(100*time.Second)
+	case k < 32, step == *fleetSteps/4: // rare, but part of the shortest run
+		c, d := outageKinds[f.random.IntN(len(outageKinds))], time.Second+f.duration(100*time.Second)
 		for _, m := range f.nodes {
-			m.way.set(c, d)
+			m.link.set(c, d)
 		}
 		f.note("all nodes: %s for %v", c, d)
 		f.count("steps: all nodes cut off: " + string(c))
@@ -116,12 +117,12 @@ func (f *fleet) step(step int) {
 		f.count("steps: minutes pass")
 		time.Sleep(d)
 	default:
-		f.live(f.anyPerson(step), f.random.IntN(40) == 0)
+		f.act(f.anyClient(step), f.random.IntN(40) == 0)
 	}
 	for range 2 {
-		f.haunt()
+		f.presentRevoked()
 	}
-	f.glance(step)
+	f.presentCookie(step)
 	switch k := f.random.IntN(100); {
 	case k < 60:
 		time.Sleep(f.duration(500 * time.Millisecond))
@@ -132,9 +133,9 @@ func (f *fleet) step(step int) {
 	}
 }
 
-// choose decides what a person does.
-func (f *fleet) choose(p *person) string {
-	if p.login == nil {
+// choose decides what a client does.
+func (f *fleet) choose(c *client) string {
+	if c.login == nil {
 		return "start"
 	}
 	switch k := f.random.IntN(100); {
@@ -154,47 +155,48 @@ func (f *fleet) choose(p *person) string {
 	return "read"
 }
 
-// live is one act of a person.
-func (f *fleet) live(p *person, lost bool) {
-	act := f.choose(p)
+// act performs one act of a client.
+func (f *fleet) act(c *client, lost bool) {
+	act := f.choose(c)
 	f.count("steps: " + act)
-	before, witness, nodes := p.jar, "", f.anyNodes()
+	before, witness, nodes := c.cookies, "", f.anyNodes()
 	switch act {
 	case "end":
-		witness = f.witness(func(l *login) bool { return l == p.login })
+		witness = f.witness(func(l *login) bool { return l == c.login })
 	case "others":
-		witness = f.witness(func(l *login) bool { return l.subject == p.subject && l != p.login })
+		witness = f.witness(func(l *login) bool { return l.subject == c.subject && l != c.login })
 	}
-	ended := p.login
-	a := p.persist(nodes, act, lost)
+	ended := c.login
+	a := c.persist(nodes, act, lost)
 	switch {
 	case act == "end" && a.err == nil && ended != nil:
-		f.dead = append(f.dead, before)
+		f.revoked = append(f.revoked, before)
 		f.measure(time.Now(), a.q.performed, witness)
 	case act == "end":
 		f.unknown = append(f.unknown, before)
-		// On this node it is in force all the same.
-		f.dead = append(f.dead, before)
+		// The logout is in force on this node all the same.
+		f.revoked = append(f.revoked, before)
 		before.refresh = ""
 		f.present(before, a.q.node, "read", "after a failed logout")
 	case act == "others" && a.status == 200 && a.err == nil:
-		f.bury(func(other *person) bool { return other.subject == p.subject && other.login != p.login })
+		f.keepRevoked(func(other *client) bool { return other.subject == c.subject && other.login != c.login })
 		f.measure(time.Now(), a.q.performed, witness)
 	case act == "others" && a.status == 200:
 		f.unknown = append(f.unknown, before)
 	}
 }
 
-// bury keeps copies of the jars of those whom a revocation covers.
-func (f *fleet) bury(covers func(*person) bool) {
-	for _, p := range f.persons {
-		if p.login != nil && covers(p) {
-			f.dead = append(f.dead, p.jar)
+// keepRevoked keeps copies of the cookies of the clients that a revocation
+// covers.
+func (f *fleet) keepRevoked(covers func(*client) bool) {
+	for _, c := range f.clients {
+		if c.login != nil && covers(c) {
+			f.revoked = append(f.revoked, c.cookies)
 		}
 	}
 }
 
-// revoke is an operator's act.
+// revoke performs an operator's revocation.
 func (f *fleet) revoke(step int) {
 	var r wafer.Revocation
 	sessions := make(map[*login]bool)
@@ -205,12 +207,12 @@ func (f *fleet) revoke(step int) {
 		r.Everyone, what = true, "everyone"
 		of = func(*login) bool { return true }
 	case k < 45:
-		who := f.anyPerson(step).subject
+		who := f.anyClient(step).subject
 		r.Subjects, what = []string{who}, "a subject"
 		of = func(l *login) bool { return l.subject == who }
 	default:
 		for range 1 + f.random.IntN(3) {
-			if l := f.anyPerson(step).login; l != nil {
+			if l := f.anyClient(step).login; l != nil {
 				sessions[l] = true
 				r.Sessions = append(r.Sessions, l.id)
 			}
@@ -221,77 +223,78 @@ func (f *fleet) revoke(step int) {
 	}
 	f.count("steps: an operator revokes " + what)
 	witness := f.witness(of)
-	q := f.ask(f.anyNode(), "", "", "revoke "+what)
+	q := f.newRequest(f.anyNode(), "", "", "revoke "+what)
 	position, err := q.process.Revoke(q.context(), r)
 	f.note("request %d to node %d: %s %v: %d %v", q.number, q.node, q.note, r, position, err)
-	covered := func(p *person) bool { return of(p.login) }
+	covered := func(c *client) bool { return of(c.login) }
 	if err != nil {
-		if wafer.Status(err) != 503 || !f.nodes[q.node].way.wasIll(q.begin) {
-			f.truth.complain(q, nil, "Revoke: %v", err)
+		if wafer.Status(err) != 503 || !f.nodes[q.node].link.hadFault(q.begin) {
+			f.oracle.violation(q, nil, "Revoke: %v", err)
 		}
-		for _, p := range f.persons {
-			if p.login != nil && covered(p) {
-				f.unknown = append(f.unknown, p.jar)
+		for _, c := range f.clients {
+			if c.login != nil && covered(c) {
+				f.unknown = append(f.unknown, c.cookies)
 			}
 		}
 		return
 	}
-	f.truth.revocation(q, r, position)
-	f.bury(covered)
+	f.oracle.checkRevocation(q, r, position)
+	f.keepRevoked(covered)
 	f.measure(time.Now(), position, witness)
-	if n := len(f.dead); n > 0 && f.random.IntN(2) == 0 {
-		// Where the news are not known yet, the revoked try to survive.
-		f.present(f.dead[n-1], f.cutNode(), []string{"others", "others", "commit"}[f.random.IntN(3)], "a revoked jar that acts")
+	if n := len(f.revoked); n > 0 && f.random.IntN(2) == 0 {
+		// Revoked clients try to survive on a node that may not have the entry
+		// yet.
+		f.present(f.revoked[n-1], f.nodeInOutage(), []string{"others", "others", "commit"}[f.random.IntN(3)], "revoked cookies that act")
 	}
 	if f.random.IntN(3) == 0 {
-		w := f.ask(f.anyNode(), "", "", "wait")
+		w := f.newRequest(f.anyNode(), "", "", "wait")
 		ctx, cancel := context.WithTimeout(w.context(), 5*time.Second)
 		defer cancel()
 		if w.process.WaitFor(ctx, position) == nil {
 			f.count("steps: WaitFor returned")
-			f.truth.waited(w, position)
-			if n := len(f.dead); n > 0 {
-				f.present(f.dead[n-1], w.node, "read", "a revoked jar")
+			f.oracle.recordWait(w, position)
+			if n := len(f.revoked); n > 0 {
+				f.present(f.revoked[n-1], w.node, "read", "revoked cookies")
 			}
 		}
 	}
 }
 
-// present shows a jar to a node. It is not its owner's doing.
-func (f *fleet) present(j jar, node int, act, note string) *reply {
-	q := f.ask(node, j.session, j.refresh, note)
+// present presents cookies to a node on behalf of a thief.
+func (f *fleet) present(j cookies, node int, act, note string) *reply {
+	q := f.newRequest(node, j.session, j.refresh, note)
 	q.thief = true
 	return q.serve(act, "user0")
 }
 
-// haunt presents the jar of a session that was revoked.
-func (f *fleet) haunt() {
-	if len(f.dead) == 0 {
+// presentRevoked presents the cookies of a revoked session.
+func (f *fleet) presentRevoked() {
+	if len(f.revoked) == 0 {
 		return
 	}
-	i := f.random.IntN(len(f.dead))
+	i := f.random.IntN(len(f.revoked))
 	if f.random.IntN(2) == 0 {
-		i = max(0, len(f.dead)-1-f.random.IntN(12))
+		i = max(0, len(f.revoked)-1-f.random.IntN(12))
 	}
-	j := f.dead[i]
+	j := f.revoked[i]
 	switch f.random.IntN(3) {
 	case 0:
 		j.session = ""
 	case 1:
 		j.refresh = ""
 	}
-	f.present(j, f.anyNode(), "read", "a revoked jar")
+	f.present(j, f.anyNode(), "read", "revoked cookies")
 }
 
-// glance shows somebody's session cookie alone to a node, rather to one that is
-// cut off. Without a refresh token nothing but the cookie speaks for itself.
-func (f *fleet) glance(step int) {
-	p, node := f.anyPerson(step), f.cutNode()
-	if p.login == nil {
+// presentCookie presents a client's session cookie alone to a node, preferably
+// one in an outage. Without a refresh token the cookie alone decides.
+func (f *fleet) presentCookie(step int) {
+	c, node := f.anyClient(step), f.nodeInOutage()
+	if c.login == nil {
 		return
 	}
-	q := f.ask(node, p.jar.session, "", "a cookie alone")
-	s, err := q.process.Check(q.request())
+	q := f.newRequest(node, c.cookies.session, "", "a cookie alone")
+	s, err := q.process.Check(q.httpRequest())
 	status := 200
 	if err != nil {
 		status = wafer.Status(err)
@@ -301,29 +304,29 @@ func (f *fleet) glance(step int) {
 	case 200:
 		d, err := s.Data()
 		if err != nil {
-			f.truth.complain(q, nil, "the data of %v: %v", s, err)
+			f.oracle.violation(q, nil, "the data of %v: %v", s, err)
 		}
-		f.truth.saw(q, s, d, false)
+		f.oracle.checkAccepted(q, s, d, false)
 	case 503:
-		if !f.nodes[node].way.wasIll(q.begin) {
-			f.truth.complain(q, nil, "unavailable, and no call was hurt: %v", err)
+		if !f.nodes[node].link.hadFault(q.begin) {
+			f.oracle.violation(q, nil, "unavailable, and no call met a fault: %v", err)
 		}
 	default: // ErrExpired is one of the reasons
-		f.truth.refusedGood(q)
+		f.oracle.checkRefused(q)
 	}
 }
 
-// steal copies a jar, or uses a copy.
+// steal copies cookies, or uses a copy.
 func (f *fleet) steal(step int) {
-	if len(f.loot) == 0 || f.random.IntN(3) == 0 {
-		if p := f.anyPerson(step); p.login != nil {
-			f.loot = append(f.loot, p.jar)
-			f.count("steps: a thief copies a jar")
+	if len(f.stolen) == 0 || f.random.IntN(3) == 0 {
+		if c := f.anyClient(step); c.login != nil {
+			f.stolen = append(f.stolen, c.cookies)
+			f.count("steps: a thief copies cookies")
 		}
 		return
 	}
-	i := max(0, len(f.loot)-1-f.random.IntN(6))
-	j, other := f.loot[i], f.loot[f.random.IntN(len(f.loot))]
+	i := max(0, len(f.stolen)-1-f.random.IntN(6))
+	j, other := f.stolen[i], f.stolen[f.random.IntN(len(f.stolen))]
 	act := "read"
 	switch k := f.random.IntN(12); {
 	case k < 5: // the cookie alone
@@ -339,40 +342,40 @@ func (f *fleet) steal(step int) {
 	case k < 9:
 		act = []string{"save", "commit", "others", "end", "start"}[f.random.IntN(5)]
 	}
-	f.count("steps: a thief uses a jar: " + act)
+	f.count("steps: a thief uses cookies: " + act)
 	a := f.present(j, f.anyNode(), act, "a thief: "+act)
 	if act == "end" && a.err == nil {
-		f.dead = append(f.dead, j)
+		f.revoked = append(f.revoked, j)
 	}
 	if a.login != nil && f.random.IntN(2) == 0 {
-		f.loot[i].take(a)
+		f.stolen[i].receive(a)
 	}
 }
 
-// overlap lets several persons act at once, and one of them with two tabs.
+// overlap makes several clients act at once, one of them with two tabs.
 func (f *fleet) overlap(step int) {
 	f.count("steps: several at once")
 	var tasks []func()
-	taken := make(map[*person]bool)
+	taken := make(map[*client]bool)
 	for range 2 + f.random.IntN(6) {
-		p := f.anyPerson(step)
-		if taken[p] {
+		c := f.anyClient(step)
+		if taken[c] {
 			continue
 		}
-		taken[p] = true
-		if len(taken) == 1 && p.login != nil {
-			tasks = append(tasks, f.tabs(p))
+		taken[c] = true
+		if len(taken) == 1 && c.login != nil {
+			tasks = append(tasks, f.tabs(c))
 			continue
 		}
-		act, nodes := f.choose(p), f.anyNodes()
+		act, nodes := f.choose(c), f.anyNodes()
 		if act == "end" || act == "others" {
-			act = "read" // whose witness would have to be chosen meanwhile
+			act = "read" // the witness for these cannot be chosen while others act
 		}
-		tasks = append(tasks, func() { p.persist(nodes, act, false) })
+		tasks = append(tasks, func() { c.persist(nodes, act, false) })
 	}
-	if f.random.IntN(2) == 0 && len(f.dead) > 0 {
-		j, node := f.dead[f.random.IntN(len(f.dead))], f.anyNode()
-		tasks = append(tasks, func() { f.present(j, node, "read", "a revoked jar") })
+	if f.random.IntN(2) == 0 && len(f.revoked) > 0 {
+		j, node := f.revoked[f.random.IntN(len(f.revoked))], f.anyNode()
+		tasks = append(tasks, func() { f.present(j, node, "read", "revoked cookies") })
 	}
 	var all sync.WaitGroup
 	for _, task := range tasks {
@@ -383,22 +386,22 @@ func (f *fleet) overlap(step int) {
 
 // tabs makes two requests of one browser at once. Both answers arrive, in
 // either order.
-func (f *fleet) tabs(p *person) func() {
+func (f *fleet) tabs(c *client) func() {
 	acts := []string{[]string{"read", "read", "save", "commit"}[f.random.IntN(4)], []string{"read", "commit"}[f.random.IntN(2)]}
 	nodes, swap := f.anyNodes(), f.random.IntN(2)
 	return func() {
-		j := p.jar.fresh()
+		j := c.cookies.expire()
 		var answers [2]*reply
 		var both sync.WaitGroup
 		for i := range answers {
-			q := f.ask(nodes[i], j.session, j.refresh, "a tab: "+acts[i])
-			both.Go(func() { answers[i] = q.serve(acts[i], p.subject) })
+			q := f.newRequest(nodes[i], j.session, j.refresh, "a tab: "+acts[i])
+			both.Go(func() { answers[i] = q.serve(acts[i], c.subject) })
 		}
 		both.Wait()
-		p.expect = 0
+		c.expect = 0
 		for i := range answers {
-			p.settle(answers[i^swap], false)
-			p.expect = 0
+			c.settle(answers[i^swap], false)
+			c.expect = 0
 		}
 	}
 }

@@ -473,12 +473,12 @@ type faultStore struct {
 	mu     sync.Mutex
 	counts map[string]int
 	down   map[string]bool // "": everything
-	once   []*fault
+	once   []*interception
 	deaf   bool
 }
 
-// fault happens to the next call of a method.
-type fault struct {
+// interception is what happens to the next call of a method.
+type interception struct {
 	method string
 	lose   bool
 	before func()
@@ -529,20 +529,24 @@ func (f *faultStore) isDown(method string) bool {
 	return f.down[""] || f.down[method]
 }
 
-func (f *faultStore) add(e *fault) {
+func (f *faultStore) add(e *interception) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.once = append(f.once, e)
 }
 
 // lose performs the next call of a method, and loses its answer.
-func (f *faultStore) lose(method string) { f.add(&fault{method: method, lose: true}) }
+func (f *faultStore) lose(method string) { f.add(&interception{method: method, lose: true}) }
 
 // before runs act when the next call of a method has been made and the store
 // has not seen it yet; after, when the store has done it and the node does not
 // know yet. The caller stands still meanwhile.
-func (f *faultStore) before(method string, act func()) { f.add(&fault{method: method, before: act}) }
-func (f *faultStore) after(method string, act func())  { f.add(&fault{method: method, after: act}) }
+func (f *faultStore) before(method string, act func()) {
+	f.add(&interception{method: method, before: act})
+}
+func (f *faultStore) after(method string, act func()) {
+	f.add(&interception{method: method, after: act})
+}
 
 // calls returns how many calls were made since reset, without the long polls
 // by which the replica follows.
@@ -559,7 +563,7 @@ func (f *faultStore) reset() {
 }
 
 // begin counts a call, and returns what happens to it.
-func (f *faultStore) begin(method string) (*fault, error) {
+func (f *faultStore) begin(method string) (*interception, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.counts[method]++
@@ -572,7 +576,7 @@ func (f *faultStore) begin(method string) (*fault, error) {
 			return e, nil
 		}
 	}
-	return &fault{}, nil
+	return &interception{}, nil
 }
 
 func through[R any](f *faultStore, method string, call func() (R, error)) (R, error) {
