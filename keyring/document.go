@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// documentFormat names the plaintext of a sealed key set.
+// documentFormat identifies the plaintext of a sealed key set.
 const documentFormat = "wafer/1 keyring"
 
-// document is the plaintext of a key set: what the keeper seals. The JSON is
-// strict: unknown fields, trailing bytes and a second encoding of the same set
-// are refused.
+// document is the plaintext of a key set, which the keeper seals. The JSON is
+// strict: parseSet refuses unknown fields, trailing bytes and any second
+// encoding of the same set.
 type document struct {
 	Format  string        `json:"format"`
 	Version uint64        `json:"version"`
@@ -58,8 +58,8 @@ func marshalSet(s *Set) ([]byte, error) {
 	return json.Marshal(d)
 }
 
-// parseSet reads what marshalSet wrote. Errors never quote the input: it holds
-// secrets.
+// parseSet is the inverse of marshalSet. Its errors never quote the input,
+// which holds secrets.
 func parseSet(plain []byte) (*Set, error) {
 	dec := json.NewDecoder(bytes.NewReader(plain))
 	dec.DisallowUnknownFields()
@@ -93,18 +93,18 @@ func parseSet(plain []byte) (*Set, error) {
 			id:        id,
 			created:   time.UnixMilli(dk.Created),
 			activates: time.UnixMilli(dk.Activates),
-			material:  hold(dk.Secret),
+			material:  newMaterial(dk.Secret),
 		}
 		if dk.Revoked != nil {
 			k.revocation = &Revocation{At: time.UnixMilli(dk.Revoked.At), Reason: dk.Revoked.Reason}
 		}
 		s.keys = append(s.keys, k)
 	}
-	if err := s.seal(); err != nil {
+	if err := s.finish(); err != nil {
 		return nil, err
 	}
-	// One encoding for one set: what does not marshal back to the input was
-	// not written by us.
+	// A set has one encoding. Input that does not marshal back to the same
+	// bytes was not written by this package.
 	again, err := marshalSet(s)
 	if err != nil || !bytes.Equal(again, plain) {
 		return nil, errors.New("keyring: the key set is not in its one encoding")

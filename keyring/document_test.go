@@ -18,8 +18,8 @@ func releasedSet(t testing.TB) *Set {
 	return s
 }
 
-// A document written by one release is read by all later ones: these files
-// stay as they are.
+// A document that one release wrote can be read by all later releases, so these
+// files never change.
 func TestReleasedDocumentsStillOpen(t *testing.T) {
 	want := releasedSet(t)
 	plain := bytes.TrimSuffix(readFile(t, "testdata/ring-v1.json"), []byte("\n"))
@@ -110,8 +110,7 @@ func TestParseSetRefuses(t *testing.T) {
 	}
 }
 
-// A set that lost its order on the way to the document would have two
-// encodings.
+// A set whose document lost its order would have two encodings.
 func TestMarshalIsOneEncoding(t *testing.T) {
 	specs := []keySpec{{id: 3, activates: 3}, {id: 1}, {id: 2, activates: 3}}
 	first := must(marshalSet(handMade(t, Schedule{}, specs...)))(t)
@@ -121,8 +120,8 @@ func TestMarshalIsOneEncoding(t *testing.T) {
 	}
 }
 
-// Every set that the rules of change can make comes back from its document as
-// it was, its expiries included.
+// Every set that the rules of change can make is the same when it is read back
+// from its document, including its expiries.
 func TestDocumentHoldsTheWholeSet(t *testing.T) {
 	for seed := range uint64(12) {
 		history(t, seed, func(_, s *Set, _ time.Time, step string) {

@@ -2,27 +2,31 @@ package keyring
 
 import "errors"
 
-// Why a ring does not hand out a key, or does not change. Match with
-// [errors.Is].
+// The errors of this package. Match them with [errors.Is].
 var (
-	// ErrUnknown: no key has that id, also after a reload where one was due.
+	// ErrUnknown is returned if no key has the id. A [Ring] with a source
+	// reloads before it returns ErrUnknown.
 	ErrUnknown = errors.New("keyring: unknown key id")
-	// ErrExpired: the key's successor took over longer ago than anything
-	// sealed under it may live.
+	// ErrExpired is returned if the key has expired: its successor took
+	// over longer ago than the longest life of anything sealed under it.
 	ErrExpired = errors.New("keyring: key expired")
-	// ErrRevoked: the key was revoked.
+	// ErrRevoked is returned if the key was revoked.
 	ErrRevoked = errors.New("keyring: key revoked")
-	// ErrNoPrimary: no key may seal now. The clock is before the first
-	// activation, or every key was revoked.
+	// ErrNoPrimary is returned if no key may seal now, because the time is
+	// before the first activation or because every key was revoked.
 	ErrNoPrimary = errors.New("keyring: no key may seal now")
 
-	// ErrAbsent: the source holds no document. Make one with [Create].
+	// ErrAbsent is returned if the source holds no document. [Create] makes
+	// one.
 	ErrAbsent = errors.New("keyring: no key set there; make one with Create")
-	// ErrExists: the source already holds a document, so Create made none.
+	// ErrExists is returned if the source already holds a document. Nothing
+	// was written.
 	ErrExists = errors.New("keyring: a key set exists there already; use Open")
-	// ErrStatic: static secrets change with the program's configuration only.
+	// ErrStatic is returned by every method that would change a ring of
+	// static secrets, which change only with the program's configuration.
 	ErrStatic = errors.New("keyring: static secrets cannot be changed by the ring")
-	// ErrRollback: the source holds an older version than this ring has seen,
-	// as after a restored backup. The ring keeps the newer one.
+	// ErrRollback is returned if the source holds an older version than
+	// this ring has seen, or other content under the same version, for
+	// example after a backup was restored. The ring keeps its own set.
 	ErrRollback = errors.New("keyring: the key set went back to an older version")
 )

@@ -112,7 +112,7 @@ func ExampleRing_Revoke() {
 }
 
 // An application leaves the secrets in its environment for a ring in a file.
-// What was sealed under them still opens.
+// Everything sealed under them still opens.
 func ExampleImport() {
 	dir, err := os.MkdirTemp("", "wafer")
 	if err != nil {

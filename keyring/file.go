@@ -14,16 +14,16 @@ import (
 	"time"
 )
 
-// maxFile bounds what is read of a ring file.
+// maxFile bounds how much of a ring file is read, in bytes.
 const maxFile = 1 << 20
 
-// File is a [Source] that keeps the key set in one file, replaced atomically.
-// Beside it stands path.lock, an empty file that writers lock, so that the
-// compare-and-swap holds between processes of one machine. The file system
-// must honour locks (a local one does).
+// File returns a [Source] that keeps the key set in the file at path, which it
+// replaces atomically. Writers lock an empty file beside it, path.lock, so the
+// compare-and-swap holds between the processes of one machine. The file system
+// must honor locks, as a local one does.
 //
-// A new file belongs to whoever writes it and has mode 0600: let the same user
-// run the application and the command line.
+// A new file belongs to the user that writes it and has mode 0600, so run the
+// application and the command line as the same user.
 //
 // The file has three lines: "wafer/1 keyring", the version in decimal, and the
 // sealed set in base64.
@@ -55,7 +55,8 @@ func (f file) LoadKeys(context.Context) (uint64, []byte, error) {
 }
 
 func (f file) SwapKeys(ctx context.Context, version uint64, document []byte) (bool, error) {
-	// A link stays one, and its file has one lock whatever name it goes by.
+	// Follow a symbolic link, so that it stays one and its target has one lock
+	// under any name.
 	if target, err := filepath.EvalSymlinks(string(f)); err == nil {
 		f = file(target)
 	}
@@ -131,8 +132,8 @@ func writeTemp(path string, content []byte) (string, error) {
 	return f.Name(), nil
 }
 
-// syncDir makes a new name in path's directory durable, where directories can
-// be synced.
+// syncDir makes a new name in the directory of path durable, on systems that
+// can sync a directory.
 func syncDir(path string) error {
 	d, err := os.Open(filepath.Dir(path))
 	if err != nil {
@@ -145,9 +146,9 @@ func syncDir(path string) error {
 	return nil
 }
 
-// lockFile takes an exclusive lock on path, which it creates, and returns what
-// releases it. The lock goes away with the process, so a crash leaves nothing
-// to clean up.
+// lockFile creates the file at path if it is missing, locks it exclusively, and
+// returns a function that releases the lock. The lock ends with the process, so
+// a crash leaves nothing to clean up.
 func lockFile(ctx context.Context, path string) (func(), error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

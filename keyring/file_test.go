@@ -28,8 +28,8 @@ func assertNoLeftovers(t testing.TB, dir string, want ...string) {
 	}
 }
 
-// wantUnreadable fails unless the ring in path is refused by Open and left
-// alone by Create: what cannot be read is not absent.
+// wantUnreadable fails unless Open refuses the ring in path and Create leaves it
+// alone: a file that cannot be read is not absent.
 func wantUnreadable(t testing.TB, what, path string, keeper Keeper) {
 	t.Helper()
 	_, err := Open(t.Context(), File(path), keeper)
@@ -96,7 +96,7 @@ func TestFileWithAnyBitFlippedIsRefused(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			// What the file's form lets pass the seal must not.
+			// The seal must refuse what the file's form accepts.
 			m := new(memorySource)
 			m.put(version, sealed)
 			if _, err := Open(t.Context(), m, keeper); err == nil || errors.Is(err, ErrAbsent) {
@@ -217,8 +217,8 @@ func TestFileThatIsNoFile(t *testing.T) {
 	wantError(t, err, fs.ErrNotExist)
 }
 
-// What a crash between the temporary file and the rename leaves behind is in
-// nobody's way, and is no key set.
+// A temporary file that a crash left before its rename blocks nobody, and is
+// not read as a key set.
 func TestFileLeftoversDoNoHarm(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ring")
 	keeper := testKeeper(t)

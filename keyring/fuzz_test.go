@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The seeds of the fuzz tests. They stand in the code, so that they cannot get
-// lost; TestFuzzSeeds holds that they are of both kinds.
+// The seeds of the fuzz tests. They are in the code so that they cannot get
+// lost. TestFuzzSeeds checks that there are seeds of both kinds.
 
 func fileSeeds() []string {
 	return []string{
@@ -109,7 +109,7 @@ func FuzzParseSet(f *testing.F) {
 		if again := must(marshalSet(s))(t); !bytes.Equal(again, b) {
 			t.Fatalf("%q came back as %q", b, again)
 		}
-		// Whatever it holds, the rules must stand it.
+		// The rules must hold for any document that parses.
 		now := epoch
 		for _, change := range []func() (*Set, error){
 			func() (*Set, error) { return s.rotate(now, 0) },

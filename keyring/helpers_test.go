@@ -47,7 +47,7 @@ func handMade(t testing.TB, schedule Schedule, specs ...keySpec) *Set {
 		}
 		s.keys = append(s.keys, k)
 	}
-	if err := s.seal(); err != nil {
+	if err := s.finish(); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -18,17 +18,18 @@ import (
 )
 
 // Keeper encrypts and authenticates the key set at rest. It has the shape of
-// gocloud.dev's secrets.Keeper, so a cloud KMS fits without a wrapper. An
-// implementation must be safe for concurrent use and must not keep or change
+// secrets.Keeper of gocloud.dev, so a cloud KMS needs no wrapper. An
+// implementation must be safe for concurrent use. It must not retain or modify
 // its argument.
 type Keeper interface {
 	Encrypt(ctx context.Context, plaintext []byte) ([]byte, error)
 	Decrypt(ctx context.Context, ciphertext []byte) ([]byte, error)
 }
 
-// NewKeeper returns a Keeper that seals with a local key-encryption key: 32
-// bytes in base64, as `openssl rand -base64 32` prints them. It uses
-// AES-256-GCM with random nonces under a key derived by HKDF-SHA256.
+// NewKeeper returns a Keeper that seals with a local key-encryption key. secret
+// is 32 bytes in base64 or hexadecimal, such as `openssl rand -base64 32`
+// prints. The keeper uses AES-256-GCM with random nonces under a key that
+// HKDF-SHA256 derives from the secret.
 func NewKeeper(secret string) (Keeper, error) {
 	b, err := decodeSecret(secret)
 	if err != nil {
@@ -49,7 +50,7 @@ func NewKeeper(secret string) (Keeper, error) {
 	return &localKeeper{func() cipher.AEAD { return aead }}, nil
 }
 
-// localKeeper holds its cipher behind a function, as Key does its material.
+// localKeeper hides its cipher behind a function, as Key does its material.
 type localKeeper struct{ aead func() cipher.AEAD }
 
 // Format keeps the key out of every fmt verb.
@@ -67,9 +68,10 @@ func (k *localKeeper) Decrypt(_ context.Context, ciphertext []byte) ([]byte, err
 	return plaintext, nil
 }
 
-// OpenKeeper reads the key-encryption key from a file and returns its Keeper.
-// A file that its group or others may read is an error (except on Windows,
-// which has no such modes). It never creates the file; [CreateKeeper] does.
+// OpenKeeper reads the key-encryption key from the file at path and returns its
+// Keeper. The file must not be readable by its group or by others; on Windows,
+// which has no such modes, this is not checked. OpenKeeper never creates the
+// file; [CreateKeeper] does.
 func OpenKeeper(path string) (Keeper, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -90,9 +92,9 @@ func OpenKeeper(path string) (Keeper, error) {
 	return NewKeeper(string(bytes.TrimSpace(b)))
 }
 
-// CreateKeeper makes a key-encryption key, writes it to a new file with mode
-// 0600, and returns its Keeper. A file that exists is left alone: the error
-// matches [fs.ErrExist].
+// CreateKeeper makes a key-encryption key, writes it to a new file of mode
+// 0600, and returns its Keeper. It never overwrites: the error matches
+// [fs.ErrExist] if the file exists.
 func CreateKeeper(path string) (Keeper, error) {
 	secret := make([]byte, SecretSize)
 	rand.Read(secret)
@@ -103,8 +105,9 @@ func CreateKeeper(path string) (Keeper, error) {
 	return NewKeeper(text)
 }
 
-// createFile writes a new file durably. It is complete or absent: a crash
-// leaves no half of it under its name, on file systems that have hard links.
+// createFile writes a new file durably. On file systems that have hard links
+// the file is complete or absent: a crash leaves no partial file under its
+// name.
 func createFile(path string, content []byte) error {
 	temp, err := writeTemp(path, content)
 	if err != nil {
@@ -115,7 +118,7 @@ func createFile(path string, content []byte) error {
 		if errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		// A file system without links: exclusive by the open flag instead.
+		// The file system has no links: use the exclusive flag instead.
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return err

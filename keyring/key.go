@@ -15,14 +15,14 @@ import (
 // SecretSize is the size of a key's secret in bytes.
 const SecretSize = 32
 
-// ID names a key within its set. It travels in clear in front of everything
-// that is sealed under the key.
+// ID names a key within its set. It precedes everything that is sealed under
+// the key, in clear.
 type ID [4]byte
 
 // String returns the id as eight hexadecimal digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// ParseID is the inverse of [ID.String]. It accepts lower case only.
+// ParseID is the inverse of [ID.String]. It accepts only lower case.
 func ParseID(s string) (ID, error) {
 	var id ID
 	b, err := hex.DecodeString(s)
@@ -33,12 +33,12 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
-// Purpose is what a subkey is for. Two purposes never share a subkey, so bytes
-// sealed for one are junk to all others.
+// Purpose is the use of a subkey. Two purposes never share a subkey, so bytes
+// sealed for one are not authentic for any other.
 type Purpose uint8
 
-// The purposes. Their strings are part of the formats: they are the info input
-// of HKDF (RFC 5869).
+// Purposes. Their strings are part of the formats: each is the info input of
+// HKDF (RFC 5869).
 const (
 	Cookie  Purpose = iota // the sealed session cookie
 	Value                  // an application's own sealed values
@@ -46,10 +46,10 @@ const (
 	Refresh                // refresh tokens
 	Token                  // signing keys of access tokens
 	Gorilla                // cookies in gorilla/securecookie's format
-	purposes
+	purposeCount
 )
 
-var purposeInfo = [purposes]string{
+var purposeInfo = [purposeCount]string{
 	Cookie:  "wafer/1 cookie",
 	Value:   "wafer/1 value",
 	Commit:  "wafer/1 commit",
@@ -60,7 +60,7 @@ var purposeInfo = [purposes]string{
 
 // String returns the HKDF info of the purpose.
 func (p Purpose) String() string {
-	if p >= purposes {
+	if p >= purposeCount {
 		return fmt.Sprintf("keyring.Purpose(%d)", uint8(p))
 	}
 	return purposeInfo[p]
@@ -74,12 +74,12 @@ type Key struct {
 	activates  time.Time
 	expires    time.Time
 	revocation *Revocation
-	// material is behind a function since package fmt follows pointers where
-	// it cannot call Format, but never a function.
+	// material is hidden behind a function because package fmt follows a
+	// pointer if it cannot call Format, but never calls a function.
 	material func() *material
 }
 
-// Revocation says when and why a key was revoked.
+// Revocation is when and why a key was revoked.
 type Revocation struct {
 	At     time.Time
 	Reason string
@@ -88,19 +88,20 @@ type Revocation struct {
 // ID returns the key's id.
 func (k *Key) ID() ID { return k.id }
 
-// Created returns when the key was made. It is zero for a static secret.
+// Created returns when the key was made, or the zero time for a static secret.
 func (k *Key) Created() time.Time { return k.created }
 
-// Activates returns from when on the key may seal. It opens before that.
+// Activates returns the time from which the key may seal. It opens before that,
+// too.
 func (k *Key) Activates() time.Time { return k.activates }
 
-// Expires returns when the key ceases to open: the activation of its successor
-// plus the longest life of anything sealed under it. It is zero, and the key
-// does not expire, while there is no successor.
+// Expires returns when the key stops opening: the activation of its successor
+// plus the longest life of anything sealed under it. It is zero if the key has
+// no successor; such a key does not expire.
 func (k *Key) Expires() time.Time { return k.expires }
 
-// Revocation returns when and why the key was revoked; ok is false for a key
-// that was not.
+// Revocation returns when and why the key was revoked. ok is false if it was
+// not.
 func (k *Key) Revocation() (r Revocation, ok bool) {
 	if k.revocation == nil {
 		return Revocation{}, false
@@ -108,8 +109,9 @@ func (k *Key) Revocation() (r Revocation, ok bool) {
 	return *k.revocation, true
 }
 
-// accepts reports why the key must not open anything at time now, or nil. A
-// revocation counts whatever its time says: a clock has no part in it.
+// accepts returns nil if the key may open at time now, and otherwise the reason
+// why it may not. A revocation counts whatever its time is, so no clock decides
+// whether a key is revoked.
 func (k *Key) accepts(now time.Time) error {
 	if k.revocation != nil {
 		return ErrRevoked
@@ -120,33 +122,34 @@ func (k *Key) accepts(now time.Time) error {
 	return nil
 }
 
-// tookOver reports whether the key is one that others hand over to. One that
-// was revoked before its activation never was. One revoked later was: those
-// before it must not come back.
-func (k *Key) tookOver() bool {
+// supersedes reports whether the key ends the life of the keys before it. A key
+// that was revoked before its activation never sealed, so it does not. A key
+// that was revoked later does: its predecessors must not come back.
+func (k *Key) supersedes() bool {
 	return k.revocation == nil || !k.revocation.At.Before(k.activates)
 }
 
 // Format prints the key's id for every verb, so that no secret reaches a log.
 func (k Key) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "key %v", k.id) }
 
-// LogValue keeps the secret out of structured logs.
+// LogValue returns the id alone, which keeps the secret out of structured logs.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.id.String()) }
 
-// MarshalJSON fails: the only way out for a secret is through a [Keeper].
+// MarshalJSON always fails: a secret leaves the package only through a
+// [Keeper].
 func (k Key) MarshalJSON() ([]byte, error) {
 	return nil, errors.New("keyring: a key does not marshal; its set is written sealed, by the ring")
 }
 
-// material is a secret and what was derived from it. Snapshots of the set that
-// hold the same key share it, so a reload keeps every derived cache warm.
+// material is a secret and the values derived from it. Snapshots that newMaterial the
+// same key share it, so its derived caches survive a reload.
 type material struct {
 	secret  [SecretSize]byte
-	derived [purposes]memo
+	derived [purposeCount]memo
 }
 
-// hold returns the accessor of a new material.
-func hold(secret []byte) func() *material {
+// newMaterial returns a function that returns the same new material each time.
+func newMaterial(secret []byte) func() *material {
 	m := new(material)
 	copy(m.secret[:], secret)
 	return func() *material { return m }
@@ -158,15 +161,19 @@ type memo struct {
 	err   error
 }
 
-// Format keeps the secret out of every fmt verb, also when reached by itself.
+// Format keeps the secret out of every fmt verb, even if the material is
+// printed by itself.
 func (m *material) Format(f fmt.State, _ rune) { fmt.Fprint(f, "secret") }
 
-// Derived returns what build makes of the key's subkey for purpose p: 32 bytes
-// from HKDF-SHA256 (RFC 5869) over the secret, without salt, with the purpose's
-// string as info. build runs at most once per key and purpose, must not keep or
-// change what it is given beyond what it returns, and its result lives inside
-// the key: a cache kept there is consulted only after the ring accepted the
-// key, and goes away with it. All callers for one purpose must use one type.
+// Derived returns the value that build makes from the key's subkey for purpose
+// p. The subkey is 32 bytes of HKDF-SHA256 (RFC 5869) over the secret, without
+// salt, with the purpose's string as info. build is called at most once per key
+// and purpose. It must not modify the subkey, nor retain it other than in its
+// result.
+//
+// The result lives inside the key: a cache in it is consulted only after the
+// ring has accepted the key, and it is freed with the key. All callers for one
+// purpose must use the same type V. An error of build is returned to them all.
 func Derived[V any](k *Key, p Purpose, build func(subkey []byte) (V, error)) (V, error) {
 	m := &k.material().derived[p]
 	m.once.Do(func() {
@@ -178,8 +185,8 @@ func Derived[V any](k *Key, p Purpose, build func(subkey []byte) (V, error)) (V,
 		m.value, m.err = build(subkey)
 	})
 	if m.err != nil {
-		var none V
-		return none, m.err
+		var zero V
+		return zero, m.err
 	}
 	return m.value.(V), nil
 }
@@ -187,8 +194,8 @@ func Derived[V any](k *Key, p Purpose, build func(subkey []byte) (V, error)) (V,
 // newKey makes a key with a fresh random secret and an id that is not taken.
 func newKey(now, activates time.Time, taken func(ID) bool) *Key {
 	var secret [SecretSize]byte
-	rand.Read(secret[:]) // never fails: crypto/rand ends the program instead
-	k := &Key{created: now, activates: activates, material: hold(secret[:])}
+	rand.Read(secret[:]) // cannot fail: crypto/rand ends the program instead
+	k := &Key{created: now, activates: activates, material: newMaterial(secret[:])}
 	for {
 		rand.Read(k.id[:])
 		if !taken(k.id) {

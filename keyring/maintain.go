@@ -11,30 +11,32 @@ import (
 
 // The times of [Ring.Maintain].
 const (
-	// MaintainEvery is the time between two passes, give or take a tenth, so
-	// that nodes which were started together do not stay together.
+	// MaintainEvery is the mean time between two passes. Each interval is
+	// up to a tenth shorter or longer, so that nodes that start together do
+	// not stay in step.
 	MaintainEvery = time.Hour
-	// maintainWait bounds one pass: a source that hangs is a failed pass.
+	// maintainWait bounds one pass. A pass over a source that hangs fails.
 	maintainWait = time.Minute
-	// After a pass that failed, the next one comes after retryFirst, then
-	// after twice that, and so on up to retryMost; each time is shortened at
-	// random by up to a half.
+	// retryFirst is the wait after the first pass that failed. It doubles
+	// with each failure, up to retryMax. A random part of up to half is
+	// taken off each wait.
 	retryFirst = 4 * time.Second
-	retryMost  = 10 * time.Minute
+	retryMax   = 10 * time.Minute
 )
 
-// Maintain keeps the keys in order until ctx ends: at once, and then about
-// every [MaintainEvery], it does what [Ring.MaintainOnce] does, on the
-// schedule that the document has. Run it in a goroutine of each node that
-// may write to the source; that many nodes do it makes no more keys.
+// Maintain rotates and prunes the keys until ctx ends: it calls
+// [Ring.MaintainOnce] at once, and then about every [MaintainEvery], with the
+// schedule of the document. Run it in a goroutine of each node that may write
+// to the source. Any number of nodes make no more keys than one.
 //
 //	go ring.Maintain(ctx)
 //
-// It returns when ctx ends, with ctx's error; on a static ring it returns
-// [ErrStatic] at once. A pass that fails (it has a minute) is tried again after
-// seconds at first, and every five to ten minutes in the end. Each failure goes
-// to the observers, one call at a time; without any, to [slog.Default] as an
-// error. Seals and opens go on meanwhile: a late rotation stops nothing.
+// Maintain returns ctx's error when ctx ends. On a static ring it returns
+// [ErrStatic] at once. A pass may take at most a minute. One that fails is tried
+// again after seconds at first, and every five to ten minutes in the end. Each
+// failure is passed to the observers, one call at a time; if there are no
+// observers it is logged to [slog.Default] as an error. Meanwhile the ring goes
+// on sealing and opening: a late rotation stops nothing.
 func (r *Ring) Maintain(ctx context.Context, observers ...func(error)) error {
 	if r.source == nil {
 		return ErrStatic
@@ -51,7 +53,7 @@ func (r *Ring) Maintain(ctx context.Context, observers ...func(error)) error {
 		default:
 			observe(observers, fmt.Errorf("keyring: Maintain: %w", err))
 			wait = retry - rand.N(retry/2)
-			retry = min(2*retry, retryMost)
+			retry = min(2*retry, retryMax)
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -66,8 +68,8 @@ func (r *Ring) Maintain(ctx context.Context, observers ...func(error)) error {
 func (r *Ring) maintain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, maintainWait, errors.New("the source took too long"))
 	defer cancel()
-	// The first pass may be the first read in a long time: the schedule is the
-	// newest document's.
+	// Reload first, to use the schedule of the newest document: the snapshot
+	// may be old.
 	if err := r.Reload(ctx); err != nil {
 		return err
 	}
@@ -84,12 +86,14 @@ func observe(observers []func(error), err error) {
 	}
 }
 
-// MaintainOnce is one pass of [Ring.Maintain], for a timer such as cron: it
-// rotates as [Ring.Rotate] does, so that the next key is published at least
-// [Lead] ahead of its activation, and then prunes as [Ring.Prune] does, which
-// leaves every key under which something can still live. It is idempotent: any
-// number of nodes that call it at once make one key. It reports whether it
-// changed anything. On a static ring it is [ErrStatic].
+// MaintainOnce does one pass of [Ring.Maintain], for a timer such as cron. It
+// rotates as [Ring.Rotate] does, so the next key is published at least [Lead]
+// before its activation. Then it prunes as [Ring.Prune] does, which keeps every
+// key under which something can still be alive.
+//
+// It is idempotent: any number of nodes that call it at once make one key. It
+// reports whether it changed anything. On a static ring the error is
+// [ErrStatic].
 func (r *Ring) MaintainOnce(ctx context.Context, now time.Time, olderThan time.Duration) (bool, error) {
 	rotated, err := r.Rotate(ctx, now, olderThan)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// startMaintain maintains until the returned function is called, which returns
-// what Maintain returned.
+// startMaintain calls Maintain in a goroutine. The returned function stops it and
+// returns its error.
 func startMaintain(t *testing.T, r *Ring, observers ...func(error)) (stop func() error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -30,21 +30,21 @@ func fail(t *testing.T) func(error) {
 	return func(err error) { t.Error(err) }
 }
 
-// told collects what an observer is told, and when.
-type told struct {
+// failures collects the errors that an observer receives, and when.
+type failures struct {
 	mu   sync.Mutex
 	errs []error
 	at   []time.Time
 }
 
-func (o *told) observe(err error) {
+func (o *failures) observe(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.errs, o.at = append(o.errs, err), append(o.at, time.Now())
 }
 
-// take returns what was told since the last call.
-func (o *told) take() ([]error, []time.Time) {
+// take returns the errors since the last call.
+func (o *failures) take() ([]error, []time.Time) {
 	synctest.Wait()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -60,9 +60,9 @@ func TestMaintainOnAStaticRing(t *testing.T) {
 	wantError(t, err, ErrStatic)
 }
 
-// Ten nodes are maintained for half a year. Each turn has one new key, known to
-// every node a lead ahead of its takeover; the old ones stay while anything
-// under them can live, and go after it.
+// Ten nodes are maintained for half a year. Each rotation makes one new key,
+// which every node has a lead before its takeover. The old keys stay as long as
+// anything sealed under them can be alive, and are pruned after that.
 func TestMaintainKeepsTheScheduleOnTenNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -100,8 +100,8 @@ func TestMaintainKeepsTheScheduleOnTenNodes(t *testing.T) {
 				t.Fatalf("after %v there are %d keys: nobody prunes", now.Sub(begin), n)
 			}
 		}
-		// 18 turns: each wrote one publication and, but for the first ones,
-		// one pruning.
+		// 18 rotations: each wrote one publication and, except for the first
+		// ones, one pruning.
 		if len(seen) != 18 && len(seen) != 19 {
 			t.Errorf("%d keys sealed in 180 days of 10-day turns", len(seen))
 		}
@@ -111,8 +111,8 @@ func TestMaintainKeepsTheScheduleOnTenNodes(t *testing.T) {
 	})
 }
 
-// What was sealed a moment before a takeover opens for its whole life, on a
-// node that is maintained, and not longer.
+// A value that was sealed a moment before a takeover opens for its whole life on
+// a node that is maintained, and no longer.
 func TestMaintainKeepsKeysAsLongAsTheirSealsLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := new(memorySource)
@@ -172,8 +172,8 @@ func TestMaintainPaces(t *testing.T) {
 	})
 }
 
-// A source that fails is asked again, later and later, and each failure is
-// told; once it is back, so is the pace.
+// A source that fails is tried again at growing intervals, and each failure is
+// reported. Once it works again, the interval is MaintainEvery again.
 func TestMaintainRetriesWithBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -187,8 +187,8 @@ func TestMaintainRetriesWithBackoff(t *testing.T) {
 			}
 			return nil
 		}
-		var told told
-		stop := startMaintain(t, r, told.observe)
+		var failures failures
+		stop := startMaintain(t, r, failures.observe)
 		time.Sleep(23*time.Hour + 30*time.Minute)
 		isAway.Store(true)
 		time.Sleep(6 * time.Hour)
@@ -200,9 +200,9 @@ func TestMaintainRetriesWithBackoff(t *testing.T) {
 		if synctest.Wait(); r.Set().next(time.Now()) == nil {
 			t.Error("the next key was not published within 11 minutes of the source's return")
 		}
-		errs, at := told.take()
+		errs, at := failures.take()
 		time.Sleep(10 * time.Hour)
-		if more, _ := told.take(); len(more) != 0 || len(at) < 40 || len(at) > 120 {
+		if more, _ := failures.take(); len(more) != 0 || len(at) < 40 || len(at) > 120 {
 			t.Fatalf("told of %d failures in 6 hours, and of %d after them", len(at), len(more))
 		}
 		stop()
@@ -230,17 +230,17 @@ func TestMaintainBacksOffFromTheStartAfterSuccess(t *testing.T) {
 			}
 			return nil
 		}
-		var told told
-		defer startMaintain(t, r, told.observe)()
+		var failures failures
+		defer startMaintain(t, r, failures.observe)()
 		for range 2 {
 			failing.Store(true)
 			time.Sleep(3 * time.Hour)
-			if _, at := told.take(); at[1].Sub(at[0]) > 4*time.Second {
+			if _, at := failures.take(); at[1].Sub(at[0]) > 4*time.Second {
 				t.Errorf("the first retry came after %v", at[1].Sub(at[0]))
 			}
 			failing.Store(false)
 			time.Sleep(3 * time.Hour)
-			told.take()
+			failures.take()
 		}
 	})
 }
@@ -258,22 +258,22 @@ func TestMaintainGivesUpAPassThatHangs(t *testing.T) {
 			}
 			return nil
 		}
-		var told told
-		stop := startMaintain(t, r, told.observe)
+		var failures failures
+		stop := startMaintain(t, r, failures.observe)
 		time.Sleep(61 * time.Second)
-		if errs, _ := told.take(); len(errs) != 1 {
+		if errs, _ := failures.take(); len(errs) != 1 {
 			t.Fatalf("told %v in the first minute", errs)
 		}
 		hangs.Store(false)
 		time.Sleep(time.Hour)
-		if errs, _ := told.take(); len(errs) != 0 {
+		if errs, _ := failures.take(); len(errs) != 0 {
 			t.Errorf("told %v after it", errs)
 		}
 		stop()
 	})
 }
 
-// Maintain ends with its context wherever it is, and tells of no failure then.
+// Maintain ends with its context wherever it is, and reports no failure then.
 func TestMaintainEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, source := newMemoryRing(t, Schedule{})
@@ -314,8 +314,8 @@ func TestMaintainLogsWithoutAnObserver(t *testing.T) {
 	}
 }
 
-// A document that another node seals under a new keeper, or that went back, is
-// told at every pass, and the node goes on with what it has.
+// A document that another node sealed under a new keeper, or one that was rolled
+// back, is reported at every pass, and the node keeps its keys.
 func TestMaintainTellsOfADocumentThatItCannotTake(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -339,11 +339,11 @@ func TestMaintainTellsOfADocumentThatItCannotTake(t *testing.T) {
 			c.spoil(path)
 			spoilt := readFile(t, path)
 			synctest.Test(t, func(t *testing.T) {
-				var told told
-				stop := startMaintain(t, r, told.observe)
+				var failures failures
+				stop := startMaintain(t, r, failures.observe)
 				time.Sleep(time.Hour)
 				stop()
-				if errs, _ := told.take(); len(errs) < 5 || !strings.Contains(errs[0].Error(), c.want) {
+				if errs, _ := failures.take(); len(errs) < 5 || !strings.Contains(errs[0].Error(), c.want) {
 					t.Errorf("told %v", errs)
 				}
 			})
@@ -354,8 +354,8 @@ func TestMaintainTellsOfADocumentThatItCannotTake(t *testing.T) {
 	}
 }
 
-// A clock that is an hour off, either way, makes one key too many or too early
-// for nobody: what any node seals opens on all.
+// A node whose clock is an hour off, either way, makes no surplus keys, and
+// none too early for another node: every node opens what any node seals.
 func TestMaintainWithAClockThatIsAnHourOff(t *testing.T) {
 	for _, off := range []time.Duration{-time.Hour, time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
@@ -390,8 +390,8 @@ func TestMaintainWithAClockThatIsAnHourOff(t *testing.T) {
 	}
 }
 
-// Whoever publishes the next key and crashes before it takes over leaves
-// nothing to do: the key is there, and takes over when it was said to.
+// A node that publishes the next key and crashes before the takeover leaves
+// nothing to do: the key is there, and takes over on time.
 func TestCrashBetweenPublishAndTakeover(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ring")
 	r := must(Create(t.Context(), File(path), testKeeper(t), epoch, Schedule{}))(t)

@@ -8,35 +8,36 @@ import (
 	"time"
 )
 
-// Import makes a key set of static secrets (those of [Static], in the same
-// order), stores it, and returns its ring. It is how an application leaves
-// [Static] without logging anybody out: the keys keep their ids, so what was
-// sealed under them opens, and expires when it would have. Like [Create] it is
-// exclusive: where a key set exists already the error is [ErrExists].
+// Import makes a key set from static secrets, which must be those of [Static]
+// in the same order, stores it, and returns its ring. With it an application
+// leaves [Static] without logging anybody out: the keys keep their ids, so
+// everything that was sealed under them still opens, and expires when it would
+// have. The error is [ErrExists] if the source already holds a key set.
 //
 // The first secret seals until the published next key takes over,
-// schedule.Seals from now (less a minute for clocks); it then opens for schedule.Life longer. The other
-// secrets open for schedule.Life from now. So schedule.Life must be at least
-// the longest life that the nodes give to anything now.
+// schedule.Seals from now (less a minute, to allow for clocks that are behind).
+// After that it opens for another schedule.Life. The other secrets open for
+// schedule.Life from now. So schedule.Life must be at least the longest life of
+// anything that the nodes seal now.
 //
-// The order of a deployment:
+// Deploy in this order:
 //
-//  1. End any change of the static secrets: every node has the same list, and
-//     seals under its first.
+//  1. Finish any change of the static secrets: every node has the same list, and
+//     seals under its first secret.
 //  2. Import.
-//  3. Deploy the nodes with [Open]. Until the last one has changed, both kinds
-//     seal under the same key, the first secret, and each opens what the other
-//     sealed. Nobody has to wait for anybody, but rotate nothing by hand
-//     meanwhile and be done within schedule.Seals: what is sealed under the
-//     next key is unknown to a node with static secrets. To revoke a secret
-//     meanwhile, revoke it in the document and take it out of the lists.
+//  3. Deploy the nodes with [Open]. Until the last node has changed, old and new
+//     nodes seal under the same key, the first secret, and open what the other
+//     sealed. The nodes may change in any order. Rotate nothing by hand
+//     meanwhile, and finish within schedule.Seals: a node with static secrets
+//     cannot open what is sealed under the next key. To revoke a secret
+//     meanwhile, revoke it in the document and remove it from the lists.
 //  4. Delete the secrets from the nodes' configuration.
 func Import(ctx context.Context, source Source, keeper Keeper, now time.Time, schedule Schedule, secrets ...string) (*Ring, error) {
 	static, err := Static(secrets...)
 	if err != nil {
 		return nil, fmt.Errorf("keyring: Import: %w", err)
 	}
-	if err := wantAbsent(ctx, source); err != nil {
+	if err := checkAbsent(ctx, source); err != nil {
 		return nil, err
 	}
 	schedule, err = schedule.withDefaults()
@@ -50,9 +51,9 @@ func Import(ctx context.Context, source Source, keeper Keeper, now time.Time, sc
 	return createFrom(ctx, source, keeper, s)
 }
 
-// importStatic gives the secrets the times of a schedule. Nobody knows when one
-// took over from the other, so the takeovers count from now: none of the old
-// ones ceases to open before what it sealed has ended.
+// importStatic gives the secrets the times of a schedule. The times at which
+// they took over from each other are unknown, so the takeovers count from now.
+// That way no old secret stops opening before everything it sealed has ended.
 func importStatic(static *Set, now time.Time, schedule Schedule) (*Set, error) {
 	s := &Set{version: 1, schedule: schedule}
 	newestFirst := static.Keys()
@@ -62,47 +63,47 @@ func importStatic(static *Set, now time.Time, schedule Schedule) (*Set, error) {
 		imported := *k
 		switch {
 		case last == 0:
-			imported.activates = now.Add(-maxSkew) // a node whose clock is behind seals, too
+			imported.activates = now.Add(-maxSkew) // so that a node whose clock is behind can seal, too
 		case i < last:
 			imported.activates = now.Add(-time.Duration(i) * time.Millisecond)
 		}
-		// The oldest of several keeps its time, long past: it is what a node
-		// seals under whose clock is far behind.
+		// The oldest of several secrets keeps its activation, long past: a node
+		// whose clock is far behind seals under it.
 		s.keys = append(s.keys, &imported)
 	}
-	s.add(now, s.keys[0].activates.Add(schedule.Seals)) // as Rotate reckons
-	return s, s.seal()
+	s.add(now, s.keys[0].activates.Add(schedule.Seals)) // when Rotate would have it
+	return s, s.finish()
 }
 
-// Move makes the document in another source hold the keys of ring, and returns
-// the ring of that source: from a file into the store, or back, or from one
-// store into another. Ids, secrets, times, revocations and schedule stay, so
-// nobody is logged out. Like [Create] it is exclusive: where a key set exists
-// already the error is [ErrExists]. The old document stays where it is. The new
-// one starts at version 1, for versions belong to a source. A static ring is
-// [ErrStatic]: see [Import].
+// Move copies the keys of ring into a document in another source, and returns
+// the ring of that source: from a file into the store, back, or from one store
+// into another. Ids, secrets, times, revocations and schedule stay the same, so
+// nobody is logged out. The old document stays where it is. The new one starts
+// at version 1, because each source counts its own versions.
 //
-// The order of a deployment:
+// The error is [ErrExists] if the other source already holds a key set. It
+// matches [ErrStatic] if the ring is static; use [Import] instead. Move also
+// fails if the next takeover is less than [Lead] away; call it again after that
+// takeover.
 //
-//  1. Move, while nobody changes the old document. It first sees to it that the
-//     old one has a next key published, so that both agree on who seals until
-//     that one's turn comes.
-//  2. Deploy the nodes with [Open] over the new source. Until the last one has
-//     changed, both kinds seal under the same keys, and each opens what the
-//     other sealed. Be done before the published next key takes over: from
-//     then on each document gets a next key of its own, and the nodes over the
-//     other one do not know it. Rotate nothing by hand meanwhile, and do every
-//     revocation in both.
-//  3. Delete the old document, and its keeper's key if that is no longer used:
-//     it holds the same secrets.
+// Deploy in this order:
 //
-// Who has little time left until the next takeover waits until it is over.
-// Move refuses where it is less than [Lead] away.
+//  1. Move, while nobody changes the old document. Move publishes a next key in
+//     the old document if there is none, so both documents agree on the key that
+//     seals until that key has taken over.
+//  2. Deploy the nodes with [Open] over the new source. Until the last node has
+//     changed, old and new nodes seal under the same keys, and open what the
+//     other sealed. Finish before the published next key takes over: from then on
+//     each document gets next keys of its own, which the nodes over the other one
+//     cannot open. Rotate nothing by hand meanwhile, and make every revocation in
+//     both documents.
+//  3. Delete the old document, because it holds the same secrets, and its
+//     keeper's key if that is no longer used.
 func Move(ctx context.Context, ring *Ring, source Source, keeper Keeper, now time.Time) (*Ring, error) {
 	if ring.source == nil {
 		return nil, fmt.Errorf("%w; Import makes a key set of them", ErrStatic)
 	}
-	if err := wantAbsent(ctx, source); err != nil {
+	if err := checkAbsent(ctx, source); err != nil {
 		return nil, err
 	}
 	now = now.Truncate(time.Millisecond)
@@ -120,9 +121,10 @@ func Move(ctx context.Context, ring *Ring, source Source, keeper Keeper, now tim
 	return createFrom(ctx, source, keeper, old.copyAs(1))
 }
 
-// wantAbsent finds the document that is there already before anything is
-// written or asked of a keeper. The swap is what makes one of many.
-func wantAbsent(ctx context.Context, source Source) error {
+// checkAbsent returns ErrExists if source holds a document, before anything is
+// written or sent to a keeper. It is a courtesy: only the swap excludes another
+// writer.
+func checkAbsent(ctx context.Context, source Source) error {
 	version, _, err := source.LoadKeys(ctx)
 	if err != nil {
 		return fmt.Errorf("keyring: look for a key set: %w", err)

@@ -34,12 +34,12 @@ func TestImportKeepsIDsAndSecrets(t *testing.T) {
 				t.Fatalf("%d secrets became %v", n, r)
 			}
 			for _, k := range static.Set().Keys() {
-				imported := r.Set().at(k.ID())
+				imported := r.Set().find(k.ID())
 				if imported == nil || imported.material().secret != k.material().secret || !imported.Created().IsZero() {
 					t.Errorf("%d secrets: %v became %v", n, k, imported)
 				}
 			}
-			// The same key seals on both sides, also where clocks differ a little.
+			// The same key seals on both sides, even if clocks differ a little.
 			for _, skew := range []time.Duration{0, 5 * time.Second, time.Hour, DefaultSeals - time.Minute - time.Second} {
 				if a, b := mustPrimary(t, static.Set(), day(1)), mustPrimary(t, r.Set(), day(1).Add(skew)); a.ID() != b.ID() {
 					t.Errorf("%d secrets: %v after the import %v seals, %v before", n, skew, b, a)
@@ -101,7 +101,7 @@ func TestImportAndMoveAreExclusive(t *testing.T) {
 		t.Error("something was written, or sealed, in spite of the document there")
 	}
 
-	// Somebody else comes between the look and the swap.
+	// Another writer comes between the check and the swap.
 	for name, try := range map[string]func(Source) error{
 		"Import": func(s Source) error {
 			_, err := Import(t.Context(), s, plainKeeper{}, epoch, Schedule{}, secretsOf(1)...)
@@ -198,8 +198,8 @@ func TestMoveKeepsEverything(t *testing.T) {
 	}
 }
 
-// Nodes of both kinds, each maintained over its own document, understand each
-// other until the takeover that Move leaves time for.
+// Old and new nodes, each maintained over its own document, open what the other
+// sealed until the takeover that Move leaves time for.
 func TestMoveLetsBothKindsServe(t *testing.T) {
 	for _, at := range []float64{0, 5, 29.9, 30, 31, 45, 200} { // days after Create; old keys as nobody maintained them
 		old, _ := newMemoryRing(t, Schedule{})

@@ -75,8 +75,7 @@ func (c *child) waitFor(t testing.TB, line string) {
 	}
 }
 
-// finish waits for the child's end, which must be a good one, and returns what
-// it printed.
+// finish waits for the child, which must succeed, and returns its output.
 func (c *child) finish(t testing.TB) string {
 	t.Helper()
 	c.in.Close()
@@ -113,10 +112,10 @@ func TestLockHeldByAnotherProcess(t *testing.T) {
 	if !bytes.Equal(readFile(t, path), before) {
 		t.Fatal("written past the lock")
 	}
-	// Who only reads needs no lock.
+	// Reading needs no lock.
 	must(Open(t.Context(), File(path), testKeeper(t)))(t)
 
-	// The lock goes away with the process, however that ends.
+	// The lock ends with the process, however that ends.
 	done := make(chan error, 1)
 	go func() {
 		_, err := r.Rotate(t.Context(), epoch, 0)
@@ -175,7 +174,7 @@ func TestProcessesThatRotateAtOnceMakeOneKey(t *testing.T) {
 	}
 }
 
-// swapForEver writes documents that tell their own version, until it is killed.
+// swapForEver writes documents that contain their own version until it is killed.
 func swapForEver(path string) error {
 	source := File(path)
 	version, _, err := source.LoadKeys(context.Background())

@@ -140,8 +140,8 @@ func TestPruneRemovesOnlyWhatCannotMatter(t *testing.T) {
 	}
 }
 
-// What once ceased to open or to seal never does so again, whatever is done
-// to the set.
+// A key that stopped opening or sealing never does so again, whatever change is
+// made to the set.
 func TestNoKeyComesBackToLife(t *testing.T) {
 	for seed := range uint64(25) {
 		dead := make(map[ID]error)   // refused at some time before
@@ -174,8 +174,8 @@ func TestNoKeyComesBackToLife(t *testing.T) {
 	}
 }
 
-// The schedule's promise to nodes: apart from a revocation, no key seals that
-// was not published a lead before.
+// Every key that seals was published at least a lead before, except after a
+// revocation.
 func TestPublishedALeadAhead(t *testing.T) {
 	for seed := range uint64(25) {
 		history(t, seed, func(before, after *Set, now time.Time, step string) {
@@ -187,7 +187,7 @@ func TestPublishedALeadAhead(t *testing.T) {
 			if a.id == b.id {
 				return
 			}
-			if k := after.at(a.id); k != nil && k.revocation == nil {
+			if k := after.find(a.id); k != nil && k.revocation == nil {
 				t.Fatalf("%s; within a lead the primary goes from %v to %v", step, a, b)
 			}
 		})

@@ -16,20 +16,22 @@ const (
 	reloadEvery = 250 * time.Millisecond
 )
 
-// reload is one read of the source that any number of requests wait for.
+// reload is one read of the source, shared by any number of waiting callers.
 type reload struct {
 	done chan struct{}
 	err  error
 }
 
-// Reload reads the source now and adopts what it holds if that is newer. A
-// version older than the ring has seen is [ErrRollback]; the ring goes on with
-// what it has after any error. On a static ring it does nothing.
+// Reload reads the source now and adopts its key set if that is newer. The
+// error is [ErrAbsent] if the source holds no document, and matches
+// [ErrRollback] if its version is older than one that the ring has seen. After
+// any error the ring keeps its current set. On a static ring Reload does
+// nothing.
 func (r *Ring) Reload(ctx context.Context) error {
 	if r.source == nil {
 		return nil
 	}
-	have := r.set.Load() // before the read: a slow one is no version that went back
+	have := r.set.Load() // before the read, so that a slow read is not mistaken for a rollback
 	version, sealed, err := r.source.LoadKeys(ctx)
 	if err != nil {
 		return fmt.Errorf("keyring: load the key set: %w", err)
@@ -49,7 +51,7 @@ func (r *Ring) Reload(ctx context.Context) error {
 			return nil // nothing new, and no call to the keeper
 		}
 	}
-	plain, err := r.keptBy().Decrypt(ctx, sealed)
+	plain, err := r.currentKeeper().Decrypt(ctx, sealed)
 	if err != nil {
 		return fmt.Errorf("keyring: open the key set: %w", err)
 	}
@@ -59,7 +61,7 @@ func (r *Ring) Reload(ctx context.Context) error {
 		return err
 	}
 	if s.version != version {
-		// The version outside is for comparing; the one inside is sealed.
+		// The outer version allows a comparison without the keeper; the sealed one is authentic.
 		return errors.New("keyring: the key set's outer version is not its sealed one; it was changed or put back")
 	}
 	s.document = document
@@ -67,11 +69,11 @@ func (r *Ring) Reload(ctx context.Context) error {
 	return nil
 }
 
-// awaitReload waits for a reload that starts after the call: its caller met an
-// unknown id, and only a later read can know it. All callers share it; one
-// runs at a time, and they start at least reloadEvery apart. So junk ids cost
-// a few reads a second however many come, and cannot use up the read that a
-// true id needs.
+// awaitReload waits for a reload that starts after the call, because only a
+// later read can find the id that its caller did not. All callers share that
+// reload. One reload runs at a time, and they start at least reloadEvery apart.
+// So any number of junk ids cause at most a few reads a second, and they cannot
+// use up the read that a genuine id needs.
 func (r *Ring) awaitReload(ctx context.Context) error {
 	r.mu.Lock()
 	flight := r.next
@@ -79,7 +81,7 @@ func (r *Ring) awaitReload(ctx context.Context) error {
 		flight = &reload{done: make(chan struct{})}
 		r.next = flight
 		if !r.running {
-			r.schedule()
+			r.scheduleNext()
 		}
 	}
 	r.mu.Unlock()
@@ -94,16 +96,17 @@ func (r *Ring) awaitReload(ctx context.Context) error {
 	}
 }
 
-// schedule starts the reload that is due as soon as it may. r.mu is held.
-func (r *Ring) schedule() {
+// scheduleNext starts the next reload as soon as reloadEvery allows. The caller
+// holds r.mu.
+func (r *Ring) scheduleNext() {
 	r.running = true
 	time.AfterFunc(time.Until(r.last.Add(reloadEvery)), r.runReload)
 }
 
 func (r *Ring) runReload() {
 	r.mu.Lock()
-	// From here on, new callers need the one after this: this read may begin
-	// before the key that they look for is written.
+	// Callers that come from here on wait for the reload after this one: this
+	// read may begin before the key that they need is written.
 	flight := r.next
 	r.next, r.last = nil, time.Now()
 	r.mu.Unlock()
@@ -116,6 +119,6 @@ func (r *Ring) runReload() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.running = false; r.next != nil {
-		r.schedule()
+		r.scheduleNext()
 	}
 }

@@ -30,7 +30,7 @@ func publish(t testing.TB, source *memorySource) ID {
 	}
 	s.version++
 	s.keys = append(s.keys, k)
-	if err := s.seal(); err != nil {
+	if err := s.finish(); err != nil {
 		t.Fatal(err)
 	}
 	source.put(s.version, must(marshalSet(s))(t))
@@ -152,7 +152,7 @@ func TestUnknownIDRespectsTheCallersContext(t *testing.T) {
 	})
 }
 
-// A caller that gives up takes nobody's reload away.
+// A caller that gives up does not end the reload of the others.
 func TestCallerWhoGivesUpLeavesTheReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, source := newMemoryRing(t, Schedule{})
@@ -211,7 +211,7 @@ func TestReloadErrorIsJoinedIn(t *testing.T) {
 	}
 }
 
-// What the set refuses by itself costs no reload: only an unknown id does.
+// Only an unknown id causes a reload; other refusals cost none.
 func TestOnlyUnknownIDsReload(t *testing.T) {
 	r, source := newMemoryRing(t, Schedule{})
 	first := r.Set().Keys()[0].ID()
@@ -381,7 +381,7 @@ func TestDerivedSurvivesReloadAndRotation(t *testing.T) {
 	}
 	must(r.Rotate(t.Context(), day(400), 0))(t)
 	must(r.Revoke(t.Context(), day(401), r.Set().Keys()[2].ID(), ""))(t)
-	again := r.Set().at(k.ID())
+	again := r.Set().find(k.ID())
 	if again == k {
 		t.Fatal("the key object is the same: the test shows nothing")
 	}
@@ -390,7 +390,7 @@ func TestDerivedSurvivesReloadAndRotation(t *testing.T) {
 	}
 }
 
-// An id that comes to mean another secret takes no derived value with it.
+// An id whose secret changes loses its derived values.
 func TestDerivedDoesNotFollowTheIDAlone(t *testing.T) {
 	s := handMade(t, Schedule{}, keySpec{id: 1})
 	source := new(memorySource)
@@ -436,7 +436,7 @@ func TestRingUnderConcurrency(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if _, err := Derived(k, Purpose(reads.Add(1)%int64(purposes)), func(b []byte) ([]byte, error) { return b, nil }); err != nil {
+				if _, err := Derived(k, Purpose(reads.Add(1)%int64(purposeCount)), func(b []byte) ([]byte, error) { return b, nil }); err != nil {
 					t.Error(err)
 					return
 				}

@@ -20,7 +20,7 @@ func TestRevokePrimaryHandsOverAtOnce(t *testing.T) {
 	wantError(t, err, ErrRevoked)
 	_, err = r.Key(t.Context(), first.ID(), day(-10)) // a clock has no part in it
 	wantError(t, err, ErrRevoked)
-	why, ok := r.Set().at(first.ID()).Revocation()
+	why, ok := r.Set().find(first.ID()).Revocation()
 	if !ok || why.Reason != "lost laptop" || !why.At.Equal(now) {
 		t.Fatalf("the revocation on record is %v, %v", why, ok)
 	}
@@ -90,8 +90,8 @@ func TestRevokePendingKeyPublishesAnother(t *testing.T) {
 			if next == nil || next.ID() == pending.ID() || !next.Activates().Equal(c.takeover) {
 				t.Fatalf("the next key is %v: want a fresh one from %v", next, c.takeover)
 			}
-			if want := c.takeover.Add(DefaultLife); !r.Set().at(first.ID()).Expires().Equal(want) {
-				t.Fatalf("the primary expires %v: want %v, by the key that does take over", r.Set().at(first.ID()).Expires(), want)
+			if want := c.takeover.Add(DefaultLife); !r.Set().find(first.ID()).Expires().Equal(want) {
+				t.Fatalf("the primary expires %v: want %v, by the key that does take over", r.Set().find(first.ID()).Expires(), want)
 			}
 			if k := mustPrimary(t, r.Set(), c.takeover.Add(-time.Millisecond)); k.ID() != first.ID() {
 				t.Fatalf("%v seals before the takeover", k)
@@ -113,13 +113,13 @@ func TestRevokeUnknownIsAnErrorAndTwiceIsNot(t *testing.T) {
 	if err != nil || changed || source.version != 2 {
 		t.Fatalf("twice: changed %v, %v, version %d", changed, err, source.version)
 	}
-	if why, _ := r.Set().at(id).Revocation(); why.Reason != "first" || !why.At.Equal(day(1)) {
+	if why, _ := r.Set().find(id).Revocation(); why.Reason != "first" || !why.At.Equal(day(1)) {
 		t.Fatalf("the second revocation replaced the first: %v", why)
 	}
 }
 
-// The id of a key that another node made meanwhile is known to Revoke, for it
-// looks at the newest set.
+// Revoke finds a key that another node made meanwhile, because it reads the
+// newest set.
 func TestRevokeSeesTheNewestSet(t *testing.T) {
 	r, source := newMemoryRing(t, Schedule{})
 	other := openRing(t, source)
@@ -147,7 +147,7 @@ func TestRevokeAll(t *testing.T) {
 		if k == old[0] {
 			want = Revocation{now, "lost before"}
 		}
-		if why, _ := r.Set().at(k.ID()).Revocation(); why.Reason != want.Reason || !why.At.Equal(want.At) {
+		if why, _ := r.Set().find(k.ID()).Revocation(); why.Reason != want.Reason || !why.At.Equal(want.At) {
 			t.Fatalf("%v was revoked %v for %q: want %v", k, why.At, why.Reason, want)
 		}
 	}

@@ -8,24 +8,26 @@ import (
 )
 
 // Rewrap seals the key set under another keeper: a new key-encryption key,
-// another passphrase, a KMS. The keys stay as they are, and nobody is logged
-// out. The ring goes on with the new keeper. It is a change like any other: by
-// compare-and-swap, with a version of its own. The new keeper must open what it
-// has sealed, or nothing is changed.
+// another passphrase, or a KMS. The keys stay the same, so nobody is logged
+// out. The ring uses the new keeper from then on. Like any other change, Rewrap
+// makes a new version by compare-and-swap. It changes nothing unless the new
+// keeper opens what it has sealed.
 //
-// The order of a deployment: make the new keeper's key and give it to every
-// node; Rewrap; restart the nodes with the new keeper. Between the last two, a
-// node with the old keeper goes on with the keys that it has, and each
-// [Ring.Reload] of it is an error (which [Ring.Maintain] reports): it learns of
-// no new key and no revoked one, and while it cannot reload it takes no
-// revocation of everyone, but treats its list as stale. So restart the nodes at
-// once; there is time until the published next key takes over.
+// Deploy in this order: make the new keeper's key and give it to every node;
+// Rewrap; restart the nodes with the new keeper. Until its restart, a node with
+// the old keeper goes on with the keys that it has. Each [Ring.Reload] of it
+// fails (which [Ring.Maintain] reports), so it gets no new keys and no
+// revocations of keys. As long as it cannot reload, it does not apply a
+// revocation of everyone but treats its list of revocations as stale. So
+// restart the nodes at once, and in any case before the published next key
+// takes over.
 //
-// Rewrap is not enough where the old keeper's key leaked together with a
-// document: that compromises the keys themselves. See [Ring.RevokeAll].
+// Rewrap is not enough if the old keeper's key leaked together with a document:
+// that compromises the keys themselves. See [Ring.RevokeAll].
 //
-// A change of this very ring that runs at the same moment may fail once, as
-// with the old keeper; it may be repeated.
+// Another change through the same Ring that runs at the same moment may fail
+// once, as it would with the old keeper. It can be repeated. The error is
+// [ErrStatic] on a static ring.
 func (r *Ring) Rewrap(ctx context.Context, keeper Keeper) error {
 	if r.source == nil {
 		return ErrStatic
@@ -39,7 +41,7 @@ func (r *Ring) Rewrap(ctx context.Context, keeper Keeper) error {
 		}
 		before := r.set.Load()
 		after := before.copyAs(before.version + 1)
-		if err := opensItsOwn(ctx, keeper, after); err != nil {
+		if err := checkRoundTrip(ctx, keeper, after); err != nil {
 			return fmt.Errorf("keyring: Rewrap: %w", err)
 		}
 		swapped, err := r.store(ctx, keeper, before.version, after)
@@ -47,7 +49,7 @@ func (r *Ring) Rewrap(ctx context.Context, keeper Keeper) error {
 			return err
 		}
 		if swapped {
-			// The keeper first: whoever sees the new set seals under it.
+			// Set the keeper first: a change of the new set must be sealed under it.
 			r.mu.Lock()
 			r.keeper = keeper
 			r.mu.Unlock()
@@ -60,9 +62,9 @@ func (r *Ring) Rewrap(ctx context.Context, keeper Keeper) error {
 	}
 }
 
-// opensItsOwn finds a keeper that seals what it cannot open, as under a KMS
-// policy that allows the one and not the other: it would lose the keys.
-func opensItsOwn(ctx context.Context, keeper Keeper, s *Set) error {
+// checkRoundTrip fails if the keeper does not open what it seals, as under a
+// KMS policy that allows encryption alone. Such a keeper would lose the keys.
+func checkRoundTrip(ctx context.Context, keeper Keeper, s *Set) error {
 	plain, err := marshalSet(s)
 	if err != nil {
 		return err
@@ -83,8 +85,7 @@ func opensItsOwn(ctx context.Context, keeper Keeper, s *Set) error {
 	return nil
 }
 
-// keptBy returns the keeper of now.
-func (r *Ring) keptBy() Keeper {
+func (r *Ring) currentKeeper() Keeper {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.keeper

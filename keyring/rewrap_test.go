@@ -15,7 +15,7 @@ func newKeeper(t testing.TB) Keeper {
 	return must(CreateKeeper(filepath.Join(t.TempDir(), "key")))(t)
 }
 
-// The order that the documentation gives: rewrap, then restart the nodes.
+// The documented order: rewrap, then restart the nodes.
 func TestRewrap(t *testing.T) {
 	path := newRingFile(t)
 	oldKeeper, newer := testKeeper(t), newKeeper(t)
@@ -71,7 +71,7 @@ func TestRewrap(t *testing.T) {
 	}
 }
 
-// badKeeper spoils one side of a keeper.
+// badKeeper breaks encryption or decryption of a keeper.
 type badKeeper struct {
 	Keeper
 	encrypt, decrypt func([]byte) ([]byte, error)
@@ -91,7 +91,7 @@ func (k badKeeper) Decrypt(ctx context.Context, b []byte) ([]byte, error) {
 	return k.Keeper.Decrypt(ctx, b)
 }
 
-// A keeper that could not give the keys back loses none.
+// A keeper that cannot open what it seals does not lose the keys.
 func TestRewrapUnderAKeeperThatDoesNotWork(t *testing.T) {
 	denied := errors.New("denied")
 	no := func([]byte) ([]byte, error) { return nil, denied }
@@ -119,7 +119,7 @@ func TestRewrapUnderAKeeperThatDoesNotWork(t *testing.T) {
 	wantError(t, must(Static(keeperText))(t).Rewrap(t.Context(), testKeeper(t)), ErrStatic)
 }
 
-// A change that comes first is kept: the set that is rewrapped is the newest.
+// A concurrent change is kept: Rewrap starts again from the newest set.
 func TestRewrapLosesNoChange(t *testing.T) {
 	r, source := newMemoryRing(t, Schedule{})
 	other := openRing(t, source)

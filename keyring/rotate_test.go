@@ -206,8 +206,8 @@ func TestOpenNeverCreates(t *testing.T) {
 	assertNoLeftovers(t, filepath.Dir(path))
 }
 
-// A change that was stored although its answer got lost is done, not done
-// twice, by whoever tries again.
+// If a change was stored but its answer was lost, a retry does not make it
+// twice.
 func TestLostAnswerIsNotRepeated(t *testing.T) {
 	r, source := newMemoryRing(t, Schedule{})
 	lossy := &lostAnswer{memorySource: source}

@@ -22,7 +22,7 @@ import (
 // leakRun is how many bytes of a secret in a row count as a leak.
 const leakRun = 4
 
-// traces returns the forms in which a run of the secret's bytes would show in
+// traces returns the forms in which a run of the secret's bytes would appear in
 // printed text.
 func traces(secret []byte) map[string]string {
 	all := make(map[string]string) // what it looks like → which form that is
@@ -93,7 +93,7 @@ func everyPrint(name string, v any) []printed {
 			continue
 		}
 		if _, bare := v.(*material); bare && verb == 'w' {
-			// Package fmt takes %w of what is no error for a mistake, and
+			// Package fmt treats %w of a value that is no error as a mistake, and
 			// prints past every Formatter. No user has a bare material; in a
 			// Key it is a pointer, and prints as one.
 			continue
@@ -134,7 +134,7 @@ func TestPromise7_KeyringPrintsNoSecret(t *testing.T) {
 		copy(k.material().secret[:], secret[:])
 	}
 	subkeys := 0
-	for p := range purposes {
+	for p := range purposeCount {
 		k := s.keys[0]
 		derived := must(Derived(k, p, func(b []byte) ([]byte, error) { return bytes.Clone(b), nil }))(t)
 		for trace, form := range traces(derived) {
@@ -213,7 +213,7 @@ func TestPromise7_KeyringPrintsNoSecret(t *testing.T) {
 			}
 		}
 	}
-	// And the test can see: it finds the secret where it is.
+	// The test itself works: it finds a secret that is there.
 	for _, text := range []string{fmt.Sprint(secret), fmt.Sprintf("%x", secret), fmt.Sprintf("%#v", secret), fmt.Sprintf("%q", secret[:]), string(must(marshalSet(s))(t)), string(derivedKeeper)} {
 		if find(text) == "" {
 			t.Fatalf("the test is blind to %q", text)
@@ -221,7 +221,7 @@ func TestPromise7_KeyringPrintsNoSecret(t *testing.T) {
 	}
 }
 
-// everyError returns an error from each path that has a secret in its hands.
+// everyError returns an error from each path that handles a secret.
 func everyError(t *testing.T, ring *Ring, keeper Keeper, path string, secret, keeperSecret []byte) map[string]error {
 	ctx := context.Background()
 	all := make(map[string]error)

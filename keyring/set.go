@@ -14,24 +14,29 @@ const (
 	DefaultSeals = 30 * 24 * time.Hour
 	DefaultLife  = 30 * 24 * time.Hour
 
-	// Lead is how long before its activation a key is published at least. It
-	// is far more than the time between two polls of a node plus the leeway of
-	// clocks, so every node knows a key before the first cookie under it.
+	// Lead is the least time between the publication of a key and its
+	// activation. It is far more than the time between two polls of a node
+	// plus the leeway of clocks, so every node has a key before it meets
+	// the first cookie under it.
 	Lead = time.Hour
 
-	// MaxKeys bounds a set. A schedule keeps about Life/Seals + 2 keys.
+	// MaxKeys is the most keys that a set may have. A schedule keeps about
+	// Life/Seals + 2.
 	MaxKeys = 256
 )
 
-// Schedule says for how long keys seal and open. The zero value means the
-// defaults.
+// Schedule is how long keys seal and how long they open. The zero value has the
+// defaults. A schedule that keeps more than 128 keys at once (Life/Seals + 2)
+// is an error.
 type Schedule struct {
-	// Seals is how long a key seals before the next one takes over.
-	// Default 30 days; at least 2 × [Lead].
+	// Seals is how long a key seals before the next one takes over, in
+	// whole seconds. 0 means 30 days; otherwise at least 2 × [Lead] and at
+	// most 100 years.
 	Seals time.Duration
-	// Life is the longest life of anything sealed under the ring; a key opens
-	// for that long after its successor took over. It bounds the absolute
-	// limit of sessions. Default 30 days; at least a minute.
+	// Life is the longest life of anything sealed under the ring, in whole
+	// seconds. A key opens for that long after its successor took over. It
+	// bounds the absolute limit of sessions. 0 means 30 days; otherwise at
+	// least a minute and at most 100 years.
 	Life time.Duration
 }
 
@@ -57,7 +62,7 @@ func (s Schedule) withDefaults() (Schedule, error) {
 	return s, nil
 }
 
-// maxPeriod bounds both parts of a schedule: a hundred years.
+// maxPeriod bounds Seals and Life: a hundred years.
 const maxPeriod = 100 * 365 * 24 * time.Hour
 
 // Set is an immutable snapshot of a ring's keys, ordered by activation. It is
@@ -70,20 +75,20 @@ type Set struct {
 	static   bool
 }
 
-// Version returns the version of the document the set was read from; it rises
-// with every change. A static set has version 0.
+// Version returns the version of the document that the set was read from. It
+// rises with every change. It is 0 for a static set.
 func (s *Set) Version() uint64 { return s.version }
 
 // Schedule returns the set's schedule.
 func (s *Set) Schedule() Schedule { return s.schedule }
 
-// Keys returns the keys in the order of their activation. The caller owns the
-// slice.
+// Keys returns the keys in the order of their activation. The slice is a copy
+// that the caller owns.
 func (s *Set) Keys() []*Key { return slices.Clone(s.keys) }
 
-// Primary returns the key that seals at time now: of the keys that are neither
-// expired nor revoked and whose activation has come, the one that activated
-// last. Every holder of the same set picks the same key. The error is
+// Primary returns the key that seals at time now: of the keys that have been
+// activated and are neither expired nor revoked, the one that activated last.
+// Every node with the same set selects the same key. The error is
 // [ErrNoPrimary].
 func (s *Set) Primary(now time.Time) (*Key, error) {
 	for _, k := range slices.Backward(s.keys) {
@@ -94,11 +99,11 @@ func (s *Set) Primary(now time.Time) (*Key, error) {
 	return nil, ErrNoPrimary
 }
 
-// Key returns the key with that id if it may open at time now; keys that are
+// Key returns the key with that id if it may open at time now. A key that is
 // published but not yet active may. The error is [ErrUnknown], [ErrExpired] or
 // [ErrRevoked].
 func (s *Set) Key(id ID, now time.Time) (*Key, error) {
-	k := s.at(id)
+	k := s.find(id)
 	if k == nil {
 		return nil, ErrUnknown
 	}
@@ -108,7 +113,7 @@ func (s *Set) Key(id ID, now time.Time) (*Key, error) {
 	return k, nil
 }
 
-// next returns the published key that will take over, or nil.
+// next returns the published key that takes over next, or nil.
 func (s *Set) next(now time.Time) *Key {
 	for _, k := range s.keys {
 		if k.activates.After(now) && k.revocation == nil {
@@ -122,9 +127,9 @@ func (s *Set) has(id ID) bool {
 	return slices.ContainsFunc(s.keys, func(k *Key) bool { return k.id == id })
 }
 
-// seal orders the keys and works out when each expires. Expiry is a function
-// of the set and is stored nowhere, so the two cannot disagree.
-func (s *Set) seal() error {
+// finish sorts the keys and computes when each expires. Expiry is a function of
+// the set and is not stored, so the two cannot disagree.
+func (s *Set) finish() error {
 	if len(s.keys) == 0 || len(s.keys) > MaxKeys {
 		return fmt.Errorf("keyring: a set of %d keys: want 1 to %d", len(s.keys), MaxKeys)
 	}
@@ -142,7 +147,7 @@ func (s *Set) seal() error {
 		seen[k.id] = true
 		k.expires = time.Time{}
 		for _, successor := range s.keys[i+1:] {
-			if !s.static && successor.tookOver() && successor.activates.After(k.activates) {
+			if !s.static && successor.supersedes() && successor.activates.After(k.activates) {
 				k.expires = successor.activates.Add(s.schedule.Life)
 				break
 			}
@@ -151,19 +156,20 @@ func (s *Set) seal() error {
 	return nil
 }
 
-// change returns the successor of s, with each key copied so that edit may set
-// its times. It is the only way a set with other keys comes from another.
+// change returns the next version of s. edit changes a copy whose keys are
+// copies too, so it may set their times. Every set with other keys is made by
+// change.
 func (s *Set) change(now time.Time, edit func(c *Set)) (*Set, error) {
 	c := s.copyAs(s.version + 1)
 	edit(c)
 	c.trim(now)
-	if err := c.seal(); err != nil {
+	if err := c.finish(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// copyAs returns the same set under another version, with keys of its own:
+// copyAs returns the same set with another version. It copies the keys because
 // those of s are being read.
 func (s *Set) copyAs(version uint64) *Set {
 	c := &Set{version: version, schedule: s.schedule, keys: make([]*Key, len(s.keys))}
@@ -174,10 +180,10 @@ func (s *Set) copyAs(version uint64) *Set {
 	return c
 }
 
-// trim makes room in a set that is too full, as one that nobody prunes, or
-// whose keys are revoked again and again: nothing may stand in the way of the
-// next revocation. What goes first is expired, then what was revoked first; a
-// key that is gone opens as little as before.
+// trim removes keys from a set that is too full, because nobody prunes it or
+// because keys are revoked again and again. Nothing may stand in the way of the
+// next revocation. trim removes expired keys first, then those that were
+// revoked first. A removed key opens as little as before.
 func (s *Set) trim(now time.Time) {
 	if len(s.keys) > MaxKeys {
 		s.keys = slices.DeleteFunc(s.keys, func(k *Key) bool { return k.accepts(now) == ErrExpired })
@@ -190,7 +196,7 @@ func (s *Set) trim(now time.Time) {
 			}
 		}
 		if first < 0 {
-			return // seal will refuse the set
+			return // finish refuses the set
 		}
 		s.keys = slices.Delete(s.keys, first, first+1)
 	}
@@ -210,19 +216,19 @@ func newSet(now time.Time, schedule Schedule) (*Set, error) {
 	s := &Set{version: 1, schedule: schedule}
 	s.add(now, now)
 	s.add(now, now.Add(schedule.Seals))
-	return s, s.seal()
+	return s, s.finish()
 }
 
-// rotate sees to it that a next key is published, and if the primary has
-// sealed for at least olderThan, that the next one takes over as soon as every
-// node can know it. It returns s itself where nothing is to be done, so any
-// number of callers make one key.
+// rotate publishes a next key if there is none. If the primary has sealed for
+// at least olderThan, the next key takes over as soon as every node can have
+// it. rotate returns s itself if there is nothing to do, so any number of
+// callers make one key.
 func (s *Set) rotate(now time.Time, olderThan time.Duration) (*Set, error) {
 	primary, err := s.Primary(now)
 	next := s.next(now)
-	takeover := now // without a primary nothing can be sealed: at once
+	takeover := now // at once, because nothing can be sealed without a primary
 	if err == nil {
-		takeover = s.successorOf(primary, now)
+		takeover = s.dueAfter(primary, now)
 		if now.Sub(primary.activates) >= olderThan {
 			takeover = now.Add(Lead)
 		}
@@ -231,14 +237,14 @@ func (s *Set) rotate(now time.Time, olderThan time.Duration) (*Set, error) {
 	case next == nil:
 		return s.change(now, func(c *Set) { c.add(now, takeover) })
 	case next.activates.After(takeover):
-		return s.change(now, func(c *Set) { c.at(next.id).activates = takeover })
+		return s.change(now, func(c *Set) { c.find(next.id).activates = takeover })
 	}
 	return s, nil
 }
 
-// successorOf returns when the next key is due after primary: by the schedule,
-// but no sooner than every node can know it.
-func (s *Set) successorOf(primary *Key, now time.Time) time.Time {
+// dueAfter returns when the successor of primary is due: by the schedule, but
+// no sooner than every node can have it.
+func (s *Set) dueAfter(primary *Key, now time.Time) time.Time {
 	due, soonest := primary.activates.Add(s.schedule.Seals), now.Add(Lead)
 	if due.Before(soonest) {
 		return soonest
@@ -246,36 +252,37 @@ func (s *Set) successorOf(primary *Key, now time.Time) time.Time {
 	return due
 }
 
-// revoke revokes the keys that match. If the primary is among them the
-// published next key takes over now, or a fresh one where that is gone too:
-// revoking must never stop sealing. It returns s itself where every match is
-// already revoked.
+// revoke revokes the keys that match. If the primary is among them, the
+// published next key takes over now, or a fresh one if the next key is revoked
+// too, because a revocation must never stop sealing. revoke returns s itself if
+// every match is already revoked.
 func (s *Set) revoke(now time.Time, reason string, match func(*Key) bool) (*Set, error) {
 	if !slices.ContainsFunc(s.keys, func(k *Key) bool { return k.revocation == nil && match(k) }) {
 		return s, nil
 	}
 	primary, err := s.Primary(now)
-	lost := err != nil || match(primary)
-	reason = cut(reason)
+	withoutPrimary := err != nil || match(primary)
+	reason = validReason(reason)
 	return s.change(now, func(c *Set) {
 		for _, k := range c.keys {
 			if k.revocation == nil && match(k) {
 				k.revocation = &Revocation{At: now, Reason: reason}
 			}
 		}
-		if lost {
+		if withoutPrimary {
 			primary = c.takeOver(now)
 		}
 		if c.next(now) == nil {
-			c.add(now, c.successorOf(primary, now))
+			c.add(now, c.dueAfter(primary, now))
 		}
 	})
 }
 
-// takeOver makes the published next key, or a fresh one where that is gone too,
-// primary at once: also on nodes whose clocks are behind, which would else
-// have nothing to seal with. It comes after every key that was active: an older
-// one must not become primary again, for what it sealed would outlive it.
+// takeOver makes the published next key, or a fresh one if there is none, the
+// primary at once. It is dated back by maxSkew, so that nodes whose clocks are
+// behind have a primary too. It is dated after every key that was active: an
+// older one must not become the primary again, because what it sealed would
+// outlive it.
 func (s *Set) takeOver(now time.Time) *Key {
 	at := now.Add(-maxSkew)
 	for _, k := range s.keys {
@@ -294,21 +301,22 @@ func (s *Set) takeOver(now time.Time) *Key {
 	return k
 }
 
-// maxSkew is how far clocks may be behind for a takeover to be seen at once.
+// maxSkew is how far the clock of a node may be behind for it to see a takeover
+// at once.
 const maxSkew = time.Minute
 
-// maxReason bounds a reason in bytes: it is written into the document, which
-// is bounded too.
+// maxReason bounds a reason, in bytes, because the document that holds it is
+// bounded too.
 const maxReason = 255
 
-// cut makes a reason that the document can hold. A revocation never fails for
-// its reason.
-func cut(reason string) string {
+// validReason shortens and repairs a reason so that the document can hold it. A
+// revocation never fails because of its reason.
+func validReason(reason string) string {
 	return strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "\uFFFD")
 }
 
-// prune drops the keys that can no longer matter: nothing sealed under them
-// can still live. A revoked key stays until then, for its reason is evidence.
+// prune removes the keys under which nothing can still be alive. A revoked key
+// is kept for as long, because its reason is evidence.
 func (s *Set) prune(now time.Time) (*Set, error) {
 	gone := func(k *Key) bool {
 		if k.revocation != nil {
@@ -322,7 +330,8 @@ func (s *Set) prune(now time.Time) (*Set, error) {
 	return s.change(now, func(c *Set) { c.keys = slices.DeleteFunc(c.keys, gone) })
 }
 
-func (s *Set) at(id ID) *Key {
+// find returns the key with that id, or nil.
+func (s *Set) find(id ID) *Key {
 	for _, k := range s.keys {
 		if k.id == id {
 			return k
@@ -331,12 +340,12 @@ func (s *Set) at(id ID) *Key {
 	return nil
 }
 
-// Format prints version and key ids for every verb.
+// Format prints the version and the key ids for every verb.
 func (s *Set) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "key set %d %v", s.version, s.keys)
 }
 
-// MarshalJSON fails: a set is written sealed, by the ring.
+// MarshalJSON always fails: the ring writes a set, and only sealed.
 func (s *Set) MarshalJSON() ([]byte, error) {
 	return nil, errors.New("keyring: a set does not marshal; it is written sealed, by the ring")
 }

@@ -112,7 +112,7 @@ func TestExpiryIsTheSuccessorsActivationPlusLife(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := handMade(t, Schedule{Life: life}, c.keys...)
 			for id, want := range c.want {
-				if k := s.at(idOf(id)); !k.Expires().Equal(want) {
+				if k := s.find(idOf(id)); !k.Expires().Equal(want) {
 					t.Errorf("key %v expires %v: want %v", k.id, k.Expires(), want)
 				}
 			}

@@ -23,10 +23,10 @@ func seeds(t *testing.T, n int) []uint64 {
 	return all
 }
 
-// TestSimulation lets nodes live for 200 days over one source, which each
-// reloads within Lead, while operators rotate, revoke and prune at random.
-// Whatever any node seals opens on every node for its whole life, unless its
-// key was revoked.
+// TestSimulation runs nodes for 200 days over one source, which each reloads
+// within Lead, while operators rotate, revoke and prune at random. Everything
+// that any node seals opens on every node for its whole life, unless its key was
+// revoked.
 func TestSimulation(t *testing.T) {
 	for _, seed := range seeds(t, 2) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -101,7 +101,7 @@ func randomUpTo(random *rand.Rand, d time.Duration) time.Duration {
 	return time.Duration(1 + random.Int64N(int64(d)))
 }
 
-// every does it again and again, at random times at most longest apart.
+// every repeats an action at random times that are at most longest apart.
 func (sim *simulation) every(longest time.Duration, do func()) {
 	var again func()
 	again = func() {
@@ -133,7 +133,7 @@ func (sim *simulation) reload(node *Ring) {
 	sim.onePrimary(node.Set())
 }
 
-// onePrimary holds Primary against the rule, written down a second time.
+// onePrimary checks Primary against a second implementation of its rule.
 func (sim *simulation) onePrimary(s *Set) {
 	var best *Key
 	count := 0
@@ -192,7 +192,7 @@ func (sim *simulation) open(id ID, sealed time.Time) {
 	}
 }
 
-// operate lets a random node, as it is, change the set.
+// operate changes the set through a random node, however stale its snapshot.
 func (sim *simulation) operate(what string, do func(*Ring) error) {
 	node := sim.nodes[sim.random.IntN(len(sim.nodes))]
 	before := sim.source.version

@@ -11,12 +11,13 @@ import (
 	"time"
 )
 
-// Static returns a ring of fixed secrets, for the smallest deployments: the
-// first seals, all open. To rotate, put a new secret in front, deploy, and
-// drop the last one after [DefaultLife]. To leave them for a document: [Import].
+// Static returns a ring of fixed secrets, for the smallest deployments. The
+// first secret seals and all of them open. To rotate, put a new secret in
+// front, deploy, and remove the last one after [DefaultLife]. To replace the
+// secrets by a document, use [Import].
 //
-// Each secret is 32 random bytes in base64 or hexadecimal, as
-// `openssl rand -base64 32` prints them. A key's id is derived from its secret.
+// Each secret is 32 random bytes in base64 or hexadecimal, such as `openssl
+// rand -base64 32` prints. A key's id is derived from its secret.
 func Static(secrets ...string) (*Ring, error) {
 	if len(secrets) == 0 {
 		return nil, errors.New("keyring: Static: no secret given; make one with: openssl rand -base64 32")
@@ -32,12 +33,12 @@ func Static(secrets ...string) (*Ring, error) {
 		if err != nil {
 			return nil, fmt.Errorf("keyring: Static: %w", err)
 		}
-		// The order of the list stands in for times: the first activated last.
-		k := &Key{activates: time.Unix(int64(len(secrets)-i), 0), material: hold(secret)}
+		// The order of the list replaces times: the first secret activated last.
+		k := &Key{activates: time.Unix(int64(len(secrets)-i), 0), material: newMaterial(secret)}
 		copy(k.id[:], id)
 		s.keys = append(s.keys, k)
 	}
-	if err := s.seal(); err != nil {
+	if err := s.finish(); err != nil {
 		return nil, fmt.Errorf("%w; is a secret given twice?", err)
 	}
 	r := new(Ring)

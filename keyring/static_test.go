@@ -58,8 +58,8 @@ func staticID(t testing.TB, text string) ID {
 	return ID(independentHKDF(must(base64.StdEncoding.DecodeString(text))(t), "wafer/1 key id", 4))
 }
 
-// The id and the subkeys are part of the format: another value would lock
-// every browser out.
+// The id and the subkeys are part of the format: other values would log every
+// browser out.
 func TestStaticDerivationIsPinned(t *testing.T) {
 	const secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" // 00 01 02 … 1f
 	k := must(Static(secret))(t).Set().Keys()[0]
@@ -85,8 +85,8 @@ func TestStaticDerivationIsPinned(t *testing.T) {
 		}
 		seen[string(got)] = p
 	}
-	if purposes != 6 || len(seen) != 6 {
-		t.Errorf("%d purposes, %d subkeys: a new one needs its line above", purposes, len(seen))
+	if purposeCount != 6 || len(seen) != 6 {
+		t.Errorf("%d purposes, %d subkeys: a new one needs its line above", purposeCount, len(seen))
 	}
 	cookie := must(Derived(k, Cookie, func([]byte) ([]byte, error) { panic("built twice") }))(t)
 	if got := hex.EncodeToString(cookie); got != pinnedCookieSubkey {

@@ -14,7 +14,7 @@ func BenchmarkSeal(b *testing.B) {
 	}
 }
 
-// BenchmarkOpen compares a salt that was met before with one that was not.
+// BenchmarkOpen compares a cached salt with a new one.
 func BenchmarkOpen(b *testing.B) {
 	a := newAEAD(b, randomBytes(KeySize))
 	additional := randomBytes(40)

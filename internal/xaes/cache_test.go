@@ -25,7 +25,7 @@ func (a *AEAD) holds(salt []byte) bool {
 	return false
 }
 
-// sealUnder returns a message under a salt of the test's choice.
+// sealUnder returns a message under a salt that the test chooses.
 func sealUnder(key, salt, plaintext []byte) []byte {
 	nonce := append(slices.Clone(salt), randomBytes(NonceSize)...)
 	return append(nonce, reference{key}.seal(nonce, plaintext, nil)...)
@@ -83,8 +83,8 @@ func TestCacheIsBoundedAndForgetsSafely(t *testing.T) {
 	}
 }
 
-// A forged message under a salt that is kept must not drop it, and must not be
-// tried against another key.
+// A forged message under a cached salt must not evict it, and must not be tried
+// against another key.
 func TestForgedMessageUnderAKeptSalt(t *testing.T) {
 	key := randomBytes(KeySize)
 	a := newAEAD(t, key)

@@ -27,8 +27,8 @@ func TestSealedOpensByTheReferenceAndTheReverse(t *testing.T) {
 	}
 }
 
-// cachedAndNot returns two openers of one key: one that holds the salt of
-// sealed, one that has met nothing.
+// cachedAndNot returns two openers of one key: one that has cached the salt of
+// sealed, and a new one.
 func cachedAndNot(t *testing.T, key, sealed, additional []byte) map[string]*AEAD {
 	t.Helper()
 	cached := newAEAD(t, key)

@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// reference is XAES-256-GCM written down straight from its specification and
-// from NIST SP 800-38B (CMAC) and SP 800-38D (GCM), slow and plain. It takes
-// the nonce from the caller, which the standard library's GCM does not allow
-// under GODEBUG=fips140=only; so it is AES alone here, and every test of this
+// reference is a slow and plain XAES-256-GCM, written directly from its
+// specification and from NIST SP 800-38B (CMAC) and SP 800-38D (GCM). The caller
+// chooses the nonce. The standard library's GCM does not allow that under
+// GODEBUG=fips140=only, so reference uses AES alone, and every test of this
 // package runs in every mode.
 type reference struct{ key []byte }
 
@@ -158,8 +158,8 @@ func newAEAD(t testing.TB, key []byte) *AEAD {
 	return a
 }
 
-// TestReferenceIsGCM holds the reference's own GCM to the standard library's,
-// where that lets a nonce be chosen.
+// TestReferenceIsGCM compares the GCM of reference with the standard library's,
+// in the modes in which that accepts a nonce.
 func TestReferenceIsGCM(t *testing.T) {
 	r := reference{randomBytes(KeySize)}
 	for n := range 100 {

@@ -57,7 +57,7 @@ func TestNewSaltAfterSaltLife(t *testing.T) {
 	}
 }
 
-// TestConcurrentSealersShareASalt also crosses the end of a salt in the middle.
+// TestConcurrentSealersShareASalt also reaches the salt's maxSeals half-way.
 func TestConcurrentSealersShareASalt(t *testing.T) {
 	const sealers, each = 8, 200
 	a := newAEAD(t, randomBytes(KeySize))
@@ -96,7 +96,7 @@ func TestConcurrentSealersShareASalt(t *testing.T) {
 	}
 }
 
-// Sealers that start at once all use the salt of the one who was first.
+// Sealers that start at once all use the salt of the first.
 func TestConcurrentFirstSealsDrawOneSalt(t *testing.T) {
 	for range 500 {
 		const sealers = 4
@@ -138,8 +138,7 @@ func TestNoNonceRepeats(t *testing.T) {
 	}
 }
 
-// A clone of a process goes on with the same salt; only its nonces keep the
-// two apart.
+// A cloned process uses the same salt, so only the nonces differ.
 func TestClonesThatShareASaltShareNoNonce(t *testing.T) {
 	key := randomBytes(KeySize)
 	a, clone := newAEAD(t, key), newAEAD(t, key)

@@ -34,8 +34,8 @@ func TestPublishedVectors(t *testing.T) {
 	}
 }
 
-// TestAccumulatedVectors runs the specification's 10,000 messages: inputs come
-// off one SHAKE-128, all ciphertexts go into another.
+// TestAccumulatedVectors runs the 10,000 messages of the specification: their
+// inputs come from one SHAKE-128, and their ciphertexts go into another.
 func TestAccumulatedVectors(t *testing.T) {
 	const want = "e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939"
 	source, sink := sha3.NewSHAKE128(), sha3.NewSHAKE128()

@@ -1,16 +1,16 @@
 // Package xaes implements XAES-256-GCM as specified by C2SP
-// (https://c2sp.org/XAES-256-GCM), with the cost of its key derivation spread
-// over many messages on both sides.
+// (https://c2sp.org/XAES-256-GCM). Both sealing and opening spread the cost of
+// its key derivation over many messages.
 //
-// XAES-256-GCM takes a 24-byte nonce. From its first half, the salt, it derives
-// an AES-256-GCM key; its second half is the nonce of that. Random 24-byte
-// nonces are safe for 2^80 messages per key, where plain GCM's 12 bytes are
-// spent after 2^32.
+// XAES-256-GCM has a 24-byte nonce. Its first half, called the salt here,
+// selects a derived AES-256-GCM key, and its second half is the nonce of that
+// cipher. Random 24-byte nonces are safe for 2^80 messages per key, while the
+// 12 bytes of plain GCM are used up after 2^32.
 //
-// A sealer draws a random salt once and uses the derived key for up to
-// maxSeals messages or saltLife, each with its own random nonce. So a forked
-// or cloned process that repeats the salt still repeats no nonce. An opener
-// keeps the keys of the salts it has met.
+// A sealer draws a random salt and uses its derived key for up to maxSeals
+// messages or saltLife, each message with its own random nonce. So a forked or
+// cloned process repeats the salt but no nonce. An opener caches the derived
+// keys of the salts it has seen.
 package xaes
 
 import (
@@ -27,25 +27,28 @@ import (
 const (
 	// KeySize is the size of the key in bytes.
 	KeySize = 32
-	// SaltSize and NonceSize are the halves of the 24-byte nonce.
+	// SaltSize and NonceSize are the sizes of the two halves of the 24-byte
+	// nonce, in bytes.
 	SaltSize  = 12
 	NonceSize = 12
-	// Overhead is what sealing adds: salt, nonce and tag.
+	// Overhead is the number of bytes that sealing adds: salt, nonce and
+	// tag.
 	Overhead = SaltSize + NonceSize + 16
 
 	maxSeals = 1 << 24
 	saltLife = time.Hour
 
-	// The opener's cache: a salt falls into one set and may take any of its
-	// ways. Some 1 kB an entry, so at most about 1 MB a key.
+	// The opener's cache is set-associative: the salt selects a set, and an
+	// entry may be in any of its ways. An entry has some 1 kB, so a key's
+	// cache has at most about 1 MB.
 	cacheSets = 256
 	cacheWays = 4
 )
 
-// ErrOpen says that a message is not authentic.
+// ErrOpen is returned by [AEAD.Open] if a message is not authentic.
 var ErrOpen = errors.New("xaes: message authentication failed")
 
-// AEAD seals and opens under one key. It is safe for concurrent use.
+// AEAD seals and opens messages under one key. It is safe for concurrent use.
 type AEAD struct {
 	block   cipher.Block // AES-256 under the key, for derivation only
 	k1      [16]byte     // the first CMAC subkey (NIST SP 800-38B)
@@ -54,7 +57,7 @@ type AEAD struct {
 	victim  atomic.Uint32
 }
 
-// epoch is a salt with its derived key, and how much of it is left.
+// epoch is a salt with its derived key, and how much of it has been used.
 type epoch struct {
 	salt  [SaltSize]byte
 	aead  cipher.AEAD
@@ -62,12 +65,13 @@ type epoch struct {
 	used  atomic.Int64
 }
 
+// opener is an entry of the cache.
 type opener struct {
 	salt [SaltSize]byte
 	aead cipher.AEAD
 }
 
-// New returns the AEAD of a key of [KeySize] bytes. It keeps no reference.
+// New returns the AEAD of a key of [KeySize] bytes. It does not retain the key.
 func New(key []byte) (*AEAD, error) {
 	if len(key) != KeySize {
 		return nil, fmt.Errorf("xaes: a key of %d bytes: want %d", len(key), KeySize)
@@ -88,8 +92,9 @@ func New(key []byte) (*AEAD, error) {
 	return a, nil
 }
 
-// derive returns AES-256 under the key that belongs to a salt: CMAC as the KDF
-// in counter mode of NIST SP 800-108r1, one block for each half.
+// derive returns AES-256 under the key derived from a salt. The derivation is
+// CMAC as the KDF in counter mode of NIST SP 800-108r1, with one block for each
+// half of the key.
 func (a *AEAD) derive(salt []byte) (cipher.Block, error) {
 	var key [KeySize]byte
 	for half := range 2 {
@@ -110,10 +115,11 @@ func (a *AEAD) aead(salt []byte) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
-// Seal appends salt, nonce, ciphertext and tag of plaintext to dst. The
-// additional data is authenticated and not sent.
+// Seal encrypts and authenticates plaintext, and appends the salt, nonce,
+// ciphertext and tag to dst. It also authenticates the additional data, which
+// is not part of the output.
 func (a *AEAD) Seal(dst, plaintext, additional []byte) ([]byte, error) {
-	e, err := a.epoch()
+	e, err := a.currentEpoch()
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +127,9 @@ func (a *AEAD) Seal(dst, plaintext, additional []byte) ([]byte, error) {
 	return e.aead.Seal(dst, nil, plaintext, additional), nil
 }
 
-// epoch returns one with a seal to spend.
-func (a *AEAD) epoch() (*epoch, error) {
+// currentEpoch returns an epoch that has a seal left, and counts that seal as
+// used.
+func (a *AEAD) currentEpoch() (*epoch, error) {
 	for {
 		e := a.sealing.Load()
 		if e != nil && time.Since(e.start) < saltLife && e.used.Add(1) <= maxSeals {
@@ -135,13 +142,13 @@ func (a *AEAD) epoch() (*epoch, error) {
 			return nil, err
 		}
 		fresh.aead = aead
-		a.sealing.CompareAndSwap(e, fresh) // the loser uses the winner's
+		a.sealing.CompareAndSwap(e, fresh) // if another goroutine was faster, use its epoch
 	}
 }
 
-// Open authenticates and decrypts what Seal appended, and returns the
-// plaintext in place: sealed is overwritten. The error is [ErrOpen], and
-// nothing of the plaintext is returned with it.
+// Open authenticates and decrypts a message that Seal appended. It decrypts in
+// place: the plaintext it returns overwrites sealed. The error is [ErrOpen] if
+// the message is not authentic, and then no plaintext is returned.
 func (a *AEAD) Open(sealed, additional []byte) ([]byte, error) {
 	if len(sealed) < Overhead {
 		return nil, ErrOpen
@@ -165,8 +172,8 @@ func (a *AEAD) Open(sealed, additional []byte) ([]byte, error) {
 	if err != nil {
 		return nil, ErrOpen
 	}
-	// Only an authentic message's salt is kept: nobody but a holder of the key
-	// fills the cache.
+	// Only the salt of an authentic message is cached, so that only a holder of
+	// the key can fill the cache.
 	o := &opener{aead: aead}
 	copy(o.salt[:], salt)
 	for i := range set {

@@ -21,7 +21,7 @@ func Example() {
 	ctx := context.Background()
 	source := keyring.File(filepath.Join(dir, "ring"))
 
-	keeper, err := passphrase.New("plank gravel ozone tulip harbor vest") // asked for, in earnest
+	keeper, err := passphrase.New("plank gravel ozone tulip harbor vest") // a program would ask for it
 	if err != nil {
 		log.Fatal(err)
 	}

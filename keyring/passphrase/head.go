@@ -6,13 +6,13 @@ import (
 	"fmt"
 )
 
-// What a sealed key set looks like:
+// A sealed key set is
 //
 //	"wafer/1 passphrase" ‖ 0x00 ‖ passes (1) ‖ MiB (2) ‖ lanes (1) ‖ salt (16)
 //	‖ nonce (12) ‖ ciphertext ‖ tag (16)
 //
-// The first line is the head, and the additional data of AES-256-GCM, whose key
-// is Argon2id(passphrase, salt) of 32 bytes (RFC 9106, version 0x13).
+// The first line is the head. It is the additional data of AES-256-GCM, whose
+// key is the 32 bytes of Argon2id(passphrase, salt) (RFC 9106, version 0x13).
 const (
 	magic    = "wafer/1 passphrase\x00"
 	saltSize = 16
@@ -20,7 +20,7 @@ const (
 	overhead = headSize + 12 + 16
 )
 
-// cost is what one derivation takes.
+// cost is the cost of one derivation.
 type cost struct {
 	passes    uint8
 	mebibytes uint16
@@ -28,21 +28,21 @@ type cost struct {
 }
 
 var (
-	// written is the cost of what this release writes: RFC 9106, section 4, the
-	// second recommended option.
-	written = cost{passes: 3, mebibytes: 64, lanes: 4}
-	// least is what no release ever wrote less than: such a document is not
-	// ours.
-	least = written
-	// most is what a document may ask of a node: a hostile one must not take
-	// its memory, nor its time.
-	most = cost{passes: 10, mebibytes: 256, lanes: 16}
+	// currentCost is the cost of the documents that this release writes:
+	// the second recommended option of RFC 9106, section 4.
+	currentCost = cost{passes: 3, mebibytes: 64, lanes: 4}
+	// minCost is the lowest cost that any release has written. A document
+	// with a lower one was not written by this package.
+	minCost = currentCost
+	// maxCost bounds the cost that a document may ask for, so that a
+	// hostile document cannot exhaust the memory or the time of a node.
+	maxCost = cost{passes: 10, mebibytes: 256, lanes: 16}
 )
 
 func (c cost) check() error {
-	if c.passes < least.passes || c.passes > most.passes || c.mebibytes < least.mebibytes || c.mebibytes > most.mebibytes || c.lanes < least.lanes || c.lanes > most.lanes {
+	if c.passes < minCost.passes || c.passes > maxCost.passes || c.mebibytes < minCost.mebibytes || c.mebibytes > maxCost.mebibytes || c.lanes < minCost.lanes || c.lanes > maxCost.lanes {
 		return fmt.Errorf("passphrase: the key set asks for %d passes, %d MiB and %d lanes of Argon2id: want %d to %d, %d to %d, %d to %d",
-			c.passes, c.mebibytes, c.lanes, least.passes, most.passes, least.mebibytes, most.mebibytes, least.lanes, most.lanes)
+			c.passes, c.mebibytes, c.lanes, minCost.passes, maxCost.passes, minCost.mebibytes, maxCost.mebibytes, minCost.lanes, maxCost.lanes)
 	}
 	return nil
 }
@@ -52,7 +52,8 @@ type head struct {
 	salt [saltSize]byte
 }
 
-// marshal leaves no room behind the head: what is appended to it is elsewhere.
+// marshal encodes the head. The slice has no spare capacity, so appending to it
+// does not overwrite anything.
 func (h head) marshal() []byte {
 	b := append(make([]byte, 0, headSize), magic...)
 	b = append(b, h.passes)
@@ -61,7 +62,7 @@ func (h head) marshal() []byte {
 	return append(b, h.salt[:]...)
 }
 
-// parseHead reads the head and checks its cost, before anything is spent.
+// parseHead reads the head and checks its cost, before any work is done.
 func parseHead(sealed []byte) (h head, err error) {
 	if len(sealed) < overhead || string(sealed[:len(magic)]) != magic {
 		return head{}, errors.New("passphrase: the key set is not sealed under a passphrase; is it another keeper's?")

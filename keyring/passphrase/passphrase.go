@@ -1,23 +1,25 @@
-// Package passphrase keeps a ring's key set under a passphrase.
+// Package passphrase seals a ring's key set under a passphrase.
 //
-// Prefer [keyring.CreateKeeper] or a KMS: a random key needs no cost to be
-// safe. A passphrase is for where somebody must be able to carry the secret in
-// the head or on paper.
+// Prefer [keyring.CreateKeeper] or a KMS, because a random key is safe without
+// a costly derivation. Use a passphrase if a person must be able to carry the
+// secret in their memory or on paper.
 //
 //	keeper, err := passphrase.New(os.Getenv("WAFER_PASSPHRASE"))
 //	ring, err := keyring.Open(ctx, keyring.File("ring"), keeper)
 //
 // The key-encryption key is derived by Argon2id (RFC 9106) with a random salt
-// for each document, at a constant cost: 64 MiB of memory, 3 passes, 4 lanes,
-// the second recommended option of section 4. That is some tenths of a second,
-// spent once for each version of the document that a process reads or writes,
-// and never on a request that knows its key. One derivation runs at a time in a
-// process, so the memory is needed once. The document names its cost; one that
-// asks for more than 256 MiB or 10 passes, or for less than the above, is
-// refused before anything is allocated.
+// for each document, at a fixed cost: 64 MiB of memory, 3 passes and 4 lanes,
+// the second recommended option of section 4. A derivation takes some tenths of
+// a second. It happens once for each version of the document that a process
+// reads or writes, and never for a request whose key the ring has. A process
+// runs one derivation at a time, so it needs the memory once.
 //
-// Whoever has the document can try passphrases at that cost for as long as they
-// like. Take six words that dice have chosen, or more.
+// The document states its cost. A document that asks for more than 256 MiB, 10
+// passes or 16 lanes, or for less than the above, is refused before anything is
+// allocated.
+//
+// Anybody who has the document can try passphrases at that cost for as long as
+// they like. Use six or more words chosen by dice.
 package passphrase
 
 import (
@@ -42,16 +44,17 @@ import (
 
 const (
 	// MinLength is the least length of a passphrase in characters (NIST SP
-	// 800-63B-4, section 3.1.1.2, for a password that stands alone).
+	// 800-63B-4, section 3.1.1.2, for a password that is the only factor).
 	MinLength = 15
-	// MaxLength is the greatest length in bytes.
+	// MaxLength is the greatest length of a passphrase in bytes.
 	MaxLength = 1024
 )
 
-// New returns a Keeper that seals under a passphrase: MinLength characters to
-// MaxLength bytes of UTF-8 without control characters. It is taken as it is,
-// spaces and the form of accents included. The error never quotes it. New
-// derives nothing and is quick.
+// New returns a Keeper that seals under a passphrase. It is safe for concurrent
+// use. The passphrase has at least [MinLength] characters and at most
+// [MaxLength] bytes, and is UTF-8 without control characters. It is used
+// unchanged, without trimming spaces or normalizing accents. The error never
+// quotes it. New derives nothing, so it is fast.
 func New(passphrase string) (keyring.Keeper, error) {
 	switch n := utf8.RuneCountInString(passphrase); {
 	case passphrase == "":
@@ -66,9 +69,9 @@ func New(passphrase string) (keyring.Keeper, error) {
 	return &keeper{func() string { return passphrase }}, nil
 }
 
-// Open reads the passphrase from the first line of a file and returns its
-// Keeper. A file that its group or others may read is an error (except on
-// Windows, which has no such modes).
+// Open reads the passphrase from the first line of the file at path and returns
+// its Keeper. The file must not be readable by its group or by others; on
+// Windows, which has no such modes, this is not checked.
 func Open(path string) (keyring.Keeper, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -93,18 +96,18 @@ func Open(path string) (keyring.Keeper, error) {
 	return k, nil
 }
 
-// keeper holds its passphrase behind a function since package fmt follows
-// pointers where it cannot call Format, but never a function.
+// keeper hides its passphrase behind a function because package fmt follows a
+// pointer if it cannot call Format, but never calls a function.
 type keeper struct{ passphrase func() string }
 
 // Format keeps the passphrase out of every fmt verb.
 func (k keeper) Format(f fmt.State, _ rune) { io.WriteString(f, "keeper of a passphrase") }
 
-// errClosed says both causes that cannot be told apart.
-var errClosed = errors.New("passphrase: the key set does not open: it was sealed under another passphrase or keeper, or was changed")
+// errDecrypt names both causes, because they cannot be distinguished.
+var errDecrypt = errors.New("passphrase: the key set does not open: it was sealed under another passphrase or keeper, or was changed")
 
 func (k *keeper) Encrypt(ctx context.Context, plaintext []byte) ([]byte, error) {
-	h := head{cost: written}
+	h := head{cost: currentCost}
 	rand.Read(h.salt[:])
 	aead, err := k.derive(ctx, h)
 	if err != nil {
@@ -125,18 +128,19 @@ func (k *keeper) Decrypt(ctx context.Context, ciphertext []byte) ([]byte, error)
 	}
 	plaintext, err := aead.Open(nil, nil, ciphertext[headSize:], ciphertext[:headSize])
 	if err != nil {
-		return nil, errClosed
+		return nil, errDecrypt
 	}
 	return plaintext, nil
 }
 
-// turn lets one derivation of the process run at a time.
-var turn = make(chan struct{}, 1)
+// derivation is a semaphore: a process runs one derivation at a time, so that
+// it needs the memory once.
+var derivation = make(chan struct{}, 1)
 
 func (k *keeper) derive(ctx context.Context, h head) (cipher.AEAD, error) {
 	select {
-	case turn <- struct{}{}:
-		defer func() { <-turn }()
+	case derivation <- struct{}{}:
+		defer func() { <-derivation }()
 	case <-ctx.Done():
 	}
 	if err := ctx.Err(); err != nil {

@@ -43,8 +43,8 @@ func seal(t testing.TB, k keyring.Keeper, plain string) []byte {
 	return sealed
 }
 
-// sealedOnce is "k" under words, for the tests that only read: a seal takes
-// some tenths of a second.
+// sealedOnce is "k" sealed under words, for the tests that only read: sealing
+// takes some tenths of a second.
 var sealedOnce = sync.OnceValue(func() []byte {
 	k, err := New(words)
 	if err != nil {
@@ -73,13 +73,13 @@ func TestRoundTrip(t *testing.T) {
 		t.Error("two seals have one salt")
 	}
 	for _, other := range []string{words + " ", strings.ToUpper(words)} {
-		if plain, err := mustNew(t, other).Decrypt(t.Context(), first); err != errClosed || plain != nil {
+		if plain, err := mustNew(t, other).Decrypt(t.Context(), first); err != errDecrypt || plain != nil {
 			t.Errorf("under %q: %q, %v", other, plain, err)
 		}
 	}
 }
 
-// The format, written down a second time from its description alone.
+// A second implementation of the format, written from its description alone.
 func TestFormatIsPinned(t *testing.T) {
 	sealed := seal(t, mustNew(t, words), "the keys")
 	want := "wafer/1 passphrase\x00" + "\x03" + "\x00\x40" + "\x04"
@@ -100,7 +100,7 @@ func TestFormatIsPinned(t *testing.T) {
 	}
 }
 
-// A document of this release opens in all later ones.
+// A document of this release opens in all later releases.
 func TestReleasedDocumentStillOpens(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("testdata", "sealed.hex"))
 	if err != nil {
@@ -115,8 +115,8 @@ func TestReleasedDocumentStillOpens(t *testing.T) {
 	}
 }
 
-// Every byte counts: of the head without a derivation where it names a cost
-// that is refused, of the rest by the seal.
+// A change of any byte is detected: in the head without a derivation if it makes
+// the cost invalid, and elsewhere by authentication.
 func TestChangedDocumentIsRefused(t *testing.T) {
 	k := mustNew(t, words)
 	sealed := sealedOnce()
@@ -133,22 +133,22 @@ func TestChangedDocumentIsRefused(t *testing.T) {
 			t.Errorf("cut to %d bytes: no error", n)
 		}
 	}
-	if _, err := k.Decrypt(t.Context(), append(bytes.Clone(sealed), 0)); err != errClosed {
+	if _, err := k.Decrypt(t.Context(), append(bytes.Clone(sealed), 0)); err != errDecrypt {
 		t.Errorf("longer: %v", err)
 	}
 }
 
-// The cost within its bounds is bound to the seal, so nobody can lower it.
+// A cost within the bounds is authenticated, so nobody can lower it.
 func TestCostIsAuthenticated(t *testing.T) {
 	k := mustNew(t, words)
 	changed := bytes.Clone(sealedOnce())
 	changed[len(magic)]++ // four passes
-	if _, err := k.Decrypt(t.Context(), changed); err != errClosed {
+	if _, err := k.Decrypt(t.Context(), changed); err != errDecrypt {
 		t.Errorf("with another cost: %v", err)
 	}
 }
 
-// A hostile document takes neither memory nor time.
+// A hostile document costs neither memory nor time.
 func TestHostileCostIsRefusedBeforeItIsSpent(t *testing.T) {
 	k := mustNew(t, words)
 	for _, c := range []cost{
@@ -158,32 +158,32 @@ func TestHostileCostIsRefusedBeforeItIsSpent(t *testing.T) {
 		sealed := append(head{cost: c}.marshal(), make([]byte, 100)...)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		turn <- struct{}{} // who wants to derive a key has to wait
+		derivation <- struct{}{} // every derivation has to wait
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		_, err := k.Decrypt(ctx, sealed)
-		<-turn
+		<-derivation
 		runtime.ReadMemStats(&after)
-		if err == nil || err == errClosed || !strings.Contains(err.Error(), "Argon2id") {
+		if err == nil || err == errDecrypt || !strings.Contains(err.Error(), "Argon2id") {
 			t.Errorf("%+v: %v", c, err)
 		}
 		if spent := after.TotalAlloc - before.TotalAlloc; spent > 1<<20 {
 			t.Errorf("%+v took %d bytes", c, spent)
 		}
 	}
-	for _, c := range []cost{written, most, {3, 256, 4}, {10, 64, 4}, {3, 64, 16}} {
+	for _, c := range []cost{currentCost, maxCost, {3, 256, 4}, {10, 64, 4}, {3, 64, 16}} {
 		if err := c.check(); err != nil {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }
 
-// One derivation at a time: many nodes' worth of reloads in one process need
-// the memory once.
+// One derivation runs at a time, so any number of reloads in one process need the
+// memory once.
 func TestOneDerivationAtATime(t *testing.T) {
 	k := mustNew(t, words)
 	sealed := sealedOnce()
-	turn <- struct{}{} // one is under way
+	derivation <- struct{}{} // one is under way
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	if _, err := k.Decrypt(ctx, sealed); !errors.Is(err, context.DeadlineExceeded) {
@@ -192,7 +192,7 @@ func TestOneDerivationAtATime(t *testing.T) {
 	if _, err := k.Encrypt(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("beside another derivation: %v", err)
 	}
-	<-turn
+	<-derivation
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 20 { // whichever of the two cases is taken
@@ -209,7 +209,7 @@ func TestOneDerivationAtATime(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if len(turn) != 0 {
+	if len(derivation) != 0 {
 		t.Error("a derivation did not give its turn back")
 	}
 }
@@ -322,8 +322,8 @@ func TestPromise7_PassphrasePrintsNothing(t *testing.T) {
 	}
 }
 
-// A ring under a passphrase: other passphrases and other keepers fail, and say
-// so.
+// A ring under a passphrase does not open with another passphrase or keeper, and
+// the error says so.
 func TestRingUnderAPassphrase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ring")
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// Faults that were found by attacking the package, each with the rule that it
-// broke. They stay as tests of those rules.
+// Regression tests for faults found by attacking the package, each with the rule
+// that the fault broke.
 
 // A key that was revoked in the very millisecond in which another took over
 // must not count as the other's successor, whichever id sorts first. It would
-// make the primary expire a life from now: sessions end early, and where Life
-// is shorter than Seals sealing stops.
+// make the primary expire a life from now: sessions would end early, and
+// sealing would stop if Life is shorter than Seals.
 func TestFound_RevokedInTheMillisecondOfTheTakeover(t *testing.T) {
 	t.Run("create and revoke", func(t *testing.T) {
 		for range 16 { // the order of the ids is random
@@ -56,9 +56,8 @@ func wantWholeLife(t *testing.T, s *Set, now time.Time) {
 	}
 }
 
-// A reason that is not UTF-8 must not make a document that nobody can read:
-// JSON writes such a byte in one way and the character that it becomes in
-// another.
+// A reason that is not UTF-8 must not make a document that nobody can read: JSON
+// writes an invalid byte and the character that replaces it differently.
 func TestFound_ReasonThatIsNotUTF8(t *testing.T) {
 	for _, reason := range []string{"\xff", "caf\xe9", "\xed\xa0\x80", "\ufffd", "\x00\x7f\u2028\U0010ffff"} {
 		r, source := newMemoryRing(t, Schedule{})
@@ -83,7 +82,7 @@ func TestFound_ReasonThatIsTooLong(t *testing.T) {
 	}
 }
 
-// Nor must File store, for any caller, what it would then refuse to load.
+// File must not store anything that it would then refuse to load.
 func TestFound_FileStoresOnlyWhatItLoads(t *testing.T) {
 	path := newRingFile(t)
 	swapped, err := File(path).SwapKeys(t.Context(), 1, make([]byte, maxFile))
@@ -95,8 +94,7 @@ func TestFound_FileStoresOnlyWhatItLoads(t *testing.T) {
 	}
 }
 
-// A read that was slow, while the ring itself moved on, is no version that
-// went back.
+// A slow read during which the ring itself moved on is not a rollback.
 func TestFound_SlowReadIsNotWentBack(t *testing.T) {
 	r, source := newMemoryRing(t, Schedule{})
 	source.afterLoad = func() { // between the read and its use
@@ -113,7 +111,7 @@ func TestFound_SlowReadIsNotWentBack(t *testing.T) {
 	}
 }
 
-// The same without a double: many goroutines change one ring.
+// The same without a test double: many goroutines change one ring.
 func TestFound_ManyChangeOneRing(t *testing.T) {
 	r, _ := newMemoryRing(t, Schedule{})
 	var group sync.WaitGroup
@@ -138,7 +136,7 @@ func TestFound_ManyChangeOneRing(t *testing.T) {
 	group.Wait()
 }
 
-// One reload at a time, also where a read takes longer than the interval, or
+// One reload runs at a time, even if a read takes longer than the interval or
 // never ends: junk must not pile up goroutines on a source that hangs.
 func TestFound_OneReloadAtATimeFromASlowSource(t *testing.T) {
 	for _, slow := range []time.Duration{600 * time.Millisecond, 20 * time.Second} {
@@ -194,8 +192,8 @@ func TestFound_ScheduleThatCannotBeKept(t *testing.T) {
 	}
 }
 
-// A full set must not stand in the way of a revocation, nor may what goes to
-// make room let a key come back.
+// A full set must not prevent a revocation, and removing a key to make room must
+// not let it come back.
 func TestFound_RevokeInAFullSet(t *testing.T) {
 	r, _ := newMemoryRing(t, Schedule{Life: 5 * oneDay})
 	dead := make(map[ID]bool)
@@ -223,7 +221,7 @@ func TestFound_RevokeInAFullSet(t *testing.T) {
 	mustPrimary(t, r.Set(), now.Add(time.Minute))
 }
 
-// Nor may a set that nobody prunes stop a rotation.
+// A set that nobody prunes must not stop a rotation.
 func TestFound_RotateInASetThatNobodyPrunes(t *testing.T) {
 	r, _ := newMemoryRing(t, Schedule{Seals: oneDay, Life: oneDay})
 	for d := 1; d < MaxKeys+20; d++ {
@@ -273,8 +271,8 @@ func TestFound_AnotherSetUnderTheSameVersion(t *testing.T) {
 	}
 }
 
-// What cannot be read is not an empty key file, and bytes after the key are
-// not to be overlooked.
+// A key file that cannot be read is not empty, and bytes after the key are not
+// overlooked.
 func TestFound_KeeperFileIsReadWholeOrNotAtAll(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keeper")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -290,8 +288,8 @@ func TestFound_KeeperFileIsReadWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
-// Package fmt follows a pointer that a verb does not suit, so what a Formatter
-// hides must not be one pointer away where fmt cannot call the Formatter.
+// Package fmt follows a pointer that does not suit the verb, so a secret that a
+// Formatter hides must not be one pointer away if fmt cannot call the Formatter.
 func TestFound_VerbsThatFollowAPointer(t *testing.T) {
 	s := handMade(t, Schedule{}, keySpec{id: 0x5a}) // the secret is 90 90 90 …
 	hidden := struct{ k Key }{*s.keys[0]}
