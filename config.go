@@ -14,105 +14,113 @@ import (
 	"github.com/waferkit/wafer/revocation"
 )
 
-// Config configures [New]. All but Realm has a default, and each default is
-// the safe choice. Every node of an application must use the same values.
+// Config configures [New]. Every field except Realm has a default, and each
+// default is the safe choice. All nodes of an application must use the same
+// values.
 type Config[T any] struct {
 	// Realm names the application and its environment, such as
 	// "shop.example/production". Nothing sealed in one realm is accepted in
 	// another, whatever ring they share. Required; 1 to 255 bytes without NUL.
 	Realm string
 
-	// Access is for how long a session cookie is good without asking the
-	// store. Default 5 min. Lifetimes are spread downwards by up to a tenth.
+	// Access is the lifetime of a session cookie: for that long it is accepted
+	// without a store call. Default 5 min; at least 1 ms. Each cookie's lifetime
+	// is shorter by up to a tenth at random, which spreads the refreshes.
 	Access time.Duration
-	// Idle ends a session that is not used. Default 30 min; more than Access.
-	// A session never outlives it by more than Skew, and may end up to one
-	// Access early.
+	// Idle ends a session that has not been used for that long. Default 30 min;
+	// more than Access. A session never outlives Idle by more than Skew, and may
+	// end up to one Access early.
 	Idle time.Duration
-	// Absolute ends a session that long after the login. Default 12 h; at
-	// least Idle.
+	// Absolute ends a session that long after the login, however much it is
+	// used. Default 12 h; at least Idle.
 	Absolute time.Duration
-	// MaxIdle and MaxAbsolute are the most that [Limits] may give to one
-	// session ("remember me"). Default Idle and Absolute; MaxAbsolute is at
+	// MaxIdle and MaxAbsolute are the largest limits that [Limits] may give to a
+	// session, for "remember me". Default Idle and Absolute. MaxAbsolute is at
 	// most the ring's Life.
 	MaxIdle, MaxAbsolute time.Duration
 
-	// Grace is for how long after a refresh the token before it is still
-	// served, for tabs that refresh at once and for lost answers. Default 30 s,
-	// or an eighth of Access where that is less; at most a quarter of Access.
+	// Grace is for how long after a refresh the previous refresh token still
+	// gets the same answer, for tabs that refresh at the same time and for lost
+	// answers. Default 30 s or an eighth of Access, whichever is less; at most a
+	// quarter of Access.
 	Grace time.Duration
-	// StrictRotation forgives no answer that was lost for longer than Grace.
-	// By default each session is forgiven one.
+	// StrictRotation treats a refresh token that comes again after Grace as
+	// stolen. By default each session is forgiven one lost answer.
 	StrictRotation bool
 
-	// MaxStaleness is the longest that a revocation by another node may take
-	// to be in force on this one. Default 30 s; at least 1 s. A node that
-	// cannot confirm its list for longer asks the store for each request.
+	// MaxStaleness is the longest time until a revocation by another node is in
+	// force on this one. Default 30 s; at least 1 s. A node that cannot confirm
+	// its list for longer asks the store about each request.
 	MaxStaleness time.Duration
-	// MaxRevocations is how many revocations the node holds in memory, at some
-	// 50 bytes each and the text of the subjects, before it drops the oldest: sessions from before those
-	// are then refreshed once. Default 1,048,576; at least 1,024. With NoReplica
-	// it is for how many sessions the node keeps an answer, at some 400 bytes
-	// each; default 32,768.
+	// MaxRevocations is the number of revocations that the node holds in memory,
+	// at some 50 bytes each plus the text of the subjects. Beyond it the node
+	// drops the oldest, and older sessions are refreshed once. Default 1,048,576;
+	// at least 1,024. With NoReplica it is the number of sessions whose answer
+	// the node caches, at some 400 bytes each; default 32,768.
 	MaxRevocations int
-	// NoReplica keeps no list of revocations on this node: for functions, which
-	// are frozen between requests and cannot follow a log, and for very small
-	// machines. New reads no log then, and nothing but the ring is read in the background:
-	// the node asks the store about each session and keeps the answer for
-	// MaxStaleness. That costs the wait for one question for each session and
-	// MaxStaleness, and for each session after this node has revoked a subject
-	// or everyone, or a login here was one too many (EndOldest). A live response
-	// is asked about every MaxStaleness. Where the store does not answer, only sessions with an answer
-	// are served. What this node revokes it refuses at once, and others within
-	// MaxStaleness, as ever.
+	// NoReplica keeps no list of revocations on this node. It is for functions,
+	// which are frozen between requests and cannot follow a log, and for very
+	// small machines. New reads no log, and only the ring is read in the
+	// background: the node asks the store about each session and caches the
+	// answer for MaxStaleness.
+	//
+	// The cost is one store query per session and MaxStaleness. All sessions are
+	// queried again after this node revokes a subject or everyone, and after a
+	// login here ends the oldest session (EndOldest). Each live response is
+	// queried once per MaxStaleness. In an outage only sessions with a cached
+	// answer are served. Revocations take effect as without NoReplica: at once
+	// on the node that makes them, within MaxStaleness on the others.
 	NoReplica bool
-	// Skew is how far apart the clocks of nodes and store may be. Default 5 s.
+	// Skew is the largest difference between the clocks of the nodes and the
+	// store. Default 5 s.
 	Skew time.Duration
-	// StoreTimeout bounds each use of the store. Default 2 s.
+	// StoreTimeout bounds each store call. Default 2 s; at least 1 ms.
 	StoreTimeout time.Duration
 
-	// MaxSessions, unless 0, is how many sessions a subject may have at once.
-	// One more is refused with [ErrLimit], or ends the oldest if EndOldest.
+	// MaxSessions is the number of sessions that a subject may have at once; 0
+	// means no limit. One more login fails with [ErrLimit], or ends the oldest
+	// session if EndOldest is set.
 	MaxSessions int
 	EndOldest   bool
 
 	// SessionCookie and RefreshCookie name the cookies. Default
 	// "__Host-session" and "__Host-refresh"; the prefix "__Host-" is required.
 	SessionCookie, RefreshCookie string
-	// SameSiteStrict sends the cookies with SameSite=Strict, so that a user
-	// who follows a link to the site arrives anonymous. Default Lax.
+	// SameSiteStrict sets SameSite=Strict on the cookies, so a user who follows a
+	// link from another site arrives anonymous. Default Lax.
 	SameSiteStrict bool
 	// InsecureHTTP drops Secure and the prefix "__Host-" from the cookies, for
-	// development over plain HTTP on a host that is not localhost. Anybody on
-	// the network can then take them.
+	// development over plain HTTP on a host that is not localhost. Anybody on the
+	// network can then copy them.
 	InsecureHTTP bool
-	// InsecureSameSiteNone lets the cookies be sent with requests from other
-	// sites. Every state-changing route must then be protected otherwise.
+	// InsecureSameSiteNone sets SameSite=None: browsers send the cookies with
+	// requests from other sites too. Every route that changes something then
+	// needs protection of another kind.
 	InsecureSameSiteNone bool
 
-	// Tokens configures access tokens for APIs and native clients. Nil: there
-	// are none.
+	// Tokens configures access tokens for APIs and native clients. Nil turns them
+	// off.
 	Tokens *TokenConfig[T]
-	// TrustedOrigins are other sites, such as "https://admin.example", whose
-	// requests to [Sessions.Endpoints] may change something.
+	// TrustedOrigins are the origins of other sites whose requests to
+	// [Sessions.Endpoints] may change something, such as "https://admin.example".
 	TrustedOrigins []string
-	// Recent is how old an authentication may be for DELETE devices/{id} of
+	// Recent is the largest age of an authentication for DELETE devices/{id} of
 	// [Sessions.Endpoints]. Default 5 min.
 	Recent time.Duration
 
-	// Reload, unless nil, is called before each refresh to read roles or
-	// settings anew: what it returns is the session's data from then on. s.Data
-	// is what the session carries so far, or the zero T where nothing could be
-	// carried. An error that wraps [ErrEnded] ends the session; any other is
-	// an outage, and the request is unavailable. It is called before the token
-	// is known to be live, again where another request has committed in
-	// between (at most 4 times in all), and for upgrades.
+	// Reload is called before each refresh, to read roles or settings again. The
+	// result is the session's data from then on. s.Data returns the data so far,
+	// or the zero T if no data could be carried over. An error that wraps
+	// [ErrEnded] ends the session. Any other error is an outage: the request is
+	// unavailable. Reload is called before the token is known to be good, again
+	// if another request has committed meanwhile (at most 4 times in all), and for
+	// upgrades. Nil keeps the data.
 	Reload func(ctx context.Context, s *Session[T]) (T, error)
-	// Observe is told of events, possibly by several goroutines at once. It
-	// must not block. Default: log by [log/slog.Default].
+	// Observe receives events, possibly from several goroutines at once. It must
+	// not block. Default: events are logged by [log/slog.Default].
 	Observe func(Event)
 	// ErrorHandler answers a request in place of the default of [Sessions.Error].
-	// To clients, no two refusals of one status should look different.
+	// Refusals with one status should look the same to clients.
 	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
 	// Now is the clock of this node. Default [time.Now].
 	Now func() time.Time
@@ -130,7 +138,8 @@ const (
 	hostPrefix = "__Host-"
 )
 
-// withDefaults fills in what is unset and reports what does not fit together.
+// withDefaults returns c with its defaults, and an error if fields contradict
+// each other.
 func (c Config[T]) withDefaults(ring *keyring.Ring) (Config[T], error) {
 	c.Access = cmp.Or(c.Access, defaultAccess)
 	c.Idle = cmp.Or(c.Idle, defaultIdle)
@@ -243,10 +252,10 @@ func (c *Config[T]) policy() refresh.Policy {
 	return refresh.Policy{Access: c.Access, Grace: c.Grace, Strict: c.StrictRotation}
 }
 
-// leeway excuses a time in the future, never one that has passed.
+// leeway is the tolerance for times in the future. Expiries get none.
 func (c *Config[T]) leeway() time.Duration { return 2 * c.Skew }
 
-// warn tells of each setting that weakens.
+// warn reports each setting that weakens security.
 func (c *Config[T]) warn() {
 	if c.InsecureHTTP {
 		c.Observe(Event{Kind: KindInsecure, Reason: "Config.InsecureHTTP: cookies go over plain HTTP"})

@@ -13,7 +13,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Kind is what happened in an [Event].
+// Kind says what happened. See [Event].
 type Kind string
 
 // The kinds of events.
@@ -23,27 +23,27 @@ const (
 	KindRenewed     Kind = "session renewed"
 	KindEnded       Kind = "session ended"
 	KindRevoked     Kind = "revoked"
-	KindRefused     Kind = "credential refused" // Reason says exactly why; the client is not told
+	KindRefused     Kind = "credential refused" // Reason says why; the client does not learn it
 	KindReplayed    Kind = "refresh token replayed, session ended"
 	KindUnavailable Kind = "store unavailable"
-	KindReplica     Kind = "revocation replica"  // it changed its state, or had something to repair
-	KindApplied     Kind = "revocations applied" // Position is up to where this node has them in force
-	KindKeys        Kind = "keys"                // of the ring: published, sealing, revoked, unknown, or its source fails; Reason says which
+	KindReplica     Kind = "revocation replica"  // its state changed, or something was repaired
+	KindApplied     Kind = "revocations applied" // up to Position, on this node
+	KindKeys        Kind = "keys"                // a key was published, seals, was revoked or is unknown, or the ring's source fails; Reason says which
 	KindAlarm       Kind = "alarm"               // an operator should look
 	KindInsecure    Kind = "insecure configuration"
 )
 
-// Event is what operators are told. It holds no key, cookie, token or session
+// Event is one report for operators. It holds no key, cookie, token or session
 // data.
 type Event struct {
 	Kind     Kind
 	Reason   string
-	Session  store.ID       // zero: none is known
-	Position store.Position // of a revocation, or up to which this node has applied them; 0: none
-	Err      error          // nil: none
+	Session  store.ID       // zero if the event is about no session in particular
+	Position store.Position // of a revocation, or up to which this node has applied them; else 0
+	Err      error          // nil if nothing failed
 }
 
-// level says how loud an event is in a log.
+// level returns the log level of an event.
 func (e Event) level() slog.Level {
 	switch e.Kind {
 	case KindRefused:
@@ -65,7 +65,7 @@ func (e Event) level() slog.Level {
 	return slog.LevelWarn
 }
 
-// logEvent is the default observer: it logs by [slog.Default].
+// logEvent is the default of Config.Observe. It logs by [slog.Default].
 func logEvent(e Event) {
 	log := slog.Default()
 	if !log.Enabled(context.Background(), e.level()) {
@@ -87,8 +87,8 @@ func logEvent(e Event) {
 	log.LogAttrs(context.Background(), e.level(), "wafer: "+string(e.Kind), attrs...)
 }
 
-// replicaEvent is what operators are told of a replica's event; lost says who
-// holds what the log has lost, and what becomes of it.
+// replicaEvent converts a replica's event. lost completes the sentence "the log
+// has lost N revocations …".
 func replicaEvent(e revocation.Event, lost string) Event {
 	event := Event{Kind: KindReplica, Reason: e.State.String(), Position: e.Head, Err: e.Err}
 	switch {

@@ -14,7 +14,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// StartOption is a detail of one login.
+// StartOption is an option of [Sessions.Start] and [Sessions.Issue].
 type StartOption func(*startOptions)
 
 type startOptions struct {
@@ -23,25 +23,24 @@ type startOptions struct {
 	label          string
 }
 
-// NotBefore makes the login fail with [ErrNotBefore] if the subject, or
-// everyone, was revoked after that position. Ask for the position by
-// [Sessions.Position] before the credentials are checked: then a login with
-// the old password cannot slip past a password change.
+// NotBefore makes the login fail with [ErrNotBefore] if the subject or everyone
+// was revoked after position p. Get p from [Sessions.Position] before you check
+// the credentials: a login with the old password then cannot slip past a
+// password change.
 func NotBefore(p store.Position) StartOption {
 	return func(o *startOptions) { o.notBefore = &p }
 }
 
-// Limits gives the session limits of its own, such as for "remember me", up to
-// [Config.MaxIdle] and MaxAbsolute. More is an error of Start. 0 means the
-// configured default.
+// Limits gives the session limits of its own, for example for "remember me". 0
+// means the configured default. Start fails if a limit is not above
+// [Config.Access], or is above [Config.MaxIdle] or MaxAbsolute.
 func Limits(idle, absolute time.Duration) StartOption {
 	return func(o *startOptions) { o.idle, o.absolute = idle, absolute }
 }
 
-// Label names the device, for [Sessions.Devices]: up to 255 bytes; what is
-// longer is cut, what is not UTF-8 is replaced, and NULs are left out. Without
-// it, or with an empty one, Start takes the request's User-Agent. No address is
-// kept.
+// Label names the device, for [Sessions.Devices]. The label is cut to 255 bytes;
+// invalid UTF-8 is replaced and NULs are removed. If it is empty or missing,
+// Start uses the request's User-Agent. No network address is kept.
 func Label(label string) StartOption {
 	label = cleanLabel(label)
 	return func(o *startOptions) { o.label = label }
@@ -55,20 +54,20 @@ func cleanLabel(label string) string {
 	return label
 }
 
-// Position returns the place in the log as the store has it now. See
-// [NotBefore].
+// Position returns the position of the newest entry in the store's log. See
+// [NotBefore]. The error matches [ErrUnavailable].
 func (s *Sessions[T]) Position(ctx context.Context) (store.Position, error) {
 	return s.node.Position(ctx)
 }
 
-// Start begins a session of subject (1 to 255 bytes of UTF-8 without NUL) with
-// new ids, and writes its cookies. Call it after the credentials were checked. The sessions that
-// the request's cookies name, expired or not, are ended in the same step, so a
-// planted one does not live on; so is one that this request itself has begun,
-// if it has passed Handler.
+// Start begins a session of subject (1 to 255 bytes of UTF-8 without NUL) under a
+// new id, and writes its cookies. Call it after you have checked the credentials.
+// In the same step Start ends the sessions that the request's cookies name,
+// expired or not, so that a planted session does not live on. It also ends a
+// session that this request itself has begun, if the request passed Handler.
 //
-// Errors: [ErrTooLarge], [ErrNotBefore], [ErrLimit], [ErrUnavailable]; others
-// are mistakes in the arguments. After an error no cookie was written.
+// Errors: [ErrTooLarge], [ErrNotBefore], [ErrLimit], [ErrUnavailable]; any other
+// is a mistake in the arguments. After an error no cookie was written.
 func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject string, data T, options ...StartOption) error {
 	creation, err := s.creation(subject, options)
 	if err != nil {
@@ -88,8 +87,8 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	c := s.gate.Read(r.Context(), now, &cookies)
 	creation.Ends, creation.Above = c.Families(), c.Position()
 	if a != nil && a.bearer.load() == noBearer {
-		// A session that this very request began or renewed is in no cookie of
-		// the request yet.
+		// The request's cookies do not name a session that the request itself
+		// began or renewed.
 		if current := a.current.Load(); current != nil && current.id() != creation.Ends[0] {
 			creation.Ends[1] = current.id()
 		}
@@ -101,7 +100,7 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	return s.begun(w, a, KindStarted, snap, b)
 }
 
-// creation checks the arguments of a login and returns the family to make.
+// creation checks the arguments of a login and returns the family to create.
 func (s *Sessions[T]) creation(subject string, options []StartOption) (store.Creation, error) {
 	o := startOptions{idle: s.config.Idle, absolute: s.config.Absolute}
 	for _, option := range options {
@@ -128,18 +127,18 @@ func (s *Sessions[T]) creation(subject string, options []StartOption) (store.Cre
 	return c, nil
 }
 
-// Renew gives the session a new id, as is due after a change of privilege, and
-// writes its cookies. The old id is dead in the same step. Start,
-// authentication and limits stay.
+// Renew gives the session a new id and writes its cookies. Call it after a change
+// of privilege. The old session ends in the same step. The times of the login and
+// of the authentication, and the limits, stay.
 //
-// Errors: [ErrConflict] if the session was committed since this request's
-// cookie, [ErrEnded], [ErrExpired], [ErrNoSession], [ErrUnavailable].
+// Errors: [ErrConflict] if the session was committed after this request's cookie
+// was sealed, [ErrEnded], [ErrExpired], [ErrNoSession], [ErrUnavailable].
 func (s *Sessions[T]) Renew(w http.ResponseWriter, r *http.Request) error {
 	return s.renew(w, r, false)
 }
 
-// Reauthenticate is Renew after the user has proved again who they are: the
-// authentication time is set to now. The absolute limit stays.
+// Reauthenticate is Renew for a user who has authenticated again: it sets the
+// authentication time to now. The absolute limit stays.
 func (s *Sessions[T]) Reauthenticate(w http.ResponseWriter, r *http.Request) error {
 	return s.renew(w, r, true)
 }
@@ -176,8 +175,8 @@ func (s *Sessions[T]) encode(subject string, data T) ([]byte, error) {
 	return b, s.fits(subject, b)
 }
 
-// changing locks the request's session for a change. a is nil if the request
-// is not attached.
+// changing locks the request's session for a change. a is nil if the request is
+// not attached.
 func (s *Sessions[T]) changing(ctx context.Context) (a *attachment[T], done func()) {
 	if a = s.attached(ctx); a == nil {
 		return nil, func() {}
@@ -186,7 +185,7 @@ func (s *Sessions[T]) changing(ctx context.Context) (a *attachment[T], done func
 	return a, a.changes.Unlock
 }
 
-// change is changing for calls that need a session that can be written.
+// change is changing for calls that need a session whose cookies can be written.
 func (s *Sessions[T]) change(ctx context.Context) (*attachment[T], *Session[T], func(), error) {
 	a, done := s.changing(ctx)
 	if a == nil {
