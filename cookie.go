@@ -34,25 +34,25 @@ func (s *Sessions[T]) find(header http.Header) (found gate.Cookies) {
 	return found
 }
 
-// fits checks what a browser would keep.
+// fits returns ErrTooLarge if a browser would not keep the session cookie.
 func (s *Sessions[T]) fits(subject string, data []byte) error {
-	over := func(short int) int {
+	excess := func(short int) int {
 		return len(s.config.SessionCookie) + s.cookies.Size(len(subject), len(data)-short) - maxCookie
 	}
-	if over(0) <= 0 {
+	if excess(0) <= 0 {
 		return nil
 	}
-	// Base64 makes four characters of three bytes; the rest of the division is
-	// found by trying.
-	short := over(0) * 3 / 4
-	for short < len(data) && over(short) > 0 {
+	// Base64 makes four characters of three bytes. The loop finds the remainder of
+	// the division.
+	short := excess(0) * 3 / 4
+	for short < len(data) && excess(short) > 0 {
 		short++
 	}
-	return fmt.Errorf("%w: name and value are %d bytes over %d; shorten the data by %d of its %d bytes", ErrTooLarge, over(0), maxCookie, short, len(data))
+	return fmt.Errorf("%w: name and value are %d bytes over %d; shorten the data by %d of its %d bytes", ErrTooLarge, excess(0), maxCookie, short, len(data))
 }
 
-// setCookie writes a cookie, in place of one of that name that this response
-// already has. A zero deadline deletes it in the browser.
+// setCookie writes a cookie and replaces one of the same name in this response. A
+// zero deadline deletes the cookie in the browser.
 func (s *Sessions[T]) setCookie(w http.ResponseWriter, name, value string, now, deadline time.Time) {
 	c := http.Cookie{
 		Name: name, Value: value, Path: "/", HttpOnly: true,
@@ -67,8 +67,8 @@ func (s *Sessions[T]) setCookie(w http.ResponseWriter, name, value string, now, 
 	if deadline.IsZero() {
 		c.MaxAge = -1
 	} else {
-		// Rounded up: where one cookie dies before the other, before their
-		// deadline, the session would go on without what was saved.
+		// Rounded up: if the session cookie died before the refresh token, the
+		// session would go on without the data that was saved last.
 		c.MaxAge = max(1, int((deadline.Sub(now)+time.Second-1)/time.Second))
 	}
 	header := w.Header()
@@ -83,19 +83,19 @@ func (s *Sessions[T]) setCookie(w http.ResponseWriter, name, value string, now, 
 	private(header)
 }
 
-// noStore keeps a response that depends on a session out of every cache,
-// unless the application has said otherwise already.
+// noStore keeps a response that depends on a session out of every cache, unless
+// the application has set Cache-Control itself.
 func noStore(header http.Header) {
 	if header["Cache-Control"] == nil {
 		header["Cache-Control"] = []string{"no-store"}
 	}
 }
 
-// private is vary and noStore.
+// private calls vary and noStore.
 func private(header http.Header) { privateBy(header, new(privateValues)) }
 
-// privateBy is private with memory for the values. Each header needs its own: a
-// handler may write into what it finds there.
+// privateBy is private without an allocation: the header's values stand in
+// values. Each response needs its own, since a handler may write into them.
 func privateBy(header http.Header, values *privateValues) {
 	if header["Vary"] != nil || header["Cache-Control"] != nil {
 		vary(header)
@@ -108,7 +108,7 @@ func privateBy(header http.Header, values *privateValues) {
 
 type privateValues [2]string
 
-// vary tells caches that the response depends on cookies.
+// vary marks the response as dependent on cookies, for caches.
 func vary(header http.Header) {
 	if header["Vary"] == nil {
 		header["Vary"] = []string{"Cookie"}

@@ -17,11 +17,13 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Handler puts what each request brings into its context, for [Sessions.Get]
-// and the calls that change a session. It refreshes a session that is due,
-// and writes its new cookies then. It never answers by itself: an anonymous
-// request, or one that cannot be judged because the store is down, reaches h
-// all the same, so public pages stay up. It does not wrap the ResponseWriter.
+// Handler finds the session of each request and attaches it to the request's
+// context, for [Sessions.Get] and for the calls that change a session. If a
+// refresh is due, Handler refreshes the session and writes its new cookies.
+//
+// Handler never answers a request itself. An anonymous request reaches h, and so
+// does one that cannot be judged because the store is down: public pages stay up.
+// Handler does not wrap the ResponseWriter.
 func (s *Sessions[T]) Handler(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, _ = s.Attach(w, r)
@@ -29,8 +31,8 @@ func (s *Sessions[T]) Handler(h http.Handler) http.Handler {
 	})
 }
 
-// Require lets only requests with a session pass. The others are answered by
-// [Sessions.Error]. It does what Handler does where that has not been done.
+// Require lets only requests with a session pass, and answers the others by
+// [Sessions.Error]. It attaches the session if Handler has not done so.
 func (s *Sessions[T]) Require(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, err := s.Attach(w, r)
@@ -42,9 +44,9 @@ func (s *Sessions[T]) Require(h http.Handler) http.Handler {
 	})
 }
 
-// RequireRecent is Require for actions that need the user to have proved who
-// they are at most d ago: by [Sessions.Start], or [Sessions.Reauthenticate].
-// Others are refused with [ErrReauthenticate].
+// RequireRecent is Require for actions that need a recent authentication, by
+// [Sessions.Start] or [Sessions.Reauthenticate], at most d ago. It refuses older
+// ones with [ErrReauthenticate].
 func (s *Sessions[T]) RequireRecent(d time.Duration) func(http.Handler) http.Handler {
 	return func(h http.Handler) http.Handler {
 		return s.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -61,9 +63,9 @@ func (s *Sessions[T]) RequireRecent(d time.Duration) func(http.Handler) http.Han
 	}
 }
 
-// Attach is Handler's act, for routers of another shape: it returns the
-// request with what was found, and the error that Get will return. A request
-// that is attached already comes back as it is.
+// Attach is what Handler does, for routers that are not net/http handlers. It
+// returns the request with its session attached, and the error that Get will
+// return. A request that has its session attached already is returned unchanged.
 func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
 	if a := s.attached(r.Context()); a != nil {
 		_, err := a.get()
@@ -74,7 +76,7 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 		if _, found := bearerToken(r.Header); found {
 			return s.attachBearer(w, r)
 		}
-		w.Header().Add("Vary", "Authorization") // with a token the answer is another
+		w.Header().Add("Vary", "Authorization") // a token would change the response
 	}
 	now := s.config.Now()
 	a := &attachment[T]{Context: r.Context(), owner: s}
@@ -137,30 +139,30 @@ func upgrades(r *http.Request) bool {
 	return r.Method == http.MethodConnect
 }
 
-// attachment is the context of an attached request: what Handler found, and
-// what the request made of it since.
+// attachment is the context of an attached request. It holds the session that
+// Handler found, and what the request has made of it since.
 type attachment[T any] struct {
 	context.Context
 	owner   *Sessions[T]
 	current atomic.Pointer[Session[T]]
-	first   Session[T]         // what current points to at first; saves an allocation
+	first   Session[T]         // current points to it at first; embedded to save an allocation
 	none    error              // why current is nil
-	bearer  bearerFlag         // whether it is about an access token
-	unsure  *codec.AccessToken // one that is authentic, in an outage
+	bearer  bearerFlag         // whether the request is about an access token
+	unsure  *codec.AccessToken // authentic, but in an outage nobody can say whether it is revoked
 	ended   atomic.Bool        // End was called
 	changes sync.Mutex         // held while a call changes the session
 	values  privateValues      // of the response's header
-	in      http.Request       // the request that it is attached to
+	in      http.Request       // the attached request
 }
 
-// request returns the request with the attachment as its context. It lies in
-// the attachment, since one large allocation takes less time than two.
+// request returns the request with the attachment as its context. The request is
+// embedded in the attachment to save an allocation.
 func (a *attachment[T]) request(r *http.Request) *http.Request {
 	a.in = *r.WithContext(a)
 	return &a.in
 }
 
-// attachmentKey finds the attachment of one Sessions in a context.
+// attachmentKey is the context key of the attachment of one Sessions.
 type attachmentKey[T any] struct{ owner *Sessions[T] }
 
 func (a *attachment[T]) Value(key any) any {
@@ -170,10 +172,10 @@ func (a *attachment[T]) Value(key any) any {
 	return a.Context.Value(key)
 }
 
-// Format keeps what the request carries out of logs that print contexts.
+// Format keeps the request's values out of logs that print contexts.
 func (a *attachment[T]) Format(f fmt.State, _ rune) { io.WriteString(f, a.String()) }
 
-// String is what a context derived from this one prints of it.
+// String returns the name that a derived context prints for this one.
 func (a *attachment[T]) String() string { return "wafer.Attach" }
 
 func (a *attachment[T]) get() (*Session[T], error) {
@@ -191,10 +193,10 @@ func (s *Sessions[T]) attached(ctx context.Context) *attachment[T] {
 	return a
 }
 
-// Get returns the session of a request that has passed Handler, as the request
-// itself has made it: after a Start or Save it is the new one. The error is
-// [ErrNoSession] if the request is anonymous, and matches [ErrUnavailable] if
-// that could not be found out.
+// Get returns the session of a request that has passed Handler. After a Start or
+// Save in the same request it is the new session. The error is [ErrNoSession] if
+// the request is anonymous, and matches [ErrUnavailable] if nobody can say
+// whether it is.
 func (s *Sessions[T]) Get(ctx context.Context) (*Session[T], error) {
 	a := s.attached(ctx)
 	if a == nil {
@@ -205,11 +207,12 @@ func (s *Sessions[T]) Get(ctx context.Context) (*Session[T], error) {
 
 // Error answers a request with the status that belongs to an error of this
 // package: 401 no session, 403 authentication too old, 409 conflict, 413 too
-// large, 503 unavailable; 400 for an argument that no store takes, 500 for any
-// other error. Two refusals of one status look the same. [Config.ErrorHandler] takes
-// its place; the header's Retry-After, Vary and Cache-Control are set before. A
-// 401 carries a WWW-Authenticate about access tokens alone, since cookies are no
-// scheme of RFC 9110.
+// large, 503 unavailable, 400 for an argument that no store accepts, 500 for any
+// other error. All refusals with one status look the same.
+//
+// [Config.ErrorHandler] replaces the answer. Retry-After, Vary and Cache-Control
+// are set before it is called. A 401 has a WWW-Authenticate only if the request
+// was about an access token, since cookies are not a scheme of RFC 9110.
 func (s *Sessions[T]) Error(w http.ResponseWriter, r *http.Request, err error) {
 	bearer := noBearer
 	if a := s.attached(r.Context()); a != nil {
@@ -228,8 +231,8 @@ func retryAfter(w http.ResponseWriter, d time.Duration) {
 	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(d/time.Second))))
 }
 
-// refuse answers a request with the status that belongs to err. The
-// application's answer, unless it is nil, takes the place of the default one.
+// refuse answers a request with the status that belongs to err, by answer unless
+// that is nil.
 func refuse(w http.ResponseWriter, r *http.Request, err error, retry time.Duration, bearer bearerState, answer func(http.ResponseWriter, *http.Request, error)) {
 	status := Status(err)
 	if status == http.StatusServiceUnavailable {

@@ -10,15 +10,15 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Save seals new data into the session cookie. It asks no store: the last of
-// several saves wins, and the owner of the session can put back any value that
-// was sealed since the refresh before last; within the grace, or after a
-// forgiven answer, since the one before that. What must not be put back, such
-// as a coupon that was spent, is for [Sessions.Commit].
+// Save seals new data into the session cookie. It makes no store call, so the last
+// of several saves wins. The session's owner can put back any value that was
+// sealed since the refresh before last; within the grace, or after a forgiven
+// answer, since the refresh before that. Use [Sessions.Commit] for data that must
+// not be put back, such as a coupon that was spent.
 //
-// Errors: [ErrTooLarge]; [ErrExpired] if the handler took longer than the
-// cookie's own lifetime; [ErrNoSession]; [ErrUnavailable]. After an error no
-// cookie was written.
+// Errors: [ErrTooLarge]; [ErrExpired] if the handler took longer than the cookie's
+// own lifetime; [ErrNoSession]; [ErrUnavailable]. After an error no cookie was
+// written.
 func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error {
 	a, current, done, err := s.change(r.Context())
 	if err != nil {
@@ -34,22 +34,22 @@ func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error
 	if !now.Before(header.Expires(s.config.Access)) {
 		return ErrExpired
 	}
-	// The deadline is by the engine's clock, and this node's may be ahead of
-	// it: the cookie must not die before the refresh token.
+	// The engine's clock set the deadline, and this node's may be ahead of it. The
+	// cookie must not die before the refresh token.
 	return s.rewrite(w, a, resume.Session{Header: header, Data: b, At: now.Add(-s.config.Skew)})
 }
 
-// Commit is the save that cannot be rolled back: the store keeps the sealed
-// data with the session (up to 4 KB), and every cookie from before is out of
-// date in the same step. Whatever the browser loses, mixes up or puts back
-// after that, the session goes on from the last committed data. Access tokens
-// from before are out of date, too: their clients refresh.
+// Commit is the save that cannot be rolled back. The store keeps the sealed data
+// with the session (up to 4 KB), and every earlier cookie is out of date in the
+// same step. Whatever the browser then loses, mixes up or puts back, the session
+// goes on from the last committed data. Earlier access tokens are out of date too;
+// their clients refresh.
 //
-// Errors: [ErrConflict] if another request committed since this request's
-// cookie was sealed: two tabs cannot lose each other's update; [ErrEnded];
+// Errors: [ErrConflict] if another request committed after this request's cookie
+// was sealed, so two tabs cannot lose each other's update; [ErrEnded];
 // [ErrTooLarge]; [ErrExpired] in an upgrade; [ErrNoSession]; [ErrUnavailable],
-// after which the data may have been committed or not. After an error no
-// cookie was written.
+// after which the data may be committed or not. After an error no cookie was
+// written.
 func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) error {
 	a, current, done, err := s.change(r.Context())
 	if err != nil {

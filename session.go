@@ -10,33 +10,35 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Session is one login on one device, as this request has it. It is an
-// immutable view and safe for concurrent use; Save, Commit and the others give
-// the request a new one.
+// Session is one login on one device, as one request sees it. It is immutable and
+// safe for concurrent use. Save, Commit and the other calls that change a session
+// give the request a new one.
 type Session[T any] struct {
-	// ID names the session for as long as it lives. It is no secret: it opens
+	// ID names the session for as long as it lives. It is not a secret: it opens
 	// nothing.
 	ID store.ID
-	// Subject is whose session it is.
+	// Subject names the user whose session it is.
 	Subject string
-	// Started is the login. Renew keeps it. An access token does not tell: zero.
+	// Started is the time of the login. Renew keeps it. It is zero for a request
+	// with an access token, which does not have it.
 	Started time.Time
-	// Authenticated is when the user last proved who they are.
+	// Authenticated is the time of the user's last authentication.
 	Authenticated time.Time
 
-	// One of them says what the session is. Calls that change it go by that:
-	// the exported fields are a view, which a handler may change.
+	// Exactly one of these is set, and it is authoritative. The exported fields
+	// are copies; a handler that modifies them changes nothing.
 	content codec.Content      // of the request's cookie
 	minted  *minted            // by this request
 	access  *codec.AccessToken // of the request
-	// readOnly: the request cannot carry an answer (an upgrade, a bearer token).
+	// readOnly is set if the response cannot carry cookies: to an upgrade or a
+	// bearer token.
 	readOnly bool
 }
 
 // minted is a session that is in no cookie of the request.
 type minted struct {
 	header codec.Session
-	data   []byte // in CBOR; nil: none could be carried
+	data   []byte // in CBOR; nil if no data could be carried over
 }
 
 func newSession[T any](header codec.Session, data []byte) *Session[T] {
@@ -45,13 +47,13 @@ func newSession[T any](header codec.Session, data []byte) *Session[T] {
 	return s
 }
 
-// show sets the fields that a handler sees.
+// show sets the exported fields.
 func (s *Session[T]) show(h *codec.Session) {
 	s.ID, s.Subject, s.Started, s.Authenticated = store.ID(h.ID), h.Subject, h.Started, h.Authenticated
 }
 
-// header is what the cookie says, or the token. It is read anew each time:
-// most requests need no more than is shown, and each would have to keep it.
+// header returns the header of the cookie or token. It is parsed at each call:
+// most requests need only the exported fields, and each would have to hold it.
 func (s *Session[T]) header() codec.Session {
 	switch {
 	case s.minted != nil:
@@ -62,7 +64,8 @@ func (s *Session[T]) header() codec.Session {
 	return s.content.Session()
 }
 
-// encoded is the session's data in CBOR; nil: none could be carried.
+// encoded returns the session's data in CBOR, or nil if no data could be carried
+// over.
 func (s *Session[T]) encoded() []byte {
 	if s.minted != nil {
 		return s.minted.data
@@ -72,9 +75,9 @@ func (s *Session[T]) encoded() []byte {
 
 func (s *Session[T]) id() store.ID { return store.ID(s.header().ID) }
 
-// Data decodes the session's data into a fresh copy; changing it changes
-// nothing until it is saved. An error means that the data was saved as another
-// type: see the tags of package cbor for how to change T between releases.
+// Data decodes the session's data into a new copy. Changes to it have no effect
+// until they are saved. An error means that the data was saved as another type;
+// the struct tags of package cbor show how to change T between releases.
 func (s *Session[T]) Data() (T, error) {
 	var data T
 	b := s.encoded()
@@ -85,23 +88,24 @@ func (s *Session[T]) Data() (T, error) {
 	return data, err
 }
 
-// Deadline returns when the session ends unless it is refreshed before: the
-// earlier of its idle and absolute deadlines.
+// Deadline returns when the session ends if it is not refreshed: the earlier of
+// its idle and absolute deadlines.
 func (s *Session[T]) Deadline() time.Time {
 	h := s.header()
 	return h.Deadline()
 }
 
-// Position returns the place in the log that the session is judged from.
+// Position returns the session's position in the log: revocations above it apply
+// to the session.
 func (s *Session[T]) Position() store.Position { return store.Position(s.header().Position) }
 
-// Format prints the session's id for every verb, so that no data reaches a log.
+// Format prints the session's id for every verb, so no data reaches a log.
 func (s Session[T]) Format(f fmt.State, _ rune) { io.WriteString(f, s.ID.String()) }
 
 // LogValue logs the session's id alone.
 func (s Session[T]) LogValue() slog.Value { return slog.StringValue(s.ID.String()) }
 
-// Device is a living session, for a page "where you are signed in".
+// Device is a living session, for a page "Where you are signed in".
 type Device struct {
 	ID            store.ID
 	Label         string // as given to [Label]

@@ -21,9 +21,9 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Sessions is what an application uses: the middleware, and the calls that
-// begin, change and end sessions. T is the session's data; it travels in the
-// cookie, so keep it small. Sessions is safe for concurrent use.
+// Sessions is the door of this package: the middleware, and the calls that begin,
+// change and end sessions. T is the session's data. It travels in the cookie, so
+// keep it small. Sessions is safe for concurrent use.
 type Sessions[T any] struct {
 	config Config[T]
 
@@ -47,13 +47,13 @@ type Sessions[T any] struct {
 	watch *keywatch.Watch
 }
 
-// New returns the sessions of an application over a ring and a store, which
-// stay the caller's. ctx bounds the first reading of the revocations, without
-// which no cookie can be judged (but with [Config.NoReplica]: nothing is read).
-// From then on the ring is read from its source once a minute; a static ring is
-// not.
-// Whatever does not fit together in the configuration is an error here and not
-// later.
+// New returns the sessions of an application. ring and db stay the caller's; close
+// them after Sessions. ctx bounds the initial read of the revocation log. With
+// [Config.NoReplica] nothing is read. From then on a goroutine reads the ring from
+// its source about once a minute, unless the ring is static.
+//
+// A configuration whose fields contradict each other is an error of New, not of a
+// later call.
 func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config Config[T]) (*Sessions[T], error) {
 	if ring == nil || db == nil {
 		return nil, errors.New("wafer: New needs a ring and a store")
@@ -65,23 +65,11 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	watch := keywatch.New(ring, config.Now, observer(config.Observe).keys)
 	config.Observe = countUnknown(config.Observe, watch)
 	s := &Sessions[T]{config: config, ring: ring, watch: watch}
-	if s.cookies, err = codec.NewCookies(ring, config.Realm, config.SessionCookie); err != nil {
-		return nil, fmt.Errorf("wafer: Config.Realm: %w", err)
-	}
-	if s.refreshTokens, err = codec.NewRefreshTokens(ring, config.Realm); err != nil {
+	if err := s.openCodecs(); err != nil {
 		return nil, err
-	}
-	if s.commits, err = codec.NewCommits(ring, config.Realm); err != nil {
-		return nil, err
-	}
-	if _, err = ring.Primary(config.Now()); err != nil {
-		return nil, fmt.Errorf("wafer: nothing can be sealed: %w", err)
 	}
 	if s.protection, err = config.protect(); err != nil {
 		return nil, fmt.Errorf("wafer: Config.TrustedOrigins: %w", err)
-	}
-	if err = s.openTokens(); err != nil {
-		return nil, err
 	}
 	config.warn()
 	err = db.Announce(ctx, store.Announcement{
@@ -90,28 +78,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	if err != nil {
 		return nil, fmt.Errorf("wafer: the store did not take the announcement of lifetimes: %w", err)
 	}
-	s.live = live.New(live.Config{
-		Ask:     func(ctx context.Context, id store.ID) (store.Snapshot, error) { return s.node.Alive(ctx, id) },
-		InTouch: s.inTouch, CatchUp: s.catchUp, Now: config.Now, Outage: s.liveEnded,
-		Patience: max(config.StoreTimeout, config.MaxStaleness/3), Recheck: config.MaxStaleness,
-	})
-	known, err := s.openRevocations(ctx, db)
-	if err != nil {
-		return nil, err
-	}
-	if s.bearer != nil {
-		s.bearer.Revocations, s.bearerForAnyAudience.Revocations = known, known
-		if s.bearer.Verified, err = bearer.NewCache(config.Tokens.CachedTokens); err != nil {
-			known.Close()
-			return nil, err
-		}
-	}
-	s.node, err = node.New(node.Config{
-		Store: db, Revocations: known, Policy: config.policy(), Timeout: config.StoreTimeout,
-		Observer: observer(config.Observe), ReloadRing: ring.Reload,
-	})
-	if err != nil {
-		known.Close()
+	if err := s.openNode(ctx, db); err != nil {
 		return nil, err
 	}
 	s.gate = &gate.Gate{
@@ -128,9 +95,53 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	return s, nil
 }
 
-// Close ends what New started. Ring and store stay the caller's. Sessions must
-// not be used afterwards. Logouts that the store has not taken yet are given
-// one last attempt, for at most StoreTimeout.
+// openCodecs opens what seals and opens under the ring.
+func (s *Sessions[T]) openCodecs() (err error) {
+	if s.cookies, err = codec.NewCookies(s.ring, s.config.Realm, s.config.SessionCookie); err != nil {
+		return fmt.Errorf("wafer: Config.Realm: %w", err)
+	}
+	if s.refreshTokens, err = codec.NewRefreshTokens(s.ring, s.config.Realm); err != nil {
+		return err
+	}
+	if s.commits, err = codec.NewCommits(s.ring, s.config.Realm); err != nil {
+		return err
+	}
+	if _, err = s.ring.Primary(s.config.Now()); err != nil {
+		return fmt.Errorf("wafer: nothing can be sealed: %w", err)
+	}
+	return s.openTokens()
+}
+
+// openNode opens the node's side of the store. ctx bounds the initial read of the
+// log. The live contexts come first, since the replica hands them what it applies.
+func (s *Sessions[T]) openNode(ctx context.Context, db store.Store) error {
+	config := &s.config
+	s.live = live.New(live.Config{
+		Ask:     func(ctx context.Context, id store.ID) (store.Snapshot, error) { return s.node.Alive(ctx, id) },
+		InTouch: s.inTouch, CatchUp: s.catchUp, Now: config.Now, Outage: s.liveEnded,
+		Patience: max(config.StoreTimeout, config.MaxStaleness/3), Recheck: config.MaxStaleness,
+	})
+	known, err := s.openRevocations(ctx, db)
+	if err != nil {
+		return err
+	}
+	s.node, err = node.New(node.Config{
+		Store: db, Revocations: known, Policy: config.policy(), Timeout: config.StoreTimeout,
+		Observer: observer(config.Observe), ReloadRing: s.ring.Reload,
+	})
+	if err == nil && s.bearer != nil {
+		s.bearer.Revocations, s.bearerForAnyAudience.Revocations = known, known
+		s.bearer.Verified, err = bearer.NewCache(config.Tokens.CachedTokens)
+	}
+	if err != nil {
+		known.Close()
+	}
+	return err
+}
+
+// Close stops the goroutines that New and later calls started, and waits for
+// them. It tries the logouts that the store has not taken yet one last time, for
+// at most [Config.StoreTimeout]. Sessions must not be used afterwards.
 func (s *Sessions[T]) Close() {
 	s.watch.Close()
 	s.live.Close()
@@ -176,12 +187,12 @@ func (s *Sessions[T]) openRevocations(ctx context.Context, db store.Store) (node
 	return known, nil
 }
 
-// mint returns the header of a session cookie as a family's snapshot has it.
-// Its position is the family's own, never a head that was read later: what was
-// revoked since counts against the cookie.
+// mint returns the header of a session cookie for a family. Its position is the
+// family's own, never a head that was read later: a revocation since the write
+// must count against the cookie.
 func (s *Sessions[T]) mint(now time.Time, snap store.Snapshot) codec.Session {
 	f := &snap.Family
-	// A little spread keeps the refreshes of a fleet's users apart.
+	// The spread keeps the refreshes of many users apart.
 	access := s.config.Access - rand.N(s.config.Access/10+1)
 	return codec.Session{
 		ID: codec.ID(f.ID), Subject: f.Subject, Position: uint64(f.Position), Generation: f.Generation,
