@@ -9,16 +9,15 @@ import (
 	"github.com/waferkit/wafer/codec"
 )
 
-// Bearer lets only requests with an access token pass (RFC 6750 section 2.1:
-// the header "Authorization: Bearer"). It looks at the token alone, whatever
-// cookies come beside it. The others are answered by [Sessions.Error], with
-// the challenge of RFC 6750 section 3. h, and Require inside of it, sees the
-// session as a cookie would show it, but without Data; it can be ended, and not
-// saved to.
+// Bearer lets only requests with an access token pass (the header
+// "Authorization: Bearer", RFC 6750 section 2.1). It ignores cookies. It answers
+// all other requests by [Sessions.Error], with the challenge of RFC 6750 section 3.
+// h, and Require inside it, get the session as from a cookie, but without Data. It
+// can be ended and cannot be saved to.
 //
-// Handler and Require take an access token too, where the request has none of
-// the session's cookies. Such a route must still be protected from requests of
-// other sites, for the cookies' sake.
+// Handler and Require accept an access token too, if the request has none of the
+// session's cookies. Such a route still needs protection from requests of other
+// sites, since it accepts cookies.
 func (s *Sessions[T]) Bearer(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, err := s.attachBearer(w, r)
@@ -30,7 +29,7 @@ func (s *Sessions[T]) Bearer(h http.Handler) http.Handler {
 	})
 }
 
-// attachBearer is Attach by the access token alone.
+// attachBearer is Attach for a request with an access token. It ignores cookies.
 func (s *Sessions[T]) attachBearer(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
 	if a := s.attached(r.Context()); a != nil && a.bearer.load() != noBearer {
 		_, err := a.get()
@@ -60,15 +59,16 @@ func (s *Sessions[T]) attachBearer(w http.ResponseWriter, r *http.Request) (*htt
 	return a.request(r), nil
 }
 
-// bearerSession sets a session to what an access token says.
+// bearerSession sets a session to the content of an access token.
 func bearerSession[T any](session *Session[T], t *codec.AccessToken) {
 	session.readOnly, session.access = true, t
 	h := tokenHeader(t)
 	session.show(&h)
 }
 
-// tokenHeader is what an access token says of a session. It knows no limits of
-// the session but its own.
+// tokenHeader returns the session header that an access token stands for. The
+// token's expiry takes the place of the session's limits, which a token does not
+// have.
 func tokenHeader(t *codec.AccessToken) codec.Session {
 	return codec.Session{
 		ID: t.Session, Subject: t.Subject, Position: t.Position,
@@ -76,23 +76,23 @@ func tokenHeader(t *codec.AccessToken) codec.Session {
 	}
 }
 
-// bearerState is what an attachment knows of access tokens.
+// bearerState says whether a request is about an access token.
 type bearerState uint8
 
 const (
-	noBearer bearerState = iota // it is about cookies
-	absentBearer
+	noBearer     bearerState = iota // the request is about cookies
+	absentBearer                    // a token was required, and there is none
 	presentBearer
 )
 
-// bearerFlag is a bearerState that a Start in the same request may change.
+// bearerFlag holds a bearerState, which a Start in the same request may change.
 type bearerFlag struct{ value atomic.Uint32 }
 
 func (f *bearerFlag) load() bearerState   { return bearerState(f.value.Load()) }
 func (f *bearerFlag) store(s bearerState) { f.value.Store(uint32(s)) }
 
-// challenge is the WWW-Authenticate of a refusal. One without a token names no
-// error (RFC 6750 section 3.1).
+// challenge returns the WWW-Authenticate of a refusal, or "". It names an error
+// only if there was a token (RFC 6750 section 3.1).
 func (b bearerState) challenge(status int) string {
 	switch {
 	case b == noBearer || status != http.StatusUnauthorized:
@@ -103,8 +103,8 @@ func (b bearerState) challenge(status int) string {
 	return `Bearer error="invalid_token"`
 }
 
-// bearerToken returns the request's access token. Several are none: what stands
-// between the client and this server might have looked at another.
+// bearerToken returns the request's access token. If the header comes more than
+// once, the token is empty and will be refused: a proxy may have checked another.
 func bearerToken(header http.Header) (token string, found bool) {
 	values := header["Authorization"]
 	if len(values) == 0 {
@@ -120,8 +120,8 @@ func bearerToken(header http.Header) (token string, found bool) {
 	return strings.TrimLeft(token, " "), true
 }
 
-// Scope returns what the request's access token is good for; "" of a session
-// by cookie.
+// Scope returns the scope of the request's access token (RFC 6749 section 3.3). It
+// is "" for a session by cookie.
 func (s *Session[T]) Scope() string {
 	if s.access == nil {
 		return ""
@@ -129,9 +129,9 @@ func (s *Session[T]) Scope() string {
 	return s.access.Scope
 }
 
-// Claims decodes the application's own claims of the request's access token
-// into a struct or map, by encoding/json. Of a session by cookie, or a token
-// without such claims, it changes nothing.
+// Claims decodes the application's own claims of the request's access token into a
+// struct or map, by encoding/json. It changes nothing if the session is by cookie
+// or the token has no such claims.
 func (s *Session[T]) Claims(into any) error {
 	if s.access == nil || s.access.Claims == nil {
 		return nil

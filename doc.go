@@ -1,9 +1,8 @@
 // Package wafer keeps web sessions in the browser. Session data is sealed
-// (encrypted and authenticated) into a cookie under a rotating keyring. The
-// cookie is good for minutes, and a server-side refresh token renews it without
-// anybody noticing. A small list of revocations, held in memory on every node,
-// makes logout and admin revocation take effect at once, with no session store
-// on the request path.
+// (encrypted and authenticated) into a cookie under a rotating keyring. The cookie
+// is good for minutes, and a server-side refresh token renews it silently. A small
+// revocation list, held in memory on every node, makes logout and admin revocation
+// take effect at once, without a session store on the request path.
 //
 // Start with three lines, and the middleware:
 //
@@ -16,13 +15,12 @@
 // [Sessions.Require] lets only requests with a session pass, and
 // [Sessions.Error] answers any error of this package.
 //
-// Cookies are written into the response's header when Start, Save, Commit,
-// Renew, Reauthenticate, EndOthers or End are called. So call them before the
-// first byte of the body, as with http.SetCookie. Package wafertest fails a
-// handler that does it later.
+// Start, Save, Commit, Renew, Reauthenticate, EndOthers and End write cookies into
+// the response's header. Call them before the first byte of the body, as with
+// http.SetCookie. Package wafertest fails a handler that calls them later.
 //
-// The application's own state-changing routes need protection from cross-site
-// requests as ever: wrap them in [net/http.CrossOriginProtection].
+// The application's own routes that change something need protection from
+// cross-site requests, as always: wrap them in [net/http.CrossOriginProtection].
 //
 // Until version 1.0 the Go API may change between minor versions. Cookies and
 // tokens of format version 1 are read by all later releases.

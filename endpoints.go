@@ -14,30 +14,31 @@ import (
 //
 //	mux.Handle("/session/", http.StripPrefix("/session", sessions.Endpoints()))
 //
-// For browsers, and whoever has an access token:
+// For browsers, and for clients with an access token:
 //
 //	POST   /logout         End; 204
 //	GET    /devices        the subject's living sessions, as JSON
 //	DELETE /devices/{id}   ends one of them; needs an authentication within
 //	                       [Config.Recent], else 403; 204, or 404
 //
-// Where [Config.Tokens] is set:
+// If [Config.Tokens] is set:
 //
-//	POST   /token          an access token of a browser's session, for the
-//	                       audience of the form's field "audience"; off without
-//	                       [TokenConfig.BrowserAudiences]
+//	POST   /token          mints an access token from a browser's session, for
+//	                       the audience in the form field "audience"; off
+//	                       without [TokenConfig.BrowserAudiences]
 //	POST   /refresh        grant_type=refresh_token for native clients (RFC 6749
-//	                       section 6), also with "audience"
+//	                       section 6); takes "audience" too
 //	POST   /revoke         ends the session of a token (RFC 7009)
-//	POST   /introspect     what a token is worth (RFC 7662); off without
-//	                       [TokenConfig.Introspect]
+//	POST   /introspect     says whether a token is active (RFC 7662); off
+//	                       without [TokenConfig.Introspect]
 //	GET    /jwks.json      the public keys (RFC 7517)
 //
-// Requests of other sites that would change something are refused, but for
-// those of [Config.TrustedOrigins]. Limits of rate are the application's: put
-// them in front, by the client's address for refresh, revoke and introspect,
-// whose every forged token costs an HMAC or a signature and no use of the
-// store; by the session for the others.
+// Requests from other sites that would change something are refused, except those
+// from [Config.TrustedOrigins].
+//
+// Rate limits are the application's; put them in front. Limit refresh, revoke and
+// introspect by the client's address: each forged token costs an HMAC or the
+// verification of a signature, and no store call. Limit the others by session.
 func (s *Sessions[T]) Endpoints() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /logout", s.logoutEndpoint)
@@ -77,7 +78,7 @@ func (s *Sessions[T]) logoutEndpoint(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// deviceJSON is a device as the endpoint lists it.
+// deviceJSON is the JSON form of a Device.
 type deviceJSON struct {
 	ID            store.ID  `json:"id"`
 	Label         string    `json:"label"`
@@ -108,8 +109,8 @@ func (s *Sessions[T]) devicesEndpoint(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{"devices": list})
 }
 
-// deleteDeviceEndpoint ends a session of the caller's own subject. Another
-// subject's is as unknown as one that never was.
+// deleteDeviceEndpoint ends a session of the caller's own subject. The session of
+// another subject gets the same answer as one that never existed.
 func (s *Sessions[T]) deleteDeviceEndpoint(w http.ResponseWriter, r *http.Request) {
 	session, err := s.Get(r.Context())
 	if err != nil {

@@ -11,15 +11,15 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Issue begins a session of a native client: it returns a refresh token and an
-// access token for [TokenConfig.Audience], without cookies and without T. Call
-// it after the credentials were checked, with the options of [Sessions.Start].
-// The client refreshes at POST refresh of [Sessions.Endpoints]. Its refresh
-// token is good there alone, and a browser's is not.
+// Issue begins a session of a native client. It returns a refresh token and an
+// access token for [TokenConfig.Audience]; there are no cookies and no T. Call it
+// after you have checked the credentials. It takes the options of [Sessions.Start].
+// The client refreshes at POST refresh of [Sessions.Endpoints]. Only native
+// clients' refresh tokens are accepted there, and they are accepted nowhere else.
 //
-// Errors: [ErrNotBefore], [ErrLimit], [ErrUnavailable], [ErrEnded] where
-// [TokenConfig.Claims] says that; others are mistakes in the arguments or of
-// Claims.
+// Errors: [ErrNotBefore], [ErrLimit], [ErrUnavailable], [ErrEnded] if
+// [TokenConfig.Claims] returned it; any other is a mistake in the arguments or an
+// error of Claims.
 func (s *Sessions[T]) Issue(ctx context.Context, subject string, options ...StartOption) (*TokenPair, error) {
 	if s.config.Tokens == nil {
 		return nil, errNoTokens
@@ -30,8 +30,8 @@ func (s *Sessions[T]) Issue(ctx context.Context, subject string, options ...Star
 	}
 	creation.Native = true
 	now := s.config.Now()
-	// What is to be minted is settled first, so that no session is left behind
-	// that nobody has a token of.
+	// A trial run first: it must not leave a session behind for which no token
+	// can be minted.
 	planned := newSession[T](codec.Session{
 		ID: codec.ID(creation.ID), Subject: subject, Position: 1, Started: now, Authenticated: now, Issued: now,
 		Idle: now.Add(creation.Idle), Absolute: now.Add(creation.Absolute),
@@ -51,7 +51,7 @@ func (s *Sessions[T]) Issue(ctx context.Context, subject string, options ...Star
 	return s.pair(now, snap, s.config.Tokens.Audience, claims)
 }
 
-// pair mints both tokens of a native family as the snapshot has it.
+// pair mints both tokens of a native family.
 func (s *Sessions[T]) pair(now time.Time, snap store.Snapshot, audience string, claims TokenClaims) (*TokenPair, error) {
 	p, err := s.mintAccess(now, newSession[T](s.mint(now, snap), nil), audience, claims)
 	if err != nil {
@@ -64,7 +64,7 @@ func (s *Sessions[T]) pair(now time.Time, snap store.Snapshot, audience string, 
 	return p, nil
 }
 
-// unavailableUnless reports an outage, unless the error is the one expected.
+// unavailableUnless reports an outage unless err matches expected.
 func (s *Sessions[T]) unavailableUnless(expected error, id store.ID, err error) error {
 	if errors.Is(err, expected) {
 		return err
@@ -72,8 +72,8 @@ func (s *Sessions[T]) unavailableUnless(expected error, id store.ID, err error) 
 	return s.node.Unavailable(id, err)
 }
 
-// refreshNative answers the refresh token of a native client. The error matches
-// ErrNoSession or ErrUnavailable.
+// refreshNative refreshes a native client's session. The error matches ErrNoSession
+// or ErrUnavailable.
 func (s *Sessions[T]) refreshNative(ctx context.Context, text, audience string) (*TokenPair, error) {
 	now := s.config.Now()
 	token, err := s.refreshTokens.Parse(ctx, now, text)
@@ -88,7 +88,7 @@ func (s *Sessions[T]) refreshNative(ctx context.Context, text, audience string) 
 	}
 	q := refresh.Request{
 		Family: id, Generation: token.Generation, Native: true,
-		Basis: store.MaxPosition, // there is no data that could be out of date
+		Basis: store.MaxPosition, // native clients have no data that could be out of date
 		Floor: s.node.ExpiredBelow(id),
 	}
 	claims, err := s.plan(ctx, now, q, audience)
@@ -106,8 +106,8 @@ func (s *Sessions[T]) refreshNative(ctx context.Context, text, audience string) 
 	return s.pair(now, res.Snapshot, audience, claims)
 }
 
-// plan settles what a refresh is to mint before anything is advanced, so that
-// nothing is that cannot be answered.
+// plan mints on trial what a refresh is going to mint. So no family is advanced
+// whose answer cannot be minted.
 func (s *Sessions[T]) plan(ctx context.Context, now time.Time, q refresh.Request, audience string) (TokenClaims, error) {
 	if s.config.Tokens.Claims == nil {
 		if _, err := s.ring.Primary(now); err != nil {
@@ -122,7 +122,7 @@ func (s *Sessions[T]) plan(ctx context.Context, now time.Time, q refresh.Request
 	if res.Verdict != refresh.Issue && res.Reason != refresh.ReasonUpgrade {
 		return TokenClaims{}, s.resumer.Refuse(q.Family, res)
 	}
-	// As the advance will leave it: by the engine's clock, idle from now on.
+	// The advance will set the idle time to now, by the engine's clock.
 	planned := res.Snapshot
 	planned.Family.Issued = planned.Now
 	session := newSession[T](s.mint(now, planned), nil)

@@ -16,7 +16,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// maxForm is the longest form that the endpoints read, in bytes.
+// maxForm bounds the forms that the endpoints read, in bytes.
 const maxForm = 16 << 10
 
 // The errors of RFC 6749 section 5.2.
@@ -24,16 +24,15 @@ const (
 	invalidRequest       = "invalid_request"
 	invalidGrant         = "invalid_grant"
 	unsupportedGrantType = "unsupported_grant_type"
-	// invalidTarget is of RFC 8707 section 2: the audience is not one that a
-	// token may be asked for.
+	// invalidTarget is of RFC 8707 section 2: no token may be minted for the
+	// audience.
 	invalidTarget = "invalid_target"
-	// temporarilyUnavailable is of RFC 6749 section 4.1.2.1. It goes with 503.
+	// temporarilyUnavailable is of RFC 6749 section 4.1.2.1. The status is 503.
 	temporarilyUnavailable = "temporarily_unavailable"
 )
 
-// oauthForm reads the form of a POST as RFC 6749 section 3.2 wants it: encoded
-// as a form in the body, with no parameter twice. A parameter without a value
-// counts as absent.
+// oauthForm reads the form in the body of a POST. No parameter may come twice, and
+// one without a value counts as absent (RFC 6749 section 3.2).
 func oauthForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/x-www-form-urlencoded" {
@@ -51,8 +50,8 @@ func oauthForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	return r.PostForm, nil
 }
 
-// oauthError answers as RFC 6749 section 5.2 says. The code is all that a client
-// learns.
+// oauthError answers with an error of RFC 6749 section 5.2. The client learns only
+// the code.
 func (s *Sessions[T]) oauthError(w http.ResponseWriter, status int, code string) {
 	if status == http.StatusServiceUnavailable {
 		retryAfter(w, s.retry())
@@ -61,7 +60,7 @@ func (s *Sessions[T]) oauthError(w http.ResponseWriter, status int, code string)
 	writeJSON(w, status, map[string]string{"error": code})
 }
 
-// oauthRefuse answers an error of a grant.
+// oauthRefuse answers a grant that failed.
 func (s *Sessions[T]) oauthRefuse(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, ErrUnavailable):
@@ -71,8 +70,8 @@ func (s *Sessions[T]) oauthRefuse(w http.ResponseWriter, err error) {
 	}
 }
 
-// tokenEndpoint mints an access token of a browser's session. A bearer token is
-// no session here: it must not extend itself.
+// tokenEndpoint mints an access token from a browser's session. It does not accept
+// an access token instead, which could otherwise extend itself.
 func (s *Sessions[T]) tokenEndpoint(w http.ResponseWriter, r *http.Request) {
 	r, err := s.Attach(w, r)
 	if err == nil && s.attached(r.Context()).bearer.load() != noBearer {
@@ -109,7 +108,7 @@ func (s *Sessions[T]) tokenEndpoint(w http.ResponseWriter, r *http.Request) {
 	writePair(w, pair)
 }
 
-// writePair writes a token response, which no cache may keep (RFC 6749 section
+// writePair writes a token response, which caches must not store (RFC 6749 section
 // 5.1).
 func writePair(w http.ResponseWriter, pair *TokenPair) {
 	private(w.Header())
@@ -159,9 +158,9 @@ func (s *Sessions[T]) refreshEndpoint(w http.ResponseWriter, r *http.Request) {
 	writePair(w, pair)
 }
 
-// revokeEndpoint ends the session of a token (RFC 7009): of a refresh token of
-// either kind of client, or of an access token. A token that is not good is
-// answered like one that was (section 2.2).
+// revokeEndpoint ends the session of a refresh token, of a browser or a native
+// client, or of an access token (RFC 7009). A token that is not good gets the same
+// answer as one that is (section 2.2).
 func (s *Sessions[T]) revokeEndpoint(w http.ResponseWriter, r *http.Request) {
 	form, err := oauthForm(w, r)
 	if err != nil || form.Get("token") == "" {
@@ -183,7 +182,7 @@ func (s *Sessions[T]) revokeEndpoint(w http.ResponseWriter, r *http.Request) {
 // named is the session that an authentic token names.
 type named struct {
 	id      store.ID
-	subject string // "": not known
+	subject string // "" if unknown
 	at      store.Position
 }
 
@@ -199,12 +198,12 @@ func (s *Sessions[T]) sessionOf(ctx context.Context, token string) (named, error
 	if t == nil {
 		return named{}, err
 	}
-	// In an outage too: what is authentic can be ended.
+	// In an outage too: an authentic token is enough to end its session.
 	return named{store.ID(t.Session), t.Subject, store.Position(t.Position)}, nil
 }
 
-// jwksAge is for how long a copy of the key set may be kept. A key is published
-// at least [keyring.Lead], an hour, before it signs.
+// jwksAge is for how long caches may keep the key set. A key is published at least
+// [keyring.Lead], an hour, before it signs.
 const jwksAge = 5 * time.Minute
 
 func (s *Sessions[T]) jwksEndpoint(w http.ResponseWriter, r *http.Request) {
@@ -225,11 +224,10 @@ func (s *Sessions[T]) jwksEndpoint(w http.ResponseWriter, r *http.Request) {
 	w.Write(b)
 }
 
-// inactive is the answer about any token that is worth nothing (RFC 7662
-// section 2.2): it says no more.
+// inactive is the answer about every token that is not good (RFC 7662 section 2.2).
 var inactive = map[string]any{"active": false}
 
-// introspectEndpoint says what a token is worth (RFC 7662), and changes nothing.
+// introspectEndpoint says whether a token is active (RFC 7662). It changes nothing.
 func (s *Sessions[T]) introspectEndpoint(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm) // the hook may read the form
 	if !s.config.Tokens.Introspect(r) {
@@ -273,8 +271,8 @@ func (s *Sessions[T]) introspect(ctx context.Context, token string) (map[string]
 	return answer, nil
 }
 
-// introspectRefresh looks at a refresh token without presenting it: a replay
-// ends nothing here.
+// introspectRefresh judges a refresh token without presenting it: a replay ends
+// nothing here.
 func (s *Sessions[T]) introspectRefresh(ctx context.Context, token string) (map[string]any, error) {
 	t, err := s.refreshTokens.Parse(ctx, s.config.Now(), token)
 	if err != nil {

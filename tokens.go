@@ -19,53 +19,52 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// TokenConfig configures access tokens: JWTs for APIs, as RFC 9068 has them,
-// signed by keys that are derived from the ring.
+// TokenConfig configures access tokens: JWTs for APIs (RFC 9068), signed by keys
+// that are derived from the ring.
 type TokenConfig[T any] struct {
 	// Issuer is the iss of every token, such as "https://shop.example".
 	// Required; 1 to 255 bytes.
 	Issuer string
-	// Audience names this application's own API. [Sessions.Bearer] accepts
-	// tokens for it alone, and a token is for it where nobody asks for another.
-	// Required; 1 to 255 bytes.
+	// Audience names this application's own API. [Sessions.Bearer] accepts tokens
+	// for this audience only, and tokens are minted for it unless the client asks
+	// for another. Required; 1 to 255 bytes.
 	Audience string
-	// Audiences names other services that a client may ask a token for. Each
-	// token is for one service, so that none can use it against another.
+	// Audiences names the other services for which a client may get tokens. Each
+	// token is for one service, so no service can use it against another.
 	Audiences []string
-	// BrowserAudiences are those of Audience and Audiences that a browser's
-	// session may get tokens for, at POST token; the first where it asks for
-	// none. Empty, the default: that endpoint is off. A token that script can
-	// read is one that injected script can read, too.
+	// BrowserAudiences are those of Audience and Audiences for which a browser's
+	// session may get tokens at POST token. The first is the default. Empty, which
+	// is the default, turns that endpoint off: a token that a script can read is
+	// one that an injected script can read too.
 	BrowserAudiences []string
-	// Lifetime is how long a token lives at most; it never outlives its
-	// session. Default [Config.Access]; at most 1 h, at least 1 s.
+	// Lifetime is the longest lifetime of a token. No token outlives its session.
+	// Default [Config.Access]; at least 1 s, at most 1 h.
 	Lifetime time.Duration
 	// ClientID is the client_id of every token. Default Issuer.
 	ClientID string
-	// Algorithms: the first signs, all are accepted and published. Default
-	// EdDSA.
+	// Algorithms are accepted and published. The first one signs. Default EdDSA.
 	Algorithms []codec.Algorithm
-	// Claims, unless nil, adds to each token that is minted: it is the place
-	// for roles. s has no Data for native clients. An error that wraps
-	// [ErrEnded] ends the session; any other is an outage, and no token is
-	// minted.
+	// Claims returns what to add to a token that is about to be minted, such as
+	// roles. For native clients s has no Data. An error that wraps [ErrEnded] ends
+	// the session. Any other error is an outage, and no token is minted. Nil adds
+	// nothing.
 	Claims func(ctx context.Context, s *Session[T]) (TokenClaims, error)
-	// Introspect says who may ask what a token is worth, at POST introspect
-	// (RFC 7662), such as by a shared secret. Nil: that endpoint is off.
+	// Introspect decides who may use POST introspect (RFC 7662), for example by a
+	// shared secret. Nil turns that endpoint off.
 	Introspect func(r *http.Request) bool
-	// CachedTokens is how many verified tokens are kept, at some 1.5 KB each,
-	// so that each is verified once and judged by its revocation every time.
-	// Default 16,384.
+	// CachedTokens is the number of verified tokens in the cache, at some 1.5 KB
+	// each. A cached token's signature is not verified again; its revocation is
+	// checked every time. Default 16,384; at least 1.
 	CachedTokens int
 }
 
-// TokenClaims are what an application adds to an access token.
+// TokenClaims holds what an application adds to an access token.
 type TokenClaims struct {
-	// Scope is what the token is good for (RFC 6749 section 3.3).
+	// Scope is the token's scope (RFC 6749 section 3.3).
 	Scope string
-	// Extra, unless nil, is encoded by encoding/json to an object whose members
-	// stand beside the registered claims. One that has a registered name is an
-	// error.
+	// Extra is encoded by encoding/json to an object, whose members stand beside
+	// the registered claims. A member with a registered name is an error. Nil adds
+	// none.
 	Extra any
 }
 
@@ -108,13 +107,13 @@ func (c *TokenConfig[T]) check() error {
 	return nil
 }
 
-// TokenPair is the answer to a native client: an access token for the API, and
-// the refresh token that gets the next. Encoded as JSON it is the response of
-// RFC 6749 section 5.1; send it with Cache-Control: no-store.
+// TokenPair is the response to a native client: an access token for the API, and
+// the refresh token for the next one. Its JSON encoding is the response of RFC
+// 6749 section 5.1. Send it with Cache-Control: no-store.
 type TokenPair struct {
 	AccessToken  string
-	ExpiresIn    time.Duration // of the access token, in whole seconds; it may be up to one less
-	RefreshToken string        // replaces the one before; "": none
+	ExpiresIn    time.Duration // of the access token, in whole seconds; up to one more than is left
+	RefreshToken string        // replaces the previous one; "" if there is none
 	Scope        string
 	Session      store.ID // not part of the JSON
 }
@@ -130,16 +129,16 @@ func (p TokenPair) MarshalJSON() ([]byte, error) {
 	}{p.AccessToken, "Bearer", int64(p.ExpiresIn / time.Second), p.RefreshToken, p.Scope})
 }
 
-// Format prints the session's id for every verb, so that no token reaches a log.
+// Format prints the session's id for every verb, so no token reaches a log.
 func (p TokenPair) Format(f fmt.State, _ rune) { io.WriteString(f, p.Session.String()) }
 
 // LogValue logs the session's id alone.
 func (p TokenPair) LogValue() slog.Value { return slog.StringValue(p.Session.String()) }
 
-// errNoTokens is a programmer's mistake.
+// errNoTokens is a programmer's mistake, so Error answers it with 500.
 var errNoTokens = errors.New("wafer: Config.Tokens is not set: no access token can be minted or verified")
 
-// openTokens makes what mints and verifies access tokens, if there are any.
+// openTokens opens what mints and verifies access tokens, if Config.Tokens is set.
 func (s *Sessions[T]) openTokens() error {
 	c := s.config.Tokens
 	if c == nil {
@@ -153,8 +152,8 @@ func (s *Sessions[T]) openTokens() error {
 	if s.bearer, err = s.newBearer(c.Audience); err != nil {
 		return err
 	}
-	// Its answers are not kept: what is verified for another service must never
-	// count here.
+	// This one has no cache: a token that was verified for another service must
+	// never be accepted here.
 	s.bearerForAnyAudience, err = s.newBearer(append([]string{c.Audience}, c.Audiences...)...)
 	return err
 }
@@ -171,11 +170,10 @@ func (s *Sessions[T]) newBearer(audiences ...string) (*bearer.Judge, error) {
 	}, nil
 }
 
-// longest is how old a position may be that anything carries which is still
-// good: entries must not be dropped before. A cookie is refreshed without
-// anybody noticing where they are; a token is refused. It carries the position
-// of its cookie, up to Access old, which is that of a generation up to half of
-// Access old.
+// longest returns the maximum age of the position in any valid credential. The log
+// must keep entries for at least that long. A cookie below the floor is refreshed
+// silently, but an access token is refused. A token's position is as old as its
+// cookie (up to Access) plus the generation it was minted from (up to Access/2).
 func (c *Config[T]) longest() time.Duration {
 	if c.Tokens == nil {
 		return c.Access
@@ -183,7 +181,7 @@ func (c *Config[T]) longest() time.Duration {
 	return c.Access + c.Access/2 + c.Tokens.Lifetime
 }
 
-// mintAccess mints an access token of a session. Its position is the session's.
+// mintAccess mints an access token from a session, at the session's position.
 func (s *Sessions[T]) mintAccess(now time.Time, session *Session[T], audience string, claims TokenClaims) (*TokenPair, error) {
 	var extra json.RawMessage
 	if claims.Extra != nil {
@@ -214,8 +212,8 @@ func (s *Sessions[T]) mintAccess(now time.Time, session *Session[T], audience st
 	}, nil
 }
 
-// claims asks the application what to add to a session's token. The error
-// matches ErrEnded if that is to end it, or ErrUnavailable.
+// claims calls the application's Claims. The error matches ErrEnded if the session
+// is to end, or ErrUnavailable.
 func (s *Sessions[T]) claims(ctx context.Context, session *Session[T]) (TokenClaims, error) {
 	if s.config.Tokens.Claims == nil {
 		return TokenClaims{}, nil
@@ -227,8 +225,8 @@ func (s *Sessions[T]) claims(ctx context.Context, session *Session[T]) (TokenCla
 	return claims, err
 }
 
-// claimsOf is claims of a session that lives: it is ended where that is due.
-// The error then matches ErrNoSession.
+// claimsOf is claims for a session that exists. If Claims says so, it ends the
+// session and returns ErrNoSession.
 func (s *Sessions[T]) claimsOf(ctx context.Context, session *Session[T]) (TokenClaims, error) {
 	claims, err := s.claims(ctx, session)
 	if errors.Is(err, ErrEnded) {

@@ -15,21 +15,21 @@ import (
 	"github.com/waferkit/wafer/revocation"
 )
 
-// Verifier accepts access tokens in a service that holds neither the ring nor
-// any other secret. It knows the issuer's public keys and, with
-// [VerifierConfig.Log], what is revoked; it decides as [Sessions.Bearer] does.
-// It is safe for concurrent use.
+// Verifier verifies access tokens in a service that has neither the ring nor any
+// other secret. It uses the issuer's public keys and its log of revocations
+// ([VerifierConfig.Log]), and decides as [Sessions.Bearer] does. It is safe for
+// concurrent use.
 type Verifier struct {
 	config  VerifierConfig
 	bearer  *bearer.Judge
-	keys    *remotekeys.Keys    // nil of a Document
+	keys    *remotekeys.Keys    // nil with a Document
 	replica *revocation.Replica // nil without a Log
 }
 
-// NewVerifier returns a verifier that knows the issuer's keys and has read the
-// log. ctx bounds the two; both are tried until they succeed, and
-// [VerifierConfig.Observe] is told what keeps them from that. Whatever does not
-// fit together in the configuration is an error at once.
+// NewVerifier returns a verifier once it has fetched the issuer's keys and has read
+// the log. It tries both again until they succeed or ctx ends;
+// [VerifierConfig.Observe] receives the failures. A configuration whose fields
+// contradict each other is an error at once. The caller closes the verifier.
 func NewVerifier(ctx context.Context, config VerifierConfig) (*Verifier, error) {
 	config, err := config.withDefaults()
 	if err != nil {
@@ -56,20 +56,19 @@ func NewVerifier(ctx context.Context, config VerifierConfig) (*Verifier, error) 
 		Keys: keys, Algorithms: config.Algorithms, Issuer: config.Issuer, Audiences: config.Audiences, Leeway: 2 * config.Skew,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("wafer: VerifierConfig: %w", err)
+		err = fmt.Errorf("wafer: VerifierConfig: %w", err)
+	} else if v.bearer.Verified, err = bearer.NewCache(config.CachedTokens); err == nil {
+		err = v.open(ctx)
 	}
-	if v.bearer.Verified, err = bearer.NewCache(config.CachedTokens); err != nil {
-		return nil, err
-	}
-	if err := v.open(ctx); err != nil {
+	if err != nil {
 		v.Close()
 		return nil, err
 	}
 	return v, nil
 }
 
-// open reads what is outside: the keys first, since the log may say that they
-// are out of date.
+// open waits for the keys and then reads the log, which may have the keys fetched
+// again.
 func (v *Verifier) open(ctx context.Context) error {
 	if v.keys != nil {
 		if err := v.keys.Open(ctx); err != nil {
@@ -100,8 +99,8 @@ func (v *Verifier) open(ctx context.Context) error {
 	return nil
 }
 
-// Close ends what NewVerifier started. The log stays the caller's. The verifier
-// must not be used afterwards.
+// Close stops the verifier's goroutines and waits for them. The log stays the
+// caller's. The verifier must not be used afterwards.
 func (v *Verifier) Close() {
 	if v.replica != nil {
 		v.replica.Close()
@@ -109,14 +108,16 @@ func (v *Verifier) Close() {
 	if v.keys != nil {
 		v.keys.Close()
 	}
-	v.bearer.Verified.Close()
+	if v.bearer.Verified != nil {
+		v.bearer.Verified.Close()
+	}
 }
 
 // Verify returns the session that an access token was minted from, for services
-// that get tokens otherwise than by HTTP. The session has its ID, Subject,
-// Authenticated, Scope, Claims and Position; its Deadline is the token's expiry.
-// The error matches [ErrNoSession] if the token is not good, for whatever
-// reason, and [ErrUnavailable] if that could not be found out.
+// that get tokens in another way than by HTTP. The session has its ID, Subject,
+// Authenticated, Scope, Claims and Position. Its Deadline is the token's expiry.
+// The error matches [ErrNoSession] if the token is not good, whatever the reason,
+// or [ErrUnavailable] if nobody can say whether it is.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Session[struct{}], error) {
 	access, err := v.bearer.Token(ctx, token)
 	if err != nil {
@@ -127,10 +128,10 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Session[struct{}]
 	return session, nil
 }
 
-// Bearer lets only requests with an access token pass (RFC 6750 section 2.1:
-// the header "Authorization: Bearer"); h gets its session by [Verifier.Get]. The
-// others are answered by [Verifier.Error], with the challenge of RFC 6750
-// section 3. Cookies are not looked at.
+// Bearer lets only requests with an access token pass (the header "Authorization:
+// Bearer", RFC 6750 section 2.1). h gets the session by [Verifier.Get]. Bearer
+// answers all other requests by [Verifier.Error], with the challenge of RFC 6750
+// section 3. It ignores cookies.
 func (v *Verifier) Bearer(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := v.attached(r.Context())
@@ -148,14 +149,15 @@ func (v *Verifier) Bearer(h http.Handler) http.Handler {
 	})
 }
 
-// bearerAttachment is what Bearer found.
+// bearerAttachment holds the session of a request that has passed Bearer, or why
+// it has none.
 type bearerAttachment struct {
 	session *Session[struct{}]
 	err     error
 	bearer  bearerState
 }
 
-// verifierKey finds the attachment of one Verifier in a context.
+// verifierKey is the context key of the attachment of one Verifier.
 type verifierKey struct{ owner *Verifier }
 
 func (v *Verifier) attached(ctx context.Context) *bearerAttachment {
@@ -181,15 +183,16 @@ func (v *Verifier) Get(ctx context.Context) (*Session[struct{}], error) {
 	return a.session, a.err
 }
 
-// errNotVerified is a programmer's mistake, as errNotAttached.
+// errNotVerified is a programmer's mistake, as errNotAttached is.
 var errNotVerified = errors.New("wafer: the request has not passed Bearer of this Verifier")
 
 // keysRetry is the Retry-After of a 503. The keys are fetched again about as
 // often.
 const keysRetry = 5 * time.Second
 
-// Error answers a request as [Sessions.Error] does: 401 with a challenge, or
-// 503. [VerifierConfig.ErrorHandler] takes its place; the headers are set before.
+// Error answers a request as [Sessions.Error] does: 401 with a challenge, or 503.
+// [VerifierConfig.ErrorHandler] replaces the answer. The headers are set before it
+// is called.
 func (v *Verifier) Error(w http.ResponseWriter, r *http.Request, err error) {
 	bearer := noBearer
 	if a := v.attached(r.Context()); a != nil {
@@ -199,8 +202,8 @@ func (v *Verifier) Error(w http.ResponseWriter, r *http.Request, err error) {
 	refuse(w, r, err, keysRetry, bearer, v.config.ErrorHandler)
 }
 
-// Health returns what this service knows of the revocations, for a health page
-// and metrics. It asks nobody. Without a log, State is "none".
+// Health describes this service's copy of the revocations, for a health page and
+// metrics. It makes no store call. Without a log, State is "none".
 func (v *Verifier) Health() Health {
 	if v.replica == nil {
 		return Health{State: "none"}
@@ -208,8 +211,8 @@ func (v *Verifier) Health() Health {
 	return healthOf(v.replica, v.config.Now())
 }
 
-// KeysAge returns how long ago the issuer confirmed the keys: alert where it
-// comes near [VerifierConfig.Keep]. Of a Document it is 0.
+// KeysAge returns how long ago the issuer confirmed the keys. Alert if it comes
+// near [VerifierConfig.Keep]. With a Document it is 0.
 func (v *Verifier) KeysAge() time.Duration {
 	if v.keys == nil {
 		return 0
@@ -229,7 +232,7 @@ func (v *Verifier) Format(f fmt.State, _ rune) {
 // LogValue logs the issuer and the audiences alone.
 func (v *Verifier) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(v)) }
 
-// readKeys reads a JWK set that has a key to verify with.
+// readKeys parses a JWK set. A set without a key to verify with is an error.
 func readKeys(text []byte, algorithms []codec.Algorithm) (*codec.JWKS, error) {
 	set, err := codec.ParseJWKS(text)
 	if err != nil {

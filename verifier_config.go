@@ -15,67 +15,66 @@ import (
 	"github.com/waferkit/wafer/revocation"
 )
 
-// VerifierConfig configures [NewVerifier]. Issuer, Audiences, the keys and the
-// Log are required; each default is the safe choice.
+// VerifierConfig configures [NewVerifier]. Issuer, Audiences, the keys and the Log
+// are required. Each default is the safe choice.
 type VerifierConfig struct {
-	// Issuer is the one iss that is accepted: the application's
+	// Issuer is the only iss that is accepted: the application's
 	// [TokenConfig.Issuer]. Required.
 	Issuer string
-	// Audiences are the names of this service, one of [TokenConfig.Audiences]
-	// each. A token for another service is refused, and one for this and
-	// another too. Required.
+	// Audiences are the names of this service, each of them one of
+	// [TokenConfig.Audiences]. A token for another service is refused, and so is a
+	// token for this service and another. Required.
 	Audiences []string
-	// Algorithms are accepted, and no others. Default EdDSA.
+	// Algorithms are the only ones that are accepted. Default EdDSA.
 	Algorithms []codec.Algorithm
 
 	// JWKSURL is where the issuer publishes its keys, such as
-	// "https://shop.example/session/jwks.json": https, or http on a loopback
-	// address. Redirects are followed to the same host alone. This or Document
-	// is required.
+	// "https://shop.example/session/jwks.json". The scheme is https, or http on a
+	// loopback address. Redirects are followed only to the same host. JWKSURL or
+	// Document is required.
 	JWKSURL string
-	// Document is a JWK set, for issuers whose keys are known otherwise. It is
-	// trusted for as long as the Verifier lives.
+	// Document is a JWK set, for an issuer whose keys reach this service in another
+	// way. It is trusted for as long as the Verifier is used.
 	Document []byte
-	// Client fetches JWKSURL; its rules for redirects are replaced. Default: one
-	// of the Verifier's own, with the proxy of the environment. A fetch takes at
-	// most 5 s and reads at most [codec.MaxJWKS] bytes.
+	// Client fetches JWKSURL. Its CheckRedirect is replaced. Default: a client of
+	// the Verifier's own, with the proxy of the environment. A fetch takes at most
+	// 5 s and reads at most [codec.MaxJWKS] bytes.
 	Client *http.Client
-	// Refresh is how old the keys may get before they are fetched again. A
-	// revoked key is gone from here that long after, or at once where everyone
-	// was revoked with it and Log is set. An unknown key id makes the keys be
-	// fetched too, within a second; others wait for the same fetch. Default
-	// 5 min, at most Keep, at least 1 s.
+	// Refresh is the age at which the keys are fetched again. A revoked key is no
+	// longer accepted that long after its revocation, or at once if everyone was
+	// revoked with it and Log is set. An unknown key id causes a fetch within a
+	// second too; concurrent requests share it. Default 5 min; at least 1 s, at most
+	// Keep.
 	Refresh time.Duration
-	// Keep is for how long the keys are used while they cannot be fetched. Then
-	// every token is unavailable: they might be signed with a revoked key.
-	// Default 15 min, at least Refresh; at most [keyring.Lead], 1 h, which is
-	// how long before it signs a key is published.
+	// Keep is for how long the keys are used while they cannot be fetched. After
+	// that every token is answered as unavailable, since its key may be revoked.
+	// Default 15 min; at least Refresh, at most [keyring.Lead], 1 h, which is how
+	// long before its first signature a key is published.
 	Keep time.Duration
 
-	// Log is the issuer's log of revocations: its store, of which nothing but
-	// Since and Cutoffs is called. Required, but with
-	// InsecureWithoutRevocations.
+	// Log is the issuer's log of revocations, that is, its store. Only Since and
+	// Cutoffs are called. Required unless InsecureWithoutRevocations is set.
 	Log revocation.Source
-	// MaxStaleness, MaxRevocations and StoreTimeout are as in [Config], for this
-	// service.
+	// MaxStaleness, MaxRevocations and StoreTimeout have the meaning and the
+	// defaults that they have in [Config], for this service.
 	MaxStaleness   time.Duration
 	MaxRevocations int
 	StoreTimeout   time.Duration
-	// InsecureWithoutRevocations does without a Log. The service then cannot
-	// know that a session was ended or revoked, and accepts its tokens until
-	// they expire, [TokenConfig.Lifetime] at most.
+	// InsecureWithoutRevocations makes the Verifier work without a Log. It then
+	// accepts the tokens of ended and revoked sessions until they expire,
+	// [TokenConfig.Lifetime] at most.
 	InsecureWithoutRevocations bool
 
-	// Skew is how far apart the clocks of this service and the issuer may be.
-	// It excuses a token issued in the future, never an expiry. Default 5 s, at
-	// most 150 s.
+	// Skew is the largest difference between the clocks of this service and the
+	// issuer. It allows for tokens issued in the future, never for an expiry.
+	// Default 5 s; at most 150 s.
 	Skew time.Duration
-	// CachedTokens is as in [TokenConfig]. Default 16,384.
+	// CachedTokens has the meaning that it has in [TokenConfig]. Default 16,384.
 	CachedTokens int
 	// ErrorHandler answers a request in place of the default of [Verifier.Error].
 	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
-	// Observe is told of events, possibly by several goroutines at once. It
-	// must not block. Default: log by [log/slog.Default].
+	// Observe receives events, possibly from several goroutines at once. It must
+	// not block. Default: events are logged by [log/slog.Default].
 	Observe func(Event)
 	// Now is the clock of this service. Default [time.Now].
 	Now func() time.Time
@@ -84,14 +83,14 @@ type VerifierConfig struct {
 const (
 	defaultKeysRefresh = 5 * time.Minute
 	defaultKeysKeep    = 15 * time.Minute
-	// maxKeysKeep is for how long a set may be kept that shows no more than the
-	// keys of then: one that signs was published that long before. It also caps
-	// for how long a revoked key may be trusted in an outage.
+	// maxKeysKeep bounds Keep. A key is published that long before it signs, so a
+	// set that is not older has every key that signs. It also bounds for how long a
+	// revoked key is trusted in an outage.
 	maxKeysKeep = keyring.Lead
 )
 
-// withDefaults fills in what is unset and reports what does not fit together.
-// What the codec and the replica check is left to them.
+// withDefaults returns c with its defaults, and an error if fields contradict each
+// other. The codec and the replica check the rest.
 func (c VerifierConfig) withDefaults() (VerifierConfig, error) {
 	c.Keep = cmp.Or(c.Keep, defaultKeysKeep)
 	c.Refresh = cmp.Or(c.Refresh, min(defaultKeysRefresh, c.Keep))
@@ -146,8 +145,8 @@ func (c *VerifierConfig) check() error {
 	return nil
 }
 
-// checkJWKSURL refuses an address at which anybody on the network could put keys
-// of their own.
+// checkJWKSURL refuses an address at which anybody on the network could serve their
+// own keys.
 func checkJWKSURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
