@@ -7,13 +7,13 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// maxAcknowledged bounds how many positions are remembered; past it the newest
-// takes the place of the one before.
+// maxAcknowledged bounds how many positions are remembered. Beyond it, the
+// newest replaces the one before it.
 const maxAcknowledged = 256
 
-// acknowledged are heads of the log that answers to writes have told, and that
-// this node has not read yet. The log must have an entry at each: one that goes
-// on without it has lost what the store had acknowledged.
+// acknowledged holds heads of the log that came back from writes and that this
+// node has not read yet. The log must have an entry at each of them. A log that
+// continues without one has lost what the store had acknowledged.
 type acknowledged struct {
 	mu sync.Mutex
 	at []store.Position
@@ -31,7 +31,7 @@ func (a *acknowledged) add(p store.Position) {
 	a.at = append(a.at, p)
 }
 
-// highest returns the highest of them, or 0.
+// highest returns the highest of the positions, or 0.
 func (a *acknowledged) highest() store.Position {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -41,8 +41,8 @@ func (a *acknowledged) highest() store.Position {
 	return slices.Max(a.at)
 }
 
-// missing returns one that a log should have among the entries, which go on
-// from a position, and has not; 0: none.
+// missing returns a position that should be among the entries, which continue
+// from a given position, and is not. It returns 0 if there is no such position.
 func (a *acknowledged) missing(from store.Position, entries []store.Entry, floor store.Position) store.Position {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -61,7 +61,7 @@ func (a *acknowledged) missing(from store.Position, entries []store.Entry, floor
 	return 0
 }
 
-// forget drops those up to p.
+// forget removes the positions up to p.
 func (a *acknowledged) forget(p store.Position) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -12,16 +12,16 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// held is an answer that is made when its question is sent and given when the
-// test says so.
+// held is an answer that is made when its query is sent and given when the test
+// releases it.
 type held struct {
-	q       question
+	q       sinceCall
 	b       store.Batch
 	err     error
 	deliver chan struct{}
 }
 
-// holder holds every answer of a double until it is let go.
+// holder holds every answer of a double until it is released.
 type holder struct {
 	mu  sync.Mutex
 	all []*held
@@ -34,7 +34,7 @@ func (h *holder) hold(t *testing.T, d *double) {
 			close(h.take(0).deliver)
 		}
 	})
-	d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+	d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 		a := &held{q: q, deliver: make(chan struct{})}
 		a.b, _ = d.batch(q)
 		h.mu.Lock()
@@ -60,8 +60,8 @@ func (h *holder) len() int {
 	return len(h.all)
 }
 
-// Two questions overlap, and the later one's answer comes first: nothing is
-// lost, nothing is applied twice, head and confirmation do not go back.
+// Two queries overlap, and the later one is answered first: nothing is lost,
+// nothing is applied twice, and neither head nor confirmation goes back.
 func TestReplica_AnswersOutOfOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		everyones := 0
@@ -100,9 +100,9 @@ func TestReplica_AnswersOutOfOrder(t *testing.T) {
 	})
 }
 
-// Any number of questions overlap; answers come in any order, hold any number
-// of entries, are lost; the floor rises meanwhile. What is known at any moment
-// is exactly the log up to the head, above the floor.
+// Any number of queries overlap; answers come in any order, hold any number of
+// entries, or are lost; the floor rises meanwhile. At any moment the list holds
+// exactly the log up to the head, above the floor.
 func TestPromise1_ReplicaUnderAnyOrderOfAnswers(t *testing.T) {
 	for range 5 {
 		synctest.Test(t, testAnyOrderOfAnswers)
@@ -192,7 +192,7 @@ func testAnyOrderOfAnswers(t *testing.T) {
 		synctest.Wait()
 	}
 	for n := range 200 {
-		got, know := replica.List().Cutoffs(session(n), subject(n)), d.know(session(n), subject(n))
+		got, know := replica.List().Cutoffs(session(n), subject(n)), d.revoked(session(n), subject(n))
 		if got.Floor != know.Floor || got.Head != know.Head {
 			t.Fatalf("floor %d, head %d: want %d, %d", got.Floor, got.Head, know.Floor, know.Head)
 		}
@@ -287,7 +287,7 @@ func TestPromise1_FloorBeforeHead(t *testing.T) {
 	release := r.List().HoldWriters()
 	done := make(chan error)
 	asked := make(chan struct{})
-	d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+	d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 		defer close(asked)
 		b, _ := d.batch(q)
 		return b, nil

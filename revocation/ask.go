@@ -12,123 +12,124 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// maxAsking bounds how many questions to the store are under way at once.
-const maxAsking = 64
+// maxQueries bounds the queries to the store that are in flight at once.
+const maxQueries = 64
 
-// asker asks the store about single sessions. Callers that ask for one session
-// share one question.
-type asker struct {
+// querier asks the store about single sessions. Concurrent callers with the
+// same query share one call.
+type querier struct {
 	source  Source
 	timeout time.Duration
-	oldest  time.Duration // an answer that took longer is none
+	maxAge  time.Duration // a result that took longer is an error
 	now     func() time.Time
-	turns   atomic.Uint64
-	take    func(context.Context, question, answer) error // sees an answer before its askers; nil: nobody
-	// writeBack gives the store back what it has lost; nil: that is not done
+	lastSeq atomic.Uint64
+	accept  func(context.Context, query, result) error // called with a result before any caller gets it; may be nil
+	// writeBack restores what the store has lost. It is nil if that is not done
 	// here.
-	writeBack func(ctx context.Context, q question, own, said store.Cutoffs) error
-	flights   flight.Group[question, answer]
+	writeBack func(ctx context.Context, q query, local, res store.Cutoffs) error
+	flights   flight.Group[query, result]
 	slots     chan struct{}
 }
 
-// question is one that is under way to the store, for all who ask it.
-type question struct {
+// query identifies a call of Cutoffs.
+type query struct {
 	session store.ID
 	subject string
 }
 
-// answer is what the store said, as of the moment it was asked.
-type answer struct {
+// result is the store's answer to a query, as of the time the query was sent.
+type result struct {
 	store.Cutoffs
 	sent time.Time
-	turn uint64 // counts the questions in the order in which they are sent, from 1
+	seq  uint64 // numbers the queries in the order in which they are sent, from 1
 }
 
-func newAsker(source Source, c Config) *asker {
-	return &asker{
-		source: source, timeout: c.Timeout, oldest: c.MaxStaleness, now: c.Now,
-		slots: make(chan struct{}, maxAsking),
+func newQuerier(source Source, c Config) *querier {
+	return &querier{
+		source: source, timeout: c.Timeout, maxAge: c.MaxStaleness, now: c.Now,
+		slots: make(chan struct{}, maxQueries),
 	}
 }
 
-// ask returns the store's answer. began is false where the question had been
-// sent before the call.
-func (a *asker) ask(ctx context.Context, q question) (said answer, began bool, err error) {
-	said, err = a.flights.Do(ctx, q, func() (answer, error) {
+// ask returns the store's answer. began is false if the query had been sent
+// before the call.
+func (a *querier) ask(ctx context.Context, q query) (res result, began bool, err error) {
+	res, err = a.flights.Do(ctx, q, func() (result, error) {
 		began = true
-		return a.question(ctx, q)
+		return a.send(ctx, q)
 	})
-	return said, began, err
+	return res, began, err
 }
 
-func (a *asker) question(ctx context.Context, q question) (answer, error) {
+func (a *querier) send(ctx context.Context, q query) (result, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 	defer cancel()
 	select {
 	case a.slots <- struct{}{}:
 		defer func() { <-a.slots }()
 	case <-ctx.Done():
-		return answer{}, fmt.Errorf("revocation: %d questions to the store are under way already: %w", maxAsking, ctx.Err())
+		return result{}, fmt.Errorf("revocation: %d questions to the store are under way already: %w", maxQueries, ctx.Err())
 	}
-	said := answer{sent: a.now(), turn: a.turns.Add(1)}
+	res := result{sent: a.now(), seq: a.lastSeq.Add(1)}
 	var err error
-	said.Cutoffs, err = a.source.Cutoffs(ctx, q.session, q.subject)
-	if err == nil && a.take != nil {
-		err = a.take(ctx, q, said)
+	res.Cutoffs, err = a.source.Cutoffs(ctx, q.session, q.subject)
+	if err == nil && a.accept != nil {
+		err = a.accept(ctx, q, res)
 	}
-	if err == nil && clock.Elapsed(said.sent, a.now()) > a.oldest {
+	if err == nil && clock.Elapsed(res.sent, a.now()) > a.maxAge {
 		err = errors.New("revocation: the store's answer is older than MaxStaleness; was the process paused?")
 	}
-	return said, err
+	return res, err
 }
 
-// judge asks the store and judges a token by its answer and by what is held
-// here. An answer to a question up to turn void is none. Ahead means that the
-// store itself does not know the position.
-func (a *asker) judge(ctx context.Context, q question, at store.Position, void uint64, held func() store.Cutoffs) (Verdict, error) {
-	for turn := 0; ; turn++ {
-		said, began, err := a.ask(ctx, q)
+// judge asks the store and judges a token by the result and by what this node
+// holds. Results of queries numbered up to voidUpTo are ignored. Ahead means
+// that the store itself does not have the token's position.
+func (a *querier) judge(ctx context.Context, q query, at store.Position, voidUpTo uint64, held func() store.Cutoffs) (Verdict, error) {
+	for attempt := 0; ; attempt++ {
+		res, began, err := a.ask(ctx, q)
 		if err != nil {
 			return Unconfirmed, err
 		}
-		if said.turn <= void {
-			continue // it was under way already; the next one is not
+		if res.seq <= voidUpTo {
+			continue // that query was already in flight; the next one is not
 		}
-		own := held()
-		if lostOf(own, said.Cutoffs) {
-			if turn == 0 && a.writeBack != nil && a.writeBack(ctx, q, own, said.Cutoffs) == nil {
+		local := held()
+		if storeLost(local, res.Cutoffs) {
+			if attempt == 0 && a.writeBack != nil && a.writeBack(ctx, q, local, res.Cutoffs) == nil {
 				continue
 			}
 			return Revoked, nil
 		}
-		// A question that was under way already may have been answered before
-		// the token was minted; only one sent after seeing it can say that the
-		// store does not know its position.
-		if v := Judge(join(own, said.Cutoffs), at); v != Ahead || began || turn == 1 {
+		// A query that was already in flight may have been answered before the
+		// token was minted. Only a query sent after seeing the token can show
+		// that the store does not have its position.
+		if v := Judge(join(local, res.Cutoffs), at); v != Ahead || began || attempt == 1 {
 			return v, nil
 		}
 	}
 }
 
-// join returns the higher of both cutoffs. The head is the second's.
-func join(own, said store.Cutoffs) store.Cutoffs {
-	said.Ending = max(said.Ending, own.Ending)
-	said.Superseding = max(said.Superseding, own.Superseding)
-	said.Subject = max(said.Subject, own.Subject)
-	said.Everyone = max(said.Everyone, own.Everyone)
-	said.Floor = max(said.Floor, own.Floor)
-	return said
+// join returns the higher of each pair of cutoffs, and the head of the second.
+func join(local, res store.Cutoffs) store.Cutoffs {
+	res.Ending = max(res.Ending, local.Ending)
+	res.Superseding = max(res.Superseding, local.Superseding)
+	res.Subject = max(res.Subject, local.Subject)
+	res.Everyone = max(res.Everyone, local.Everyone)
+	res.Floor = max(res.Floor, local.Floor)
+	return res
 }
 
-// lostOf reports whether the store's answer lacks what is held here, though its
-// log goes that far and has not dropped it: the store has lost it. Whatever the
-// store now says of that session is then from a past in which it was not yet
-// revoked, so what is held counts as above every position.
-func lostOf(own, said store.Cutoffs) bool {
-	return lostOne(own.Everyone, 0, own, said) || lostOne(own.Subject, said.Subject, own, said) || lostOne(own.Ending, said.Ending, own, said)
+// storeLost reports whether the store's result lacks a cutoff that this node
+// holds, although its log reaches that far and has not dropped it: the store
+// has lost it. The store's data on that session may then predate the
+// revocation, so the cutoff applies to every position.
+func storeLost(local, res store.Cutoffs) bool {
+	return cutoffLost(local.Everyone, 0, local, res) || cutoffLost(local.Subject, res.Subject, local, res) || cutoffLost(local.Ending, res.Ending, local, res)
 }
 
-// lostOne is lostOf of one cutoff that is held and what the store has of it.
-func lostOne(held, has store.Position, own, said store.Cutoffs) bool {
-	return held > max(own.Floor, said.Floor) && held <= said.Head && held > max(has, said.Everyone)
+// cutoffLost is storeLost for a single cutoff: held is this node's, has is the
+// store's.
+func cutoffLost(held, has store.Position, local, res store.Cutoffs) bool {
+	return held > max(local.Floor, res.Floor) && held <= res.Head && held > max(has, res.Everyone)
 }

@@ -21,7 +21,8 @@ func ask(t testing.TB, r *revocation.Replica, n int, at store.Position, want rev
 	}
 }
 
-// The store's word and this node's own knowledge count, whichever is stricter.
+// The store's answer and what this node holds both count, whichever is
+// stricter.
 func TestAsk(t *testing.T) {
 	clock := newClock()
 	d := newDouble()
@@ -34,11 +35,12 @@ func TestAsk(t *testing.T) {
 	ask(t, r, 3, 40, revocation.Good)
 	ask(t, r, 4, 40, revocation.Good)
 	ask(t, r, 4, 9, revocation.Revoked)
-	// The replica asks about one session, and learns nothing else by it.
+	// The replica queries one session, and applies nothing else from the
+	// answer.
 	if r.Head() != 10 || r.Len() != 0 {
 		t.Errorf("head %d, %d entries", r.Head(), r.Len())
 	}
-	// Of its own: each kind, and the floor.
+	// This node's own entries: each kind, and the floor.
 	r.Apply(ending(session(11), 35))
 	ask(t, r, 11, 34, revocation.Revoked)
 	r.Apply(ofSubject(subject(12), 35))
@@ -50,7 +52,7 @@ func TestAsk(t *testing.T) {
 	r.List().RaiseFloor(38)
 	ask(t, r, 14, 37, revocation.Expired)
 	ask(t, r, 14, 38, revocation.Good)
-	// The store does not know the position: it went back.
+	// The store does not have the position: it went back.
 	ask(t, r, 14, 41, revocation.Ahead)
 	r.List().SetHead(100) // whatever this node has read
 	ask(t, r, 14, 41, revocation.Ahead)
@@ -60,7 +62,7 @@ func TestAsk(t *testing.T) {
 	ask(t, r, 15, 50, revocation.Good)
 }
 
-// No answer is an outage, and never a verdict.
+// A missing answer is an outage, and never a verdict.
 func TestPromise5_AskInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
@@ -86,7 +88,7 @@ func TestPromise5_AskInAnOutage(t *testing.T) {
 		if took := time.Since(began); took != revocation.DefaultTimeout {
 			t.Errorf("it took %v", took)
 		}
-		// A caller who leaves does not end the question of the others.
+		// A caller that leaves does not end the query of the others.
 		ctx, leave := context.WithCancel(t.Context())
 		var wait sync.WaitGroup
 		go func() { // asks, and leaves
@@ -116,14 +118,15 @@ func TestPromise5_AskInAnOutage(t *testing.T) {
 	})
 }
 
-// An answer that was longer under way than MaxStaleness says nothing of now.
+// An answer that took longer than MaxStaleness proves nothing about the
+// present.
 func TestPromise1_AskTakesNoOldAnswer(t *testing.T) {
 	clock := newClock()
 	d := newDouble()
 	r := still(t, d, revocation.Config{Now: clock.Now, MaxStaleness: 30 * time.Second})
 	for delay, good := range map[time.Duration]bool{0: true, 30 * time.Second: true, 30*time.Second + 1: false, 2 * time.Minute: false} {
 		d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
-			c := d.know(id, name)
+			c := d.revoked(id, name)
 			clock.move(delay) // and meanwhile it is revoked
 			return c, nil
 		})
@@ -134,8 +137,8 @@ func TestPromise1_AskTakesNoOldAnswer(t *testing.T) {
 	}
 }
 
-// Callers that ask for one session share one question, and no more than a
-// bounded number are under way.
+// Callers that ask about one session share one query, and a bounded number of
+// queries is in flight.
 func TestPromise8_AskIsCoalescedAndBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
@@ -151,7 +154,7 @@ func TestPromise8_AskIsCoalescedAndBounded(t *testing.T) {
 			}
 			defer now.Add(-1)
 			<-gate
-			return d.know(id, name), nil
+			return d.revoked(id, name), nil
 		})
 		var wait sync.WaitGroup
 		const sessions, callers = 300, 5
@@ -161,19 +164,18 @@ func TestPromise8_AskIsCoalescedAndBounded(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if now.Load() != revocation.MaxAsking || all.Load() != revocation.MaxAsking {
-			t.Errorf("%d questions are under way, %d were asked: want %d", now.Load(), all.Load(), revocation.MaxAsking)
+		if now.Load() != revocation.MaxQueries || all.Load() != revocation.MaxQueries {
+			t.Errorf("%d questions are under way, %d were asked: want %d", now.Load(), all.Load(), revocation.MaxQueries)
 		}
 		close(gate)
 		wait.Wait()
-		if all.Load() != sessions || most.Load() > revocation.MaxAsking {
+		if all.Load() != sessions || most.Load() > revocation.MaxQueries {
 			t.Errorf("%d questions for %d sessions, %d at a time", all.Load(), sessions, most.Load())
 		}
 	})
 }
 
-// Another subject of the same session is another question, also at the same
-// time.
+// Another subject of the same session is another query, also at the same time.
 func TestPromise1_AskSharesNothingAcrossSubjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
@@ -182,7 +184,7 @@ func TestPromise1_AskSharesNothingAcrossSubjects(t *testing.T) {
 		gate := make(chan struct{})
 		d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
 			<-gate
-			return d.know(id, name), nil
+			return d.revoked(id, name), nil
 		})
 		var wait sync.WaitGroup
 		for name, want := range map[string]revocation.Verdict{"alice": revocation.Revoked, "bob": revocation.Good, "": revocation.Good} {
@@ -200,7 +202,8 @@ func TestPromise1_AskSharesNothingAcrossSubjects(t *testing.T) {
 	})
 }
 
-// Who gets no turn within Timeout has an outage, and leaves no place taken.
+// A caller that gets no slot within Timeout has an outage, and leaves no slot
+// occupied.
 func TestPromise8_AskDoesNotWaitForATurnForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
@@ -208,9 +211,9 @@ func TestPromise8_AskDoesNotWaitForATurnForever(t *testing.T) {
 		gate := make(chan struct{})
 		d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
 			<-gate // hangs, and does not look at its context
-			return d.know(id, name), nil
+			return d.revoked(id, name), nil
 		})
-		for n := range revocation.MaxAsking {
+		for n := range revocation.MaxQueries {
 			go func() { _, _ = r.Ask(context.Background(), session(n), "", 10) }()
 		}
 		synctest.Wait()
@@ -227,8 +230,8 @@ func TestPromise8_AskDoesNotWaitForATurnForever(t *testing.T) {
 	})
 }
 
-// An answer that was under way before the token was minted cannot say that the
-// store does not know the token's position.
+// An answer to a query that was in flight before the token was minted cannot
+// show that the store does not have the token's position.
 func TestAsk_JoinsNoAnswerFromBeforeTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
@@ -236,7 +239,7 @@ func TestAsk_JoinsNoAnswerFromBeforeTheToken(t *testing.T) {
 		gate, questions := make(chan struct{}), 0
 		d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
 			questions++
-			c := d.know(id, name)
+			c := d.revoked(id, name)
 			if questions == 1 {
 				<-gate
 			}

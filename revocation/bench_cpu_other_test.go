@@ -4,5 +4,5 @@ package revocation_test
 
 import "time"
 
-// threadTime cannot tell.
+// threadTime is not available here.
 func threadTime() (time.Duration, bool) { return 0, false }

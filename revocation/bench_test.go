@@ -26,9 +26,9 @@ func sizes() []int {
 	return []int{100_000, 1_000_000}
 }
 
-// names are what a benchmark's log names: the entry at n names a session, or
-// if n is a multiple of 4 a subject. Both are as random as real ones, and cost
-// next to nothing to make, so that they can be made while the clock runs.
+// names holds what a benchmark's log names: the entry at n names a session, or
+// if n is a multiple of 4 a subject. Both are as random as real ones, and are
+// made in next to no time, so that they can be made while the clock runs.
 type names struct{ held, absent string }
 
 func newNames(n int) names {
@@ -89,7 +89,7 @@ func filled(b *testing.B, x names, n int) (*revocation.Replica, time.Time) {
 }
 
 // write applies 100,000 entries a second until it is stopped. The floor rises
-// with them, as where a store drops what nobody needs, so the list drops too.
+// with them, as when a store drops entries that are no longer needed, so the list drops too.
 func write(r *revocation.Replica, x names, held int) (stop func(b *testing.B)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -203,7 +203,8 @@ func BenchmarkCheck(b *testing.B) {
 					return differ(m.revoked(x.session(-1-i), x.otherSubject(i), 1<<40), false)
 				}},
 				{"present", func(i int) int {
-					// Of the newer half, which a writer does not make it drop.
+					// Entries of the newer half, which a writer does not make
+					// it drop.
 					newest := int(r.Head()-at(0)) &^ 3
 					e := newest - int(uint32(i*0x9e3779b1))%(n/2)
 					return differ(r.Check(now, x.session(e|1), x.subject(e), 19), revocation.Revoked)

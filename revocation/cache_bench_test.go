@@ -10,10 +10,10 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// BenchmarkCache is the judgement of a token that is good, where its answer is
-// kept and where none is: the question then goes to a store in this process, so
-// what a real one takes comes on top. Each is told as a multiple of the
-// replica's Check over the same store, in the same run.
+// BenchmarkCache judges a token that is good, with a cached result and without
+// one. The store is in this process, so the time of a real one comes on top.
+// The metric is a multiple of the replica's Check over the same store, in the
+// same run.
 func BenchmarkCache(b *testing.B) {
 	const sessions, name = 10_000, "user-4711@example.com"
 	ctx, db := context.Background(), memory.New(memory.Options{})

@@ -12,9 +12,9 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// A log that went back, as an answer shows it: it is told once, no answer from
-// before counts, and what this node holds counts above every position where the
-// log lacks it.
+// A log that went back, as an answer shows it: it is reported once, no earlier
+// answer counts, and what this node holds and the log lacks applies to every
+// position.
 func TestPromise1_CacheOverALogThatWentBack(t *testing.T) {
 	for name, goBack := range map[string]func(d *double){
 		"a head that fell": func(d *double) { d.lose(60) },
@@ -42,8 +42,8 @@ func TestPromise1_CacheOverALogThatWentBack(t *testing.T) {
 				confirm(t, c, n, 100, revocation.Good)
 			}
 			goBack(d)
-			head := d.know(store.ID{}, "").Head
-			checks(t, c, clock.Now(), 4, 50, revocation.Good) // nobody knows yet
+			head := d.revoked(store.ID{}, "").Head
+			checks(t, c, clock.Now(), 4, 50, revocation.Good) // the rollback is not noticed yet
 			confirm(t, c, 5, 50, revocation.Good)
 			events := rec.take()
 			if len(events) != 1 || !errors.Is(events[0].Err, revocation.ErrRollback) || events[0].State != revocation.Unknown || events[0].Head != head {
@@ -57,7 +57,8 @@ func TestPromise1_CacheOverALogThatWentBack(t *testing.T) {
 				head = d.add(superseding(session(9), 0))
 			}
 			confirm(t, c, 4, head, revocation.Good)
-			// What it lacks of this node's own, by asking and by what is then kept.
+			// This node's own entries that the log lacks, by a query and then
+			// by its cached result.
 			for range 2 {
 				confirm(t, c, 1, head, revocation.Revoked)
 				checks(t, c, clock.Now(), 1, head, revocation.Revoked)
@@ -97,7 +98,7 @@ func TestCache_AnswersOutOfOrder(t *testing.T) {
 			return func() { close(gate); <-done; synctest.Wait() }
 		}
 		d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
-			said := d.know(id, name)
+			said := d.revoked(id, name)
 			if gate := gates[id[15]]; gate != nil {
 				<-gate
 			}
@@ -148,7 +149,8 @@ func TestCache_AnswersOutOfOrder(t *testing.T) {
 		if n := rolledBack(rec.take()); n != 1 {
 			t.Errorf("%d alarms", n)
 		}
-		// Another log shows only to who asks after an answer of this one.
+		// Another log shows only in a query that is sent after an answer from
+		// this one.
 		old := slow(2, revocation.Good)
 		d.become(store.ID{0: 0xd2})
 		c.CatchUp(t.Context())
@@ -175,9 +177,9 @@ func TestCache_AnswersMadeOutOfOrder(t *testing.T) {
 			d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
 				if id == session(1) { // made when it comes
 					<-late
-					return d.know(id, name), nil
+					return d.revoked(id, name), nil
 				}
-				said := d.know(id, name) // made when it is asked for
+				said := d.revoked(id, name) // made when it is asked for
 				<-early
 				return said, nil
 			})

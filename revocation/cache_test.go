@@ -16,18 +16,18 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// counted counts the questions that reach a double.
+// counted counts the queries that reach a double.
 func counted(d *double) *atomic.Int64 {
 	var n atomic.Int64
 	d.onCutoffs(func(ctx context.Context, id store.ID, name string) (store.Cutoffs, error) {
 		n.Add(1)
-		return d.know(id, name), ctx.Err()
+		return d.revoked(id, name), ctx.Err()
 	})
 	return &n
 }
 
-// confirm fails the test unless the cache's verdict, with the store where it
-// needs it, is the wanted one. What was kept is found afterwards.
+// confirm fails the test unless the cache's verdict, with the store if needed,
+// is the wanted one. The result is cached when it returns.
 func confirm(t testing.TB, c *revocation.Cache, n int, at store.Position, want revocation.Verdict) {
 	t.Helper()
 	v, err := c.Confirm(context.Background(), session(n), subject(n), at)
@@ -37,7 +37,7 @@ func confirm(t testing.TB, c *revocation.Cache, n int, at store.Position, want r
 	c.Settle()
 }
 
-// checks fails the test unless the cache says so by itself.
+// checks fails the test unless Check alone returns the wanted verdict.
 func checks(t testing.TB, c *revocation.Cache, now time.Time, n int, at store.Position, want revocation.Verdict) {
 	t.Helper()
 	if got := c.Check(now, session(n), subject(n), at); got != want {
@@ -45,8 +45,8 @@ func checks(t testing.TB, c *revocation.Cache, now time.Time, n int, at store.Po
 	}
 }
 
-// Positions are kept, not verdicts: one answer judges tokens of every position,
-// and a token newer than it is asked about.
+// Positions are cached, not verdicts: one result judges tokens of every
+// position, and a token newer than it causes a query.
 func TestCache_KeepsPositions(t *testing.T) {
 	clock, d := newClock(), newDouble()
 	d.add(ending(session(1), 0), superseding(session(2), 0), ofSubject(subject(3), 0)) // 20, 30, 40
@@ -82,12 +82,12 @@ func TestCache_KeepsPositions(t *testing.T) {
 	confirm(t, c, 4, p+1, revocation.Ahead) // the store does not know it either
 }
 
-// What is kept counts as of the moment its question was sent, for MaxStaleness.
+// A cached result counts from the time its query was sent, for MaxStaleness.
 func TestPromise1_CacheCountsFromTheQuestion(t *testing.T) {
 	clock, d := newClock(), newDouble()
 	c := newCache(t, d, revocation.Config{Now: clock.Now, MaxStaleness: 30 * time.Second})
 	d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
-		said := d.know(id, name)
+		said := d.revoked(id, name)
 		clock.move(20 * time.Second) // it sits in a socket
 		return said, nil
 	})
@@ -98,10 +98,10 @@ func TestPromise1_CacheCountsFromTheQuestion(t *testing.T) {
 	if age, ok := c.Confirmed(clock.Now()); age != 20*time.Second || !ok {
 		t.Errorf("the store answered %v ago, %v", age, ok)
 	}
-	// One that took longer is none, and is not used later either.
+	// A result that took longer is an outage, and is not used later either.
 	clock.move(time.Hour)
 	d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
-		said := d.know(id, name)
+		said := d.revoked(id, name)
 		clock.move(31 * time.Second)
 		return said, nil
 	})
@@ -131,14 +131,14 @@ func TestPromise1_CacheThatWasFrozen(t *testing.T) {
 			confirm(t, c, 1, 10, revocation.Revoked)
 		})
 	}
-	clock, d := newClock(), newDouble() // no monotonic reading: nothing can be told
+	clock, d := newClock(), newDouble() // no monotonic reading: the time that passed is unknown
 	c := newCache(t, d, revocation.Config{Now: clock.Now})
 	confirm(t, c, 1, 10, revocation.Good)
 	clock.move(-time.Minute)
 	checks(t, c, clock.Now(), 1, 10, revocation.Unconfirmed)
 }
 
-// An answer that is found by the hash of another question is not used.
+// A result that is found by the hash of another query is not used.
 func TestPromise1_CacheComparesTheQuestion(t *testing.T) {
 	clock, d := newClock(), newDouble()
 	d.add(ending(session(2), 0), ofSubject("bob", 0)) // 20, 30
@@ -157,7 +157,7 @@ func TestPromise1_CacheComparesTheQuestion(t *testing.T) {
 	}
 }
 
-// What one answer says of everyone and of the floor counts for all sessions.
+// The cutoff of everyone and the floor from one result count for all sessions.
 func TestPromise1_CacheJoinsWhatConcernsAll(t *testing.T) {
 	clock, d := newClock(), newDouble()
 	c := newCache(t, d, revocation.Config{Now: clock.Now})
@@ -212,7 +212,7 @@ func TestPromise1_CacheAppliesItsOwnAtOnce(t *testing.T) {
 	checks(t, c, clock.Now(), 4, 15, revocation.Revoked)
 }
 
-// CatchUp and WaitFor: no answer counts whose question may be from before.
+// CatchUp and WaitFor: no result counts if its query may have been sent before.
 func TestPromise1_CacheCatchesUp(t *testing.T) {
 	clock, d := newClock(), newDouble()
 	var all int
@@ -225,7 +225,7 @@ func TestPromise1_CacheCatchesUp(t *testing.T) {
 		"CatchUp": func(store.Position) error { return c.CatchUp(t.Context()) },
 		"WaitFor": func(p store.Position) error { return c.WaitFor(t.Context(), p) },
 	} {
-		confirm(t, c, 1, d.know(store.ID{}, "").Head, revocation.Good)
+		confirm(t, c, 1, d.revoked(store.ID{}, "").Head, revocation.Good)
 		checks(t, c, clock.Now(), 1, c.Head(), revocation.Good)
 		p := d.add(ofSubject(subject(1), 0))
 		all = 0
@@ -242,8 +242,8 @@ func TestPromise1_CacheCatchesUp(t *testing.T) {
 	}
 }
 
-// A question that was under way when CatchUp was called is neither kept nor
-// joined by who asks later.
+// A query that was in flight when CatchUp was called is neither cached nor
+// joined by later callers.
 func TestPromise1_CacheCatchesUpWithAQuestionUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
@@ -251,7 +251,7 @@ func TestPromise1_CacheCatchesUpWithAQuestionUnderWay(t *testing.T) {
 		gate, questions := make(chan struct{}), 0
 		d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
 			questions++
-			said := d.know(id, name)
+			said := d.revoked(id, name)
 			if questions == 1 {
 				<-gate
 			}
@@ -279,8 +279,8 @@ func TestPromise1_CacheCatchesUpWithAQuestionUnderWay(t *testing.T) {
 	})
 }
 
-// The ring is reloaded before anything is used that revokes everyone anew; who
-// cannot reload it has an outage, and keeps nothing.
+// The ring is reloaded before a result that revokes everyone anew is used. If
+// it cannot be reloaded, that is an outage, and nothing is cached.
 func TestPromise1_CacheBeforeEveryone(t *testing.T) {
 	errRing := errors.New("the ring could not be reloaded")
 	clock, d := newClock(), newDouble()
@@ -324,7 +324,8 @@ func TestPromise1_CacheBeforeEveryone(t *testing.T) {
 	if calls != 1 {
 		t.Errorf("called %d times", calls)
 	}
-	// An own one, that was applied first, is none that the ring was reloaded for.
+	// The ring was not reloaded for an entry that this node itself applied
+	// first.
 	p = d.add(everyone(0))
 	c.Apply(everyone(p))
 	before = revocation.Revoked
@@ -333,7 +334,8 @@ func TestPromise1_CacheBeforeEveryone(t *testing.T) {
 	if calls != 2 {
 		t.Errorf("called %d times", calls)
 	}
-	// What was dropped before this node heard of it may have been one.
+	// An entry that was dropped before this node read it may have revoked
+	// everyone.
 	p = d.add(superseding(session(8), 0))
 	d.drop(p)
 	confirm(t, c, 3, p, revocation.Good)
@@ -343,7 +345,7 @@ func TestPromise1_CacheBeforeEveryone(t *testing.T) {
 	}
 }
 
-// No answer is an outage, of who needs one.
+// A missing answer is an outage for tokens that need one.
 func TestPromise5_CacheInAnOutage(t *testing.T) { synctest.Test(t, testCacheInAnOutage) }
 
 func testCacheInAnOutage(t *testing.T) {
@@ -376,8 +378,8 @@ func testCacheInAnOutage(t *testing.T) {
 	}
 }
 
-// Close ends what NewCache started, at any moment; nothing that is asked
-// meanwhile or later comes to harm, or is told what was once known.
+// Close ends the goroutines of NewCache, at any moment. Calls meanwhile or
+// later do no harm, and get no cached result.
 func TestCache_Close(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left
 		c := newCache(t, newDouble(), revocation.Config{})
@@ -435,7 +437,7 @@ func TestPromise8_CacheIsBounded(t *testing.T) {
 		got := heap() - empty
 		each := float64(got-start) / float64(c.Len())
 		t.Logf("empty: %d KB; %d answers: %d KB, %.0f bytes each, of which %d are the answer and %d its subject",
-			start>>10, c.Len(), got>>10, each, revocation.Answer, len(name)+8)
+			start>>10, c.Len(), got>>10, each, revocation.ResultSize, len(name)+8)
 		if c.Len() > limit || c.Len() < limit/2 || got-start > limit*700 || name == "" && got-start > limit*450 {
 			t.Errorf("%d answers take %d bytes", c.Len(), got)
 		}
@@ -455,8 +457,8 @@ func TestNewCache_Refuses(t *testing.T) {
 	}
 }
 
-// Readers, writers and whoever catches up, at once: what a node has revoked it
-// never takes again.
+// Readers, writers and callers of CatchUp at once: a node never accepts again
+// what it has revoked.
 func TestPromise1_CacheUnderConcurrency(t *testing.T) {
 	d := newDouble()
 	c := newCache(t, d, revocation.Config{Limit: 1024})

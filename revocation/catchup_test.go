@@ -12,7 +12,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// What was appended before the call is there after it, in however many answers.
+// Entries appended before the call are applied after it, in however many
+// answers.
 func TestPromise1_CatchUp(t *testing.T) {
 	clock := newClock()
 	d := newDouble()
@@ -22,34 +23,35 @@ func TestPromise1_CatchUp(t *testing.T) {
 		d.add(ending(session(i), 0))
 	}
 	check(t, r, clock.Now(), 1, d.head, revocation.Ahead)
-	d.asked()
+	d.calls()
 	if err := r.CatchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if r.Head() != d.head || r.Len() != 320 || len(d.asked()) != 7 {
+	if r.Head() != d.head || r.Len() != 320 || len(d.calls()) != 7 {
 		t.Errorf("head %d of %d, %d entries", r.Head(), d.head, r.Len())
 	}
 	check(t, r, clock.Now(), 1, d.head, revocation.Good)
 	check(t, r, clock.Now(), 1, d.head+1, revocation.Ahead)
-	for _, q := range d.asked() {
+	for _, q := range d.calls() {
 		if q.wait != 0 {
 			t.Errorf("it asked for a wait of %v", q.wait)
 		}
 	}
-	d.onSince(func(context.Context, question) (store.Batch, error) { return store.Batch{}, errDown })
+	d.onSince(func(context.Context, sinceCall) (store.Batch, error) { return store.Batch{}, errDown })
 	if err := r.CatchUp(t.Context()); !errors.Is(err, errDown) {
 		t.Error(err)
 	}
 }
 
-// A flight that was under way before the call may have asked before the news
-// was there: its answer is no use to the caller, and a request that is sent
-// after the call follows. Callers who come meanwhile share that.
+// A flight that was under way before the call may have sent its query before
+// the entry was written. Its answer is of no use to the caller, so a request
+// that is sent after the call follows. Callers that arrive meanwhile share that
+// request.
 func TestPromise1_CatchUpAsksAfterTheCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
 		r := still(t, d, revocation.Config{Timeout: time.Minute})
-		d.asked()
+		d.calls()
 		var h holder
 		h.hold(t, d)
 		go func() { _ = r.CatchUp(context.Background()) }() // asks too early
@@ -69,7 +71,7 @@ func TestPromise1_CatchUpAsksAfterTheCall(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		if n := len(d.asked()); n != 1 {
+		if n := len(d.calls()); n != 1 {
 			t.Fatalf("%d questions", n)
 		}
 		close(h.take(0).deliver)
@@ -120,7 +122,7 @@ func TestPromise8_CatchUpIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
 		r := still(t, d, revocation.Config{Timeout: 5 * time.Second})
-		d.onSince(func(ctx context.Context, _ question) (store.Batch, error) {
+		d.onSince(func(ctx context.Context, _ sinceCall) (store.Batch, error) {
 			<-ctx.Done()
 			return store.Batch{}, ctx.Err()
 		})
@@ -137,12 +139,12 @@ func TestPromise8_CatchUpIsBounded(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		// A store that has more and more, and gives nothing, is an error.
-		d.onSince(func(_ context.Context, q question) (store.Batch, error) {
+		d.onSince(func(_ context.Context, q sinceCall) (store.Batch, error) {
 			return store.Batch{Log: d.id, Head: d.head + 100, More: true}, nil
 		})
 		time.Sleep(time.Minute)
-		d.asked()
-		if err := r.CatchUp(t.Context()); err == nil || len(d.asked()) > 2 {
+		d.calls()
+		if err := r.CatchUp(t.Context()); err == nil || len(d.calls()) > 2 {
 			t.Errorf("a store that says there is more, and gives nothing: %v", err)
 		}
 	})
@@ -153,22 +155,22 @@ func TestWaitFor(t *testing.T) {
 		d := newDouble()
 		r := follow(t, d, revocation.Config{})
 		synctest.Wait()
-		d.asked()
+		d.calls()
 		for p := range store.Position(11) {
 			if err := r.WaitFor(t.Context(), p); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if n := len(d.asked()); n != 0 {
+		if n := len(d.calls()); n != 0 {
 			t.Errorf("%d questions about what is known", n)
 		}
-		// What is in the store is here by one question.
+		// Entries in the store are applied after one query.
 		gate := make(chan struct{})
-		d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+		d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 			if q.wait > 0 {
 				<-gate
 			}
-			return d.answer(ctx, q)
+			return d.honest(ctx, q)
 		})
 		d.add(ending(session(1), 0))
 		synctest.Wait()
@@ -177,7 +179,7 @@ func TestWaitFor(t *testing.T) {
 			t.Errorf("%v, head %d", err, r.Head())
 		}
 		check(t, r, time.Now(), 2, p-1, revocation.Revoked)
-		// What is not there yet is waited for.
+		// WaitFor waits for an entry that is not there yet.
 		done := make(chan error, 1)
 		go func() { done <- r.WaitFor(context.Background(), p+10) }()
 		time.Sleep(20 * time.Second)
@@ -185,7 +187,7 @@ func TestWaitFor(t *testing.T) {
 			t.Fatal("it did not wait")
 		}
 		d.add(everyone(0))
-		time.Sleep(5 * time.Second) // at most a sixth of MaxStaleness between two questions
+		time.Sleep(5 * time.Second) // at most a sixth of MaxStaleness between two queries
 		if len(done) != 1 {
 			t.Fatal("it waits still")
 		}
@@ -195,15 +197,15 @@ func TestWaitFor(t *testing.T) {
 		// And for no longer than the context allows, with the reason.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		d.asked()
+		d.calls()
 		began := time.Now()
 		if err := r.WaitFor(ctx, p+20); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Minute {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
-		if n := len(d.asked()); n < 5 || n > 60 {
+		if n := len(d.calls()); n < 5 || n > 60 {
 			t.Errorf("%d questions in a minute", n)
 		}
-		d.onSince(func(context.Context, question) (store.Batch, error) { return store.Batch{}, errDown })
+		d.onSince(func(context.Context, sinceCall) (store.Batch, error) { return store.Batch{}, errDown })
 		close(gate)
 		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -231,7 +233,7 @@ func TestWaitFor_EndsWhereAnswersAreAlwaysOld(t *testing.T) {
 		d := newDouble()
 		r := still(t, d, revocation.Config{MaxStaleness: time.Second, Timeout: 5 * time.Second})
 		time.Sleep(time.Minute)
-		d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+		d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 			b, _ := d.batch(q)
 			time.Sleep(1500 * time.Millisecond)
 			return b, nil

@@ -11,8 +11,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// still returns a replica whose goroutine has stopped, so that it is confirmed
-// by nothing but the test's own questions.
+// still returns a replica whose goroutine has stopped, so that only the test's
+// own queries confirm it.
 func still(t testing.TB, d *double, c revocation.Config) *revocation.Replica {
 	t.Helper()
 	r := follow(t, d, c)
@@ -20,14 +20,14 @@ func still(t testing.TB, d *double, c revocation.Config) *revocation.Replica {
 	return r
 }
 
-// An answer confirms as of the moment its question was sent: one that was two
+// An answer confirms as of the moment its query was sent: one that was two
 // minutes under way, as after a pause of the process, proves nothing.
 func TestPromise1_ReplicaIsConfirmedAsOfTheQuestion(t *testing.T) {
 	d, c := newDouble(), newClock()
 	r := still(t, d, revocation.Config{Now: c.Now})
 	c.move(time.Minute)
 	var delay time.Duration
-	slow := func(ctx context.Context, q question) (store.Batch, error) {
+	slow := func(ctx context.Context, q sinceCall) (store.Batch, error) {
 		b, _ := d.batch(q)
 		// While the answer sits in the socket, a session is ended.
 		d.add(ending(session(1), 0))
@@ -63,7 +63,7 @@ func TestPromise1_ReplicaIsConfirmedAsOfTheQuestion(t *testing.T) {
 		if err := ask(); err != nil {
 			t.Fatal(err)
 		}
-		d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+		d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 			b, _ := d.batch(q)
 			d.onSince(nil)
 			c.move(20 * time.Second)
@@ -89,7 +89,7 @@ func TestPromise1_FirstReadingIsConfirmedAsOfItsLastQuestion(t *testing.T) {
 		d.add(ending(session(i), 0))
 	}
 	d.most = 10
-	d.onSince(func(_ context.Context, q question) (store.Batch, error) {
+	d.onSince(func(_ context.Context, q sinceCall) (store.Batch, error) {
 		c.move(20 * time.Second)
 		b, _ := d.batch(q)
 		return b, nil
@@ -99,7 +99,7 @@ func TestPromise1_FirstReadingIsConfirmedAsOfItsLastQuestion(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := c.Now()
-	d.onSince(func(ctx context.Context, _ question) (store.Batch, error) {
+	d.onSince(func(ctx context.Context, _ sinceCall) (store.Batch, error) {
 		<-ctx.Done()
 		return store.Batch{}, ctx.Err()
 	})
@@ -146,7 +146,7 @@ func TestPromise1_ReplicaUnderClockJumps(t *testing.T) {
 				verdict = revocation.Unconfirmed
 			}
 			check(t, r, clock.Now(), 1, 10, verdict)
-			// Whatever the clock did, a new answer counts, and for as long.
+			// A new answer counts whatever the clock did, and for as long.
 			clock.split(t, 0, 1)
 			if err := r.CatchUp(t.Context()); err != nil {
 				t.Fatal(err)
@@ -161,9 +161,9 @@ func TestPromise1_ReplicaUnderClockJumps(t *testing.T) {
 	}
 }
 
-// A clock without a monotonic reading that is set back: nobody knows how old
-// the confirmation is, so it must not count for the time until the clock is
-// where it was.
+// A clock without a monotonic reading that is set back: the age of the
+// confirmation is unknown, so it must not count until the clock is where it
+// was.
 func TestPromise1_ReplicaUnderAWallClockSetBack(t *testing.T) {
 	d, c := newDouble(), newClock()
 	r := still(t, d, revocation.Config{Now: c.Now})
@@ -205,7 +205,7 @@ func TestReplica_TimeReadBeforeTheConfirmation(t *testing.T) {
 
 // The same with a replica that follows, a clock that jumps at random, and a
 // store that is down now and then: whenever it is fresh, it was confirmed by a
-// question that was sent within MaxStaleness of real time.
+// query that was sent within MaxStaleness of real time.
 func TestPromise1_ReplicaIsFreshOnlyWhenItIs(t *testing.T) {
 	skew := newSplitClock() // made outside of the bubble: it has a monotonic reading
 	synctest.Test(t, func(t *testing.T) {
@@ -219,14 +219,14 @@ func TestPromise1_ReplicaIsFreshOnlyWhenItIs(t *testing.T) {
 			return skew.now.Add(time.Since(began))
 		}
 		replica := follow(t, d, revocation.Config{MaxStaleness: staleness, Timeout: 4 * time.Second, Now: read})
-		var asked atomic.Int64 // when the last question that was answered was sent
+		var asked atomic.Int64 // when the last query that was answered was sent
 		asked.Store(int64(time.Since(began)))
 		var down atomic.Bool
-		d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+		d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 			if down.Load() {
 				return store.Batch{}, errDown
 			}
-			b, err := d.answer(ctx, q)
+			b, err := d.honest(ctx, q)
 			if err == nil {
 				asked.Store(int64(q.sent.Sub(began)))
 			}

@@ -76,10 +76,10 @@ type conformance struct {
 	counts  map[string]int
 }
 
-// acknowledged is a revocation that a caller was told of.
+// acknowledged is a revocation whose call has returned to the caller.
 type acknowledged struct {
 	entry store.Entry
-	by    checker // nil: by nobody that the test follows
+	by    checker // nil: by a node outside the test
 	when  time.Time
 }
 
@@ -190,7 +190,7 @@ func (c *conformance) step() {
 }
 
 // revoke revokes as the root package does: own sessions are applied, and for
-// subjects and everyone the node catches up. Others tell nobody.
+// subjects and everyone the node catches up. Other nodes notify no one.
 func (c *conformance) revoke(node checker) {
 	ctx, n := c.t.Context(), c.some()
 	e := store.Entry{Kind: store.KindSession, Session: session(n)}
@@ -285,8 +285,9 @@ func (c *conformance) settle() {
 			n, at := c.token()
 			truth := c.truth(n)
 			want, got := revocation.Judge(truth, at), c.judge(node, n, at)
-			// What is out of date may be revoked besides, or may have been: only
-			// its family tells, and who knows the one need not know the other.
+			// An outdated token may also be revoked, or may have been. Only its
+			// family decides, and a node that holds the one cutoff need not
+			// hold the other.
 			refused := func(v revocation.Verdict) bool { return v == revocation.Revoked || v == revocation.Expired }
 			outdated := at < max(truth.Floor, truth.Superseding, node.Floor())
 			if got != want && !(outdated && refused(got) && refused(want)) {

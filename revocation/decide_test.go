@@ -48,8 +48,8 @@ func TestReplica_Decide(t *testing.T) {
 	}
 }
 
-// A cache decides by a kept answer, and asks the store where it has none or the
-// token is newer.
+// A cache decides by a cached result, and asks the store if it has none or the
+// result predates the token.
 func TestCache_Decide(t *testing.T) {
 	clock, d := newClock(), newDouble()
 	d.add(ending(session(1), 0)) // 20

@@ -1,7 +1,7 @@
-// Package revocation tells whether a token is revoked. Two comparisons of
-// whole numbers decide ([Judge]); what they compare comes from a [Replica],
-// a node's in-memory copy of the store's log, or from the store itself, whose
-// answers a [Cache] keeps on nodes that hold no Replica.
+// Package revocation decides whether a token is revoked. [Judge] decides by two
+// comparisons of whole numbers. The numbers come from a [Replica], which is a
+// node's in-memory copy of the store's log. On nodes that hold no Replica, they
+// come from the store itself through a [Cache].
 //
 // Applications get all of this through the root package. A service that only
 // verifies tokens opens a Replica of its own with [Follow] over the read-only

@@ -23,13 +23,13 @@ type double struct {
 	dropped   []store.Entry // those below: the cutoffs of subjects and everyone outlive them
 	news      chan struct{}
 	most      int // how many entries an answer holds at most; 0: as asked
-	questions []question
-	since     func(context.Context, question) (store.Batch, error)
+	questions []sinceCall
+	since     func(context.Context, sinceCall) (store.Batch, error)
 	cutoffs   func(context.Context, store.ID, string) (store.Cutoffs, error)
 }
 
-// question is a call of Since.
-type question struct {
+// sinceCall is a call of Since.
+type sinceCall struct {
 	after store.Position
 	limit int
 	wait  time.Duration
@@ -99,7 +99,7 @@ func (d *double) become(id store.ID) {
 }
 
 // onSince sets what answers Since; nil: the log itself.
-func (d *double) onSince(f func(context.Context, question) (store.Batch, error)) {
+func (d *double) onSince(f func(context.Context, sinceCall) (store.Batch, error)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.since = f
@@ -112,8 +112,8 @@ func (d *double) onCutoffs(f func(context.Context, store.ID, string) (store.Cuto
 	d.cutoffs = f
 }
 
-// asked returns the questions so far, and forgets them.
-func (d *double) asked() []question {
+// calls returns the calls so far, and forgets them.
+func (d *double) calls() []sinceCall {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := d.questions
@@ -123,7 +123,7 @@ func (d *double) asked() []question {
 
 // Since implements [revocation.Source].
 func (d *double) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
-	q := question{after, limit, wait, time.Now()}
+	q := sinceCall{after, limit, wait, time.Now()}
 	d.mu.Lock()
 	d.questions = append(d.questions, q)
 	f := d.since
@@ -131,11 +131,11 @@ func (d *double) Since(ctx context.Context, after store.Position, limit int, wai
 	if f != nil {
 		return f(ctx, q)
 	}
-	return d.answer(ctx, q)
+	return d.honest(ctx, q)
 }
 
-// answer is what an honest store says.
-func (d *double) answer(ctx context.Context, q question) (store.Batch, error) {
+// honest returns what an honest store would.
+func (d *double) honest(ctx context.Context, q sinceCall) (store.Batch, error) {
 	if err := store.CheckSince(q.after, q.limit); err != nil {
 		return store.Batch{}, err
 	}
@@ -157,7 +157,7 @@ func (d *double) answer(ctx context.Context, q question) (store.Batch, error) {
 }
 
 // batch is the answer as it is now.
-func (d *double) batch(q question) (store.Batch, <-chan struct{}) {
+func (d *double) batch(q sinceCall) (store.Batch, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	limit := q.limit
@@ -186,11 +186,11 @@ func (d *double) Cutoffs(ctx context.Context, id store.ID, name string) (store.C
 	if f != nil {
 		return f(ctx, id, name)
 	}
-	return d.know(id, name), ctx.Err()
+	return d.revoked(id, name), ctx.Err()
 }
 
-// know is what the log holds of a session and a subject.
-func (d *double) know(id store.ID, name string) store.Cutoffs {
+// revoked returns the log's cutoffs of a session and a subject.
+func (d *double) revoked(id store.ID, name string) store.Cutoffs {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := store.Cutoffs{Floor: d.floor, Head: d.head, Log: d.id}

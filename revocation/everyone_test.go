@@ -121,9 +121,9 @@ func TestFollow_BeforeEveryone(t *testing.T) {
 	})
 }
 
-// What was dropped before this node read it may have been an entry of
-// everyone, after the revocation of a key: the ring is reloaded for it all the
-// same, before the replica is confirmed.
+// An entry that was dropped before this node read it may have revoked everyone,
+// after the revocation of a key: the ring is reloaded for it all the same,
+// before the replica is confirmed.
 func TestPromise1_BeforeEveryoneForAGap(t *testing.T) {
 	errRing := errors.New("the ring could not be reloaded")
 	clock := newClock()
@@ -152,7 +152,7 @@ func TestPromise1_BeforeEveryoneForAGap(t *testing.T) {
 	}
 	check(t, r, clock.Now(), 3, p-1, revocation.Expired)
 	check(t, r, clock.Now(), 3, p, revocation.Good)
-	// Where nothing was dropped unread there is no need for it.
+	// If nothing was dropped unread there is no need for it.
 	d.drop(d.head)
 	if err := r.CatchUp(t.Context()); err != nil || calls != 1 {
 		t.Errorf("after %d calls: %v", calls, err)

@@ -12,7 +12,7 @@ import (
 )
 
 // A service that only verifies tokens follows the log of the store that the
-// logins write to, and judges each token by what it then knows.
+// logins write to, and judges each token by its replica.
 func ExampleFollow() {
 	ctx := context.Background()
 	db := memory.New(memory.Options{})
@@ -32,8 +32,8 @@ func ExampleFollow() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// The entry is here at once, and at the latest after MaxStaleness. Who
-	// cannot wait for that says so:
+	// The replica has the entry at once, and at the latest after MaxStaleness.
+	// A caller that cannot wait for that calls WaitFor.
 	if err := replica.WaitFor(ctx, ended.Entry); err != nil {
 		log.Fatal(err)
 	}
@@ -59,8 +59,8 @@ func ExampleJudge() {
 	// ahead
 }
 
-// A function is frozen between two requests and cannot follow a log. It asks
-// the store about each session, and keeps the positions that it is told.
+// A function is frozen between two requests and cannot follow a log. It queries
+// the store about each session, and caches the positions.
 func ExampleCache() {
 	ctx := context.Background()
 	db := memory.New(memory.Options{})
@@ -77,7 +77,7 @@ func ExampleCache() {
 	}
 	session, minted := store.ID{15: 1}, said.Head
 	judge := func() {
-		verdict := cache.Check(time.Now(), session, "alice", minted) // asks nobody
+		verdict := cache.Check(time.Now(), session, "alice", minted) // no query
 		fmt.Print(verdict)
 		if verdict == revocation.Unconfirmed || verdict == revocation.Ahead {
 			if verdict, err = cache.Confirm(ctx, session, "alice", minted); err != nil {
@@ -89,7 +89,7 @@ func ExampleCache() {
 	}
 	judge()
 
-	// What this node revokes is in force on it at once.
+	// A revocation by this node is in force on it at once.
 	ended, err := db.Revoke(ctx, store.Revocation{Sessions: []store.ID{session}, Reason: "logout"})
 	if err != nil {
 		log.Fatal(err)

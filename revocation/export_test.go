@@ -8,11 +8,11 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// MaxAsking is maxAsking.
-const MaxAsking = maxAsking
+// MaxQueries is maxQueries.
+const MaxQueries = maxQueries
 
-// Drops is drops: in how many steps a full list drops.
-const Drops = drops
+// DropSteps is dropSteps.
+const DropSteps = dropSteps
 
 // HoldWriters takes the lock of a list's writers until it is released.
 func (l *List) HoldWriters() (release func()) {
@@ -35,46 +35,46 @@ func (l *List) Slots() int {
 	return n
 }
 
-// List is what the replica holds.
+// List returns the replica's list.
 func (r *Replica) List() *List { return r.list }
 
-// Read asks the store once, as the replica's goroutine does.
+// Read queries the log once, as the replica's goroutine does.
 func (r *Replica) Read(ctx context.Context, wait time.Duration) error {
-	_, err := r.question(ctx, wait)
+	_, err := r.query(ctx, wait)
 	return err
 }
 
-// Judge is judge: what a replica's check asks.
+// Judge is judge, which a replica's Check calls.
 func (l *List) Judge(session store.ID, subject string, at store.Position) Verdict {
 	return l.judge(session, subject, at)
 }
 
-// WithTag returns what tags say of eight slots: the first that has the tag.
+// WithTag returns the first of eight slots that has the tag.
 func WithTag(of, tag uint64) (slot int, ok bool) {
-	mask := tags(of).with(tag)
-	return slotIn(mask), mask != 0
+	mask := tags(of).match(tag)
+	return slotOf(mask), mask != 0
 }
 
-// KeepAtMost makes a cache keep fewer answers than a Config may ask for.
-func (c *Cache) KeepAtMost(n int) { c.answers.kept.UpdateMaxCost(int64(n)) }
+// KeepAtMost makes a cache hold fewer results than a Config allows.
+func (c *Cache) KeepAtMost(n int) { c.results.cache.UpdateMaxCost(int64(n)) }
 
-// KeepNothing makes a cache refuse every answer.
-func (c *Cache) KeepNothing() { c.answers.close() }
+// KeepNothing makes a cache refuse every result.
+func (c *Cache) KeepNothing() { c.results.close() }
 
-// Settle waits until what was kept is found.
-func (c *Cache) Settle() { c.answers.kept.Wait() }
+// Settle waits until cached results can be found.
+func (c *Cache) Settle() { c.results.cache.Wait() }
 
-// Confuse keeps the answer about one session under the hash of another, as if
-// the two were the same.
+// Confuse stores the result for one session under the hash of another, as if
+// the hashes collided.
 func (c *Cache) Confuse(session store.ID, subject string, with store.ID, withSubject string) (found bool) {
-	own := question{session, subject}
-	k, found := c.answers.kept.Get(c.answers.key(own))
+	q := query{session, subject}
+	k, found := c.results.cache.Get(c.results.key(q))
 	if found {
-		c.answers.kept.Set(c.answers.key(question{with, withSubject}), k, 1)
+		c.results.cache.Set(c.results.key(query{with, withSubject}), k, 1)
 		c.Settle()
 	}
 	return found
 }
 
-// Answer is how many bytes a kept answer has, without its subject.
-const Answer = unsafe.Sizeof(kept{})
+// ResultSize is the size of a cached result in bytes, without its subject.
+const ResultSize = unsafe.Sizeof(cached{})

@@ -11,8 +11,9 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Follow returns a replica that has read the whole log, or the error that kept
-// it from doing so until ctx ended.
+// Follow returns a replica that has read the whole log. It retries until ctx
+// ends, and then returns the error that prevented it. The replica outlives ctx;
+// the caller closes it. The source stays the caller's.
 func Follow(ctx context.Context, source Source, c Config) (*Replica, error) {
 	c, err := c.withDefaults(DefaultLimit)
 	if err != nil {
@@ -20,20 +21,20 @@ func Follow(ctx context.Context, source Source, c Config) (*Replica, error) {
 	}
 	r := &Replica{
 		source: source, config: c, list: NewList(c.Limit),
-		asker: newAsker(source, c), stopped: make(chan struct{}),
+		querier: newQuerier(source, c), stopped: make(chan struct{}),
 	}
-	r.confirmed.most = c.MaxStaleness
-	r.asker.take = r.take
+	r.confirmed.maxAge = c.MaxStaleness
+	r.querier.accept = r.accept
 	var last error
 	for attempt := 0; ; attempt++ {
-		err := r.readOn(ctx)
+		err := r.readToEnd(ctx)
 		if err == nil {
 			break
 		}
 		if ctx.Err() == nil || last == nil {
 			last = err
 		}
-		if !pause(ctx, attempt, c.MaxStaleness) {
+		if !backOff(ctx, attempt, c.MaxStaleness) {
 			return nil, fmt.Errorf("revocation: the log could not be read before the context ended: %w", last)
 		}
 	}
@@ -43,7 +44,8 @@ func Follow(ctx context.Context, source Source, c Config) (*Replica, error) {
 	return r, nil
 }
 
-// withDefaults fills in what is unset and reports what does not fit.
+// withDefaults fills in unset fields. It returns an error if a field is out of
+// range.
 func (c Config) withDefaults(limit int) (Config, error) {
 	if c.MaxStaleness == 0 {
 		c.MaxStaleness = DefaultMaxStaleness
@@ -75,37 +77,38 @@ func (c Config) withDefaults(limit int) (Config, error) {
 	return c, nil
 }
 
-// follow asks for news until ctx ends.
+// follow polls the log until ctx ends.
 func (r *Replica) follow(ctx context.Context) {
 	defer close(r.stopped)
 	state, failed, empty := Fresh, 0, 0
 	for ctx.Err() == nil {
-		// An answer confirms the list as of its question, so a healthy replica
-		// is up to two waits old: with an eighth of MaxStaleness three quarters
-		// are left for an outage to pass unnoticed.
+		// An answer confirms the list as of the time the query was sent, so the
+		// confirmation of a healthy replica is up to two waits old. With a wait
+		// of an eighth of MaxStaleness, three quarters remain before an outage
+		// makes the replica stale.
 		wait := r.config.MaxStaleness / 8
 		if failed > 0 || r.lost.Load() != nil || r.State(r.config.Now()) == Unknown {
 			wait = 0 // confirm first: there may be little time left
 		}
 		began, head := time.Now(), r.list.Head()
-		more, err := r.turn(ctx, wait)
+		more, err := r.poll(ctx, wait)
 		if ctx.Err() != nil {
 			return
 		}
 		before := state
 		state = r.State(r.config.Now())
-		if !errors.Is(err, ErrRollback) && (state != before || err != nil && failed == 0) { // apply tells of that one
-			r.config.Observe(r.event(err))
+		if !errors.Is(err, ErrRollback) && (state != before || err != nil && failed == 0) { // apply reports a rollback itself
+			r.config.Observe(r.newEvent(err))
 		}
 		switch {
 		case err != nil:
-			pause(ctx, failed, r.config.MaxStaleness)
+			backOff(ctx, failed, r.config.MaxStaleness)
 			failed++
 			continue
 		case more:
 		case r.list.Head() == head && time.Since(began) < wait/2, r.lost.Load() != nil:
-			// A store that does not wait must not be asked without a pause.
-			pause(ctx, empty, r.config.MaxStaleness)
+			// A store that does not wait must not be polled without a pause.
+			backOff(ctx, empty, r.config.MaxStaleness)
 			empty++
 		default:
 			empty = 0
@@ -114,15 +117,15 @@ func (r *Replica) follow(ctx context.Context) {
 	}
 }
 
-// turn asks once for news, and for all of it where the log is read anew; then
-// it writes back a part of what the log has lost. A log that goes back meanwhile
-// interrupts the waiting. It reports whether to go on at once.
-func (r *Replica) turn(ctx context.Context, wait time.Duration) (more bool, err error) {
+// poll queries the log once, or to its end if a reload interrupts the wait. It
+// then writes back a part of what the log has lost. It reports whether to
+// continue at once.
+func (r *Replica) poll(ctx context.Context, wait time.Duration) (more bool, err error) {
 	waiting, interrupt := context.WithCancel(ctx)
 	r.interrupt.Store(&interrupt)
-	_, err = r.question(waiting, wait)
-	if waiting.Err() != nil && ctx.Err() == nil { // by readAnew, here or in CatchUp
-		err = r.readOn(ctx)
+	_, err = r.query(waiting, wait)
+	if waiting.Err() != nil && ctx.Err() == nil { // by startReload, here or in CatchUp
+		err = r.readToEnd(ctx)
 	}
 	interrupt()
 	if err != nil || r.State(r.config.Now()) != Fresh {
@@ -131,10 +134,10 @@ func (r *Replica) turn(ctx context.Context, wait time.Duration) (more bool, err 
 	return r.restore(ctx)
 }
 
-// pause backs off before another attempt, with jitter so that a fleet does not
-// come back as one. It reports false if ctx ended.
-func pause(ctx context.Context, attempt int, most time.Duration) bool {
-	d := min(50*time.Millisecond<<min(attempt, 10), most/6)
+// backOff waits before another attempt, with jitter so that a fleet does not
+// reconnect all at once. It reports false if ctx ended.
+func backOff(ctx context.Context, attempt int, longest time.Duration) bool {
+	d := min(50*time.Millisecond<<min(attempt, 10), longest/6)
 	t := time.NewTimer(d/2 + rand.N(d/2+1))
 	defer t.Stop()
 	select {
@@ -145,12 +148,12 @@ func pause(ctx context.Context, attempt int, most time.Duration) bool {
 	}
 }
 
-// question asks for what comes after the cursor, and applies the answer.
-func (r *Replica) question(ctx context.Context, wait time.Duration) (more bool, err error) {
+// query reads the entries after the cursor and applies them.
+func (r *Replica) query(ctx context.Context, wait time.Duration) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+r.config.Timeout)
 	defer cancel()
 	r.mu.Lock()
-	q := asked{after: r.cursor, epoch: r.epoch, sent: r.config.Now(), own: r.own.Load(), acknowledged: r.acknowledged.highest()}
+	q := logQuery{after: r.cursor, epoch: r.epoch, sent: r.config.Now(), applyCalls: r.applyCalls.Load(), acknowledged: r.acknowledged.highest()}
 	r.mu.Unlock()
 	b, err := r.source.Since(ctx, q.after, store.MaxEntries, wait)
 	if err != nil {
@@ -160,26 +163,27 @@ func (r *Replica) question(ctx context.Context, wait time.Duration) (more bool, 
 	if prepared != nil && b.Entries == nil {
 		return false, prepared
 	}
-	told, again, err := r.apply(q, b)
-	for _, e := range told {
+	events, again, err := r.apply(q, b)
+	for _, e := range events {
 		r.config.Observe(e)
 	}
 	return b.More || again, errors.Join(err, prepared)
 }
 
-// asked is a question to the log, as it was when it was sent.
-type asked struct {
-	after store.Position
-	epoch int
-	sent  time.Time
-	own   uint64 // how often Apply had been called
-	// acknowledged is a head of the log that an answer to a write had told.
+// logQuery is the state of the replica when it sent a query to the log.
+type logQuery struct {
+	after      store.Position
+	epoch      int
+	sent       time.Time
+	applyCalls uint64 // the number of calls of Apply
+	// acknowledged is the highest head returned by a write and not read yet.
 	acknowledged store.Position
 }
 
-// prepare calls BeforeEveryone where an answer revokes everyone, or may have
-// done so in what was dropped before this node read it. Where that fails, the
-// answer is cut before the entry. No lock is held: it may read a file.
+// prepare calls BeforeEveryone if a batch revokes everyone, or if an entry that
+// was dropped before this node read it may have done so. If that fails, prepare
+// truncates the batch before the entry. It holds no lock meanwhile, since
+// BeforeEveryone may read a file.
 func (r *Replica) prepare(ctx context.Context, b *store.Batch) error {
 	before := func() error {
 		if err := r.config.BeforeEveryone(ctx); err != nil {
@@ -187,7 +191,7 @@ func (r *Replica) prepare(ctx context.Context, b *store.Batch) error {
 		}
 		return nil
 	}
-	cursor := r.at()
+	cursor := r.readCursor()
 	if cursor < b.Floor {
 		if err := before(); err != nil {
 			b.Entries = nil
@@ -208,26 +212,26 @@ func (r *Replica) prepare(ctx context.Context, b *store.Batch) error {
 	return nil
 }
 
-func (r *Replica) at() store.Position {
+func (r *Replica) readCursor() store.Position {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.cursor
 }
 
-// readOn reads to the log's end as it is at the last question.
-func (r *Replica) readOn(ctx context.Context) error {
+// readToEnd reads up to the end that the log has at the last query.
+func (r *Replica) readToEnd(ctx context.Context) error {
 	for {
-		more, err := r.question(ctx, 0)
+		more, err := r.query(ctx, 0)
 		if err != nil || !more {
 			return err
 		}
 	}
 }
 
-// apply takes the answer to a question. Answers may come late and out of
-// order: what is known already is passed over. It returns what there is to
-// tell, and whether to ask again at once.
-func (r *Replica) apply(q asked, b store.Batch) (told []Event, again bool, err error) {
+// apply applies the answer to a query. Answers may arrive late and out of
+// order, so it skips entries that are already applied. It returns the events to
+// report, and whether to query again at once.
+func (r *Replica) apply(q logQuery, b store.Batch) (events []Event, again bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if q.epoch != r.epoch {
@@ -236,9 +240,9 @@ func (r *Replica) apply(q asked, b store.Batch) (told []Event, again bool, err e
 	if b.More && len(b.Entries) == 0 {
 		return nil, false, errors.New("revocation: the store says that there is more, and gives nothing")
 	}
-	if err := r.continues(q, b); err != nil {
-		r.readAnew(b.Log)
-		return []Event{r.event(err)}, false, err
+	if err := r.checkContinues(q, b); err != nil {
+		r.startReload(b.Log)
+		return []Event{r.newEvent(err)}, false, err
 	}
 	r.log = b.Log
 	if r.cursor < b.Floor && r.cursor != 0 {
@@ -248,17 +252,17 @@ func (r *Replica) apply(q asked, b store.Batch) (told []Event, again bool, err e
 	r.list.RaiseFloor(b.Floor)
 	applied, err := r.applyAll(b.Entries)
 	if err == nil && !b.More {
-		told, again = r.finish(q, b)
+		events, again = r.finish(q, b)
 	}
 	if applied > 0 {
-		e := r.event(nil)
+		e := r.newEvent(nil)
 		e.Applied = applied
-		told = append(told, e)
+		events = append(events, e)
 	}
-	return told, again, err
+	return events, again, err
 }
 
-// applyAll applies what is above the cursor, and returns how much that was.
+// applyAll applies the entries above the cursor and returns their number.
 func (r *Replica) applyAll(entries []store.Entry) (int, error) {
 	var err error
 	from := slices.IndexFunc(entries, func(e store.Entry) bool { return e.Position > r.cursor })
@@ -267,8 +271,8 @@ func (r *Replica) applyAll(entries []store.Entry) (int, error) {
 	}
 	entries = entries[from:]
 	if i := slices.IndexFunc(entries, func(e store.Entry) bool { return e.Kind < store.KindEveryone || e.Kind > store.KindSuperseding }); i >= 0 {
-		// Passing over what this release does not understand could be passing
-		// over a revocation.
+		// Skipping a kind that this release does not understand could skip a
+		// revocation.
 		e := &entries[i]
 		err = fmt.Errorf("revocation: the entry at %d is of %v: this program is too old for the store", e.Position, e.Kind)
 		entries = entries[:i]
@@ -278,9 +282,9 @@ func (r *Replica) applyAll(entries []store.Entry) (int, error) {
 	}
 	for i := range entries {
 		r.list.Apply(entries[i])
-		if r.again != nil {
-			r.again.Apply(entries[i])
-			r.again.Learn(entries[i].Position)
+		if r.reload != nil {
+			r.reload.Apply(entries[i])
+			r.reload.Learn(entries[i].Position)
 		}
 		r.reach(entries[i].Position)
 	}
@@ -288,10 +292,10 @@ func (r *Replica) applyAll(entries []store.Entry) (int, error) {
 	return len(entries), err
 }
 
-// readAnew begins to read all of a log that went back, from the start. What the
-// list holds goes on counting.
-func (r *Replica) readAnew(log store.ID) {
-	r.cursor, r.log, r.again, r.ends = 0, log, NewList(r.config.Limit), 0
+// startReload begins to read a log that went back, from its start. The contents
+// of the list remain in force.
+func (r *Replica) startReload(log store.ID) {
+	r.cursor, r.log, r.reload, r.reloadEnds = 0, log, NewList(r.config.Limit), 0
 	r.epoch++
 	r.acknowledged.forget(store.MaxPosition)
 	r.confirmed.forget()
@@ -301,27 +305,27 @@ func (r *Replica) readAnew(log store.ID) {
 	}
 }
 
-// maxAgain bounds how often the end of a log that is read anew is asked for.
-const maxAgain = 8
+// maxReloadEnds bounds how often a reload queries the end of the log.
+const maxReloadEnds = 8
 
-// finish takes the answer that reached the log's end.
-func (r *Replica) finish(q asked, b store.Batch) (told []Event, again bool) {
-	r.reach(b.Head) // what is below it and did not come was dropped: see continues
-	if r.again == nil {
+// finish handles an answer that reached the log's end.
+func (r *Replica) finish(q logQuery, b store.Batch) (events []Event, again bool) {
+	r.reach(b.Head) // an entry below it that did not come was dropped: see checkContinues
+	if r.reload == nil {
 		r.confirmed.confirm(q.sent, r.config.Now())
 		return nil, false
 	}
-	if r.ends++; q.own != r.own.Load() && r.ends < maxAgain {
-		// What this node has revoked since the question was sent is in the log,
-		// and not lost: the next answer has it.
+	if r.reloadEnds++; q.applyCalls != r.applyCalls.Load() && r.reloadEnds < maxReloadEnds {
+		// A revocation that this node made since the query was sent is in the
+		// log and not lost. The next answer has it.
 		return nil, true
 	}
-	lost := newLost(r.list.Missing(r.again)).with(r.lost.Load(), r.again)
-	r.again = nil
-	// First, so that the replica is not fresh before it knows what is lost.
+	lost := newLost(r.list.Missing(r.reload)).merge(r.lost.Load(), r.reload)
+	r.reload = nil
+	// First, so that the replica is not fresh before its losses are set.
 	r.lost.Store(lost)
 	r.confirmed.confirm(q.sent, r.config.Now())
-	e := r.event(nil)
+	e := r.newEvent(nil)
 	if lost != nil {
 		e.Lost = len(lost.entries)
 		r.config.Applied(nil)
@@ -329,8 +333,8 @@ func (r *Replica) finish(q asked, b store.Batch) (told []Event, again bool) {
 	return []Event{e}, false
 }
 
-// reach moves cursor and head to p. While the log is read anew the head follows
-// the cursor from the start.
+// reach moves the cursor and the head to p. During a reload the head follows
+// the cursor from the start of the log.
 func (r *Replica) reach(p store.Position) {
 	r.cursor = max(r.cursor, p)
 	r.acknowledged.forget(r.cursor)
@@ -339,19 +343,20 @@ func (r *Replica) reach(p store.Position) {
 	}
 }
 
-// continues reports whether an answer goes on from what the replica holds.
-func (r *Replica) continues(q asked, b store.Batch) error {
+// checkContinues returns ErrRollback if an answer does not continue the log
+// that the replica holds.
+func (r *Replica) checkContinues(q logQuery, b store.Batch) error {
 	if !r.log.IsZero() && b.Log != r.log {
 		return fmt.Errorf("%w: it is another log, %v after %v", ErrRollback, b.Log, r.log)
 	}
 	if known := max(q.after, q.acknowledged); b.Head < known {
 		return fmt.Errorf("%w: its head is %d after %d", ErrRollback, b.Head, known)
 	}
-	if err := chain(q.after, b.Entries, b); err != nil {
+	if err := checkChain(q.after, b.Entries, b); err != nil {
 		return err
 	}
-	// Another answer may have been applied since the question was sent: what is
-	// above that must go on from there, too.
+	// Another answer may have been applied since the query was sent. The
+	// entries above it must continue from there, too.
 	from, rest := q.after, b.Entries
 	if q.after < r.cursor && r.cursor <= b.Head {
 		from = r.cursor
@@ -361,7 +366,7 @@ func (r *Replica) continues(q asked, b store.Batch) error {
 			rest = nil
 		}
 		if len(rest) > 0 || !b.More {
-			if err := chain(from, rest, b); err != nil {
+			if err := checkChain(from, rest, b); err != nil {
 				return err
 			}
 		}
@@ -372,13 +377,13 @@ func (r *Replica) continues(q asked, b store.Batch) error {
 	return nil
 }
 
-// chain reports whether entries follow one another from a position to where the
-// answer ends.
-func chain(last store.Position, entries []store.Entry, b store.Batch) error {
+// checkChain returns ErrRollback unless the entries follow one another from the
+// position last to the end of the batch.
+func checkChain(last store.Position, entries []store.Entry, b store.Batch) error {
 	for i := range entries {
 		e := &entries[i]
-		// Between the position asked for and the first entry there may be
-		// dropped ones: the floor then is where the chain goes on.
+		// Entries between the position asked for and the first entry may have
+		// been dropped. The chain then continues from the floor.
 		if e.Previous != max(last, b.Floor) && e.Previous != last || e.Position <= last {
 			return fmt.Errorf("%w: the entry at %d follows %d, not %d", ErrRollback, e.Position, e.Previous, last)
 		}

@@ -30,7 +30,7 @@ func TestFollow_Config(t *testing.T) {
 		if err == nil || r != nil || !strings.HasPrefix(err.Error(), "revocation: ") {
 			t.Errorf("%s: %v, %v", name, r, err)
 		}
-		if len(d.asked()) != 0 {
+		if len(d.calls()) != 0 {
 			t.Errorf("%s: the store was asked", name)
 		}
 	}
@@ -59,10 +59,10 @@ func TestPromise1_ReplicaReadsTheWholeLogFirst(t *testing.T) {
 		}
 		d.most = 400
 		gate, questions := make(chan struct{}), 0
-		d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+		d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 			<-gate
 			questions++
-			return d.answer(ctx, q)
+			return d.honest(ctx, q)
 		})
 		var r *revocation.Replica
 		go func() { r = follow(t, d, revocation.Config{Timeout: time.Hour}) }()
@@ -90,7 +90,7 @@ func TestPromise1_ReplicaReadsTheWholeLogFirst(t *testing.T) {
 		}
 		check(t, r, now, 9999, d.head+1, revocation.Ahead)
 		check(t, r, now, 9999, 9, revocation.Revoked)
-		asked := d.asked()
+		asked := d.calls()
 		for i, q := range asked[:7] {
 			if want := store.Position(min(i*400, 2501) * 10); q.after != want || q.wait != 0 || q.limit != store.MaxEntries {
 				t.Errorf("question %d was %+v: want after %d", i, q, want)
@@ -105,7 +105,7 @@ func TestPromise1_ReplicaReadsTheWholeLogFirst(t *testing.T) {
 func TestFollow_ReturnsTheLastErrorWhenTheContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, n := newDouble(), 0
-		d.onSince(func(context.Context, question) (store.Batch, error) {
+		d.onSince(func(context.Context, sinceCall) (store.Batch, error) {
 			if n++; n > 5 {
 				return store.Batch{}, errDown
 			}
@@ -121,32 +121,32 @@ func TestFollow_ReturnsTheLastErrorWhenTheContextEnds(t *testing.T) {
 		if took := time.Since(began); took != 30*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		// Where every question hangs, that is the error.
-		d.onSince(func(ctx context.Context, _ question) (store.Batch, error) {
+		// If every query hangs, that is the error.
+		d.onSince(func(ctx context.Context, _ sinceCall) (store.Batch, error) {
 			<-ctx.Done()
 			return store.Batch{}, ctx.Err()
 		})
 		ctx, cancel = context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		d.asked()
+		d.calls()
 		if _, err = revocation.Follow(ctx, d, revocation.Config{Timeout: 3 * time.Second}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
-		if n := len(d.asked()); n < 5 || n > 10 {
+		if n := len(d.calls()); n < 5 || n > 10 {
 			t.Errorf("%d questions of 3s each in 30s", n)
 		}
 		// And a store that says there is more, and gives nothing, is an error
 		// and not an endless loop.
-		d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+		d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 			return store.Batch{Log: store.ID{1}, Head: 50, More: true}, nil
 		})
 		ctx, cancel = context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		d.asked()
+		d.calls()
 		if _, err = revocation.Follow(ctx, d, revocation.Config{}); err == nil || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
-		if n := len(d.asked()); n > 50 {
+		if n := len(d.calls()); n > 50 {
 			t.Errorf("%d questions in 30s", n)
 		}
 		// A context that has ended already.
@@ -195,7 +195,7 @@ func TestReplica_WaitsForNews(t *testing.T) {
 				}
 				check(t, r, time.Now(), 1, p-1, revocation.Expired)
 			}
-			for _, q := range d.asked()[1:] {
+			for _, q := range d.calls()[1:] {
 				if q.wait <= 0 || q.wait > staleness/8 {
 					t.Fatalf("it asked for a wait of %v: want at most an eighth of %v", q.wait, staleness)
 				}
@@ -212,7 +212,7 @@ func TestReplica_OutlivesAnOutage(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDouble()
 			down := make(chan struct{})
-			d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+			d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 				ctx, cancel := context.WithCancel(ctx)
 				defer cancel()
 				select {
@@ -227,7 +227,7 @@ func TestReplica_OutlivesAnOutage(t *testing.T) {
 					case <-ctx.Done():
 					}
 				}()
-				return d.answer(ctx, q)
+				return d.honest(ctx, q)
 			})
 			r := follow(t, d, revocation.Config{MaxStaleness: staleness})
 			time.Sleep(10*time.Second + time.Duration(offset)*staleness/50)
@@ -256,7 +256,7 @@ func TestReplica_StaysFresh(t *testing.T) {
 				t.Fatal(s)
 			}
 		}
-		if n := len(d.asked()); n < 450 || n > 600 {
+		if n := len(d.calls()); n < 450 || n > 600 {
 			t.Errorf("%d questions in 194s, of 375ms each", n)
 		}
 		if e := rec.take(); len(e) != 0 {
@@ -276,10 +276,10 @@ func TestReplica_Outage(t *testing.T) {
 		r := follow(t, d, revocation.Config{MaxStaleness: staleness, Observe: rec.observe})
 		confirmed := time.Now()
 		synctest.Wait()
-		d.onSince(func(context.Context, question) (store.Batch, error) { return store.Batch{}, errDown })
+		d.onSince(func(context.Context, sinceCall) (store.Batch, error) { return store.Batch{}, errDown })
 		d.add(superseding(session(2), 0)) // at 30: ends the wait, and is read
 		synctest.Wait()
-		d.asked()
+		d.calls()
 
 		time.Sleep(staleness - time.Since(confirmed))
 		if s := r.State(time.Now()); s != revocation.Fresh {
@@ -290,7 +290,7 @@ func TestReplica_Outage(t *testing.T) {
 		if s := r.State(time.Now()); s != revocation.Stale {
 			t.Errorf("a nanosecond later: %v", s)
 		}
-		// What is revoked or expired is so in every state.
+		// Revoked and expired tokens are so in every state.
 		check(t, r, time.Now(), 1, 19, revocation.Revoked)
 		check(t, r, time.Now(), 2, 29, revocation.Expired)
 		check(t, r, time.Now(), 3, 30, revocation.Unconfirmed)
@@ -305,7 +305,7 @@ func TestReplica_Outage(t *testing.T) {
 			t.Errorf("events: %+v", events)
 		}
 		var last time.Duration
-		asked := d.asked()
+		asked := d.calls()
 		for i := range asked[1:] {
 			between := asked[i+1].sent.Sub(asked[i].sent)
 			most := min(50*time.Millisecond<<min(i+1, 10), staleness/6) // the first was before
@@ -343,11 +343,11 @@ func TestReplica_BacksOffWithJitter(t *testing.T) {
 			doubles[i] = d
 			follow(t, d, revocation.Config{})
 			synctest.Wait()
-			d.onSince(func(context.Context, question) (store.Batch, error) { return store.Batch{}, errDown })
+			d.onSince(func(context.Context, sinceCall) (store.Batch, error) { return store.Batch{}, errDown })
 			d.add(everyone(0))
 		}
 		time.Sleep(time.Minute)
-		a, b := doubles[0].asked(), doubles[1].asked()
+		a, b := doubles[0].calls(), doubles[1].calls()
 		same := 0
 		for i := 3; i < min(len(a), len(b)); i++ {
 			if a[i].sent.Equal(b[i].sent) {
@@ -368,13 +368,13 @@ func TestReplica_LostAnswers(t *testing.T) {
 			r := follow(t, d, revocation.Config{})
 			time.Sleep(time.Minute)
 			left := lost
-			d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+			d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 				if left > 0 {
 					left--
 					<-ctx.Done()
 					return store.Batch{}, ctx.Err()
 				}
-				return d.answer(ctx, q)
+				return d.honest(ctx, q)
 			})
 			for range 600 {
 				time.Sleep(100 * time.Millisecond)
@@ -401,7 +401,7 @@ func TestReplica_Close(t *testing.T) {
 		if n := runtime.NumGoroutine(); n > goroutines {
 			t.Errorf("%d goroutines, %d before", n, goroutines)
 		}
-		d.asked()
+		d.calls()
 		d.add(ending(session(2), 0))
 		check(t, r, time.Now(), 2, 29, revocation.Ahead)
 		time.Sleep(30*time.Second + 1)
@@ -410,19 +410,19 @@ func TestReplica_Close(t *testing.T) {
 		}
 		check(t, r, time.Now(), 2, 20, revocation.Unconfirmed)
 		check(t, r, time.Now(), 1, 19, revocation.Revoked)
-		if n := len(d.asked()); n != 0 {
+		if n := len(d.calls()); n != 0 {
 			t.Errorf("%d questions after Close", n)
 		}
 	})
-	// It waits for a question that does not end with its context.
+	// Close waits for a query that does not end with its context.
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
 		r := follow(t, d, revocation.Config{})
 		synctest.Wait()
 		gate := make(chan struct{})
-		d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+		d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 			<-gate
-			return d.answer(context.WithoutCancel(ctx), q)
+			return d.honest(context.WithoutCancel(ctx), q)
 		})
 		d.add(everyone(0))
 		synctest.Wait()

@@ -14,7 +14,7 @@ import (
 // seedVariable makes a random test run again: WAFER_SEED=… go test -run …
 const seedVariable = "WAFER_SEED"
 
-// random returns a source of randomness, and says how to see a run again.
+// random returns a source of randomness, and logs how to repeat the run.
 func random(t testing.TB) *rand.Rand {
 	seed := rand.Uint64()
 	if text := os.Getenv(seedVariable); text != "" {
@@ -27,8 +27,8 @@ func random(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// smaller is how many of n rounds to run: all of them only in a full run, and
-// not under the race detector, where each costs much more.
+// smaller returns how many of n rounds to run: all of them only in a full run
+// without the race detector, which makes each round much slower.
 func smaller(n, divisor int) int {
 	if raceEnabled {
 		return n / divisor

@@ -10,18 +10,21 @@ import (
 const (
 	shardBits = 8
 	shards    = 1 << shardBits
-	// drops is in how many steps a list at its limit drops its entries.
-	drops = 64
+	// dropSteps is the number of steps in which a list at its limit drops its
+	// entries.
+	dropSteps = 64
 )
 
 // List holds the cutoffs of everything that a log names above a floor. It is
-// exact: what was applied and is above the floor is found, always. Readers
-// take no lock, and neither writers nor dropping slow them.
+// exact: an entry that was applied and is above the floor is always found.
+// Readers take no lock and are not slowed by writers or by dropping. A List is
+// safe for concurrent use.
 //
-// A list at its limit drops its oldest entries by raising its own floor: the
-// tokens below can only be refreshed, and a refresh asks the family.
+// A list at its limit drops its oldest entries by raising its own floor. Tokens
+// below the floor can only be refreshed, and a refresh asks the family.
 type List struct {
-	// What every reader reads, and is seldom written, on one cache line.
+	// Fields that every reader reads and that are seldom written share a cache
+	// line.
 	seeds    seeds
 	everyone atomic.Uint64
 	floor    atomic.Uint64
@@ -31,33 +34,34 @@ type List struct {
 	sessions index
 	subjects index
 
-	limit  int
-	mu     sync.Mutex // of the writers
-	steps  []store.Position
-	inStep int
-	tidied int // the shard that is tidied next
+	limit     int
+	mu        sync.Mutex // held by writers
+	steps     []store.Position
+	inStep    int
+	nextSweep int // the shard to sweep next
 }
 
-// index is a table for each value of the upper bits of a key. What is rebuilt
-// at once is so a small part of the whole.
+// index has a table for each value of the upper bits of a key, so that only a
+// small part of the whole is rebuilt at a time.
 type index [shards]atomic.Pointer[table]
 
 func (x *index) shard(hash uint64) *atomic.Pointer[table] { return &x[hash>>(64-shardBits)] }
 
-func (x *index) get(k key) mark { return x.shard(k.a).Load().get(k) }
+func (x *index) get(k key) cutoff { return x.shard(k.a).Load().get(k) }
 
-// NewList returns an empty list that holds at most limit entries; at least
-// 1,024. An entry takes 38 to 52 bytes. One that names a subject takes besides
-// its text and, for room and for what was dropped last, up to half as much
-// again: 49 bytes and the text in the mean of a million subjects of 20 bytes.
+// NewList returns an empty list that holds at most limit entries; a limit below
+// 1,024 counts as 1,024. An entry takes 38 to 52 bytes. An entry that names a
+// subject also takes the length of the subject and up to half as much again,
+// for spare room and for entries dropped recently. With a million subjects of
+// 20 bytes, the mean was 49 bytes and the text per entry.
 func NewList(limit int) *List {
 	return &List{limit: max(limit, 1024), seeds: newSeeds()}
 }
 
-// Cutoffs returns what the list holds of a session and its subject. Of a
-// session that was both superseded and ended it tells the end.
+// Cutoffs returns the list's cutoffs of a session and its subject. For a
+// session that was both superseded and ended, it returns the end.
 func (l *List) Cutoffs(session store.ID, subject string) (c store.Cutoffs) {
-	ofSession, ofSubject := l.marks(session, subject)
+	ofSession, ofSubject := l.cutoffs(session, subject)
 	if ofSession.ends() {
 		c.Ending = ofSession.position()
 	} else {
@@ -65,18 +69,18 @@ func (l *List) Cutoffs(session store.ID, subject string) (c store.Cutoffs) {
 	}
 	c.Subject = ofSubject.position()
 	c.Everyone = store.Position(l.everyone.Load())
-	// The floor is read after the tables, and raised before a table without
-	// the dropped entries takes the place of one with them: whoever misses an
-	// entry sees the floor that covers it.
+	// The floor is read after the tables, and it is raised before a table
+	// without the dropped entries replaces one with them. A reader that misses
+	// an entry therefore sees the floor that covers it.
 	c.Floor = l.Floor()
 	c.Head = l.Head()
 	return c
 }
 
-// judge is [Judge] of Cutoffs, without them: to hand them over took a fifth of
-// a check.
+// judge is Judge(l.Cutoffs(session, subject), at) without the intermediate
+// value. Passing it took a fifth of the time of a check.
 func (l *List) judge(session store.ID, subject string, at store.Position) Verdict {
-	ofSession, ofSubject := l.marks(session, subject)
+	ofSession, ofSubject := l.cutoffs(session, subject)
 	revoked := max(ofSubject.position(), store.Position(l.everyone.Load()))
 	expired := l.Floor() // after the tables, as in Cutoffs
 	if ofSession.ends() {
@@ -87,15 +91,16 @@ func (l *List) judge(session store.ID, subject string, at store.Position) Verdic
 	return verdict(revoked, expired, l.Head(), at)
 }
 
-func (l *List) marks(session store.ID, subject string) (ofSession, ofSubject mark) {
-	ofSession = l.sessions.get(l.seeds.ofSession(session))
-	if hash := l.seeds.hashOf(subject); l.subjects.shard(hash).Load().meets(hash) {
-		ofSubject = l.subjects.get(l.seeds.ofSubject(subject))
+func (l *List) cutoffs(session store.ID, subject string) (ofSession, ofSubject cutoff) {
+	ofSession = l.sessions.get(l.seeds.sessionKey(session))
+	if hash := l.seeds.subjectHash(subject); l.subjects.shard(hash).Load().mayContain(hash) {
+		ofSubject = l.subjects.get(l.seeds.subjectKey(subject))
 	}
 	return ofSession, ofSubject
 }
 
-// Apply adds entries. Applying one twice, or in another order, changes nothing.
+// Apply adds entries. The order of entries and repeated entries make no
+// difference.
 func (l *List) Apply(entries ...store.Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -107,25 +112,25 @@ func (l *List) Apply(entries ...store.Entry) {
 				l.everyone.Store(p)
 			}
 		case store.KindSubject:
-			k := l.seeds.ofSubject(e.Subject)
-			if t := l.put(&l.subjects, k, newMark(e.Position, true)); t != nil {
-				t.names = addName(t.names, e.Subject)
+			k := l.seeds.subjectKey(e.Subject)
+			if t := l.put(&l.subjects, k, newCutoff(e.Position, true)); t != nil {
+				t.subjects = appendSubject(t.subjects, e.Subject)
 			}
 		case store.KindSession:
-			l.put(&l.sessions, l.seeds.ofSession(e.Session), newMark(e.Position, true))
+			l.put(&l.sessions, l.seeds.sessionKey(e.Session), newCutoff(e.Position, true))
 		case store.KindSuperseding:
-			l.put(&l.sessions, l.seeds.ofSession(e.Session), newMark(e.Position, false))
+			l.put(&l.sessions, l.seeds.sessionKey(e.Session), newCutoff(e.Position, false))
 		}
 	}
 }
 
-// SetHead says that every entry up to p was applied.
+// SetHead records that every entry up to p was applied.
 func (l *List) SetHead(p store.Position) {
 	l.Learn(p)
 	l.head.Store(uint64(p))
 }
 
-// Learn says that the store's log has reached p.
+// Learn records that the store's log has reached p.
 func (l *List) Learn(p store.Position) {
 	for {
 		known := l.highest.Load()
@@ -135,11 +140,11 @@ func (l *List) Learn(p store.Position) {
 	}
 }
 
-// Highest returns the highest position that was learnt. It never falls, also
-// where the log went back.
+// Highest returns the highest position passed to Learn or SetHead. It never
+// falls, even if the log went back.
 func (l *List) Highest() store.Position { return store.Position(l.highest.Load()) }
 
-// Head returns what SetHead set last.
+// Head returns the position that SetHead set last.
 func (l *List) Head() store.Position { return store.Position(l.head.Load()) }
 
 // Floor returns the position below which tokens count as expired.
@@ -150,12 +155,12 @@ func (l *List) RaiseFloor(p store.Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.raiseFloor(p)
-	// A few shards a call, in turn, so that what was dropped is also freed
-	// where nothing new comes in.
+	// Each call sweeps a few shards in turn, so that dropped entries are freed
+	// even if no new ones arrive.
 	for range 4 {
-		l.tidy(&l.sessions[l.tidied])
-		l.tidy(&l.subjects[l.tidied])
-		l.tidied = (l.tidied + 1) % shards
+		l.sweep(&l.sessions[l.nextSweep])
+		l.sweep(&l.subjects[l.nextSweep])
+		l.nextSweep = (l.nextSweep + 1) % shards
 	}
 }
 
@@ -168,10 +173,10 @@ func (l *List) raiseFloor(p store.Position) {
 	}
 }
 
-// put joins a mark into its shard, in a larger table where the old one is full.
-// It returns the table if the key is new there.
-func (l *List) put(x *index, k key, m mark) *table {
-	if m.position() <= l.Floor() {
+// put joins a cutoff into its shard, and replaces the shard's table by a larger
+// one if it is full. It returns the table if the key is new there.
+func (l *List) put(x *index, k key, c cutoff) *table {
+	if c.position() <= l.Floor() {
 		return nil // covered by the floor
 	}
 	s := x.shard(k.a)
@@ -179,7 +184,7 @@ func (l *List) put(x *index, k key, m mark) *table {
 	if t.full() {
 		t = l.rebuild(s)
 	}
-	before, now := t.put(k, m)
+	before, now := t.put(k, c)
 	if now != before {
 		l.count()
 	}
@@ -189,35 +194,37 @@ func (l *List) put(x *index, k key, m mark) *table {
 	return t
 }
 
-// count counts a mark that was made or raised, and at the limit drops the
-// oldest part of them.
+// count counts a cutoff that was added or raised. At the limit it drops the
+// oldest part of the list.
 func (l *List) count() {
-	if l.inStep++; l.inStep < l.limit/drops {
+	if l.inStep++; l.inStep < l.limit/dropSteps {
 		return
 	}
 	l.inStep = 0
-	// What the store has had, and not the mark: the floor must never rise above
-	// what the store would mint from, or nothing could be refreshed.
+	// The step is at the store's highest position and not at the cutoff. If the
+	// floor rose above the position from which the store mints, nothing could
+	// be refreshed.
 	l.steps = append(l.steps, l.Highest())
-	if len(l.steps) >= drops {
-		l.raiseFloor(l.steps[drops/8])
+	if len(l.steps) >= dropSteps {
+		l.raiseFloor(l.steps[dropSteps/8])
 	}
 }
 
-// rebuild replaces a shard's table by one that holds what is above the floor,
-// with room for more.
+// rebuild replaces a shard's table by one with the cutoffs above the floor and
+// room for more.
 func (l *List) rebuild(s *atomic.Pointer[table]) *table {
 	old, floor := s.Load(), l.Floor()
 	t := newTable(old.live(floor))
-	old.above(floor, func(k key, m mark) { t.put(k, m) })
-	if old != nil && len(old.names) > 0 {
-		// Room as there was, or where most was dropped, for what the new table
-		// can take: it is then seldom made along the way.
+	old.eachAbove(floor, func(k key, c cutoff) { t.put(k, c) })
+	if old != nil && len(old.subjects) > 0 {
+		// The list of subjects gets as much room as before, or if most were
+		// dropped, as much as the new table can use. It then seldom grows
+		// meanwhile.
 		room := min(1, float64(t.used)*4/3/float64(old.used))
-		t.names = make(names, 0, int(room*float64(len(old.names))))
-		old.names.each(func(name []byte) {
-			if t.get(l.seeds.ofName(name)) != 0 {
-				t.names = addName(t.names, name)
+		t.subjects = make(subjectList, 0, int(room*float64(len(old.subjects))))
+		old.subjects.each(func(subject []byte) {
+			if t.get(l.seeds.subjectKeyBytes(subject)) != 0 {
+				t.subjects = appendSubject(t.subjects, subject)
 			}
 		})
 	}
@@ -225,8 +232,8 @@ func (l *List) rebuild(s *atomic.Pointer[table]) *table {
 	return t
 }
 
-// tidy frees a shard's dropped entries if they are most of it.
-func (l *List) tidy(s *atomic.Pointer[table]) {
+// sweep frees a shard's dropped entries if they are most of it.
+func (l *List) sweep(s *atomic.Pointer[table]) {
 	t := s.Load()
 	if t == nil {
 		return
@@ -239,8 +246,8 @@ func (l *List) tidy(s *atomic.Pointer[table]) {
 	}
 }
 
-// Len returns how many sessions and subjects the list holds above the floor.
-// It reads the whole list; it is for metrics.
+// Len returns the number of sessions and subjects that the list holds above the
+// floor. It reads the whole list and is meant for metrics.
 func (l *List) Len() int {
 	n, floor := 0, l.Floor()
 	for i := range shards {

@@ -269,7 +269,7 @@ func TestPromise8_RevocationListFreesSubjects(t *testing.T) {
 	if grown := heap() - before; grown > limit*(64+2*length) {
 		t.Errorf("%d bytes for 1024 names that come again", grown)
 	}
-	// What is dropped and not replaced is freed as well.
+	// Entries that are dropped and not replaced are freed as well.
 	last := store.Position(n)
 	for range 64 {
 		l.RaiseFloor(last)

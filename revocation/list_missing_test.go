@@ -78,14 +78,14 @@ func TestList_MissingIsWhatTheOtherDoesNotCover(t *testing.T) {
 	wantMissing(t, l, from, ending(session(5), 51))
 	l.Apply(everyone(55))
 	wantMissing(t, l, from, everyone(55), ending(session(5), 51))
-	// What the floor covers is nobody's to write back.
+	// Entries below the floor are not written back.
 	l.RaiseFloor(54)
 	wantMissing(t, l, from, everyone(55))
 	l.RaiseFloor(55)
 	wantMissing(t, l, from)
 }
 
-// What comes back names in full what was applied, whatever it is called.
+// Missing returns in full the names that were applied, whatever they are.
 func TestList_MissingNamesInFull(t *testing.T) {
 	r := random(t)
 	l, from := revocation.NewList(1<<20), revocation.NewList(1024)

@@ -15,7 +15,7 @@ import (
 )
 
 // Readers look for entries that were applied before the reading began, while
-// a writer applies more, the floor is raised, tables are rebuilt and tidied,
+// a writer applies more, the floor is raised, tables are rebuilt and swept,
 // and (in the second run) the list drops by itself. Each is found, or the floor
 // that was read with it covers it.
 func TestPromise1_RevocationListNeverForgetsUnderConcurrency(t *testing.T) {
@@ -47,7 +47,7 @@ func TestPromise1_RevocationListNeverForgetsUnderConcurrency(t *testing.T) {
 					if i := int(applied.Load()) - rand.N(3000); i > 0 && limit > 1024 {
 						l.RaiseFloor(at(i))
 					} else {
-						l.RaiseFloor(0) // tidies
+						l.RaiseFloor(0) // sweeps
 					}
 				}
 			})

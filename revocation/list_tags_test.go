@@ -9,7 +9,7 @@ import (
 )
 
 // The first slot with a tag is found whatever the other seven have; and no tag
-// where there is none. 1 is no tag: see tagOf.
+// if there is none. 1 is not a tag: see tagOf.
 func TestList_TagsFindTheFirstSlot(t *testing.T) {
 	r := random(t)
 	few := []byte{0, 2, 3, 0x7f, 0x80, 0x81, 0xfe, 0xff}

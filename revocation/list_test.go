@@ -117,7 +117,7 @@ func TestPromise1_RevocationListFloorCoversWhatItDrops(t *testing.T) {
 			}
 		}
 	}
-	// What comes late and is at or below the floor is covered already.
+	// A late entry at or below the floor is already covered.
 	before := l.Len()
 	l.Apply(ending(session(1000), 158), ending(session(1001), 159), ofSubject("late", 1))
 	if l.Len() != before {

@@ -8,9 +8,10 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// lost is what this node holds and the store has lost. Until the store has it
-// again, each counts as above every position: what the store has minted since
-// is from a past in which it was not yet revoked.
+// lost holds revocations that this node has and the store has lost. Until it is
+// written back, a lost revocation applies to every token of its session or
+// subject, whatever the token's position: the store may have issued newer ones
+// because it had forgotten the revocation.
 type lost struct {
 	entries  []store.Entry
 	sessions map[store.ID]struct{}
@@ -18,12 +19,12 @@ type lost struct {
 	everyone bool
 
 	// The goroutine that follows the log goes through the entries in parts, so
-	// that the news do not wait for all of them.
-	next int           // the entry to go on with
-	left []store.Entry // those before it that the store still has not got
+	// that reading the log does not wait for all of them.
+	next      int           // the entry to continue with
+	stillLost []store.Entry // earlier entries that the store still lacks
 }
 
-// newLost returns nil where nothing is lost.
+// newLost returns nil if entries is empty.
 func newLost(entries []store.Entry) *lost {
 	if len(entries) == 0 {
 		return nil
@@ -42,15 +43,15 @@ func newLost(entries []store.Entry) *lost {
 	return l
 }
 
-// with returns what is lost with what was lost before, is not written back yet,
-// and is not in the log that was read anew. The list may have dropped it.
-func (l *lost) with(before *lost, again *List) *lost {
+// merge returns l together with the earlier losses that are neither written back
+// yet nor in the reloaded log. The list may have dropped them.
+func (l *lost) merge(before *lost, reloaded *List) *lost {
 	if before == nil {
 		return l
 	}
 	var more []store.Entry
 	for _, e := range before.entries {
-		has := again.Cutoffs(e.Session, e.Subject)
+		has := reloaded.Cutoffs(e.Session, e.Subject)
 		covered := has.Everyone
 		known := l != nil && e.Kind == store.KindEveryone && l.everyone
 		switch e.Kind {
@@ -88,9 +89,9 @@ func (l *lost) sessionSet() map[store.ID]struct{} {
 	return l.sessions
 }
 
-// names reports whether a revocation of the session, its subject or everyone
+// covers reports whether a revocation of the session, its subject or everyone
 // is lost.
-func (l *lost) names(session store.ID, subject string) bool {
+func (l *lost) covers(session store.ID, subject string) bool {
 	if l == nil {
 		return false
 	}
@@ -99,23 +100,24 @@ func (l *lost) names(session store.ID, subject string) bool {
 	return ofSession || ofSubject || l.everyone
 }
 
-// reasonRestored is what the log says of an entry that was written back. Who
-// had asked for it, and why, is lost with the store.
+// reasonRestored is the reason of an entry that was written back. The original
+// reason and actor are lost with the store.
 const reasonRestored = "written back: the log had lost it"
 
-// restore writes a part of what the store has lost back, or, without the right
-// to write, looks whether another node has. It reports whether to go on at once.
+// restore writes back a part of what the store has lost. A replica that may not
+// write checks whether another node has done so. restore reports whether to
+// continue at once.
 func (r *Replica) restore(ctx context.Context) (more bool, err error) {
 	l := r.lost.Load()
 	if l == nil {
 		return false, nil
 	}
 	switch {
-	case l.next == len(l.entries): // reading on failed the last time
+	case l.next == len(l.entries): // reading the log failed last time
 	case r.config.Restore != nil:
 		err = r.writeBack(ctx, l)
 	default:
-		err = r.lookAgain(ctx, l)
+		err = r.recheckLost(ctx, l)
 	}
 	if err != nil {
 		return false, fmt.Errorf("revocation: of %d revocations that the log has lost, %d are not written back yet: %w", len(l.entries), len(l.entries)-l.next, err)
@@ -123,14 +125,14 @@ func (r *Replica) restore(ctx context.Context) (more bool, err error) {
 	if l.next < len(l.entries) {
 		return true, nil
 	}
-	// This node's list must have what it stops counting as lost.
-	if err := r.readOn(ctx); err != nil {
+	// This node's list must hold an entry before it no longer counts as lost.
+	if err := r.readToEnd(ctx); err != nil {
 		return false, err
 	}
-	// Unless the log went back once more, and something else is lost.
-	if r.lost.CompareAndSwap(l, newLost(l.left)) && len(l.left) < len(l.entries) {
-		e := r.event(nil)
-		e.Restored = len(l.entries) - len(l.left)
+	// The swap fails if the log went back once more and something else is lost.
+	if r.lost.CompareAndSwap(l, newLost(l.stillLost)) && len(l.stillLost) < len(l.entries) {
+		e := r.newEvent(nil)
+		e.Restored = len(l.entries) - len(l.stillLost)
 		r.config.Observe(e)
 	}
 	return false, nil
@@ -143,7 +145,8 @@ func (r *Replica) writeBack(ctx context.Context, l *lost) error {
 	above := r.list.Highest()
 	for i := range part {
 		part[i].Reason = reasonRestored
-		// What the store never took, this node refuses higher than it knows.
+		// This node may have revoked something at a position above the log, if
+		// the store did not accept the write.
 		part[i].Position = min(part[i].Position, above)
 	}
 	snap, err := r.config.Restore(ctx, store.Restoration{Entries: part, Above: above})
@@ -155,28 +158,29 @@ func (r *Replica) writeBack(ctx context.Context, l *lost) error {
 	return nil
 }
 
-// maxLooks is how many entries a replica that cannot write looks for at a time.
-const maxLooks = 256
+// maxRechecks is the number of entries that a replica which cannot write checks
+// at a time.
+const maxRechecks = 256
 
-func (r *Replica) lookAgain(ctx context.Context, l *lost) error {
-	for range maxLooks {
+func (r *Replica) recheckLost(ctx context.Context, l *lost) error {
+	for range maxRechecks {
 		if l.next == len(l.entries) {
 			break
 		}
 		e := l.entries[l.next]
-		said, _, err := r.asker.ask(ctx, question{e.Session, e.Subject})
+		res, _, err := r.querier.ask(ctx, query{e.Session, e.Subject})
 		if err != nil {
 			return err
 		}
-		cutoff := said.Everyone
+		cutoff := res.Everyone
 		switch e.Kind {
 		case store.KindSubject:
-			cutoff = max(cutoff, said.Subject)
+			cutoff = max(cutoff, res.Subject)
 		case store.KindSession:
-			cutoff = max(cutoff, said.Ending)
+			cutoff = max(cutoff, res.Ending)
 		}
 		if cutoff < e.Position {
-			l.left = append(l.left, e)
+			l.stillLost = append(l.stillLost, e)
 		}
 		l.next++
 	}

@@ -19,7 +19,7 @@ func (d *double) Restore(_ context.Context, r store.Restoration) (store.Snapshot
 	}
 	snap := store.Snapshot{Outcome: store.Unwritten}
 	for _, e := range r.Entries {
-		c := d.know(e.Session, e.Subject)
+		c := d.revoked(e.Session, e.Subject)
 		cutoff := c.Everyone
 		switch e.Kind {
 		case store.KindSubject:
@@ -46,7 +46,7 @@ func (d *double) Restore(_ context.Context, r store.Restoration) (store.Snapshot
 	return snap, nil
 }
 
-// restorer counts restorations, and fails them while it is told to.
+// restorer counts restorations, and fails them on demand.
 type restorer struct {
 	*double
 	mu    sync.Mutex
@@ -197,8 +197,8 @@ func TestPromise1_WhatTheLogLostCountsAboveEveryPosition(t *testing.T) {
 	}
 }
 
-// Ten nodes hold the same, and the log has it once in the end. Who logs in
-// after the first of them wrote is not cut off by the others.
+// Ten nodes hold the same revocation, and the log has it once in the end. A
+// login after the first of them wrote is not cut off by the others.
 func TestPromise1_TenNodesWriteBackOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &restorer{double: newDouble()}
@@ -282,7 +282,7 @@ func TestPromise1_ReadOnlyReplicaWaitsForOthers(t *testing.T) {
 	})
 }
 
-// What a log that begins anew covers by its first entry is not lost.
+// An entry is not lost if the first entry of a log that begins anew covers it.
 func TestReplica_NothingIsLostUnderEveryone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &restorer{double: newDouble()}

@@ -6,20 +6,21 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Missing returns what a log has lost: l holds what it had, from what it has
-// now. It is every cutoff of everyone, of a subject and of an ended session
-// that l holds above its floor, and that is above what from holds of the same
-// name and of everyone. What from has dropped it does not hold, so entries may
-// be returned that its log still has; to restore those changes nothing.
+// Missing returns what a log has lost, if l holds what the log had and from
+// holds what it has now. That is every cutoff of everyone, of a subject and of
+// an ended session that l holds above its floor and that is above from's
+// cutoffs of the same name and of everyone. Entries that from has dropped may
+// be returned although the log still has them; restoring those changes nothing.
 //
-// Each entry has its Kind, its Session or Subject, and its Position. That of a
-// session which was both ended and superseded is the higher of both. Everyone
-// comes first, the rest in no order that means anything.
+// Each entry has its Kind, its Session or Subject, and its Position. The
+// Position of a session that was both ended and superseded is the higher of the
+// two. The entry of everyone comes first; the order of the others is
+// unspecified.
 //
-// What was applied to either before the call counts. Writers of l wait for a
-// 256th of the walk at a time; those of from do not wait, so that lists may be
-// compared both ways at once. A walk of a million entries takes about a quarter
-// of a second.
+// Entries applied to either list before the call are considered. Writers of l
+// wait while a shard, a 256th of the list, is compared. Writers of from do not
+// wait, so two lists may be compared in both directions at once. Comparing a
+// million entries takes about a quarter of a second.
 func (l *List) Missing(from *List) []store.Entry {
 	if l == from {
 		return nil
@@ -37,29 +38,29 @@ func (l *List) Missing(from *List) []store.Entry {
 	return slices.Concat(parts...)
 }
 
-// missing appends what from lacks of one shard. Writers wait because names are
-// theirs, and so that a table is whole.
+// missing appends what from lacks of one shard. It excludes writers because
+// only they may use the list of subjects, and so that the table is complete.
 func (l *List) missing(shard int, from *List, everyone store.Position, lost []store.Entry) []store.Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	floor := max(l.Floor(), everyone)
-	l.sessions[shard].Load().above(floor, func(k key, m mark) {
-		if !m.ends() {
+	l.sessions[shard].Load().eachAbove(floor, func(k key, c cutoff) {
+		if !c.ends() {
 			return
 		}
-		id := l.seeds.sessionOf(k)
-		if has := from.sessions.get(from.seeds.ofSession(id)); !has.ends() || has.position() < m.position() {
-			lost = append(lost, store.Entry{Kind: store.KindSession, Session: id, Position: m.position()})
+		id := l.seeds.sessionID(k)
+		if has := from.sessions.get(from.seeds.sessionKey(id)); !has.ends() || has.position() < c.position() {
+			lost = append(lost, store.Entry{Kind: store.KindSession, Session: id, Position: c.position()})
 		}
 	})
 	t := l.subjects[shard].Load()
 	if t == nil {
 		return lost
 	}
-	t.names.each(func(name []byte) {
-		m := t.get(l.seeds.ofName(name))
-		if m.position() > floor && m.position() > from.subjects.get(from.seeds.ofName(name)).position() {
-			lost = append(lost, store.Entry{Kind: store.KindSubject, Subject: string(name), Position: m.position()})
+	t.subjects.each(func(subject []byte) {
+		c := t.get(l.seeds.subjectKeyBytes(subject))
+		if c.position() > floor && c.position() > from.subjects.get(from.seeds.subjectKeyBytes(subject)).position() {
+			lost = append(lost, store.Entry{Kind: store.KindSubject, Subject: string(subject), Position: c.position()})
 		}
 	})
 	return lost

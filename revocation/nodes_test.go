@@ -12,8 +12,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// network is a node's way to the store: it is slow, loses questions and
-// answers, and is down for a while.
+// network is a node's way to the store: it is slow, loses queries and answers,
+// and is down for a while.
 type network struct {
 	*double
 	mu     sync.Mutex
@@ -67,7 +67,7 @@ func (n *network) Cutoffs(ctx context.Context, id store.ID, name string) (store.
 	if err := n.travel(ctx); err != nil {
 		return store.Cutoffs{}, err
 	}
-	c := n.know(id, name)
+	c := n.revoked(id, name)
 	return c, n.travel(ctx)
 }
 
@@ -143,7 +143,7 @@ func testNodes(t *testing.T) {
 			n.net.set(r.IntN(2) == 0)
 		case k < 40:
 			d.drop(at)
-		case k < 45: // a caller who wants to be sure
+		case k < 45: // a caller that asks the store
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			if n.WaitFor(ctx, at) == nil {
 				if waited++; n.Head() < at {

@@ -10,8 +10,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Two questions go on from one position. The first is answered by the log as
-// it was, the second by one that has lost what the first had told.
+// Two queries continue from one position. The first is answered by the log as
+// it was, the second by one that has lost the entries of the first answer.
 func TestPromise1_OverlappingAnswersOfTwoPasts(t *testing.T) {
 	for name, above := range map[string]store.Position{"above": 100, "below": 0} {
 		t.Run(name, func(t *testing.T) {

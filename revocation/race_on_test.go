@@ -2,5 +2,5 @@
 
 package revocation_test
 
-// raceEnabled makes the heavy tests smaller; none is skipped.
+// raceEnabled makes the heavy tests smaller; no test is skipped.
 const raceEnabled = true

@@ -13,7 +13,7 @@ import (
 )
 
 // Source is the read-only part of a [store.Store] that a Replica follows. A
-// Cache uses its Cutoffs alone.
+// Cache uses only Cutoffs.
 type Source interface {
 	Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error)
 	Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error)
@@ -26,106 +26,112 @@ const (
 	DefaultTimeout      = 2 * time.Second
 )
 
-// Config configures [Follow] and [NewCache]. The zero value is ready.
+// Config configures [Follow] and [NewCache]. The zero value is ready to use.
 type Config struct {
-	// MaxStaleness is how old the last confirmation may be for the replica to
-	// be fresh. Default 30 s; at least 1 s. It is the longest that a revocation
-	// on another node may take to be in force on this one.
+	// MaxStaleness is the maximum age of the last confirmation for the replica
+	// to be fresh, and so the longest time until a revocation on another node
+	// is in force on this one. Default 30 s; at least 1 s.
 	MaxStaleness time.Duration
-	// Limit is how many entries the list holds before it drops the oldest, at
-	// some 50 bytes each: see [NewList]. Default 1,048,576. Of a Cache it is how many answers
-	// it keeps: see [NewCache]. At least 1,024.
+	// Limit is the number of entries that the list holds before it drops the
+	// oldest, at some 50 bytes each: see [NewList]. Default 1,048,576; at least
+	// 1,024. For a Cache it is the number of results that are cached: see
+	// [NewCache].
 	Limit int
-	// Timeout bounds one question to the store. Default 2 s.
+	// Timeout bounds one query to the store, beyond the time that the store was
+	// asked to wait. Default 2 s.
 	Timeout time.Duration
-	// Now is the clock. Default [time.Now]. Where its times carry a monotonic
-	// reading, the larger of wall and monotonic time elapsed counts.
+	// Now is the clock. Default [time.Now]. If its times have a monotonic
+	// reading, ages are the larger of the wall and the monotonic time elapsed.
 	Now func() time.Time
 	// BeforeEveryone is called before an entry that revokes everyone is
-	// applied: the ring is reloaded there, since such an entry may follow the
-	// revocation of a key. An error keeps the entry, and all after it, from
-	// being applied; it is tried again.
+	// applied. The ring is reloaded there, since such an entry may follow the
+	// revocation of a key. After an error the entry and all that follow it are
+	// not applied, and the call is tried again. Default: no call.
 	BeforeEveryone func(ctx context.Context) error
-	// Applied is told what the list has just taken, from the log or from
-	// Apply. Nil says that anything may have been revoked: entries were dropped
-	// before this node read them, or the log went back. Calls come one after
-	// another for the log and beside those for Apply. It must not block.
+	// Applied is called with the entries that the list has just applied, from
+	// the log or from Apply. Nil means that anything may have been revoked:
+	// entries were dropped before this node read them, or the log went back.
+	// Calls for the log come one after another; calls for Apply may run at the
+	// same time. It must not block.
 	Applied func(entries []store.Entry)
-	// Restore writes back what the store's log has lost: [store.Store.Restore].
-	// Nil, of a node that may not write, waits until others have done so.
+	// Restore writes back what the store's log has lost: see
+	// [store.Store.Restore]. If it is nil, because the node may not write, the
+	// replica waits until other nodes have done so.
 	Restore func(ctx context.Context, r store.Restoration) (store.Snapshot, error)
-	// Observe is told of changes of state and of faults. It must not block.
+	// Observe is called with changes of state and faults. It must not block.
 	Observe func(Event)
 }
 
-// Event tells an operator what happened to the replica.
+// Event reports to operators what happened to the replica.
 type Event struct {
 	State State
-	Head  store.Position // up to which everything is applied
+	Head  store.Position // the position up to which everything is applied
 	Floor store.Position
-	// Applied is how many entries the log brought. 0: the event is about
-	// something else.
+	// Applied is the number of entries that were read from the log. It is 0 if
+	// the event is about something else.
 	Applied int
-	// Lost is how many revocations this node holds that the log has lost, as
-	// it is known once a log that went back was read anew. Restored is how many
-	// of them the log has again.
+	// Lost is the number of revocations that this node holds and the log has
+	// lost. It is set once a log that went back has been reloaded. Restored is
+	// the number of them that the log has again.
 	Lost, Restored int
-	// Err is a fault of the store, or [ErrRollback].
+	// Err is a fault of the store, or wraps [ErrRollback].
 	Err error
 }
 
-// ErrRollback says that the store's log is not the continuation of the one
-// that the replica holds: a restored backup, a failover or a flush lost
-// entries.
+// ErrRollback if the store's log does not continue the one that the replica
+// holds: a restored backup, a failover or a flush lost entries. It is reported
+// to [Config.Observe], and returned by calls that read the log meanwhile.
 var ErrRollback = errors.New("revocation: the log went back: the store has lost entries")
 
-// Replica is a node's copy of the log above the floor. It follows the store by
-// one goroutine until Close. It is safe for concurrent use.
+// Replica is a node's copy of the log above the floor. One goroutine follows
+// the store until Close. A Replica is safe for concurrent use.
 type Replica struct {
 	source Source
 	config Config
 	list   *List
 
-	confirmed confirmation
-	lost      atomic.Pointer[lost]
-	own       atomic.Uint64 // counts the calls of Apply
+	confirmed  confirmation
+	lost       atomic.Pointer[lost]
+	applyCalls atomic.Uint64 // counts the calls of Apply
 
 	acknowledged acknowledged
-	prepared     atomic.Uint64 // the cutoff of everyone that BeforeEveryone was called for by take
-	asker        *asker
+	prepared     atomic.Uint64 // the cutoff of everyone that accept last called BeforeEveryone for
+	querier      *querier
 	catchUps     flight.Group[struct{}, struct{}]
 	stop         context.CancelFunc
 	stopped      chan struct{}
-	interrupt    atomic.Pointer[context.CancelFunc] // of the question that waits for news
+	interrupt    atomic.Pointer[context.CancelFunc] // cancels the query that waits for entries
 
-	mu     sync.Mutex // of applying answers
-	cursor store.Position
-	log    store.ID
-	epoch  int   // counts the reloads: an answer to a question from before one is void
-	again  *List // what the log has that is read anew; nil: none is
-	ends   int   // how often that one's end was reached
+	mu         sync.Mutex // held while an answer is applied
+	cursor     store.Position
+	log        store.ID
+	epoch      int   // counts the reloads: an answer to a query from before a reload is void
+	reload     *List // what a reload has read so far; nil if there is none in progress
+	reloadEnds int   // how often the reload has reached the log's end
 }
 
-// Close stops following and waits until it has stopped. The replica then grows
-// stale; it does not go on saying what it last knew.
+// Close stops following the log and waits until the goroutine has ended. The
+// replica then grows stale, so it does not keep confirming what it last held.
 func (r *Replica) Close() {
 	r.stop()
 	<-r.stopped
 }
 
-// State returns the state at time now.
+// State returns the state at the time now.
 func (r *Replica) State(now time.Time) State { return r.confirmed.state(now) }
 
-// Check judges a token by the replica alone; it takes no lock and asks nobody.
-// What is revoked or expired is so in every state.
+// Check judges a token by the replica alone. It takes no lock and does not
+// query the store. Revoked and Expired are returned in every state.
 func (r *Replica) Check(now time.Time, session store.ID, subject string, at store.Position) Verdict {
-	// The state is read before the list: a list that is caught up between the
-	// two must not be read in its old form and trusted in its new state.
+	// The state is read before the list. Otherwise a list that catches up
+	// between the two reads could be read in its old form and trusted in its
+	// new state.
 	state := r.State(now)
-	// So is what is lost: it is forgotten only after the list has it again.
+	// The losses too are read before the list: they are cleared only after the
+	// list has the entries again.
 	lost := r.lost.Load()
 	v := r.list.judge(session, subject, at)
-	if v != Revoked && lost.names(session, subject) {
+	if v != Revoked && lost.covers(session, subject) {
 		return Revoked
 	}
 	if state != Fresh && v != Revoked && v != Expired {
@@ -134,11 +140,11 @@ func (r *Replica) Check(now time.Time, session store.ID, subject string, at stor
 	return v
 }
 
-// Confirm judges a token where Check says Ahead or Unconfirmed: it catches up
-// with the token's position, or asks the store about this one session. Callers
-// share questions, and a bounded number are under way at once. An error is an
-// outage. Ahead means here that the store itself does not know the position:
-// it went back in time.
+// Confirm judges a token for which Check returned Ahead or Unconfirmed. It
+// catches up with the token's position, or queries the store about this one
+// session. Callers share queries, and the number in flight is bounded. An error
+// is an outage. Ahead means here that the store itself does not have the
+// position: it went back in time.
 func (r *Replica) Confirm(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
 	v := r.Check(r.config.Now(), session, subject, at)
 	if v == Ahead {
@@ -154,9 +160,10 @@ func (r *Replica) Confirm(ctx context.Context, session store.ID, subject string,
 	return r.Ask(ctx, session, subject, at)
 }
 
-// Decide judges a token as of now: by the replica alone if that can tell, which
-// is the rule, else by Confirm. The verdict is Good, Revoked, Expired, or Ahead
-// if the store itself does not have the token's position. An error is an outage.
+// Decide judges a token as of now: by the replica alone if that suffices, as it
+// usually does, else by Confirm. The verdict is Good, Revoked, Expired, or
+// Ahead if the store itself does not have the token's position. An error is an
+// outage.
 func (r *Replica) Decide(ctx context.Context, now time.Time, session store.ID, subject string, at store.Position) (Verdict, error) {
 	if v := r.Check(now, session, subject, at); !v.undecided() {
 		return v, nil
@@ -164,56 +171,57 @@ func (r *Replica) Decide(ctx context.Context, now time.Time, session store.ID, s
 	return r.Confirm(ctx, session, subject, at)
 }
 
-// Ask judges a token by the store, whatever the state, and by what this node
-// holds.
+// Ask judges a token by querying the store, whatever the state, and by what
+// this node holds.
 func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at store.Position) (Verdict, error) {
 	lost := r.lost.Load() // before the list, as in Check
-	v, err := r.asker.judge(ctx, question{session, subject}, at, 0, func() store.Cutoffs {
+	v, err := r.querier.judge(ctx, query{session, subject}, at, 0, func() store.Cutoffs {
 		return r.list.Cutoffs(session, subject)
 	})
-	if err == nil && lost.names(session, subject) {
+	if err == nil && lost.covers(session, subject) {
 		v = Revoked
 	}
 	return v, err
 }
 
-// take sees an answer about one session before it is used: one that revokes
-// everyone anew may follow the revocation of a key, which the log has not yet
-// told here.
-func (r *Replica) take(ctx context.Context, _ question, said answer) error {
-	if said.Everyone <= max(r.list.Cutoffs(store.ID{}, "").Everyone, store.Position(r.prepared.Load())) {
+// accept handles a result for one session before any caller gets it. A new
+// cutoff of everyone may follow the revocation of a key, and the log may not
+// have brought it here yet.
+func (r *Replica) accept(ctx context.Context, _ query, res result) error {
+	if res.Everyone <= max(r.list.Cutoffs(store.ID{}, "").Everyone, store.Position(r.prepared.Load())) {
 		return nil
 	}
 	if err := r.config.BeforeEveryone(ctx); err != nil {
 		return fmt.Errorf("revocation: before everyone is revoked: %w", err)
 	}
-	r.prepared.Store(uint64(said.Everyone))
+	r.prepared.Store(uint64(res.Everyone))
 	return nil
 }
 
-// CatchUp asks the store for news by a request that is sent after the call,
-// and applies the answer. It is what to do where Check says Ahead.
+// CatchUp queries the log by a request that is sent after the call, and applies
+// the answer. Call it if Check returns Ahead.
 func (r *Replica) CatchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
-	// A flight that was under way already may have asked before this call:
-	// its answer is no use, so the next one is joined or begun.
-	for turn := 0; ; turn++ {
+	// A flight that was already under way may have sent its query before this
+	// call. Its answer is of no use, so the next flight is joined or begun.
+	for attempt := 0; ; attempt++ {
 		began := false
 		_, err := r.catchUps.Do(ctx, struct{}{}, func() (struct{}, error) {
 			began = true
 			detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.config.Timeout)
 			defer cancel()
-			return struct{}{}, r.readOn(detached)
+			return struct{}{}, r.readToEnd(detached)
 		})
-		if began || turn == 1 || ctx.Err() != nil {
+		if began || attempt == 1 || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-// WaitFor returns when the replica is fresh and has applied everything up to
-// position p, or with the error that kept it from that when ctx ends.
+// WaitFor returns nil once the replica is fresh and has applied everything up
+// to position p. If ctx ends first, the error wraps ctx.Err() and the last
+// obstacle.
 func (r *Replica) WaitFor(ctx context.Context, p store.Position) error {
 	for attempt := 0; ; attempt++ {
 		if r.State(r.config.Now()) == Fresh && r.list.Head() >= p {
@@ -229,30 +237,30 @@ func (r *Replica) WaitFor(ctx context.Context, p store.Position) error {
 		default:
 			err = errors.New("the store answers later than MaxStaleness")
 		}
-		if !pause(ctx, attempt, r.config.MaxStaleness) {
+		if !backOff(ctx, attempt, r.config.MaxStaleness) {
 			return fmt.Errorf("revocation: position %d was not reached: %w: %w", p, ctx.Err(), err)
 		}
 	}
 }
 
-// Apply adds entries that this node knows of before the log has brought them:
-// those of a revocation that it made, or that the store has not yet taken.
+// Apply adds entries before the log has brought them: those of a revocation
+// that this node made, or that the store has not accepted yet.
 func (r *Replica) Apply(entries ...store.Entry) {
-	r.own.Add(1) // first: a question that is sent after this has them in its answer
+	r.applyCalls.Add(1) // first: a query sent after this has the entries in its answer
 	r.list.Apply(entries...)
 	r.config.Applied(entries)
 }
 
-// Ended reports whether this node knows that a session was ended. That is
-// final; false means nothing, since old entries are dropped.
+// Ended reports whether this node knows that a session was ended. True is
+// final; false proves nothing, since old entries are dropped.
 func (r *Replica) Ended(session store.ID) bool { return r.list.Cutoffs(session, "").Ending != 0 }
 
 // Dead reports whether this node knows a family to be dead, whatever the store
-// says: it was ended, or born below a cutoff of its subject or of everyone. A
-// store that lets it live has lost that. False means nothing: old entries are
-// dropped.
+// returns. A family is dead if it was ended, or was born below a cutoff of its
+// subject or of everyone. A store that returns such a family as alive has lost
+// the revocation. False proves nothing, since old entries are dropped.
 func (r *Replica) Dead(f *store.Family) bool {
-	return r.lost.Load().names(f.ID, f.Subject) || deadBy(r.list, f) // in that order, as in Check
+	return r.lost.Load().covers(f.ID, f.Subject) || deadBy(r.list, f) // in that order, as in Check
 }
 
 func deadBy(l *List, f *store.Family) bool {
@@ -270,7 +278,8 @@ func (r *Replica) ExpiredBelow(session store.ID) store.Position {
 // Head returns the position up to which the replica has applied everything.
 func (r *Replica) Head() store.Position { return r.list.Head() }
 
-// Learn says that the store's log has reached p, as an answer to a write tells.
+// Learn records that the store's log has reached p, as the answer to a write
+// shows.
 func (r *Replica) Learn(p store.Position) {
 	r.list.Learn(p)
 	if p > r.list.Head() {
@@ -279,23 +288,23 @@ func (r *Replica) Learn(p store.Position) {
 }
 
 // Highest returns the highest position that this node knows the log to have
-// reached, before or after it went back.
+// reached, before or after a rollback.
 func (r *Replica) Highest() store.Position { return r.list.Highest() }
 
 // Floor returns the position below which tokens count as expired.
 func (r *Replica) Floor() store.Position { return r.list.Floor() }
 
-// Len returns how many sessions and subjects the list holds. It reads the whole
-// list; it is for metrics.
+// Len returns the number of sessions and subjects that the list holds. It reads
+// the whole list and is meant for metrics.
 func (r *Replica) Len() int { return r.list.Len() }
 
-// Confirmed returns how long ago, at time now, the replica was last confirmed;
-// ok is false while it is unknown.
+// Confirmed returns the age of the last confirmation at the time now. ok is
+// false while the state is Unknown.
 func (r *Replica) Confirmed(now time.Time) (age time.Duration, ok bool) {
 	return r.confirmed.age(now)
 }
 
-// event is what there is to tell now.
-func (r *Replica) event(err error) Event {
+// newEvent returns an event with the current state.
+func (r *Replica) newEvent(err error) Event {
 	return Event{State: r.State(r.config.Now()), Head: r.list.Head(), Floor: r.list.Floor(), Err: err}
 }

@@ -60,11 +60,11 @@ func (s *roughStore) write(r store.Restoration) (snap store.Snapshot, err error)
 		return snap, err
 	}
 	for _, e := range r.Entries {
-		if c := s.know(e.Session, e.Subject); max(c.Subject, c.Everyone) < e.Position {
+		if c := s.revoked(e.Session, e.Subject); max(c.Subject, c.Everyone) < e.Position {
 			s.append(e, r.Above)
 		}
 	}
-	snap.Head = s.know(store.ID{}, "").Head
+	snap.Head = s.revoked(store.ID{}, "").Head
 	return snap, nil
 }
 
@@ -145,9 +145,10 @@ func (n *rememberer) all() map[int]store.Position {
 }
 
 // A store goes back again and again, while nodes follow it, catch up, revoke,
-// and write back, and it fails them half-way. What any of them had seen is
-// refused by that one all along, and by every one in the end; it is in the log
-// again, nothing is left to be written back, and who logs in then is served.
+// and write back, and it fails them half-way. Each node refuses throughout what
+// it has seen revoked, and in the end every node does. In the end the log has
+// it again, nothing is left to be written back, and a login after that is
+// served.
 func TestPromise1_LogThatGoesBackAtAnyMoment(t *testing.T) {
 	seeds := random(t)
 	for range smaller(60, 6) {
@@ -200,7 +201,7 @@ func goesBackAtAnyMoment(t *testing.T, seed uint64) {
 		case 3:
 			s.append(superseding(session(98), 0), 0)
 		case 4: // it goes back a little, and may grow past what it was
-			head := s.know(store.ID{}, "").Head
+			head := s.revoked(store.ID{}, "").Head
 			s.lose(s.entryBefore(rnd.IntN(8)))
 			if rnd.IntN(2) == 0 {
 				s.append(superseding(session(98), 0), head)
@@ -226,7 +227,7 @@ func goesBackAtAnyMoment(t *testing.T, seed uint64) {
 			t.Errorf("in the end node %d is %v at %d: want %d", i, n.State(time.Now()), n.Head(), end)
 		}
 		for who, at := range n.all() {
-			if c := s.know(session(who), subject(who)); max(c.Subject, c.Everyone, c.Floor) <= at {
+			if c := s.revoked(session(who), subject(who)); max(c.Subject, c.Everyone, c.Floor) <= at {
 				t.Errorf("node %d holds the revocation of subject %d above %d, and the log has %+v", i, who, at, c)
 			}
 			for j, other := range nodes {
@@ -245,12 +246,12 @@ func goesBackAtAnyMoment(t *testing.T, seed uint64) {
 		}
 	}
 	s.become(false)
-	written := s.know(store.ID{}, "").Head
+	written := s.revoked(store.ID{}, "").Head
 	time.Sleep(5 * time.Minute)
 	if calls := s.become(false); calls > 3*5*60*8/30*2 { // three nodes, an eighth of 30 s each
 		t.Errorf("%d calls in five quiet minutes", calls)
 	}
-	if head := s.know(store.ID{}, "").Head; head != written {
+	if head := s.revoked(store.ID{}, "").Head; head != written {
 		t.Errorf("the log goes on from %d to %d", written, head)
 	}
 }

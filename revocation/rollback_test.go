@@ -72,7 +72,7 @@ func TestPromise1_LogThatWentBack(t *testing.T) {
 				r := follow(t, d, revocation.Config{Observe: rec.observe})
 				synctest.Wait()
 				goBack(d)
-				d.asked()
+				d.calls()
 				// The follower may have noticed before.
 				if err := r.CatchUp(t.Context()); err != nil && !errors.Is(err, revocation.ErrRollback) {
 					t.Fatalf("CatchUp: %v", err)
@@ -88,7 +88,7 @@ func TestPromise1_LogThatWentBack(t *testing.T) {
 				if name == "a head that no entry reaches" || name == "a gap that the floor does not explain" {
 					d.lose(110) // the store comes to its senses
 				}
-				// The goroutine's question from before is answered in the end.
+				// The goroutine's earlier query is answered in the end.
 				p := d.add(superseding(session(60), 0))
 				time.Sleep(time.Minute)
 				now = time.Now()
@@ -96,7 +96,7 @@ func TestPromise1_LogThatWentBack(t *testing.T) {
 					t.Fatalf("it is %v, its head %d: want %d", s, r.Head(), p)
 				}
 				whole := false
-				for _, q := range d.asked() {
+				for _, q := range d.calls() {
 					whole = whole || q.after == 0
 				}
 				if !whole {

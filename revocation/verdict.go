@@ -2,7 +2,7 @@ package revocation
 
 import "github.com/waferkit/wafer/store"
 
-// Verdict is what is known of a token at its position.
+// Verdict is the decision about a token at its position.
 type Verdict uint8
 
 const (
@@ -10,11 +10,13 @@ const (
 	Unconfirmed Verdict = iota
 	// Ahead: the token is ahead of the replica. Catch up.
 	Ahead
-	// Revoked: refuse it. Only its family may still know better.
+	// Revoked: refuse the token. Only its family can decide otherwise, in a
+	// refresh.
 	Revoked
-	// Expired: out of date or below the floor. It must be refreshed.
+	// Expired: the token is out of date or below the floor. It must be
+	// refreshed.
 	Expired
-	// Good: nothing that names it is above its position.
+	// Good: no cutoff or floor that applies to the token is above its position.
 	Good
 )
 
@@ -23,18 +25,19 @@ func (v Verdict) String() string {
 	return [...]string{"unconfirmed", "ahead", "revoked", "expired", "good"}[v]
 }
 
-// undecided reports whether only the store can tell.
+// undecided reports whether the store has to be asked.
 func (v Verdict) undecided() bool { return v == Unconfirmed || v == Ahead }
 
-// Judge decides what a token minted at position at is worth. No clock takes
-// part: that is why an entry may be dropped at any time by raising the floor,
-// and why a node that seals late or a clock that jumps changes nothing.
+// Judge returns the verdict for a token that was minted at the position at. No
+// clock is involved. An entry may therefore be dropped at any time by raising
+// the floor, and a node that seals late or a clock that jumps makes no
+// difference.
 func Judge(c store.Cutoffs, at store.Position) Verdict {
 	return verdict(max(c.Ending, c.Subject, c.Everyone), max(c.Floor, c.Superseding), c.Head, at)
 }
 
-// verdict judges a token that is revoked below one position and expired below
-// another.
+// verdict judges a token that is revoked if its position is below revoked, and
+// expired if it is below expired.
 func verdict(revoked, expired, head, at store.Position) Verdict {
 	switch {
 	case revoked > at:

@@ -22,7 +22,7 @@ func TestPromise1_LostBeforeItWasRead(t *testing.T) {
 				r := follow(t, d, revocation.Config{Observe: rec.observe, Restore: d.Restore})
 				synctest.Wait()
 				var h holder
-				h.hold(t, d.double) // the news are slow
+				h.hold(t, d.double) // the log is read slowly
 				time.Sleep(revocation.DefaultMaxStaleness / 3)
 				synctest.Wait()
 				own := d.add(ofSubject(subject(2), 0))
@@ -49,7 +49,7 @@ func TestPromise1_LostBeforeItWasRead(t *testing.T) {
 				if found := d.after(0, 2); false {
 					_ = found
 				}
-				if c := d.know(session(2), subject(2)); c.Subject < own {
+				if c := d.revoked(session(2), subject(2)); c.Subject < own {
 					t.Errorf("it is not written back: %+v", c)
 				}
 				if rolledBack(rec.take()) != 1 {

@@ -13,7 +13,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// begun returns a log of 10 to 60 and what follows it in a bubble.
+// begun returns a log of 10 to 60 and a replica that follows it in a bubble.
 func begun(t *testing.T, c revocation.Config, restore func(*restorer) func(context.Context, store.Restoration) (store.Snapshot, error)) (*restorer, *revocation.Replica) {
 	d := &restorer{double: newDouble()}
 	for range 5 {
@@ -69,15 +69,15 @@ func TestPromise1_LogThatGoesBackWhileItIsWritten(t *testing.T) {
 		d.fail(false)
 		time.Sleep(time.Minute)
 		for _, n := range []int{2, 7} {
-			if c := d.know(session(n), subject(n)); c.Subject < 70 {
+			if c := d.revoked(session(n), subject(n)); c.Subject < 70 {
 				t.Errorf("of subject %d the log has %+v", n, c)
 			}
 		}
 	})
 }
 
-// Many are written back without a pause between the parts, and one that hangs
-// is given up after Timeout, so that the news go on.
+// Many entries are written back without a pause between the parts. A write that
+// hangs is abandoned after Timeout, so that the log is read on.
 func TestPromise8_WritesBackInParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 2*store.MaxEntries + 1
@@ -118,8 +118,8 @@ func TestPromise8_WritesBackInParts(t *testing.T) {
 	})
 }
 
-// A log that goes back is read anew at once, also by a replica that waits for
-// news at that moment.
+// A log that goes back is reloaded at once, even if the replica is waiting for
+// entries at that moment.
 func TestReplica_ReadsAnewAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, r := begun(t, revocation.Config{}, nil)
@@ -140,9 +140,9 @@ func TestReplica_ReadsAnewAtOnce(t *testing.T) {
 	})
 }
 
-// Applied hears what is applied, and "anything" once the log has gone back,
-// once it is known what that lost, and where entries were dropped unread; but
-// not at the first reading.
+// Applied gets the entries that are applied. It gets nil once the log has gone
+// back, once the losses are known, and if entries were dropped unread, but not
+// during the first read.
 func TestReplica_TellsWhatIsApplied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -198,8 +198,8 @@ func TestReplica_TellsWhatIsApplied(t *testing.T) {
 	})
 }
 
-// Revocations from here, one in each round trip, keep the reading of a log
-// from ending for a bounded number of them.
+// Revocations by this node, one in each round trip, keep a reload from ending
+// for a bounded number of round trips.
 func TestPromise8_ReadingAnewEndsBesideRevocations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
@@ -210,9 +210,9 @@ func TestPromise8_ReadingAnewEndsBesideRevocations(t *testing.T) {
 			t.Fatal(err)
 		}
 		questions := 0
-		d.onSince(func(ctx context.Context, q question) (store.Batch, error) {
+		d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 			questions++
-			b, err := d.answer(ctx, q)
+			b, err := d.honest(ctx, q)
 			p := d.add(ending(session(100+questions), 0))
 			r.Apply(ending(session(100+questions), p))
 			return b, err

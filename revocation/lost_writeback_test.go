@@ -26,7 +26,7 @@ func TestPromise5_OutageRightAfterTheWriteBack(t *testing.T) {
 		r := follow(t, d, revocation.Config{Observe: rec.observe, Restore: func(ctx context.Context, what store.Restoration) (store.Snapshot, error) {
 			snap, err := d.Restore(ctx, what)
 			if err == nil && cut.CompareAndSwap(true, false) {
-				d.onSince(func(context.Context, question) (store.Batch, error) {
+				d.onSince(func(context.Context, sinceCall) (store.Batch, error) {
 					return store.Batch{}, errors.New("a moment's outage")
 				})
 			}
