@@ -65,7 +65,7 @@ func restricted(t *testing.T, server *testserver.Server, without ...string) *gor
 // TestStore runs the conformance suite over the client that an application has,
 // whose commands are retried where the engine's are not, as the README's user.
 func TestStore(t *testing.T) {
-	t.Parallel() // it mostly sleeps
+	suiteInParallel(t)
 	server := testserver.Redis(t)
 	client := restricted(t, server)
 	if err := client.Do(t.Context(), "FLUSHALL").Err(); err == nil {

@@ -17,7 +17,7 @@ import (
 // load, and started again, and then the others; a master that was away waits for
 // two seconds before it serves.
 func TestFaultCluster(t *testing.T) {
-	t.Parallel() // it mostly waits
+	fault(t)
 	masters := testserver.RedisCluster(t)
 	w := world(t, faulttest.Config{}, func(node int) string { return masters[node].Addr })
 	w.Run(func() {

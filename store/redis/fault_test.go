@@ -29,6 +29,9 @@ var faults sync.Mutex
 func fault(t *testing.T) {
 	t.Helper()
 	t.Parallel()
+	if roomy {
+		suites.Wait()
+	}
 	faults.Lock()
 	t.Cleanup(faults.Unlock)
 }

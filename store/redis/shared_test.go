@@ -17,11 +17,27 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	flag.Parse()
+	roomy = flag.Lookup("test.parallel").Value.String() == "32"
 	code := m.Run()
 	for _, end := range shared.ends {
 		end()
 	}
 	os.Exit(code)
+}
+
+// roomy says that all parallel tests run at once, so that one may wait for
+// another.
+var roomy bool
+
+// suites are the conformance suites in real time: their units of time are short,
+// and nothing that loads the processors runs beside them.
+var suites sync.WaitGroup
+
+func suiteInParallel(t *testing.T) {
+	t.Helper()
+	suites.Add(1) // before those that wait for it go on
+	t.Cleanup(suites.Done)
+	t.Parallel() // it mostly sleeps
 }
 
 // shared is what starts once and serves many tests.

@@ -150,7 +150,7 @@ func openURL(t testing.TB, url, name string) *redis.Store {
 // stores' names fall into; in turn over an application's ClusterClient and over
 // the URL of one node.
 func TestStoreInCluster(t *testing.T) {
-	t.Parallel() // it mostly sleeps
+	suiteInParallel(t)
 	nodes := sharedCluster(t)
 	client := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: []string{nodes[0].Addr}})
 	t.Cleanup(func() { client.Close() })
