@@ -13,6 +13,10 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
+// patient is a world that goes step by step: each call is to succeed, however
+// busy the machine is.
+var patient = faulttest.Config{StoreTimeout: 2 * time.Second, Grace: 7 * time.Second, Access: 30 * time.Second}
+
 // do fails the test unless each node answers a browser so.
 func do(t *testing.T, b *faulttest.Browser, act string, want int, nodes ...int) {
 	t.Helper()
@@ -46,7 +50,7 @@ func headOf(t *testing.T, s *testserver.Server) store.Position {
 func TestFaultFlush(t *testing.T) {
 	fault(t)
 	s := unkept(t)
-	w := world(t, faulttest.Config{}, func(int) string { return s.Addr })
+	w := world(t, patient, func(int) string { return s.Addr })
 	var dead store.Position
 	w.Run(func() {
 		time.Sleep(500 * time.Millisecond)
@@ -86,7 +90,7 @@ func TestFaultPromotedReplica(t *testing.T) {
 	master := unkept(t, "--repl-diskless-sync-delay", "0")
 	link := testserver.NewProxy(t, master.Addr)
 	replica := testserver.RedisReplica(t, &testserver.Server{Addr: link.Addr})
-	w, ways := proxied(t, faulttest.Config{}, master)
+	w, ways := proxied(t, patient, master)
 	carol, bob := w.Browser("carol"), w.Browser("bob")
 	var dead store.Position
 	w.Run(func() {
@@ -132,7 +136,7 @@ func TestFaultPromotedReplica(t *testing.T) {
 func TestFaultOutOfMemory(t *testing.T) {
 	fault(t)
 	s := unkept(t)
-	w := world(t, faulttest.Config{}, func(int) string { return s.Addr })
+	w := world(t, patient, func(int) string { return s.Addr })
 	alice := w.Browser("alice")
 	do(t, alice, "start", 200, 0)
 	do(t, alice, "commit", 200, 1)
