@@ -7,44 +7,45 @@ import (
 	"unicode/utf8"
 )
 
-// The checks below are what every engine calls first, so that all refuse the
-// same arguments with the same words. Each error matches ErrArgument.
+// Every engine calls the checks below first, so that all engines refuse the
+// same arguments with the same text. Each error wraps ErrArgument.
 
-func bad(format string, args ...any) error {
+func badArgument(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrArgument, fmt.Sprintf(format, args...))
 }
 
 func checkID(what string, id ID) error {
 	if id.IsZero() {
-		return bad("%s is the zero id", what)
+		return badArgument("%s is the zero id", what)
 	}
 	return nil
 }
 
-// CheckSubject reports what is no subject: it is text, and databases hold text
-// without NUL alone.
+// CheckSubject returns ErrArgument if subject is not a valid subject: 1 to
+// MaxSubject bytes of UTF-8 without NUL. Some databases cannot store NUL in
+// text.
 func CheckSubject(subject string) error {
 	if subject == "" {
-		return bad("an empty subject")
+		return badArgument("an empty subject")
 	}
 	return checkText("subject", subject, MaxSubject)
 }
 
-func checkText(what, text string, most int) error {
-	if len(text) > most || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-		return bad("a %s of %d bytes: want at most %d, of UTF-8 without NUL", what, len(text), most)
+func checkText(what, text string, limit int) error {
+	if len(text) > limit || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return badArgument("a %s of %d bytes: want at most %d, of UTF-8 without NUL", what, len(text), limit)
 	}
 	return nil
 }
 
 func checkPosition(what string, p Position) error {
 	if p > MaxPosition {
-		return bad("%s is position %d: want at most 53 bits", what, p)
+		return badArgument("%s is position %d: want at most 53 bits", what, p)
 	}
 	return nil
 }
 
-func first(errs ...error) error {
+func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
@@ -53,9 +54,9 @@ func first(errs ...error) error {
 	return nil
 }
 
-// Check reports what the type forbids.
+// Check returns ErrArgument if a field is outside the range of its type.
 func (c *Creation) Check() error {
-	err := first(
+	err := firstError(
 		checkID("Creation.ID", c.ID),
 		CheckSubject(c.Subject),
 		checkText("label", c.Label, MaxLabel),
@@ -68,39 +69,39 @@ func (c *Creation) Check() error {
 		return err
 	}
 	if c.Renews != nil {
-		if err := first(checkID("Renews.ID", c.Renews.ID), checkPosition("Renews.Basis", c.Renews.Basis)); err != nil {
+		if err := firstError(checkID("Renews.ID", c.Renews.ID), checkPosition("Renews.Basis", c.Renews.Basis)); err != nil {
 			return err
 		}
 		if c.Renews.ID == c.ID {
-			return bad("a family cannot renew itself")
+			return badArgument("a family cannot renew itself")
 		}
 	}
 	if c.Ends[0] == c.ID || c.Ends[1] == c.ID {
-		return bad("a family cannot end itself")
+		return badArgument("a family cannot end itself")
 	}
 	if c.Renews == nil && (c.Idle < time.Millisecond || c.Absolute < time.Millisecond) {
-		return bad("limits of %v and %v: want at least 1ms", c.Idle, c.Absolute)
+		return badArgument("limits of %v and %v: want at least 1ms", c.Idle, c.Absolute)
 	}
 	if c.Limit < 0 || len(c.Value) > MaxValue {
-		return bad("a limit of %d families, a value of %d bytes: want at least 0, and at most %d", c.Limit, len(c.Value), MaxValue)
+		return badArgument("a limit of %d families, a value of %d bytes: want at least 0, and at most %d", c.Limit, len(c.Value), MaxValue)
 	}
 	return nil
 }
 
-// Check reports what the type forbids.
+// Check returns ErrArgument if a field is outside the range of its type.
 func (a *Advance) Check() error {
 	if a.Generation == 0 || a.Generation == 1<<32-1 {
-		return bad("generation %d: want 1 to 2^32-2", a.Generation)
+		return badArgument("generation %d: want 1 to 2^32-2", a.Generation)
 	}
-	return first(checkID("Advance.ID", a.ID), checkPosition("Basis", a.Basis))
+	return firstError(checkID("Advance.ID", a.ID), checkPosition("Basis", a.Basis))
 }
 
-// Check reports what the type forbids.
+// Check returns ErrArgument if a field is outside the range of its type.
 func (c *Commit) Check() error {
 	if len(c.Value) == 0 || len(c.Value) > MaxValue {
-		return bad("a value of %d bytes: want 1 to %d", len(c.Value), MaxValue)
+		return badArgument("a value of %d bytes: want 1 to %d", len(c.Value), MaxValue)
 	}
-	return first(
+	return firstError(
 		checkID("Commit.ID", c.ID),
 		checkPosition("Basis", c.Basis),
 		checkPosition("Above", c.Above),
@@ -108,20 +109,20 @@ func (c *Commit) Check() error {
 	)
 }
 
-// Check reports what the type forbids.
+// Check returns ErrArgument if a field is outside the range of its type.
 func (r *Revocation) Check() error {
 	n := len(r.Sessions) + len(r.Subjects)
 	if r.Everyone {
 		n++
 	}
 	if n == 0 || n > MaxEntries {
-		return bad("a revocation of %d entries: want 1 to %d", n, MaxEntries)
+		return badArgument("a revocation of %d entries: want 1 to %d", n, MaxEntries)
 	}
 	if r.Except != nil {
 		if len(r.Subjects) != 1 || n != 1 {
-			return bad("a rebirth goes with exactly one subject")
+			return badArgument("a rebirth goes with exactly one subject")
 		}
-		if err := first(checkID("Except.ID", r.Except.ID), checkPosition("Except.Basis", r.Except.Basis)); err != nil {
+		if err := firstError(checkID("Except.ID", r.Except.ID), checkPosition("Except.Basis", r.Except.Basis)); err != nil {
 			return err
 		}
 	}
@@ -135,17 +136,17 @@ func (r *Revocation) Check() error {
 			return err
 		}
 	}
-	return first(
+	return firstError(
 		checkPosition("Above", r.Above),
 		checkText("reason", r.Reason, MaxReason),
 		checkText("actor", r.Actor, MaxReason),
 	)
 }
 
-// Check reports what the type forbids.
+// Check returns ErrArgument if a field is outside the range of its type.
 func (r *Restoration) Check() error {
 	if n := len(r.Entries); n == 0 || n > MaxEntries {
-		return bad("a restoration of %d entries: want 1 to %d", n, MaxEntries)
+		return badArgument("a restoration of %d entries: want 1 to %d", n, MaxEntries)
 	}
 	if err := checkPosition("Above", r.Above); err != nil {
 		return err
@@ -160,7 +161,7 @@ func (r *Restoration) Check() error {
 
 func (e *Entry) checkLost(above Position) error {
 	if e.Position == 0 || e.Position > above {
-		return bad("a lost entry at position %d: want 1 to Above, %d", e.Position, above)
+		return badArgument("a lost entry at position %d: want 1 to Above, %d", e.Position, above)
 	}
 	var name error
 	switch e.Kind {
@@ -170,31 +171,31 @@ func (e *Entry) checkLost(above Position) error {
 	case KindSession:
 		name = checkID("a session", e.Session)
 	default:
-		name = bad("a lost entry of %v: want everyone, subject or session", e.Kind)
+		name = badArgument("a lost entry of %v: want everyone, subject or session", e.Kind)
 	}
-	return first(name, checkText("reason", e.Reason, MaxReason), checkText("actor", e.Actor, MaxReason))
+	return firstError(name, checkText("reason", e.Reason, MaxReason), checkText("actor", e.Actor, MaxReason))
 }
 
-// CheckSince reports what Since forbids.
+// CheckSince returns ErrArgument if an argument of Since is out of range.
 func CheckSince(after Position, limit int) error {
 	if limit < 1 || limit > MaxEntries {
-		return bad("a limit of %d entries: want 1 to %d", limit, MaxEntries)
+		return badArgument("a limit of %d entries: want 1 to %d", limit, MaxEntries)
 	}
 	return checkPosition("after", after)
 }
 
-// CheckFamilies reports what Families forbids.
+// CheckFamilies returns ErrArgument if an argument of Families is out of range.
 func CheckFamilies(subject string, limit int) error {
 	if limit < 1 || limit > MaxListed {
-		return bad("a limit of %d families: want 1 to %d", limit, MaxListed)
+		return badArgument("a limit of %d families: want 1 to %d", limit, MaxListed)
 	}
 	return CheckSubject(subject)
 }
 
-// CheckForgive reports what Forgive forbids.
+// CheckForgive returns ErrArgument if an argument of Forgive is out of range.
 func CheckForgive(id ID, generation uint32) error {
 	if generation == 0 {
-		return bad("generation 0: want at least 1")
+		return badArgument("generation 0: want at least 1")
 	}
 	return checkID("the family", id)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// A family is created, advanced once, and ended. What is asked of it later is
-// no error: the snapshot tells how it stands.
+// A family is created, advanced once, and ended. A call after the end is not an
+// error: the snapshot shows the family's state.
 func Example() {
 	ctx := context.Background()
 	var db store.Store = memory.New(memory.Options{})

@@ -7,13 +7,14 @@ import (
 	"time"
 )
 
-// ID names a session and its family, a log, or an entry: 128 random bits.
+// ID identifies a session and its family, a log, or an entry. It has 128 random
+// bits.
 type ID [16]byte
 
 // String returns the id as 32 hexadecimal digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// IsZero reports whether the id is the zero value, which names nothing.
+// IsZero reports whether the id is the zero value, which identifies nothing.
 func (id ID) IsZero() bool { return id == ID{} }
 
 // MarshalText returns what String returns.
@@ -40,72 +41,76 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
-// Position is a place in the log: a number that only rises,
-// max(previous+1, microseconds since 1970), in 53 bits. It orders. It is never
-// read as a time.
+// Position is a place in the log. It is a number that only rises,
+// max(previous+1, microseconds since 1970), in 53 bits. Positions define an
+// order; they are never read as times.
 type Position uint64
 
 // MaxPosition is the highest position.
 const MaxPosition Position = 1<<53 - 1
 
-// Bounds that every engine keeps and every caller may rely on.
+// Limits that every engine enforces and every caller may rely on.
 const (
 	MaxSubject = 255  // bytes of a subject
 	MaxLabel   = 255  // bytes of a label
-	MaxReason  = 255  // bytes of a reason, and of an actor
+	MaxReason  = 255  // bytes of a reason or of an actor
 	MaxValue   = 4200 // bytes of a committed value, sealed
-	MaxEntries = 1000 // entries that one Revoke appends, and that one Batch holds
-	MaxListed  = 1000 // families that one call of Families returns
+	MaxEntries = 1000 // entries appended by one Revoke, and entries in one Batch
+	MaxListed  = 1000 // families returned by one call of Families
 )
 
-// Family is the server-side record of a session. Times are stamped by the
-// engine's clock, in whole milliseconds.
+// Family is the server-side record of a session. Its times are by the engine's
+// clock, in whole milliseconds.
 type Family struct {
 	ID      ID
 	Subject string
 	Label   string
-	Native  bool // a native client's for life; else a browser's
+	Native  bool // belongs to a native client, for life; otherwise to a browser
 
-	Birth      Position // it lives only while no cutoff of its subject or everyone is above
-	Position   Position // what is minted from it carries this; it never falls
-	LastCommit Position // 0: none. Data sealed below it is out of date
-	Value      []byte   // the committed value, sealed; nil: none
+	Birth      Position // the family lives only while no cutoff of its subject or of everyone is above
+	Position   Position // credentials minted from the family carry it; it never falls
+	LastCommit Position // data sealed below it is out of date; 0 if there was no Commit
+	Value      []byte   // the committed value, sealed; nil if there is none
 
 	Generation uint32 // from 1
-	Forgiven   uint32 // the one generation that was forgiven; 0: none
+	Forgiven   uint32 // the one generation that was forgiven, or 0
 
 	Started       time.Time
 	Authenticated time.Time
 	Issued        time.Time     // when Generation was issued, or last forgiven for
-	Idle          time.Duration // the limit, counted from Issued
+	Idle          time.Duration // the idle limit, counted from Issued
 	Absolute      time.Time     // the deadline
 }
 
-// IdleDeadline returns when the family ends unless it is refreshed before.
+// IdleDeadline returns the time at which the family ends unless it is refreshed
+// before.
 func (f *Family) IdleDeadline() time.Time { return f.Issued.Add(f.Idle) }
 
-// Past reports whether the family is past one of its limits at time now.
+// Past reports whether the family is past one of its limits at the time now.
 func (f *Family) Past(now time.Time) bool {
 	return !now.Before(f.IdleDeadline()) || !now.Before(f.Absolute)
 }
 
-// LogValue logs the family without its value.
+// LogValue returns the family without its value, for logs.
 func (f *Family) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("id", f.ID.String()), slog.Uint64("generation", uint64(f.Generation)), slog.Uint64("position", uint64(f.Position)))
 }
 
-// State is what an engine knows of a family besides its record. Limits of time
-// are not part of it: they follow from the record and the Snapshot's Now.
+// State is the state of a family besides its record. Limits of time are not
+// part of it: they follow from the record and the Snapshot's Now.
 type State uint8
 
 const (
-	// Absent: there is no such family, or it is gone. Snapshot.Family is zero.
+	// Absent: there is no such family, or it was removed. Snapshot.Family is
+	// zero.
 	Absent State = iota
-	// Ended: it was ended, for whatever reason, and cut off or not.
+	// Ended: the family was ended, for whatever reason, and may also be cut
+	// off.
 	Ended
-	// CutOff: a cutoff of its subject or of everyone is above its birth.
+	// CutOff: a cutoff of the family's subject or of everyone is above its
+	// birth.
 	CutOff
-	// Alive: neither.
+	// Alive: the family is neither ended nor cut off.
 	Alive
 )
 
@@ -114,21 +119,22 @@ func (s State) String() string {
 	return [...]string{"absent", "ended", "cut off", "alive"}[s]
 }
 
-// Outcome is what became of a request to write.
+// Outcome is the result of a request to write.
 type Outcome uint8
 
 const (
-	// Unwritten: nothing was asked to be written, or the family's state,
-	// limits, generation or age did not allow it: the Snapshot tells which.
+	// Unwritten: there was nothing to write, or the family's state, limits,
+	// generation or age did not allow it. The Snapshot shows which.
 	Unwritten Outcome = iota
-	// Written: done, durably.
+	// Written: the write is done, durably.
 	Written
-	// Behind: the data that the caller goes on from is older than the family's
-	// last Commit. Nothing was written.
+	// Behind: the caller's data is older than the family's last Commit. Nothing
+	// was written.
 	Behind
 	// Early: a cutoff or the floor is above NotBefore. Nothing was written.
 	Early
-	// Full: the subject has as many families as it may. Nothing was written.
+	// Full: the subject has as many families as it may have. Nothing was
+	// written.
 	Full
 	// Taken: a family with that id exists, or existed. Nothing was written.
 	Taken
@@ -139,8 +145,8 @@ func (o Outcome) String() string {
 	return [...]string{"unwritten", "written", "behind", "early", "full", "taken"}[o]
 }
 
-// Snapshot is the family, the log and the engine's clock, of one moment: for a
-// write, the moment right after it.
+// Snapshot is the state of a family, of the log and of the engine's clock at
+// one moment. After a write it is the moment right after it.
 type Snapshot struct {
 	Family  Family
 	State   State
@@ -149,93 +155,96 @@ type Snapshot struct {
 	Floor   Position
 	Log     ID
 	Now     time.Time
-	// Entry is the position of the last entry that the call appended, or
-	// found in its place. 0: none.
+	// Entry is the position of the last entry that the call appended, or found
+	// in its place. It is 0 if there is none.
 	Entry Position
 }
 
-// Creation asks for a new family.
+// Creation holds the arguments of Create.
 type Creation struct {
 	ID       ID // random
 	Subject  string
 	Label    string
 	Native   bool
 	Idle     time.Duration
-	Absolute time.Duration // from the start
+	Absolute time.Duration // counted from the start
 
-	// NotBefore, unless 0, makes the call fail as Early if the cutoff of the
-	// subject or of everyone, or the floor, is above it.
+	// NotBefore, unless 0, makes the Outcome Early if the cutoff of the subject
+	// or of everyone, or the floor, is above it.
 	NotBefore Position
-	// Ends names families that this one replaces: those that live are ended in
-	// the same transaction, the others are passed over. Zero ids are ignored.
+	// Ends names families that this one replaces. Those that are alive are
+	// ended in the same transaction; the others are skipped. Zero ids are
+	// ignored.
 	Ends [2]ID
-	// Renews, unless nil, takes over from a family of the same subject, which
-	// must be of the same kind, alive and within its limits (else Unwritten,
-	// with its Snapshot) and not committed above Basis (else Behind, likewise).
-	// It is ended in the same transaction; its start, authentication, idle
-	// limit, absolute deadline and label go on, and Idle, Absolute and Label
-	// above are ignored.
+	// Renews, unless nil, names a family that this one continues. That family
+	// must have the same subject and kind, be alive and be within its limits,
+	// else the Outcome is Unwritten. It must not be committed above Basis, else
+	// the Outcome is Behind. In both cases the Snapshot is that family's. The
+	// family is ended in the same transaction. The new one keeps its start,
+	// idle limit, absolute deadline and label, and its authentication time
+	// unless Renewal.Authenticated is set. Idle, Absolute and Label above are
+	// then ignored.
 	Renews *Renewal
-	// Limit, unless 0, is how many families of the subject may live, this one
-	// included and those that it replaces not.
+	// Limit, unless 0, is the number of families of the subject that may live,
+	// including this one but not those that it replaces.
 	Limit int
-	// EndOldest ends the families that are too many, those that were started
-	// first, instead of refusing this one as Full.
+	// EndOldest ends the families beyond Limit, those that were started first,
+	// in place of refusing this one as Full.
 	EndOldest bool
-	// Value is kept as the committed value if Renews names a family that has
-	// one; LastCommit is then the new family's birth.
+	// Value is stored as the committed value if Renews names a family that has
+	// one. LastCommit is then the new family's birth.
 	Value []byte
-	// Above is the caller's highest known position: new ones exceed it.
+	// Above is the caller's highest known position. New positions exceed it.
 	Above Position
-	// Reason is written into the entries of the families that this one ends.
+	// Reason is the reason in the entries of the families that this one ends.
 	Reason string
 	Actor  string
 }
 
-// Renewal says which family a new one takes over from.
+// Renewal names the family that a new one continues.
 type Renewal struct {
 	ID    ID
-	Basis Position // of the data that the caller goes on from
+	Basis Position // the position of the caller's data
 	// Authenticated sets the authentication time to now.
 	Authenticated bool
 }
 
-// Advance asks for the next generation of a family.
+// Advance holds the arguments of [Store.Advance].
 type Advance struct {
 	ID         ID
-	Generation uint32 // exactly this one is advanced
+	Generation uint32 // exactly this generation is advanced
 	Native     bool   // the family must be of this kind
-	// Basis is the position of the data that the caller goes on from. If it is
-	// below the family's last Commit nothing is written: Behind.
+	// Basis is the position of the caller's data. If it is below the family's
+	// last Commit, nothing is written and the Outcome is Behind.
 	Basis Position
-	// Age is how old the generation must be at least, since it was issued.
+	// Age is the minimum age of the generation, counted from its issue.
 	Age time.Duration
-	// PositionOnly raises the family's position to the head and leaves the
-	// generation and its time alone. Age is then ignored.
+	// PositionOnly raises the family's position to the head and keeps the
+	// generation and its issue time. Age is then ignored.
 	PositionOnly bool
 }
 
-// Commit asks to keep a value.
+// Commit holds the arguments of [Store.Commit].
 type Commit struct {
 	ID    ID
 	Basis Position // as in Advance
-	Value []byte   // sealed; at most MaxValue bytes
+	Value []byte   // sealed; 1 to MaxValue bytes
 	Above Position
 	Actor string
 }
 
-// Kind is what an entry names.
+// Kind is the scope and the effect of an entry.
 type Kind uint8
 
 const (
-	// KindEveryone: every session.
+	// KindEveryone revokes every session.
 	KindEveryone Kind = iota + 1
-	// KindSubject: every session of a subject.
+	// KindSubject revokes every session of a subject.
 	KindSubject
 	// KindSession ends one session.
 	KindSession
-	// KindSuperseding says that cookies of one session below the position are
-	// out of date: they are to be refreshed, not refused.
+	// KindSuperseding makes cookies of one session below the position out of
+	// date. They are refreshed, not refused.
 	KindSuperseding
 )
 
@@ -258,27 +267,28 @@ func (k Kind) String() string {
 type Entry struct {
 	ID       ID // random
 	Position Position
-	Previous Position // the position of the entry before it; 0: the first
+	Previous Position // the position of the entry before it; 0 in the first
 	Kind     Kind
-	Session  ID     // of KindSession and KindSuperseding
-	Subject  string // of KindSubject
+	Session  ID     // for KindSession and KindSuperseding
+	Subject  string // for KindSubject
 	Reason   string
 	Actor    string
-	Time     time.Time // of the commit, by the engine's clock; for people
+	Time     time.Time // of the commit, by the engine's clock; for human readers
 }
 
-// Revocation asks for entries: one for each session, then one for each
-// subject, then one for everyone. At least one and at most MaxEntries.
+// Revocation holds the arguments of Revoke. It stands for one entry for each
+// session, then one for each subject, then one for everyone. There must be at
+// least one entry and at most MaxEntries.
 type Revocation struct {
 	Sessions []ID
 	Subjects []string
 	Everyone bool
-	// Except, unless nil, is a living family that is reborn at the position of
-	// the last entry: its birth and position become that. Exactly one subject,
-	// the family's, and nothing else may then be revoked. A family that is
-	// committed above Basis makes the call fail as Behind. If it is not alive
-	// or past its limits, the entry is appended all the same and the Snapshot's
-	// State tells.
+	// Except, unless nil, names a living family that is reborn at the position
+	// of the last entry: that becomes its birth and its position. The
+	// revocation must then be of exactly one subject, the family's, and of
+	// nothing else. If the family is committed above Basis, the Outcome is
+	// Behind. If the family is not alive or is past its limits, the entry is
+	// appended all the same, and the Snapshot's State shows that.
 	Except *Rebirth
 	Above  Position
 	Reason string
@@ -291,10 +301,10 @@ type Rebirth struct {
 	Basis Position // as in Advance
 }
 
-// Restoration asks to append entries again that the log has lost. Of each, the
-// kind (KindEveryone, KindSubject or KindSession), what it names, its reason,
-// actor and position are read; the position is at most Above. At least one and
-// at most MaxEntries.
+// Restoration holds the arguments of Restore: entries that the log has lost. Of
+// each, its kind (KindEveryone, KindSubject or KindSession), its session or
+// subject, its reason, actor and position are read. The position is from 1 to
+// Above. There must be at least one entry and at most MaxEntries.
 type Restoration struct {
 	Entries []Entry
 	Above   Position // as in Creation
@@ -303,15 +313,15 @@ type Restoration struct {
 // Batch is a part of the log.
 type Batch struct {
 	Log     ID
-	Entries []Entry // in order, all above the position asked for and the floor
+	Entries []Entry // in order, all above both the position asked for and the floor
 	Head    Position
 	Floor   Position
-	More    bool // entries above the last one remain
+	More    bool // there are entries above the last one
 	Now     time.Time
 }
 
-// Cutoffs are the highest positions of the entries that name a session, its
-// subject, or everyone. 0: none.
+// Cutoffs holds the highest positions of the entries that name a session, its
+// subject, or everyone. A position is 0 if there is no such entry.
 type Cutoffs struct {
 	Ending      Position // of the session, above the floor
 	Superseding Position // of the session, above the floor
@@ -321,12 +331,14 @@ type Cutoffs struct {
 	Head        Position
 	Log         ID
 	Now         time.Time
-	// MaxStaleness is the longest announced, 0 before the first Announce: that
-	// long after a commit every node that announced itself has it.
+	// MaxStaleness is the longest that was announced, or 0 before the first
+	// Announce. Every node that announced itself has applied an entry at the
+	// latest that long after its commit.
 	MaxStaleness time.Duration
 }
 
-// Announcement tells an engine for how long what a node accepts can live.
+// Announcement holds a node's durations. An engine derives from them how long it
+// keeps entries and cutoffs.
 type Announcement struct {
 	Access       time.Duration // the longest access lifetime
 	Absolute     time.Duration // the longest absolute limit

@@ -8,8 +8,8 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// The log begins with an entry that revokes everyone: a store that forgot
-// trusts no cookie from before.
+// The log begins with an entry that revokes everyone: a store that lost its
+// contents trusts no earlier cookie.
 func Example() {
 	db := memory.New(memory.Options{})
 	batch, err := db.Since(context.Background(), 0, 10, 0)

@@ -1,12 +1,13 @@
-// Package memory is the engine that keeps everything in this process: for
-// tests, for trying wafer out, and for a single process whose users may be
-// logged out when it restarts. Its log begins anew with each [New], and the
-// first entry revokes everyone, so no cookie from before is trusted.
+// Package memory is an engine that holds everything in the memory of one
+// process. It is for tests, for trying wafer out, and for a single process
+// whose users may be logged out when it restarts. Each [New] begins a new log,
+// whose first entry revokes everyone, so earlier cookies are not trusted.
 //
-// It meets the whole contract of package store but durability. A log that begins
-// anew is told from the one before by its positions, which go by the clock: one
-// that is set back by more than a minute over a restart can revive cookies of
-// before. Where that matters, keep the store in a file.
+// It meets the contract of package store except for durability. An earlier
+// cookie is recognized only by its position, and positions follow the clock. A
+// clock that is set back by more than a minute over a restart can therefore
+// revive earlier cookies. If that matters, use an engine that keeps the store in
+// a file.
 package memory
 
 import (
@@ -21,32 +22,33 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Options configures [New]. The zero value is ready.
+// Options configures [New]. The zero value is ready to use.
 type Options struct {
 	// Now is the engine's clock. Default [time.Now].
 	Now func() time.Time
 }
 
-// Store is the engine. It is safe for concurrent use and has nothing to close.
+// Store is an engine in memory. It is safe for concurrent use and has nothing
+// to close.
 type Store struct {
 	now func() time.Time
 
-	mu        sync.Mutex
-	log       store.ID
-	head      store.Position
-	floor     store.Position
-	entries   []store.Entry // those above the floor, in order
-	news      chan struct{} // closed and replaced when an entry is appended
-	everyone  store.Position
-	subjects  map[string]store.Position
-	forget    []subjectCutoff // the subjects' cutoffs in the order of their time
-	sessions  map[store.ID]sessionCutoffs
-	families  map[store.ID]*family
-	bySubject map[string]map[store.ID]*family
-	due       dueHeap
-	announced store.Announcement
-	keys      []byte
-	keysAt    uint64
+	mu            sync.Mutex
+	log           store.ID
+	head          store.Position
+	floor         store.Position
+	entries       []store.Entry // those above the floor, in order
+	appended      chan struct{} // closed and replaced when an entry is appended
+	everyone      store.Position
+	subjects      map[string]store.Position
+	cutoffsByTime []subjectCutoff // subjects' cutoffs, oldest first
+	sessions      map[store.ID]sessionCutoffs
+	families      map[store.ID]*family
+	bySubject     map[string]map[store.ID]*family
+	due           dueHeap
+	announced     store.Announcement
+	keys          []byte
+	keysVersion   uint64
 }
 
 var _ store.Store = (*Store)(nil)
@@ -64,35 +66,37 @@ type subjectCutoff struct {
 	time    time.Time
 }
 
-// sweepSteps is how much housekeeping a write does on its way, besides a step
-// for each entry that it may append: so what is added is also cleared away.
+// sweepSteps is the number of housekeeping steps in each write, besides one
+// step for each entry that the write may append. Entries are therefore removed
+// at least as fast as they are added.
 const sweepSteps = 8
 
-// New returns an empty store with a log of its own.
+// New returns an empty store with a new log.
 func New(o Options) *Store {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	s := &Store{
 		now:       o.Now,
-		news:      make(chan struct{}),
+		appended:  make(chan struct{}),
 		subjects:  make(map[string]store.Position),
 		sessions:  make(map[store.ID]sessionCutoffs),
 		families:  make(map[store.ID]*family),
 		bySubject: make(map[string]map[store.ID]*family),
 	}
 	rand.Read(s.log[:])
-	// A minute ahead, so that a clock that was set back a little over a restart
-	// revives no cookie.
+	// The position is a minute ahead, so that a clock that was set back a
+	// little over a restart revives no cookie.
 	now := s.clock()
 	s.append(now, store.Entry{Position: s.next(now.Add(time.Minute), 0), Kind: store.KindEveryone, Reason: "the log begins"})
 	return s
 }
 
-// clock returns the time as families keep it: whole milliseconds.
+// clock returns the time in whole milliseconds, as families store it.
 func (s *Store) clock() time.Time { return time.UnixMilli(s.now().UnixMilli()) }
 
-// begin checks the context and the arguments, and locks.
+// begin checks the context and the arguments, and locks s.mu. The caller
+// unlocks it unless begin returns an error.
 func (s *Store) begin(ctx context.Context, argument error) (now time.Time, err error) {
 	if argument != nil {
 		return time.Time{}, argument
@@ -109,8 +113,9 @@ func (s *Store) next(now time.Time, above store.Position) store.Position {
 	return max(s.head+1, above+1, store.Position(max(now.UnixMicro(), 0)))
 }
 
-// room checks that n entries more can have positions above above.
-func (s *Store) room(now time.Time, above store.Position, n int) error {
+// checkRoom returns an error unless n more entries can have positions higher
+// than above.
+func (s *Store) checkRoom(now time.Time, above store.Position, n int) error {
 	if n > 0 && s.next(now, above)+store.Position(n-1) > store.MaxPosition {
 		return fmt.Errorf("memory: no positions are left above %d", max(s.head, above))
 	}
@@ -128,7 +133,7 @@ func (s *Store) append(now time.Time, e store.Entry) {
 		s.everyone = e.Position
 	case store.KindSubject:
 		s.subjects[e.Subject] = e.Position
-		s.forget = append(s.forget, subjectCutoff{e.Subject, e.Position, now})
+		s.cutoffsByTime = append(s.cutoffsByTime, subjectCutoff{e.Subject, e.Position, now})
 	case store.KindSession:
 		c := s.sessions[e.Session]
 		c.ending = e.Position
@@ -138,11 +143,11 @@ func (s *Store) append(now time.Time, e store.Entry) {
 		c.superseding = e.Position
 		s.sessions[e.Session] = c
 	}
-	close(s.news)
-	s.news = make(chan struct{})
+	close(s.appended)
+	s.appended = make(chan struct{})
 }
 
-// end ends a family with its entry.
+// end ends a family and appends the entry.
 func (s *Store) end(now time.Time, f *family, above store.Position, reason, actor string) {
 	f.ended = true
 	s.append(now, store.Entry{Position: s.next(now, above), Kind: store.KindSession, Session: f.ID, Reason: reason, Actor: actor})
@@ -165,7 +170,7 @@ func (s *Store) live(f *family, now time.Time) bool {
 	return s.state(f) == store.Alive && !f.Past(now)
 }
 
-// snapshot is what the caller sees, of the moment of the lock.
+// snapshot returns a snapshot as of the time when s.mu was locked.
 func (s *Store) snapshot(now time.Time, f *family, outcome store.Outcome) store.Snapshot {
 	snap := store.Snapshot{State: s.state(f), Outcome: outcome, Head: s.head, Floor: s.floor, Log: s.log, Now: now}
 	if f != nil {
@@ -220,14 +225,14 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, e
 	if c.Limit > 0 {
 		others := s.living(c.Subject, now)
 		others = slices.DeleteFunc(others, func(o *family) bool { return slices.Contains(ends, o) })
-		if over := len(others) + 1 - c.Limit; over > 0 {
+		if excess := len(others) + 1 - c.Limit; excess > 0 {
 			if !c.EndOldest {
 				return s.snapshot(now, nil, store.Full), nil
 			}
-			ends = append(ends, others[len(others)-over:]...)
+			ends = append(ends, others[len(others)-excess:]...)
 		}
 	}
-	if err := s.room(now, c.Above, len(ends)); err != nil {
+	if err := s.checkRoom(now, c.Above, len(ends)); err != nil {
 		return store.Snapshot{}, err
 	}
 	for _, old := range ends {
@@ -291,7 +296,7 @@ func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, err
 	if c.Basis < f.LastCommit {
 		return s.snapshot(now, f, store.Behind), nil
 	}
-	if err := s.room(now, c.Above, 1); err != nil {
+	if err := s.checkRoom(now, c.Above, 1); err != nil {
 		return store.Snapshot{}, err
 	}
 	s.append(now, store.Entry{Position: s.next(now, c.Above), Kind: store.KindSuperseding, Session: f.ID, Reason: "commit", Actor: c.Actor})
@@ -337,10 +342,10 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 	if r.Everyone {
 		entries++
 	}
-	if err := s.room(now, r.Above, entries); err != nil {
+	if err := s.checkRoom(now, r.Above, entries); err != nil {
 		return store.Snapshot{}, err
 	}
-	lives := s.live(reborn, now) && reborn.Subject == r.Subjects[0]
+	alive := s.live(reborn, now) && reborn.Subject == r.Subjects[0]
 	outcome, entry := store.Unwritten, store.Position(0)
 	appendOne := func(e store.Entry) {
 		e.Position, e.Reason, e.Actor = s.next(now, r.Above), r.Reason, r.Actor
@@ -350,7 +355,7 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 	for _, id := range r.Sessions {
 		f := s.families[id]
 		if ending := s.sessions[id].ending; ending != 0 || f != nil && f.ended {
-			entry = max(entry, ending, s.floor) // below the floor it is dropped: the floor covers it
+			entry = max(entry, ending, s.floor) // an entry at or below the floor is dropped, and the floor covers it
 			continue
 		}
 		if f != nil {
@@ -364,7 +369,7 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 	if r.Everyone {
 		appendOne(store.Entry{Kind: store.KindEveryone})
 	}
-	if lives {
+	if alive {
 		reborn.Birth, reborn.Position = entry, entry
 	}
 	snap := s.snapshot(now, reborn, outcome)

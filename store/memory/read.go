@@ -34,7 +34,7 @@ func (s *Store) Families(ctx context.Context, subject string, limit int) ([]stor
 }
 
 // living returns the families of a subject that are alive and within their
-// limits, those started last first.
+// limits. The one that was started last comes first.
 func (s *Store) living(subject string, now time.Time) []*family {
 	var list []*family
 	for _, f := range s.bySubject[subject] {
@@ -63,13 +63,13 @@ func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait
 			return store.Batch{}, err
 		}
 		s.mu.Lock()
-		b, news := s.batch(after, limit), s.news
+		b, appended := s.batch(after, limit), s.appended
 		s.mu.Unlock()
 		if len(b.Entries) > 0 || wait <= 0 {
 			return b, nil
 		}
 		select {
-		case <-news:
+		case <-appended:
 		case <-timeout.C:
 			wait = 0
 		case <-ctx.Done():
@@ -125,7 +125,7 @@ func (s *Store) LoadKeys(ctx context.Context) (uint64, []byte, error) {
 		return 0, nil, err
 	}
 	defer s.mu.Unlock()
-	return s.keysAt, slices.Clone(s.keys), nil
+	return s.keysVersion, slices.Clone(s.keys), nil
 }
 
 // SwapKeys implements [store.Store].
@@ -134,9 +134,9 @@ func (s *Store) SwapKeys(ctx context.Context, version uint64, document []byte) (
 		return false, err
 	}
 	defer s.mu.Unlock()
-	if s.keysAt != version {
+	if s.keysVersion != version {
 		return false, nil
 	}
-	s.keys, s.keysAt = slices.Clone(document), version+1
+	s.keys, s.keysVersion = slices.Clone(document), version+1
 	return true, nil
 }

@@ -21,34 +21,35 @@ func (s *Store) Restore(ctx context.Context, r store.Restoration) (store.Snapsho
 			lost++
 		}
 	}
-	if err := s.room(now, r.Above, lost); err != nil {
+	if err := s.checkRoom(now, r.Above, lost); err != nil {
 		return store.Snapshot{}, err
 	}
 	outcome, entry := store.Unwritten, store.Position(0)
 	for i := range r.Entries {
 		e := &r.Entries[i]
-		if !s.lost(e) { // asked again: the one before may name the same
+		if !s.lost(e) { // checked again: an earlier entry may have the same name
 			continue
 		}
 		outcome, entry = store.Written, s.next(now, r.Above)
-		again := store.Entry{Position: entry, Kind: e.Kind, Reason: e.Reason, Actor: e.Actor}
+		restored := store.Entry{Position: entry, Kind: e.Kind, Reason: e.Reason, Actor: e.Actor}
 		switch e.Kind {
 		case store.KindSubject:
-			again.Subject = e.Subject
+			restored.Subject = e.Subject
 		case store.KindSession:
-			again.Session = e.Session
+			restored.Session = e.Session
 			if f := s.families[e.Session]; f != nil {
 				f.ended = true
 			}
 		}
-		s.append(now, again)
+		s.append(now, restored)
 	}
 	snap := s.snapshot(now, nil, outcome)
 	snap.Entry = entry
 	return snap, nil
 }
 
-// lost reports whether nothing in the store covers an entry that a node holds.
+// lost reports whether no cutoff in the store covers an entry that a node
+// holds.
 func (s *Store) lost(e *store.Entry) bool {
 	cutoff := s.everyone
 	switch e.Kind {
@@ -58,8 +59,8 @@ func (s *Store) lost(e *store.Entry) bool {
 		if s.state(s.families[e.Session]) == store.Alive {
 			return true
 		}
-		// That it is ended is not enough: the end may be below what was minted
-		// before the loss.
+		// It is not enough that the family is ended: the end may be below what
+		// was minted before the loss.
 		cutoff = max(cutoff, s.floor, s.sessions[e.Session].ending)
 	}
 	return cutoff < e.Position

@@ -7,9 +7,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// sweep does a few steps of housekeeping: it drops entries under the floor,
-// forgets cutoffs that cannot matter any more, and removes families past their
-// limits.
+// sweep does a few steps of housekeeping. It drops old entries, removes cutoffs
+// that no longer matter, and removes families past their limits.
 func (s *Store) sweep(now time.Time, steps int) {
 	s.drop(now, steps)
 	s.forgetSubjects(now, steps)
@@ -19,7 +18,7 @@ func (s *Store) sweep(now time.Time, steps int) {
 // drop drops old entries and raises the floor to the last one dropped.
 func (s *Store) drop(now time.Time, steps int) {
 	if s.announced.Access == 0 {
-		return // nobody has said yet how long a cookie can live
+		return // how long a cookie can live is not announced yet
 	}
 	before := now.Add(-s.announced.Access - s.announced.Leeway)
 	for range steps {
@@ -27,7 +26,7 @@ func (s *Store) drop(now time.Time, steps int) {
 			return
 		}
 		e := s.entries[0]
-		s.entries[0] = store.Entry{} // the array behind the slice lives on
+		s.entries[0] = store.Entry{} // free its strings: the array behind the slice stays
 		s.entries, s.floor = s.entries[1:], e.Position
 		if c, found := s.sessions[e.Session]; found {
 			if c.ending <= s.floor {
@@ -51,25 +50,26 @@ func (s *Store) forgetSubjects(now time.Time, steps int) {
 	}
 	before := now.Add(-max(s.announced.Absolute, s.announced.Access) - s.announced.Leeway)
 	for range steps {
-		if len(s.forget) == 0 || !s.forget[0].time.Before(before) {
+		if len(s.cutoffsByTime) == 0 || !s.cutoffsByTime[0].time.Before(before) {
 			return
 		}
-		c := s.forget[0]
-		s.forget[0] = subjectCutoff{}
-		s.forget = s.forget[1:]
+		c := s.cutoffsByTime[0]
+		s.cutoffsByTime[0] = subjectCutoff{}
+		s.cutoffsByTime = s.cutoffsByTime[1:]
 		switch {
-		case s.subjects[c.subject] != c.at: // a later one stands
+		case s.subjects[c.subject] != c.at: // a later cutoff is in force
 		case s.cutsOff(c):
-			// A clock that jumped may have given a family longer than the
-			// cutoff: it must not come back.
-			s.forget = append(s.forget, c)
+			// If the clock jumped, a family may outlive the cutoff's retention.
+			// It must not come back to life.
+			s.cutoffsByTime = append(s.cutoffsByTime, c)
 		default:
 			delete(s.subjects, c.subject)
 		}
 	}
 }
 
-// cutsOff reports whether a family is there that a cutoff keeps from living.
+// cutsOff reports whether there is a family that a cutoff keeps from being
+// alive.
 func (s *Store) cutsOff(c subjectCutoff) bool {
 	for _, f := range s.bySubject[c.subject] {
 		if f.Birth < c.at {
@@ -79,8 +79,9 @@ func (s *Store) cutsOff(c subjectCutoff) bool {
 	return false
 }
 
-// dueFamily says when to look at a family next: its idle deadline as it was
-// when it was put there. A refresh since then puts it there again.
+// dueFamily is a family with the time at which to look at it next: its idle
+// deadline when it was queued. If it was refreshed since then, it is queued
+// again.
 type dueFamily struct {
 	id store.ID
 	at time.Time
@@ -98,9 +99,9 @@ func (s *Store) removeFamilies(now time.Time, steps int) {
 			continue
 		}
 		delete(s.families, d.id)
-		of := s.bySubject[f.Subject]
-		delete(of, d.id)
-		if len(of) == 0 {
+		siblings := s.bySubject[f.Subject]
+		delete(siblings, d.id)
+		if len(siblings) == 0 {
 			delete(s.bySubject, f.Subject)
 		}
 	}
