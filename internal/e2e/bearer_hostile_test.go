@@ -23,8 +23,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// forEachTokenRevocation runs a test for each way to revoke one session, with an
-// access token of it that both nodes have verified and kept.
+// forEachTokenRevocation runs a test for each way to revoke one session. Both
+// nodes have verified and cached an access token of that session.
 func forEachTokenRevocation(t *testing.T, test func(w *world, here, there *node, token string, r wafer.Revocation)) {
 	for name, r := range map[string]func(id store.ID) wafer.Revocation{
 		"session":  func(id store.ID) wafer.Revocation { return wafer.Revocation{Sessions: []store.ID{id}} },
@@ -44,8 +44,8 @@ func forEachTokenRevocation(t *testing.T, test func(w *world, here, there *node,
 					}
 					w.pass(time.Second)
 					for range 3 {
-						here.mustKnow("before", token, "alice")
-						there.mustKnow("before", token, "alice")
+						here.wantBearer("before", token, "alice")
+						there.wantBearer("before", token, "alice")
 					}
 					test(w, here, there, token, r(sessionID(t, token)))
 				})
@@ -55,17 +55,18 @@ func forEachTokenRevocation(t *testing.T, test func(w *world, here, there *node,
 }
 
 // Promise 1 for access tokens: a token that was verified before is refused at
-// once here, and MaxStaleness later everywhere, news or not.
+// once on this node, and MaxStaleness later on every node, even if no entries
+// arrive.
 func TestPromise1_AccessTokenIsRefusedAtOnce(t *testing.T) {
 	forEachTokenRevocation(t, func(w *world, here, there *node, token string, r wafer.Revocation) {
-		here.store.cutNews()
-		there.store.cutNews()
+		here.store.cutLog()
+		there.store.cutLog()
 		here.revoke(r)
-		here.mustKnow("here, at once", token, "401")
+		here.wantBearer("here, at once", token, "401")
 		w.clock.Move(testStaleness + time.Millisecond)
-		there.mustKnow("there, MaxStaleness later", token, "401")
+		there.wantBearer("there, MaxStaleness later", token, "401")
 		again := here.issue("alice").AccessToken
-		here.mustKnow("a new login", again, "alice") // a revocation is no ban
+		here.wantBearer("a new login", again, "alice") // a revocation is not a ban
 	})
 }
 
@@ -74,11 +75,11 @@ func TestPromise1_AccessTokenWhereTheStoreIsDown(t *testing.T) {
 		there.store.fail()
 		here.revoke(r)
 		w.clock.Move(testStaleness + time.Millisecond)
-		if who := there.knows(token); who != "503" && who != "401" {
+		if who := there.bearerOf(token); who != "503" && who != "401" {
 			t.Errorf("on a node that is cut off, MaxStaleness after a revocation, the token is %q", who)
 		}
 		here.store.fail()
-		if who := here.knows(token); !w.refused(who) {
+		if who := here.bearerOf(token); !w.refused(who) {
 			t.Errorf("on the node that revoked it, the token is %q", who)
 		}
 	})
@@ -89,11 +90,12 @@ func TestPromise1_AccessTokenAfterARestart(t *testing.T) {
 	forEachTokenRevocation(t, func(w *world, here, there *node, token string, r wafer.Revocation) {
 		here.revoke(r)
 		here.stop()
-		w.node(withTokens()).mustKnow("on a node that has just started", token, "401")
+		w.node(withTokens()).wantBearer("on a node that has just started", token, "401")
 	})
 }
 
-// What ends a session by its cookies ends its access tokens too.
+// Everything that ends a session through its cookies ends its access tokens
+// too.
 func TestPromise1_AccessTokenEndsWithItsSession(t *testing.T) {
 	for name, act := range map[string]func(*visit) error{
 		"End": end, "Renew": renew,
@@ -102,7 +104,7 @@ func TestPromise1_AccessTokenEndsWithItsSession(t *testing.T) {
 		"EndOthers by another": func(v *visit) error {
 			return v.n.world.browser().login(v.n, "alice", "b").do(v.n, endOthers)
 		},
-		"EndOthers by itself": endOthers, // reborn at a later position
+		"EndOthers by itself": endOthers, // the session is reborn at a later position
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -110,22 +112,23 @@ func TestPromise1_AccessTokenEndsWithItsSession(t *testing.T) {
 			b := w.browser().login(n, "alice", "a")
 			token := tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from)).AccessToken
 			for range 3 {
-				n.mustKnow("before", token, "alice")
+				n.wantBearer("before", token, "alice")
 			}
-			n.store.cutNews()
+			n.store.cutLog()
 			wants(t, name, b.do(n, act), nil)
-			n.mustKnow("after", token, "401")
+			n.wantBearer("after", token, "401")
 			n.store.heal()
 			if name == "End" || name == "EndOthers by another" {
 				return
 			}
-			n.mustKnow("a new one", tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from)).AccessToken, "alice")
+			n.wantBearer("a new one", tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from)).AccessToken, "alice")
 		})
 	}
 }
 
-// A key that is revoked rejects what the cache has verified, at once on a node
-// that knows it; and with everyone revoked, whatever its holder signs.
+// A revoked key invalidates the cached tokens that it signed, at once on a node
+// that knows of the revocation. Together with a revocation of everyone it also
+// invalidates whatever its holder signs.
 func TestPromise1_AccessTokenOfARevokedKey(t *testing.T) {
 	forEachKind(t, func(t *testing.T, w *world) {
 		ctx := context.Background()
@@ -150,11 +153,11 @@ func TestPromise1_AccessTokenOfARevokedKey(t *testing.T) {
 		here := w.node(withTokens())
 		w.ring = open()
 		there := w.node(withTokens())
-		w.ring = open() // the thief's
+		w.ring = open() // the thief's handle on the old ring
 		p := here.issue("alice")
 		for range 3 {
-			here.mustKnow("before", p.AccessToken, "alice")
-			there.mustKnow("before", p.AccessToken, "alice")
+			here.wantBearer("before", p.AccessToken, "alice")
+			there.wantBearer("before", p.AccessToken, "alice")
 		}
 		key, err := operators.Primary(w.clock.Now())
 		if err != nil {
@@ -166,22 +169,22 @@ func TestPromise1_AccessTokenOfARevokedKey(t *testing.T) {
 		if err := ring.Reload(ctx); err != nil {
 			t.Fatal(err)
 		}
-		here.mustKnow("a token in the cache, its key revoked", p.AccessToken, "401")
+		here.wantBearer("a token in the cache, its key revoked", p.AccessToken, "401")
 		wantOAuth(t, "a refresh token, its key revoked", here.refreshWith(p.RefreshToken), 400, "invalid_grant")
 		at := here.revoke(wafer.Revocation{Everyone: true, Reason: "leaked"})
 		forged := w.forge(p.AccessToken, func(a *codec.AccessToken) { a.Position = uint64(at) })
-		if who := there.knows(forged); who != "401" {
-			t.Errorf("a forged token brings the news itself, and is %q", who)
+		if who := there.bearerOf(forged); who != "401" {
+			t.Errorf("a forged token causes the read itself, and is %q", who)
 		}
-		here.mustKnow("a forged token", forged, "401")
+		here.wantBearer("a forged token", forged, "401")
 		there.freshen()
-		there.mustKnow("what it had verified", p.AccessToken, "401")
-		there.mustKnow("of the next key", here.issue("alice").AccessToken, "alice")
+		there.wantBearer("what it had verified", p.AccessToken, "401")
+		there.wantBearer("of the next key", here.issue("alice").AccessToken, "alice")
 	})
 }
 
 // A request that began before a revocation and ends after it gets a token that
-// is worth nothing.
+// is refused.
 func TestPromise1_NativeRefreshAcrossARevocation(t *testing.T) {
 	for name, r := range map[string]wafer.Revocation{"subject": {Subjects: []string{"alice"}}, "everyone": {Everyone: true}} {
 		for _, method := range []string{"Advance", "Create"} {
@@ -201,7 +204,7 @@ func TestPromise1_NativeRefreshAcrossARevocation(t *testing.T) {
 					case "Advance":
 						rec := n.refreshWith(p.RefreshToken)
 						if rec.Code == http.StatusOK {
-							n.mustKnow("minted across it", tokenAnswer(t, rec).AccessToken, "401")
+							n.wantBearer("minted across it", tokenAnswer(t, rec).AccessToken, "401")
 						}
 						wantOAuth(t, "after it", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
 					case "Create":
@@ -211,7 +214,7 @@ func TestPromise1_NativeRefreshAcrossARevocation(t *testing.T) {
 							if when == "after" {
 								want = "401"
 							}
-							n.mustKnow("issued across it", got.AccessToken, want)
+							n.wantBearer("issued across it", got.AccessToken, want)
 						}
 					}
 				})
@@ -220,7 +223,7 @@ func TestPromise1_NativeRefreshAcrossARevocation(t *testing.T) {
 	}
 }
 
-// While a hook takes its time, the world changes.
+// Changes during a slow hook.
 func TestPromise1_RevokedWhileClaimsIsAsked(t *testing.T) {
 	w := newWorld(t)
 	var during func()
@@ -244,13 +247,13 @@ func TestPromise1_RevokedWhileClaimsIsAsked(t *testing.T) {
 		wantOAuth(t, name, n.refreshWith(p.RefreshToken), 400, "invalid_grant")
 		during = func() { n.revoke(r(store.ID(b.cookie(w).ID))) }
 		if rec := n.api(http.MethodPost, "/token", "", b.from); rec.Code == http.StatusOK {
-			n.mustKnow("minted across it", tokenAnswer(t, rec).AccessToken, "401")
+			n.wantBearer("minted across it", tokenAnswer(t, rec).AccessToken, "401")
 		}
 	}
 }
 
-// Revocations, requests and refreshes at once: whatever is revoked is refused
-// from then on.
+// Revocations, requests and refreshes run at once. Whatever was revoked is
+// refused from then on.
 func TestPromise1_AccessTokensUnderRace(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
@@ -270,7 +273,7 @@ func TestPromise1_AccessTokensUnderRace(t *testing.T) {
 					readers.Go(func() {
 						for range 40 {
 							was := gone.Load()
-							if who := n.knows(p.AccessToken); was && who != "401" || who != "401" && who != subject {
+							if who := n.bearerOf(p.AccessToken); was && who != "401" || who != "401" && who != subject {
 								t.Errorf("the token of %s is %q after its revocation returned: %v", subject, who, was)
 							}
 						}
@@ -287,16 +290,16 @@ func TestPromise1_AccessTokensUnderRace(t *testing.T) {
 	wg.Wait()
 }
 
-// Promise 5: where a token cannot be judged it is a 503, and no 401.
+// Promise 5: a token that cannot be judged is a 503, not a 401.
 func TestPromise5_BearerInAnOutage(t *testing.T) {
 	forEachKind(t, func(t *testing.T, w *world) {
 		n := w.node(withTokens())
 		p := n.issue("alice")
 		w.pass(time.Second)
-		n.mustKnow("before", p.AccessToken, "alice")
+		n.wantBearer("before", p.AccessToken, "alice")
 		n.store.fail()
-		if !w.noReplica { // that may have lost its answer: it is in a cache
-			n.mustKnow("within MaxStaleness", p.AccessToken, "alice")
+		if !w.noReplica { // a node without one may need the store after all: its cache may lose an answer
+			n.wantBearer("within MaxStaleness", p.AccessToken, "alice")
 		}
 		w.clock.Move(testStaleness + time.Millisecond)
 		for name, middleware := range map[string]func(http.Handler) http.Handler{"Bearer": n.Bearer, "Require": n.Require, "Handler": n.Handler} {
@@ -316,15 +319,14 @@ func TestPromise5_BearerInAnOutage(t *testing.T) {
 		}
 		n.store.heal()
 		w.pass(0)
-		n.mustKnow("after the outage", p.AccessToken, "alice")
+		n.wantBearer("after the outage", p.AccessToken, "alice")
 	})
 }
 
-// Promise 6: through each door every access token that is refused looks the
-// same.
+// Promise 6: every refused access token looks the same at each endpoint.
 func TestPromise6_EveryBearerRefusedLooksTheSame(t *testing.T) {
 	_, n, tokens := badTokens(t)
-	delete(tokens, "for another of Audiences") // introspect and revoke may know it
+	delete(tokens, "for another of Audiences") // introspection and revocation may accept it
 	for name, door := range map[string]func(token string) *httptest.ResponseRecorder{
 		"Bearer": func(token string) *httptest.ResponseRecorder { _, w := n.bearer(bearing(token)); return w },
 		"Require": func(token string) *httptest.ResponseRecorder {
@@ -347,7 +349,7 @@ func TestPromise6_EveryBearerRefusedLooksTheSame(t *testing.T) {
 	} {
 		want := ""
 		for what, token := range tokens {
-			got := look(door(token))
+			got := dump(door(token))
 			if want == "" {
 				want = got
 			}
@@ -358,7 +360,7 @@ func TestPromise6_EveryBearerRefusedLooksTheSame(t *testing.T) {
 	}
 }
 
-// Promise 7: no token in a log line, event, error or %v.
+// Promise 7: no token appears in a log line, event, error or %v.
 func TestPromise7_TokensStayIn(t *testing.T) {
 	const claim, subject = "MARKER-of-the-claims", "MARKER-of-the-subject"
 	var logged bytes.Buffer
@@ -425,7 +427,7 @@ func TestPromise7_TokensStayIn(t *testing.T) {
 			n.api(http.MethodPost, "/introspect", form("token", bad+"A"), authorized), n.api(http.MethodPost, "/refresh", form("grant_type", bad, "refresh_token", bad)),
 			n.api(http.MethodPost, "/refresh", form(bad, "1", bad, "2")), n.refreshWith(next.RefreshToken, "audience", bad), n.api(http.MethodDelete, "/devices/"+url.PathEscape(bad), "", bearing(next.AccessToken)),
 		} {
-			outputs[fmt.Sprint("answer ", len(outputs))] = look(rec)
+			outputs[fmt.Sprint("answer ", len(outputs))] = dump(rec)
 		}
 	}
 	var failures []error
@@ -457,7 +459,7 @@ func TestPromise7_TokensStayIn(t *testing.T) {
 	}
 	outputs["the log"] = logged.String()
 	if !strings.Contains(outputs["the log"], "session refreshed") || !strings.Contains(outputs["the log"], "access token not valid") {
-		t.Errorf("the log tells of too little: %s", outputs["the log"])
+		t.Errorf("the log has too little: %s", outputs["the log"])
 	}
 	for what, out := range outputs {
 		for name, secret := range secrets {
@@ -471,7 +473,7 @@ func TestPromise7_TokensStayIn(t *testing.T) {
 	}
 }
 
-// Promise 8: what a client sends costs a bounded amount.
+// Promise 8: whatever a client sends has a bounded cost.
 func TestPromise8_Forms(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
@@ -499,7 +501,7 @@ func TestPromise8_Forms(t *testing.T) {
 			authorized(requests[i])
 		}
 		runtime.ReadMemStats(&before)
-		took := time.Hour // the quickest: others may have had to wait for the processor
+		took := time.Hour // the fastest: others may have waited for the processor
 		for _, r := range requests {
 			started := time.Now()
 			h.ServeHTTP(httptest.NewRecorder(), r)
@@ -514,12 +516,12 @@ func TestPromise8_Forms(t *testing.T) {
 		}
 	}
 	if calls := n.store.calls(); len(calls) != 0 {
-		t.Errorf("the store was asked: %v", calls)
+		t.Errorf("the store was called: %v", calls)
 	}
-	n.mustKnow("after all that", p.AccessToken, "alice")
+	n.wantBearer("after all that", p.AccessToken, "alice")
 }
 
-// No forged token causes a use of the store, at any door.
+// No forged token causes a store call at any endpoint.
 func TestPromise8_ForgedTokensReachNoStore(t *testing.T) {
 	w, n, tokens := badGrants(t)
 	w.pass(0)
@@ -533,7 +535,7 @@ func TestPromise8_ForgedTokensReachNoStore(t *testing.T) {
 		if name != "an access token" {
 			n.api(http.MethodPost, "/revoke", form("token", token))
 			n.api(http.MethodPost, "/introspect", form("token", token), authorized)
-			n.knows(token)
+			n.bearerOf(token)
 		}
 	}
 	if calls := n.store.calls(); len(calls) != 0 {
@@ -565,8 +567,9 @@ func TestPromise8_OversizedTokenIsCheap(t *testing.T) {
 	}
 }
 
-// However busy the log is, a token lives until it expires: what is dropped from
-// the log is older than any position that a good token has.
+// However busy the log is, a token is good until it expires: an entry is
+// dropped from the log only when it is older than the position of any good
+// token.
 func TestAccessTokensOutliveABusyLog(t *testing.T) {
 	const step = 5 * time.Second
 	for _, kind := range []string{"native", "browser", "browser reissued"} {
@@ -598,7 +601,7 @@ func TestAccessTokensOutliveABusyLog(t *testing.T) {
 			}
 			for left := time.Duration(*p.ExpiresIn) * time.Second; left > step; left -= step {
 				busy(step)
-				if who := n.knows(p.AccessToken); who != "alice" {
+				if who := n.bearerOf(p.AccessToken); who != "alice" {
 					t.Errorf("%s, for %v: %v before its expiry it is %q: %v", kind, lifetime, left-step, who, n.observed()[len(n.observed())-1])
 					break
 				}
@@ -607,7 +610,7 @@ func TestAccessTokensOutliveABusyLog(t *testing.T) {
 	}
 }
 
-// A list at its limit raises its own floor; a native client that refreshes gets
+// A list at its limit raises its own floor. A native client that refreshes gets
 // a token above it.
 func TestNativeRefreshAboveTheFloorOfAFullList(t *testing.T) {
 	w := newWorld(t)
@@ -617,15 +620,16 @@ func TestNativeRefreshAboveTheFloorOfAFullList(t *testing.T) {
 	for i := range 1500 {
 		n.revoke(wafer.Revocation{Subjects: []string{fmt.Sprint("other ", i)}})
 	}
-	n.mustKnow("below the floor", p.AccessToken, "401")
+	n.wantBearer("below the floor", p.AccessToken, "401")
 	next := n.refreshed(p.RefreshToken)
-	n.mustKnow("refreshed", next.AccessToken, "alice")
+	n.wantBearer("refreshed", next.AccessToken, "alice")
 	if g := w.family(p.Session).Family.Generation; g != 1 {
 		t.Errorf("the family advanced to %d", g)
 	}
 }
 
-// A logout that the store has not taken is in force here: nothing is advanced.
+// A logout that the store did not accept is in force on this node, and nothing
+// is advanced.
 func TestNativeRefreshAfterALogoutThatTheStoreHasNotTaken(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
@@ -639,14 +643,15 @@ func TestNativeRefreshAfterALogoutThatTheStoreHasNotTaken(t *testing.T) {
 	n.store.reset()
 	wantOAuth(t, "refresh", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
 	if calls := n.store.calls(); calls["Advance"]+calls["Family"] != 0 {
-		t.Errorf("the store was asked: %v", calls)
+		t.Errorf("the store was called: %v", calls)
 	}
 	if f := w.family(p.Session); f.State != store.Alive || f.Family.Generation != 1 {
 		t.Errorf("the family is %v at generation %d; the test shows nothing", f.State, f.Family.Generation)
 	}
 }
 
-// In a session's last second there is no token, and no outage either.
+// In the last second of a session no token is issued, and there is no outage
+// either.
 func TestTokensInTheLastSecondOfASession(t *testing.T) {
 	for _, hook := range []bool{false, true} {
 		w := newWorld(t)
@@ -663,8 +668,8 @@ func TestTokensInTheLastSecondOfASession(t *testing.T) {
 		if rec := n.refreshWith(next.RefreshToken); rec.Code != http.StatusOK {
 			wantOAuth(t, "a native client's", rec, 400, "invalid_grant")
 		}
-		// A clock that is a little behind the deadline's fraction.
-		if who := n.knows(next.AccessToken); who != "alice" && who != "401" {
+		// The clock is slightly behind the deadline's fraction of a second.
+		if who := n.bearerOf(next.AccessToken); who != "alice" && who != "401" {
 			t.Errorf("the last token is %s", who)
 		}
 	}

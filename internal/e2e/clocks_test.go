@@ -14,12 +14,12 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// a failover lost the newest entry, to a machine whose clock is 3 s behind
-// (within the skew). A revocation that is acknowledged after that must cover
-// every cookie from before it.
+// A failover lost the newest entry. The new primary's clock is 3 s behind,
+// which is within the skew. A revocation that is acknowledged after the
+// failover must cover every older cookie.
 func TestAttack_RevokeAfterFailoverIsBelowTheCookie(t *testing.T) {
 	w := newWorld(t)
-	d := &dual{Store: w.mem, b: memory.New(memory.Options{Now: func() time.Time { return w.clock.Now().Add(-3 * time.Second) }})}
+	d := &pairedStore{Store: w.mem, b: memory.New(memory.Options{Now: func() time.Time { return w.clock.Now().Add(-3 * time.Second) }})}
 	s, err := wafer.New(context.Background(), w.ring, store.Store(d), wafer.Config[basket]{Realm: testRealm, Now: w.clock.Now, Observe: func(wafer.Event) {}})
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestAttack_RevokeAfterFailoverIsBelowTheCookie(t *testing.T) {
 	}
 }
 
-// one node's clock that is an hour ahead takes the browser's cookies away.
+// A node's clock is an hour ahead. It must not take the browser's cookies away.
 func TestAttack_ClockAheadDropsCookies(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -85,7 +85,7 @@ func TestAttack_ClockAheadDropsCookies(t *testing.T) {
 	}
 }
 
-// cookies of two living sessions are "refused and reported".
+// Cookies of two living sessions are refused and reported.
 func TestAttack_TwoLivingSessionsReportedByDefault(t *testing.T) {
 	var buf bytes.Buffer
 	old := slog.Default()
@@ -120,7 +120,7 @@ func TestAttack_TwoLivingSessionsReportedByDefault(t *testing.T) {
 	}
 }
 
-// the fields of a Session are exported, and EndOthers trusts them.
+// The fields of a Session are exported. EndOthers must not trust them.
 func TestAttack_SubjectOfTheView(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()

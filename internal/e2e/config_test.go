@@ -17,13 +17,13 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Every wrong combination is an error from New that names the field, and says
-// what is wanted.
+// Every invalid combination makes New return an error that names the field and
+// says what is wanted.
 func TestConfigWrongCombinations(t *testing.T) {
 	type config = wafer.Config[string]
 	for name, c := range map[string]struct {
 		change func(*config)
-		want   []string // what the error says
+		want   []string // substrings of the error
 	}{
 		"no realm":              {func(c *config) { c.Realm = "" }, []string{"Config.Realm", "1 to 255 bytes"}},
 		"a NUL in the realm":    {func(c *config) { c.Realm = "a\x00b" }, []string{"Config.Realm", "without NUL"}},
@@ -87,7 +87,7 @@ func TestConfigWrongCombinations(t *testing.T) {
 	}
 }
 
-// What lies exactly at a limit is fine.
+// A value exactly at a limit is accepted.
 func TestConfigAtTheLimits(t *testing.T) {
 	for name, c := range map[string]wafer.Config[string]{
 		"Grace a quarter of Access":  {Grace: 75 * time.Second},
@@ -127,8 +127,8 @@ func TestConfigNeedsRingAndStore(t *testing.T) {
 	}
 }
 
-// MaxAbsolute is held against the life that stands in the ring's document, not
-// against the default; and a ring that cannot seal is noticed at once.
+// MaxAbsolute is checked against the life in the ring's document, not against
+// the default. New refuses a ring that cannot seal.
 func TestConfigAndTheRing(t *testing.T) {
 	world := httpNewWorld(t)
 	keeper, err := keyring.NewKeeper(strings.Repeat("ab", keyring.SecretSize))
@@ -177,7 +177,7 @@ func testNewIsBoundedByItsContext(t *testing.T) {
 		t.Fatal("New came back without having read the log")
 	}
 	if !strings.Contains(err.Error(), errHTTPDown.Error()) {
-		t.Errorf("the error does not tell why: %v", err)
+		t.Errorf("the error does not say why: %v", err)
 	}
 }
 
@@ -198,7 +198,7 @@ func TestConfigInsecureSettingsWarnOnce(t *testing.T) {
 				jar.do(s.Require(httpWho(s)), nil)
 			}
 			var got []string
-			for _, e := range world.told() {
+			for _, e := range world.newEvents() {
 				if e.Kind == wafer.KindInsecure {
 					setting, _, _ := strings.Cut(e.Reason, ":")
 					got = append(got, setting)
@@ -211,7 +211,7 @@ func TestConfigInsecureSettingsWarnOnce(t *testing.T) {
 	}
 }
 
-// The defaults, each seen from outside.
+// The defaults, each observed from outside.
 func TestConfigDefaults(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{})
@@ -260,9 +260,9 @@ func TestConfigDefaults(t *testing.T) {
 			world.clock.Move(6 * time.Minute)
 			httpWant(t, "refresh", s, jar, "alice", "")
 			world.clock.Move(c.late)
-			world.told()
+			world.newEvents()
 			httpWant(t, "the old token", s, old, "alice", "")
-			events := world.told()
+			events := world.newEvents()
 			if got := events[len(events)-1].Reason; got != c.want {
 				t.Errorf("%v after the refresh: %s, want %s", c.late, got, c.want)
 			}
@@ -285,8 +285,8 @@ func TestConfigDefaults(t *testing.T) {
 		if err := s.WaitFor(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
-		world.store.silent.Store(true)
-		defer world.store.silent.Store(false)
+		world.store.logCut.Store(true)
+		defer world.store.logCut.Store(false)
 		if _, err := s.Revoke(t.Context(), wafer.Revocation{Subjects: []string{"nobody"}}); err != nil { // confirms the replica now
 			t.Fatal(err)
 		}
@@ -295,9 +295,9 @@ func TestConfigDefaults(t *testing.T) {
 			calls string
 		}{{30 * time.Second, ""}, {time.Millisecond, "Cutoffs"}} {
 			world.clock.Move(c.move)
-			world.store.took()
+			world.store.newCalls()
 			httpWant(t, "reading", s, jar, "alice", "")
-			if got := world.store.took(); got != c.calls {
+			if got := world.store.newCalls(); got != c.calls {
 				t.Errorf("after another %v: store calls %q, want %q", c.move, got, c.calls)
 			}
 		}
@@ -318,7 +318,7 @@ func TestConfigDefaults(t *testing.T) {
 	})
 }
 
-// Grace follows a short access lifetime: an eighth of it.
+// Grace follows a short access lifetime: it is an eighth of it.
 func TestConfigGraceOfAShortAccess(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{Access: 80 * time.Second, StrictRotation: true})
@@ -337,7 +337,7 @@ func TestConfigGraceOfAShortAccess(t *testing.T) {
 	}
 }
 
-// StoreTimeout bounds a use of the store that does not come back.
+// StoreTimeout bounds a store call that does not return.
 func TestConfigStoreTimeout(t *testing.T) { synctest.Test(t, testConfigStoreTimeout) }
 
 func testConfigStoreTimeout(t *testing.T) {

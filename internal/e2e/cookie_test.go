@@ -15,8 +15,8 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// httpLines returns the Set-Cookie lines by cookie name, and fails where a
-// name comes twice.
+// httpLines returns the Set-Cookie lines by cookie name. It fails if a name
+// appears twice.
 func httpLines(t testing.TB, h http.Header) map[string]string {
 	t.Helper()
 	lines := map[string]string{}
@@ -30,7 +30,7 @@ func httpLines(t testing.TB, h http.Header) map[string]string {
 	return lines
 }
 
-// httpAttributes returns what follows the cookie's value.
+// httpAttributes returns the attributes after the cookie's value.
 func httpAttributes(line string) string {
 	_, attributes, _ := strings.Cut(line, "; ")
 	return attributes
@@ -65,7 +65,7 @@ func TestCookieAttributes(t *testing.T) {
 					t.Fatalf("%s: cookies %v", what, lines)
 				}
 				for _, name := range []string{c.session, c.refresh} {
-					// No Domain, no Expires: the whole line is compared.
+					// The whole line is compared: no Domain, no Expires.
 					if got, want := httpAttributes(lines[name]), fmt.Sprintf("Path=/; Max-Age=%d; %s", maxAge, c.attributes); got != want {
 						t.Errorf("%s: %s has %q, want %q", what, name, got, want)
 					}
@@ -90,8 +90,8 @@ func TestCookieAttributes(t *testing.T) {
 }
 
 // Max-Age is the time to the earlier of the idle and the absolute deadline, in
-// whole seconds rounded up. That of Save goes by the node's clock, which may be
-// ahead of the engine's by the skew: so it is as much longer.
+// whole seconds rounded up. Save uses the node's clock, which may be ahead of
+// the engine's by the skew, so its Max-Age may be longer by as much.
 func TestCookieMaxAge(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{MaxIdle: 24 * time.Hour, MaxAbsolute: 48 * time.Hour})
@@ -154,8 +154,8 @@ func TestCookieMaxAge(t *testing.T) {
 	maxAges("Reauthenticate: it stays", 600, 600)
 }
 
-// However often a request writes, there is one line for each name, and it is
-// the last one written.
+// However often a request writes, there is one line for each name: the last one
+// written.
 func TestCookieWritingTwiceReplaces(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{})
@@ -208,7 +208,7 @@ func TestCookieWritingTwiceReplaces(t *testing.T) {
 	}
 }
 
-// A token that the browser has is not written again: an answer that comes late
+// A token that the browser already has is not written again: a late answer
 // would put it back over a newer one.
 func TestCookieOfTheSameGenerationIsNotWrittenAgain(t *testing.T) {
 	world := httpNewWorld(t)
@@ -299,7 +299,7 @@ func TestCookieCacheHeaders(t *testing.T) {
 				world.clock.Move(5 * time.Minute)
 				defer world.clock.Move(-5 * time.Minute)
 			}
-			for range 2 { // the second shows whether the first changed what is shared
+			for range 2 { // the second shows whether the first changed shared state
 				jar := httpJar{}
 				for name, value := range c.jar {
 					jar[name] = value
@@ -329,9 +329,10 @@ func TestCookieCacheHeaders(t *testing.T) {
 
 var httpShorten = regexp.MustCompile(`name and value are (\d+) bytes over 4096; shorten the data by (\d+) of its (\d+) bytes`)
 
-// The error says the exact number: shortened by that the data fits, shortened
-// by one less it does not. Whether that is so depends on where base64 ends, and
-// that on the length of the name: so several are tried.
+// The error gives the exact number of bytes. Shortened by that number the data
+// fits, and shortened by one byte less it does not. This depends on where
+// base64 ends, and so on the length of the name; therefore several lengths are
+// tried.
 func TestCookieTooLargeSaysByHowMuch(t *testing.T) {
 	for _, name := range []string{"__Host-session", "__Host-sessions", "__Host-a-session", "__Host-my-session"} {
 		for _, subject := range []string{"alice", strings.Repeat("a", 255)} {
@@ -354,7 +355,7 @@ func testTooLarge(t *testing.T, session, subject string) {
 			pair, _, _ := strings.Cut(httpLines(t, w.Header())[session], ";")
 			return len(pair) - len("=")
 		}
-		// The longest that fits is found without asking the error.
+		// The longest data that fits is found without the error's help.
 		for fits < most && s.Save(w, r, strings.Repeat("x", fits+1)) == nil {
 			fits++
 		}
@@ -389,7 +390,7 @@ func testTooLarge(t *testing.T, session, subject string) {
 			}
 		}
 	})
-	// What fits comes back, through a refresh too.
+	// Data that fits comes back, after a refresh too.
 	for _, after := range []time.Duration{0, 6 * time.Minute} {
 		world.clock.Move(after)
 		if n := len(httpMustData(t, s, jar)); n != fits {
@@ -410,14 +411,14 @@ func httpMustData[T any](t testing.TB, s *wafer.Sessions[T], jar httpJar) T {
 func TestCookieTooLargeAtStartCreatesNothing(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{})
-	world.store.took()
+	world.store.newCalls()
 	w := httptest.NewRecorder()
 	err := s.Start(w, httptest.NewRequest(http.MethodPost, "/", nil), "alice", strings.Repeat("x", 4096))
 	if !errors.Is(err, wafer.ErrTooLarge) || len(w.Header()) != 0 {
 		t.Errorf("%v, header %v", err, w.Header())
 	}
-	if got := world.store.took(); got != "" {
-		t.Errorf("the store was asked to %s", got)
+	if got := world.store.newCalls(); got != "" {
+		t.Errorf("the store was called: %s", got)
 	}
 }
 

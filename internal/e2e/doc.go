@@ -5,7 +5,7 @@
 //
 //	go test ./... -run Promise
 //
-// world_test.go and world_http_test.go build the nodes, the store between them
-// and the browser; fleet_test.go runs fifty nodes against an observer that knows
-// what each answer had to be.
+// world_test.go and world_http_test.go build the nodes, their store and the
+// browsers. fleet_test.go runs fifty nodes against an oracle that decides what
+// each answer must be.
 package e2e

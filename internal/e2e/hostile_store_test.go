@@ -18,8 +18,8 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// a request that begins after Revoke returned on this node joins a refresh
-// flight from before it.
+// A request that begins after Revoke returned on this node must not join a
+// refresh flight that began before.
 func TestAttack_JoinedFlightAfterRevoke(t *testing.T) {
 	for _, kind := range []string{"subject", "everyone"} {
 		t.Run(kind, func(t *testing.T) {
@@ -46,21 +46,22 @@ func TestAttack_JoinedFlightAfterRevoke(t *testing.T) {
 	}
 }
 
-// dual performs everything on two stores; restored reads from the second.
-type dual struct {
+// pairedStore creates and revokes in two stores. After restored is set, it
+// answers from the second.
+type pairedStore struct {
 	*memory.Store
 	b        *memory.Store
-	only     atomic.Bool // writes go to the first alone
+	only     atomic.Bool // only the first store is written to
 	restored atomic.Bool
 }
 
-func (d *dual) cur() *memory.Store {
+func (d *pairedStore) cur() *memory.Store {
 	if d.restored.Load() {
 		return d.b
 	}
 	return d.Store
 }
-func (d *dual) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
+func (d *pairedStore) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
 	if d.restored.Load() {
 		return d.b.Create(ctx, c)
 	}
@@ -69,7 +70,7 @@ func (d *dual) Create(ctx context.Context, c store.Creation) (store.Snapshot, er
 	}
 	return d.Store.Create(ctx, c)
 }
-func (d *dual) Revoke(ctx context.Context, c store.Revocation) (store.Snapshot, error) {
+func (d *pairedStore) Revoke(ctx context.Context, c store.Revocation) (store.Snapshot, error) {
 	if d.restored.Load() {
 		return d.b.Revoke(ctx, c)
 	}
@@ -78,24 +79,24 @@ func (d *dual) Revoke(ctx context.Context, c store.Revocation) (store.Snapshot, 
 	}
 	return d.Store.Revoke(ctx, c)
 }
-func (d *dual) Advance(ctx context.Context, c store.Advance) (store.Snapshot, error) {
+func (d *pairedStore) Advance(ctx context.Context, c store.Advance) (store.Snapshot, error) {
 	return d.cur().Advance(ctx, c)
 }
-func (d *dual) Family(ctx context.Context, c store.ID) (store.Snapshot, error) {
+func (d *pairedStore) Family(ctx context.Context, c store.ID) (store.Snapshot, error) {
 	return d.cur().Family(ctx, c)
 }
-func (d *dual) Cutoffs(ctx context.Context, id store.ID, s string) (store.Cutoffs, error) {
+func (d *pairedStore) Cutoffs(ctx context.Context, id store.ID, s string) (store.Cutoffs, error) {
 	return d.cur().Cutoffs(ctx, id, s)
 }
-func (d *dual) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (d *pairedStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
 	return d.cur().Since(ctx, after, limit, min(wait, 20*time.Millisecond))
 }
 
-// the store was restored from a backup; this node still holds the subject's
-// revocation, and docs/threat-model.md says that it goes on counting.
+// The store was restored from a backup. This node still holds the subject's
+// revocation, which stays in force, as docs/threat-model.md says.
 func TestAttack_RestoredBackupRefreshIgnoresOwnList(t *testing.T) {
 	w := newWorld(t)
-	d := &dual{Store: w.mem, b: memory.New(memory.Options{Now: w.clock.Now})}
+	d := &pairedStore{Store: w.mem, b: memory.New(memory.Options{Now: w.clock.Now})}
 	s, err := wafer.New(context.Background(), w.ring, store.Store(d), wafer.Config[basket]{Realm: testRealm, Now: w.clock.Now, Observe: func(e wafer.Event) {
 		if e.Kind == wafer.KindAlarm {
 			t.Log(e.Kind, e.Reason, e.Err)
@@ -132,7 +133,7 @@ func TestAttack_RestoredBackupRefreshIgnoresOwnList(t *testing.T) {
 	}
 }
 
-// an upgrade whose data is lost is given the zero T, and Reload is not asked.
+// An upgrade whose data is lost gets what Reload returns, not the zero T.
 func TestAttack_UpgradeGetsZeroData(t *testing.T) {
 	w := newWorld(t)
 	var calls atomic.Int64
@@ -152,7 +153,8 @@ func TestAttack_UpgradeGetsZeroData(t *testing.T) {
 	}
 }
 
-// a client that adds Upgrade to every request is never refreshed, so Reload never ends it.
+// A client that adds Upgrade to every request is never refreshed. Reload must
+// end its session all the same.
 func TestAttack_UpgradeHeaderAvoidsReload(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(func(c *wafer.Config[basket]) {
@@ -170,7 +172,7 @@ func TestAttack_UpgradeHeaderAvoidsReload(t *testing.T) {
 	}
 }
 
-// any other error of Reload is an outage.
+// Any other error of Reload is an outage.
 func TestAttack_ReloadErrArgument(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(func(c *wafer.Config[basket]) {
@@ -208,7 +210,7 @@ func dynamicRing(t *testing.T, w *world) (*keyring.Ring, *countingSource) {
 	return ring, src
 }
 
-// one bounded reload.
+// Unknown key ids in one request cause one bounded reload.
 func TestAttack_JunkKeyIDs(t *testing.T) { synctest.Test(t, testJunkKeyIDs) }
 
 func testJunkKeyIDs(t *testing.T) {
@@ -236,7 +238,7 @@ func testJunkKeyIDs(t *testing.T) {
 	}
 }
 
-// nothing is advanced that cannot be answered.
+// Nothing is advanced if the answer cannot be sealed.
 func TestAttack_NoPrimaryAdvances(t *testing.T) {
 	w := newWorld(t)
 	w.ring, _ = dynamicRing(t, w)
@@ -248,7 +250,7 @@ func TestAttack_NoPrimaryAdvances(t *testing.T) {
 	})
 	b := w.browser().login(n, "alice", "a")
 	w.pass(testAccess)
-	off.Store(int64(-24 * time.Hour)) // this node's clock falls before the first activation
+	off.Store(int64(-24 * time.Hour)) // this node's clock is now before the first activation
 	before := b.family(w).Family.Generation
 	t.Log(b.see(bad))
 	after := b.family(w).Family.Generation
@@ -287,7 +289,7 @@ func testCloseBound(t *testing.T) {
 	}
 }
 
-// Check + Error tells an authentic token from a forged one.
+// Check and Error must not distinguish an authentic token from a forged one.
 func TestAttack_CheckOracle(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -312,7 +314,7 @@ func TestAttack_CheckOracle(t *testing.T) {
 
 func TestAttack_MemorySweepFallsBehind(t *testing.T) {
 	w := newWorld(t)
-	w.node() // announces the lifetimes that dropping goes by
+	w.node() // announces the lifetimes by which the log drops entries
 	ctx := context.Background()
 	for range 20 {
 		ids := make([]store.ID, store.MaxEntries)
@@ -341,10 +343,10 @@ func TestAttack_MemorySweepFallsBehind(t *testing.T) {
 	}
 }
 
-// an observer that reacts to an alarm by revoking.
+// The observer reacts to an alarm by revoking.
 func TestAttack_ObserveRevokesOnAlarm(t *testing.T) {
 	w := newWorld(t)
-	d := &dual{Store: w.mem, b: memory.New(memory.Options{Now: w.clock.Now})}
+	d := &pairedStore{Store: w.mem, b: memory.New(memory.Options{Now: w.clock.Now})}
 	var s atomic.Pointer[wafer.Sessions[basket]]
 	done := make(chan error, 1)
 	ss, err := wafer.New(context.Background(), w.ring, store.Store(d), wafer.Config[basket]{Realm: testRealm, Now: w.clock.Now, Observe: func(e wafer.Event) {
@@ -368,7 +370,7 @@ func TestAttack_ObserveRevokesOnAlarm(t *testing.T) {
 	}
 }
 
-// too large is 413.
+// Data that is too large is an ErrTooLarge.
 func TestAttack_VeryLarge(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()

@@ -49,7 +49,7 @@ func forgeWith(t testing.TB, ring *keyring.Ring, realm, issuer string, now time.
 	return token
 }
 
-// A bearer's session is the session that a cookie shows, without its data.
+// A bearer token brings the same session as a cookie, without its data.
 func TestBearerShowsTheSession(t *testing.T) {
 	type roles struct{ Roles []string }
 	w := newWorld(t)
@@ -106,7 +106,7 @@ func TestBearerShowsTheSession(t *testing.T) {
 	})
 }
 
-// The claims are those of RFC 9068 section 2.2, and those of the session.
+// The claims are those of RFC 9068 section 2.2 and those of the session.
 func TestBearerTokenClaims(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens(func(c *wafer.TokenConfig[basket]) { c.ClientID = "shop-app" }))
@@ -126,8 +126,8 @@ func TestBearerTokenClaims(t *testing.T) {
 	}
 }
 
-// RFC 6750 section 3: the challenge, and section 3.1: no error code where
-// nothing was presented.
+// RFC 6750 section 3 defines the challenge. Section 3.1 asks for no error code
+// if no token was presented.
 func TestBearerChallenges(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
@@ -166,14 +166,15 @@ func TestBearerChallenges(t *testing.T) {
 			t.Errorf("%s: header %v", what, rec.Header())
 		}
 	}
-	// RFC 9110 section 11.1: schemes are compared without case; section 11.4:
-	// one or more spaces.
+	// Schemes are compared without case (RFC 9110 section 11.1) and followed by
+	// one or more spaces (section 11.4).
 	for _, line := range []string{"Bearer " + good, "bearer " + good, "BEARER " + good, "bEaReR   " + good} {
 		if who, rec := n.bearer(header("Authorization", line)); who != "alice" || rec.Header().Get("Cache-Control") != "no-store" || !slices.Contains(rec.Header()["Vary"], "Authorization") {
 			t.Errorf("%.10q: %s, %v", line, who, rec.Header())
 		}
 	}
-	// Section 2.2 and 2.3: not in a form, and never in the address.
+	// Sections 2.2 and 2.3: a token is not accepted in a form, and never in the
+	// address.
 	for what, configure := range map[string]func(*http.Request){
 		"in the address": func(r *http.Request) { r.URL.RawQuery = "access_token=" + good },
 		"in a form": func(r *http.Request) {
@@ -188,7 +189,7 @@ func TestBearerChallenges(t *testing.T) {
 			t.Errorf("a token %s: %s %v", what, who, rec.Header())
 		}
 	}
-	// An outage is no challenge.
+	// An outage is not a challenge.
 	n.store.fail()
 	w.clock.Move(testStaleness + time.Millisecond)
 	if who, rec := n.bearer(bearing(good)); who != "503" || rec.Header().Get("WWW-Authenticate") != "" || rec.Header().Get("Retry-After") == "" {
@@ -199,8 +200,8 @@ func TestBearerChallenges(t *testing.T) {
 	}
 }
 
-// Where a request has both, Bearer looks at the token alone; Require and
-// Handler at the cookies alone.
+// If a request has both, Bearer considers only the token; Require and Handler
+// consider only the cookies.
 func TestBearerBesideCookies(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
@@ -251,15 +252,15 @@ func TestBearerBesideCookies(t *testing.T) {
 			}
 		}
 	}
-	// A session by cookie that is due is refreshed by Handler, and Bearer
-	// inside still sees the token's.
+	// Handler refreshes a session by cookie that is due, and Bearer inside it
+	// still uses the token's session.
 	w.pass(testAccess)
 	fresh := n.issue("native").AccessToken
 	who, rec := through401(n, func(h http.Handler) http.Handler { return n.Handler(n.Bearer(h)) }, b.from, bearing(fresh))
 	if who != "native" || len(rec.Header()["Set-Cookie"]) != 2 {
 		t.Errorf("with a cookie that is due: %s, %d cookies", who, len(rec.Header()["Set-Cookie"]))
 	}
-	// Alone it refreshes nothing, whatever cookies come.
+	// Bearer alone refreshes nothing, whatever cookies come.
 	before := rec.Result().Cookies()
 	who, rec = n.bearer(b.from, bearing(fresh))
 	if who != "native" || len(rec.Header()["Set-Cookie"]) != 0 || len(before) != 2 {
@@ -267,7 +268,7 @@ func TestBearerBesideCookies(t *testing.T) {
 	}
 }
 
-// A bearer's session can be ended, and not saved to.
+// A bearer's session can be ended, but not saved.
 func TestBearerCanBeEndedAndNotSavedTo(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
@@ -294,16 +295,16 @@ func TestBearerCanBeEndedAndNotSavedTo(t *testing.T) {
 			}
 		}))
 	}, b.from, bearing(p.AccessToken))
-	n.mustKnow("after End", p.AccessToken, "401")
+	n.wantBearer("after End", p.AccessToken, "401")
 	wantOAuth(t, "after End", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
 	if state := w.family(p.Session).State; state != store.Ended {
 		t.Errorf("the session is %v", state)
 	}
-	b.is(n, "browser: a") // the cookies beside it are another's
+	b.is(n, "browser: a") // the cookies in the same request belong to another session
 }
 
-// Promise 4 for access tokens: on a fresh replica no store is asked, whether
-// the token was seen before or not.
+// Promise 4 for access tokens: with a fresh replica the store is not called,
+// whether the token is new or cached.
 func TestPromise4_BearerReadsWithoutStore(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
@@ -312,14 +313,14 @@ func TestPromise4_BearerReadsWithoutStore(t *testing.T) {
 	n.store.reset()
 	for range 3 {
 		for _, token := range tokens {
-			if who := n.knows(token); who == "401" {
+			if who := n.bearerOf(token); who == "401" {
 				t.Errorf("a good token is %s", who)
 			}
 		}
 	}
-	n.knows("junk")
+	n.bearerOf("junk")
 	if calls := n.store.calls(); len(calls) != 0 {
-		t.Errorf("the store was asked: %v", calls)
+		t.Errorf("the store was called: %v", calls)
 	}
 }
 
@@ -327,23 +328,23 @@ func TestPromise2_BearerTokensThatAreNoGood(t *testing.T) {
 	_, n, tokens := badTokens(t)
 	for _, name := range slices.Sorted(maps.Keys(tokens)) {
 		seen := len(n.observed())
-		for range 2 { // the second time a cache might have it
-			if who := n.knows(tokens[name]); who != "401" {
+		for range 2 { // the second time it might be cached
+			if who := n.bearerOf(tokens[name]); who != "401" {
 				t.Errorf("%s: %q", name, who)
 			}
 		}
-		told := false
+		reported := false
 		for _, e := range n.observed()[seen:] {
-			told = told || (e.Kind == wafer.KindRefused || e.Kind == wafer.KindAlarm) && (e.Reason != "" || e.Err != nil)
+			reported = reported || (e.Kind == wafer.KindRefused || e.Kind == wafer.KindAlarm) && (e.Reason != "" || e.Err != nil)
 		}
-		if !told {
-			t.Errorf("%s: operators were not told why", name)
+		if !reported {
+			t.Errorf("%s: no event says why", name)
 		}
 	}
 }
 
-// badTokens are access tokens that are no good, each for a reason of its own,
-// in a world where "control" is accepted.
+// badTokens returns access tokens that are refused, each for its own reason.
+// The token "control" is accepted.
 func badTokens(t *testing.T) (w *world, n *node, tokens map[string]string) {
 	w = newWorld(t)
 	n = w.node(withTokens())
@@ -360,10 +361,10 @@ func badTokens(t *testing.T) (w *world, n *node, tokens map[string]string) {
 	good := alice.AccessToken
 	parts := strings.Split(good, ".")
 	mallory := strings.Split(n.issue("mallory").AccessToken, ".")
-	n.mustKnow("control", good, "alice")
-	n.mustKnow("control: forged as the attacks are", w.forge(good, nil), "alice")
-	n.mustKnow("control: expires in a second", w.forge(good, func(a *codec.AccessToken) { a.Expires = now.Add(time.Second) }), "alice")
-	n.mustKnow("control: issued by a clock that is ahead", w.forge(good, func(a *codec.AccessToken) { a.Issued = now.Add(10 * time.Second) }), "alice")
+	n.wantBearer("control", good, "alice")
+	n.wantBearer("control: forged as the attacks are", w.forge(good, nil), "alice")
+	n.wantBearer("control: expires in a second", w.forge(good, func(a *codec.AccessToken) { a.Expires = now.Add(time.Second) }), "alice")
+	n.wantBearer("control: issued by a clock that is ahead", w.forge(good, func(a *codec.AccessToken) { a.Issued = now.Add(10 * time.Second) }), "alice")
 	flip := map[bool]string{true: "B", false: "A"}
 	return w, n, map[string]string{
 		"junk":                           "junk",
@@ -403,9 +404,9 @@ func badTokens(t *testing.T) (w *world, n *node, tokens map[string]string) {
 	}
 }
 
-// The response of an event stream that a native client opened ends with its
-// session, at once; and lives past the token that opened it, as long as the
-// session does.
+// The response of an event stream that a native client opened ends at once with
+// its session. It outlives the access token that opened it, for as long as the
+// session lives.
 func TestPromise1_LiveByBearerEndsWithItsSession(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		here, there := w.node(realTime, withTokens()), w.node(realTime, withTokens())
@@ -457,7 +458,7 @@ func TestPromise1_LiveByBearerEndsWithItsSession(t *testing.T) {
 }
 
 // A browser's login in a request with an access token, as when an app opens a
-// web view: the session of the token stays, and the new one is about cookies.
+// web view. The token's session stays, and the new one belongs to the cookies.
 func TestStartInARequestWithABearer(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
@@ -483,20 +484,20 @@ func TestStartInARequestWithABearer(t *testing.T) {
 			t.Errorf("after Start and %q the browser has %d cookies", then, left)
 		}
 		b.is(n, map[string]string{"": "alice: web", "Save": "alice: saved", "End": "401"}[then])
-		n.mustKnow("after Start and "+then, p.AccessToken, "alice")
+		n.wantBearer("after Start and "+then, p.AccessToken, "alice")
 	}
 }
 
-// A Commit makes what was minted before it out of date; the next is good.
+// A Commit outdates tokens that were minted before it. The next token is good.
 func TestCommitAndAccessTokens(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
 	b := w.browser().login(n, "alice", "a")
 	before := tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from)).AccessToken
-	n.mustKnow("before", before, "alice")
+	n.wantBearer("before", before, "alice")
 	wants(t, "Save", b.do(n, save("x")), nil)
-	n.mustKnow("after a Save", before, "alice")
+	n.wantBearer("after a Save", before, "alice")
 	wants(t, "Commit", b.do(n, commit("x")), nil)
-	n.mustKnow("after a Commit", before, "401")
-	n.mustKnow("minted since", tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from)).AccessToken, "alice")
+	n.wantBearer("after a Commit", before, "401")
+	n.wantBearer("minted since", tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from)).AccessToken, "alice")
 }

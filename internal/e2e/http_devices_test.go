@@ -35,7 +35,8 @@ func (n *node) devices(t testing.TB, configure func(*http.Request)) devicesRespo
 	return list
 }
 
-// The list is the subject's own, by cookie and by access token alike.
+// The list contains the subject's own sessions, by cookie and by access token
+// alike.
 func TestDevicesEndpoint(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
@@ -71,8 +72,8 @@ func TestDevicesEndpoint(t *testing.T) {
 	}
 }
 
-// Another subject's session is as unknown as one that never was: the same
-// answer in every byte.
+// The id of another subject's session gets the same answer, byte for byte, as
+// an id that never existed.
 func TestPromise6_DeleteDeviceTellsNothing(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens(), func(c *wafer.Config[basket]) { c.Recent = time.Hour })
@@ -91,7 +92,7 @@ func TestPromise6_DeleteDeviceTellsNothing(t *testing.T) {
 			"zero": store.ID{}.String(), "no id": "phone", "too short": bob.Session.String()[:31], "too long": bob.Session.String() + "0",
 			"a dot": ".%2e", "escaped": "%00", "another's in capitals": strings.ToUpper(bob.Session.String()), "long": strings.Repeat("a", 4000),
 		} {
-			got := look(n.api(http.MethodDelete, "/devices/"+id, "", configure))
+			got := dump(n.api(http.MethodDelete, "/devices/"+id, "", configure))
 			if want == "" {
 				want = got
 			}
@@ -103,7 +104,7 @@ func TestPromise6_DeleteDeviceTellsNothing(t *testing.T) {
 	if state := w.family(bob.Session).State; state != store.Alive {
 		t.Errorf("another's session is %v", state)
 	}
-	n.mustKnow("another's", n.refreshed(bob.RefreshToken).AccessToken, "bob")
+	n.wantBearer("another's", n.refreshed(bob.RefreshToken).AccessToken, "bob")
 }
 
 func TestDeleteDevice(t *testing.T) {
@@ -112,16 +113,16 @@ func TestDeleteDevice(t *testing.T) {
 	b := w.browser().login(n, "alice", "a")
 	phone, tablet := n.issue("alice"), n.issue("alice")
 	for range 2 {
-		n.mustKnow("before", phone.AccessToken, "alice")
+		n.wantBearer("before", phone.AccessToken, "alice")
 	}
-	n.store.cutNews()
+	n.store.cutLog()
 	rec := n.api(http.MethodDelete, "/devices/"+strings.ToUpper(phone.Session.String()), "", b.from)
 	if rec.Code != http.StatusNoContent || rec.Body.Len() != 0 {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
-	n.mustKnow("the device that was ended", phone.AccessToken, "401")
+	n.wantBearer("the device that was ended", phone.AccessToken, "401")
 	wantOAuth(t, "the device that was ended", there.refreshWith(phone.RefreshToken), 400, "invalid_grant")
-	n.mustKnow("another device", tablet.AccessToken, "alice")
+	n.wantBearer("another device", tablet.AccessToken, "alice")
 	if rec := n.api(http.MethodDelete, "/devices/"+phone.Session.String(), "", b.from); rec.Code != http.StatusNotFound {
 		t.Errorf("again: %d", rec.Code)
 	}
@@ -129,7 +130,7 @@ func TestDeleteDevice(t *testing.T) {
 	if err != nil || len(entries) != 2 || entries[1].Actor != "alice" || entries[1].Reason != "ended on the page of devices" {
 		t.Errorf("the log has %v, %v", entries, err)
 	}
-	// A native client ends the browser's, and then itself.
+	// A native client ends the browser's session, and then its own.
 	if rec := n.api(http.MethodDelete, "/devices/"+store.ID(b.cookie(w).ID).String(), "", bearing(tablet.AccessToken)); rec.Code != http.StatusNoContent {
 		t.Errorf("by an access token: %d", rec.Code)
 	}
@@ -138,23 +139,24 @@ func TestDeleteDevice(t *testing.T) {
 	if rec := n.api(http.MethodDelete, "/devices/"+tablet.Session.String(), "", bearing(tablet.AccessToken)); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
 		t.Errorf("in an outage: %d", rec.Code)
 	}
-	n.mustKnow("ended in an outage", tablet.AccessToken, "401")
+	n.wantBearer("ended in an outage", tablet.AccessToken, "401")
 	n.store.heal()
 
-	// An outage tells no more than that, whosever the id is.
+	// An outage reveals no more, whoever the id belongs to.
 	n, looks := w.node(withTokens()), []string{}
 	last, other := n.issue("alice"), n.issue("bob")
 	n.freshen()
 	n.store.fail("Family")
 	for _, id := range []store.ID{last.Session, other.Session, {1}} {
-		looks = append(looks, look(n.api(http.MethodDelete, "/devices/"+id.String(), "", bearing(last.AccessToken))))
+		looks = append(looks, dump(n.api(http.MethodDelete, "/devices/"+id.String(), "", bearing(last.AccessToken))))
 	}
 	if looks = slices.Compact(looks); len(looks) != 1 || !strings.HasPrefix(looks[0], "503") {
 		t.Errorf("in an outage: %q", looks)
 	}
 }
 
-// A device past its limits is none, whether or not the store has cleaned up.
+// A device past its limits is not listed, whether or not the store has swept
+// it.
 func TestDeleteDevicePastItsLimits(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens(func(c *wafer.TokenConfig[basket]) { c.Lifetime = 20 * time.Minute }), func(c *wafer.Config[basket]) { c.Recent = time.Hour })
@@ -168,7 +170,8 @@ func TestDeleteDevicePastItsLimits(t *testing.T) {
 	}
 }
 
-// To end another device needs a recent authentication: a refresh is none.
+// Ending another device needs a recent authentication. A refresh does not count
+// as one.
 func TestDeleteDeviceNeedsRecentAuthentication(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens(), func(c *wafer.Config[basket]) { c.Recent = 10 * time.Minute })
@@ -188,10 +191,10 @@ func TestDeleteDeviceNeedsRecentAuthentication(t *testing.T) {
 			if what == "a cookie" {
 				rec.Header().Del("Set-Cookie") // the session was due
 			}
-			if rec.Code != http.StatusForbidden || want != "" && look(rec) != want {
-				t.Errorf("%s: %s", what, look(rec))
+			if rec.Code != http.StatusForbidden || want != "" && dump(rec) != want {
+				t.Errorf("%s: %s", what, dump(rec))
 			}
-			want = look(rec)
+			want = dump(rec)
 		}
 	}
 	if state := w.family(phone.Session).State; state != store.Alive {
@@ -217,34 +220,35 @@ func TestLogoutEndpoint(t *testing.T) {
 	access := tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from)).AccessToken
 	before := b.copy()
 	for range 2 {
-		n.mustKnow("before", access, "alice")
+		n.wantBearer("before", access, "alice")
 	}
-	// Cookies decide where there are both.
+	// Cookies win if a request has both.
 	rec := n.api(http.MethodPost, "/logout", "", b.from, bearing(phone.AccessToken))
 	cookies := rec.Result().Cookies()
 	if rec.Code != http.StatusNoContent || len(cookies) != 2 || cookies[0].MaxAge >= 0 || cookies[1].MaxAge >= 0 {
 		t.Errorf("%d %v", rec.Code, cookies)
 	}
 	before.dead(n)
-	n.mustKnow("the browser's access token", access, "401")
-	n.mustKnow("the phone's access token", phone.AccessToken, "alice")
+	n.wantBearer("the browser's access token", access, "401")
+	n.wantBearer("the phone's access token", phone.AccessToken, "alice")
 	rec = n.api(http.MethodPost, "/logout", "", bearing(phone.AccessToken))
 	if rec.Code != http.StatusNoContent || len(rec.Header()["Set-Cookie"]) != 0 {
 		t.Errorf("by access token: %d %v", rec.Code, rec.Header())
 	}
-	n.mustKnow("after its logout", phone.AccessToken, "401")
+	n.wantBearer("after its logout", phone.AccessToken, "401")
 	wantOAuth(t, "after its logout", n.refreshWith(phone.RefreshToken), 400, "invalid_grant")
 	if rec := n.api(http.MethodPost, "/logout", ""); rec.Code != http.StatusNoContent {
 		t.Errorf("anonymous: %d", rec.Code)
 	}
-	// The store is down: 503, in force here, and tried again.
+	// The store is down: the answer is 503, and the logout is in force here and
+	// is retried.
 	phone = n.issue("alice")
 	n.freshen()
 	n.store.fail()
 	if rec := n.api(http.MethodPost, "/logout", "", bearing(phone.AccessToken)); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
 		t.Errorf("in an outage: %d", rec.Code)
 	}
-	n.mustKnow("after a logout in an outage", phone.AccessToken, "401")
+	n.wantBearer("after a logout in an outage", phone.AccessToken, "401")
 	n.store.heal()
 	wantOAuth(t, "after a logout in an outage", n.refreshWith(phone.RefreshToken), 400, "invalid_grant")
 	deadline := time.Now().Add(2 * time.Minute)
@@ -256,7 +260,7 @@ func TestLogoutEndpoint(t *testing.T) {
 	}
 }
 
-// A logout by an access token says 204 where it ended something, and only there.
+// A logout by an access token answers 204 only if it ended something.
 func TestPromise5_LogoutByAccessTokenIsNeverLost(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
@@ -276,7 +280,7 @@ func TestPromise5_LogoutByAccessTokenIsNeverLost(t *testing.T) {
 		logout := func() *httptest.ResponseRecorder {
 			return n.api(http.MethodPost, "/logout", "", bearing(p.AccessToken))
 		}
-		if bearer { // revoke is as good
+		if bearer { // revoke does the same
 			logout = func() *httptest.ResponseRecorder {
 				return n.api(http.MethodPost, "/revoke", form("token", p.AccessToken))
 			}
@@ -286,7 +290,7 @@ func TestPromise5_LogoutByAccessTokenIsNeverLost(t *testing.T) {
 		}
 		n.store.heal()
 		w.pass(0)
-		n.mustKnow("after a logout in an outage", p.AccessToken, "401")
+		n.wantBearer("after a logout in an outage", p.AccessToken, "401")
 		wantOAuth(t, "after a logout in an outage", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
 	}
 }

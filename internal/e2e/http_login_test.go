@@ -23,7 +23,7 @@ func TestHTTPLimits(t *testing.T) {
 	}{
 		{0, 0, true}, {10 * day, 30 * day, true}, {0, 30 * day, true}, {10 * day, 0, true}, {time.Hour, 2 * time.Hour, true},
 		{10*day + 1, 30 * day, false}, {10 * day, 30*day + 1, false}, {-1, 0, false}, {0, -time.Hour, false},
-		{5 * time.Minute, time.Hour, false}, {time.Hour, 5 * time.Minute, false}, // not more than Access: it would end before its refresh
+		{5 * time.Minute, time.Hour, false}, {time.Hour, 5 * time.Minute, false}, // at most Access: it would end before its refresh
 	} {
 		w := httptest.NewRecorder()
 		err := s.Start(w, httptest.NewRequest(http.MethodPost, "/", nil), "alice", "", wafer.Limits(c.idle, c.absolute))
@@ -37,10 +37,11 @@ func TestHTTPLimits(t *testing.T) {
 			t.Errorf("Limits(%v, %v): refused, and wrote %d cookies", c.idle, c.absolute, n)
 		}
 		if !strings.Contains(err.Error(), "MaxIdle (240h0m0s)") || !strings.Contains(err.Error(), "MaxAbsolute (720h0m0s)") {
-			t.Errorf("the error does not tell the limits: %v", err)
+			t.Errorf("the error does not say the limits: %v", err)
 		}
 	}
-	// "Remember me": used once in nine days, it lives for a month and no longer.
+	// "Remember me": used once in nine days, the session lives for a month and
+	// no longer.
 	jar := httpLogin(t, s, "alice", "cart", wafer.Limits(10*day, 30*day))
 	for range 3 {
 		world.clock.Move(9 * day)
@@ -55,7 +56,7 @@ func TestHTTPLimits(t *testing.T) {
 	httpWantError(t, "at the idle limit", s, jar, wafer.ErrNoSession)
 }
 
-// What is wrong in the arguments is a mistake of the program, not an outage.
+// Invalid arguments are a mistake of the program, not an outage.
 func TestHTTPMistakesAreNoOutages(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[any]{})
@@ -95,16 +96,16 @@ func TestHTTPMistakesAreNoOutages(t *testing.T) {
 			if status := wafer.Status(err); status != http.StatusBadRequest && status != http.StatusInternalServerError {
 				t.Errorf("%v: status %d, want that of a mistake, 400 or 500", err, status)
 			}
-			for _, e := range world.told() {
+			for _, e := range world.newEvents() {
 				if e.Kind == wafer.KindUnavailable {
-					t.Errorf("the operator was told of an outage: %v", e.Err)
+					t.Errorf("the operator got an event of an outage: %v", e.Err)
 				}
 			}
 		})
 	}
 }
 
-// Subjects are 1 to 255 bytes of UTF-8, and reach the audit of each call.
+// Subjects are 1 to 255 bytes of UTF-8, and each call's events carry them.
 func TestHTTPSubjects(t *testing.T) {
 	s := httpSessions(t, httpNewWorld(t), wafer.Config[string]{})
 	for _, subject := range []string{"a", strings.Repeat("é", 127) + "x", "日本", "a b;c=\"d\"\n", " "} {
@@ -136,7 +137,7 @@ func TestHTTPMaxSessions(t *testing.T) {
 		world.clock.Move(time.Second)
 		httpLogin(t, s, "bob", "") // another subject does not count
 
-		world.store.silent.Store(true) // what this node did itself, it need not be told
+		world.store.logCut.Store(true) // this node needs no entry for its own writes
 		third := httpJar{}
 		var err error
 		third.in(s, func(w http.ResponseWriter, r *http.Request) { err = s.Start(w, r, "alice", "third") })
@@ -153,7 +154,8 @@ func TestHTTPMaxSessions(t *testing.T) {
 			httpWant(t, "the oldest", s, first, "alice", "first")
 		}
 		httpWant(t, "the second", s, second, "alice", "second")
-		// A login in a browser that has a session replaces it: that is none more.
+		// A login in a browser that has a session replaces it, so the number of
+		// sessions stays.
 		second.in(s, func(w http.ResponseWriter, r *http.Request) { err = s.Start(w, r, "alice", "again") })
 		if err != nil {
 			t.Errorf("a login in place of one's own session: %v", err)
@@ -212,7 +214,7 @@ func TestHTTPLabelIsCutBetweenCharacters(t *testing.T) {
 		{"", ""}, {"Firefox on Linux", "Firefox on Linux"},
 		{a[:255], a[:255]}, {a, a[:255]},
 		{a[:253] + "é", a[:253] + "é"},                 // 255 bytes
-		{a[:254] + "é", a[:254]},                       // the border runs through é
+		{a[:254] + "é", a[:254]},                       // the limit falls inside é
 		{a[:253] + "€x", a[:253]},                      // after one byte of three
 		{a[:254] + "€", a[:254]},                       // after two
 		{a[:252] + "€x", a[:252] + "€"},                //

@@ -16,7 +16,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// jwks is the key set as another service gets it.
+// jwks fetches the key set as another service would.
 func jwks(t testing.TB, n *node) *codec.JWKS {
 	t.Helper()
 	rec := n.api(http.MethodGet, "/jwks.json", "")
@@ -27,8 +27,8 @@ func jwks(t testing.TB, n *node) *codec.JWKS {
 	return set
 }
 
-// RFC 7009: whatever token a client has, its session ends; and one that is no
-// good is answered likewise (section 2.2).
+// RFC 7009: any token of a client ends its session. An invalid token gets the
+// same answer (section 2.2).
 func TestRevokeEndpoint(t *testing.T) {
 	for what, pick := range map[string]func(*wafer.TokenPair) string{
 		"the refresh token": func(p *wafer.TokenPair) string { return p.RefreshToken },
@@ -39,18 +39,18 @@ func TestRevokeEndpoint(t *testing.T) {
 			n := w.node(withTokens())
 			p, stays := n.issue("alice"), n.issue("alice")
 			for range 2 {
-				n.mustKnow("before", p.AccessToken, "alice")
+				n.wantBearer("before", p.AccessToken, "alice")
 			}
-			n.store.cutNews()
+			n.store.cutLog()
 			rec := n.api(http.MethodPost, "/revoke", form("token", pick(p), "token_type_hint", hint))
 			if rec.Code != http.StatusOK || rec.Body.Len() != 0 || rec.Header().Get("Cache-Control") != "no-store" {
 				t.Errorf("%s: %d %v %s", what, rec.Code, rec.Header(), rec.Body)
 			}
-			n.mustKnow(what+" was revoked", p.AccessToken, "401")
+			n.wantBearer(what+" was revoked", p.AccessToken, "401")
 			wantOAuth(t, what+" was revoked", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
-			n.mustKnow("another session of the subject", stays.AccessToken, "alice")
-			if again := n.api(http.MethodPost, "/revoke", form("token", pick(p), "token_type_hint", hint)); look(again) != look(rec) {
-				t.Errorf("again: %s", look(again))
+			n.wantBearer("another session of the subject", stays.AccessToken, "alice")
+			if again := n.api(http.MethodPost, "/revoke", form("token", pick(p), "token_type_hint", hint)); dump(again) != dump(rec) {
+				t.Errorf("again: %s", dump(again))
 			}
 			if state := w.family(p.Session).State; state != store.Ended {
 				t.Errorf("%s was revoked, and the session is %v", what, state)
@@ -80,13 +80,13 @@ func TestPromise6_RevokeTellsNothing(t *testing.T) {
 	w, n, tokens := badTokens(t)
 	_, grants, moreTokens := badGrants(t)
 	good := n.issue("zoe")
-	want := look(n.api(http.MethodPost, "/revoke", form("token", good.AccessToken)))
+	want := dump(n.api(http.MethodPost, "/revoke", form("token", good.AccessToken)))
 	try := func(n *node, name, token string) {
 		t.Helper()
 		if len(token) > 12<<10 {
 			return // not read at all: see TestPromise8_Forms
 		}
-		if got := look(n.api(http.MethodPost, "/revoke", form("token", token))); got != want {
+		if got := dump(n.api(http.MethodPost, "/revoke", form("token", token))); got != want {
 			t.Errorf("%s looks like\n%s\nand not like\n%s", name, got, want)
 		}
 	}
@@ -96,11 +96,11 @@ func TestPromise6_RevokeTellsNothing(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(moreTokens)) {
 		try(grants, name, moreTokens[name])
 	}
-	// A token that was not ours to revoke has revoked nothing.
+	// A token that was not ours has revoked nothing.
 	if who := w.browser().login(n, "browser", "a").see(n); who != "browser: a" {
 		t.Errorf("a new session is %q", who)
 	}
-	// An outage is said (RFC 7009 section 2.2.1), and loses no logout.
+	// An outage is reported (RFC 7009 section 2.2.1) and loses no logout.
 	alive := n.issue("alive")
 	n.freshen()
 	n.store.fail()
@@ -110,7 +110,7 @@ func TestPromise6_RevokeTellsNothing(t *testing.T) {
 			wantOAuth(t, "in an outage", rec, http.StatusServiceUnavailable, "temporarily_unavailable")
 		}
 	}
-	n.mustKnow("revoked in an outage", alive.AccessToken, "401")
+	n.wantBearer("revoked in an outage", alive.AccessToken, "401")
 	try(n, "a forged one in an outage", "wfr1_"+strings.Repeat("A", 54))
 	n.store.heal()
 	deadline := time.Now().Add(2 * time.Minute)
@@ -128,7 +128,7 @@ func TestPromise6_RevokeTellsNothing(t *testing.T) {
 	kept := n.issue("kept")
 	wantOAuth(t, "in the address", n.api(http.MethodPost, "/revoke", "x=y", func(r *http.Request) { r.URL.RawQuery = form("token", kept.RefreshToken) }), 400, "invalid_request")
 	wantOAuth(t, "JSON", n.api(http.MethodPost, "/revoke", `{"token":"`+kept.RefreshToken+`"}`, header("Content-Type", "application/json")), 400, "invalid_request")
-	n.mustKnow("what was not revoked", kept.AccessToken, "kept")
+	n.wantBearer("what was not revoked", kept.AccessToken, "kept")
 }
 
 // RFC 7662 section 2.2.
@@ -163,7 +163,7 @@ func TestIntrospectEndpoint(t *testing.T) {
 			t.Errorf("of %s's refresh token: %v", what, got)
 		}
 	}
-	// To ask changes nothing, of an old token either.
+	// Introspection changes nothing, even for an old token.
 	stolen := p.RefreshToken
 	token := stolen
 	for range 2 {
@@ -185,8 +185,8 @@ func TestIntrospectEndpoint(t *testing.T) {
 	if n.count(wafer.KindReplayed, "") != 0 {
 		t.Error("asking was taken for a replay")
 	}
-	// Its expiry is the earlier of its session's deadlines; past that, it is
-	// worth nothing, whether or not the store has cleaned up.
+	// The expiry is the earlier of the session's deadlines. Past that the token
+	// is inactive, whether or not the store has swept the family.
 	for _, absolute := range []time.Duration{testAccess + time.Minute, time.Hour} {
 		short := n.issue("carol", wafer.Limits(testAccess+2*time.Minute, absolute))
 		deadline := w.clock.Now().Add(min(testAccess+2*time.Minute, absolute))
@@ -205,7 +205,7 @@ func TestIntrospectEndpoint(t *testing.T) {
 	// Revoked here, at once.
 	fresh := n.refreshed(token)
 	asks(fresh.AccessToken)
-	n.store.cutNews()
+	n.store.cutLog()
 	n.revoke(wafer.Revocation{Subjects: []string{"alice"}})
 	for _, token := range []string{fresh.AccessToken, fresh.RefreshToken} {
 		if got := asks(token); got["active"] != false || len(got) != 1 {
@@ -214,8 +214,8 @@ func TestIntrospectEndpoint(t *testing.T) {
 	}
 }
 
-// Section 2.2: about a token that is worth nothing it says no more than that;
-// section 2.3: who may not ask learns nothing at all.
+// An inactive token's answer contains nothing more (RFC 7662 section 2.2), and
+// an unauthorized caller learns nothing at all (section 2.3).
 func TestPromise6_IntrospectTellsNothing(t *testing.T) {
 	_, n, tokens := badTokens(t)
 	_, grants, more := badGrants(t)
@@ -230,17 +230,18 @@ func TestPromise6_IntrospectTellsNothing(t *testing.T) {
 			t.Errorf("%s: %d %v %s", name, rec.Code, rec.Header(), rec.Body)
 		}
 	}
-	// A refresh token is not presented here, so either kind is known.
+	// A refresh token is not used up by introspection, so either kind is
+	// active.
 	delete(more, "a browser's token")
 	for name, token := range more {
 		if strings.HasPrefix(name, "two generations old: ") || name == "of an account that Claims ends" || name == "an access token" {
-			delete(more, name) // worth something until they are presented
+			delete(more, name) // active until they are presented
 		} else {
 			try(grants, name, token)
 		}
 	}
 	for _, name := range []string{"for another of Audiences", "for two audiences"} {
-		delete(tokens, name) // whoever asks is not the service alone
+		delete(tokens, name) // active: the endpoint answers for every audience
 	}
 	delete(tokens, "a browser's refresh token")
 	delete(tokens, "a refresh token")
@@ -250,22 +251,22 @@ func TestPromise6_IntrospectTellsNothing(t *testing.T) {
 		}
 	}
 	good := n.issue("zoe").AccessToken
-	strangers := ""
+	unauthorized := ""
 	for what, configure := range map[string]func(*http.Request){
 		"nobody": func(*http.Request) {}, "another secret": header("Authorization", "Basic YTpi"), "the token itself": bearing(good),
 	} {
 		for _, body := range []string{form("token", good), form("token", "junk"), "", "token=&token="} {
 			rec := n.api(http.MethodPost, "/introspect", body, configure)
-			if rec.Code != http.StatusUnauthorized || strangers != "" && look(rec) != strangers {
-				t.Errorf("%s asks about %.10q: %s", what, body, look(rec))
+			if rec.Code != http.StatusUnauthorized || unauthorized != "" && dump(rec) != unauthorized {
+				t.Errorf("%s asks about %.10q: %s", what, body, dump(rec))
 			}
-			strangers = look(rec)
+			unauthorized = dump(rec)
 		}
 	}
 	for what, body := range map[string]string{"no token": "x=y", "two": form("token", good, "token", good), "no body": ""} {
 		wantOAuth(t, what, n.api(http.MethodPost, "/introspect", body, authorized), 400, "invalid_request")
 	}
-	// Not known is not inactive.
+	// An outage is not "inactive".
 	refresh := n.issue("yan")
 	n.store.fail()
 	n.world.clock.Move(testStaleness + time.Millisecond)
@@ -278,9 +279,10 @@ func TestPromise6_IntrospectTellsNothing(t *testing.T) {
 	}
 }
 
-// RFC 7517: a key is published before it signs, and until what it signed has
-// expired; a revoked one is gone at once. The copy of another service verifies
-// what this one mints, with no secret of the ring in it.
+// RFC 7517: a key is published before it signs and until everything it signed
+// has expired. A revoked key disappears at once. Another service with a copy of
+// the set verifies the tokens minted here, and the set contains no secret of
+// the ring.
 func TestJWKSEndpoint(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t)
@@ -322,8 +324,8 @@ func TestJWKSEndpoint(t *testing.T) {
 		_, err = verifier.Verify(ctx, w.clock.Now(), token)
 		return err
 	}
-	// At every moment around a rotation, a copy as old as it may be verifies
-	// what is minted now.
+	// At every moment around a rotation, the oldest allowed copy verifies the
+	// tokens minted now.
 	copies := []*codec.JWKS{jwks(t, n)}
 	first := primary().ID()
 	rotate()
@@ -345,13 +347,13 @@ func TestJWKSEndpoint(t *testing.T) {
 	}
 	p := n.issue("alice")
 	for range 2 {
-		n.mustKnow("before its key is revoked", p.AccessToken, "alice")
+		n.wantBearer("before its key is revoked", p.AccessToken, "alice")
 	}
 	gone := primary().ID()
 	if _, err := ring.Revoke(ctx, w.clock.Now(), gone, "leaked"); err != nil {
 		t.Fatal(err)
 	}
-	n.mustKnow("its key was revoked", p.AccessToken, "401")
+	n.wantBearer("its key was revoked", p.AccessToken, "401")
 	set := jwks(t, n)
 	if slices.ContainsFunc(set.KeyIDs(), func(kid string) bool { return strings.HasPrefix(kid, gone.String()) }) {
 		t.Errorf("the revoked key %v is published: %q", gone, set.KeyIDs())
@@ -359,7 +361,7 @@ func TestJWKSEndpoint(t *testing.T) {
 	if err := elsewhere(set, p.AccessToken); err == nil {
 		t.Error("a token of a revoked key verifies under a new copy")
 	}
-	n.mustKnow("signed by the next key", n.issue("alice").AccessToken, "alice")
+	n.wantBearer("signed by the next key", n.issue("alice").AccessToken, "alice")
 	// Past the longest life of anything it signed, the first key is gone.
 	w.pass(ring.Life() + 2*time.Hour)
 	if slices.Contains(jwks(t, n).KeyIDs(), first.String()+"-EdDSA") {
@@ -400,23 +402,24 @@ func TestTokenEndpoint(t *testing.T) {
 		wantOAuth(t, what, n.api(http.MethodPost, "/token", c.body, b.from), 400, c.code)
 	}
 	wantOAuth(t, "JSON", n.api(http.MethodPost, "/token", `{"audience":"x"}`, header("Content-Type", "application/json"), b.from), 400, "invalid_request")
-	// Who has no session is told that before anything of the form.
+	// A request without a session is refused before anything of the form is
+	// considered.
 	refused := ""
 	for _, body := range []string{"", form("audience", apiReports), "x=" + strings.Repeat("A", 16<<10)} {
 		rec := n.api(http.MethodPost, "/token", body)
-		if rec.Code != http.StatusUnauthorized || refused != "" && look(rec) != refused {
-			t.Errorf("anonymous, %.10q: %s", body, look(rec))
+		if rec.Code != http.StatusUnauthorized || refused != "" && dump(rec) != refused {
+			t.Errorf("anonymous, %.10q: %s", body, dump(rec))
 		}
-		refused = look(rec)
+		refused = dump(rec)
 	}
-	// A session that is due is refreshed, with its cookies in the answer.
+	// A session that is due is refreshed, and its cookies are in the answer.
 	w.pass(testAccess)
 	rec := n.api(http.MethodPost, "/token", "", b.from)
-	n.mustKnow("of a session that was due", tokenAnswer(t, rec).AccessToken, "alice")
+	n.wantBearer("of a session that was due", tokenAnswer(t, rec).AccessToken, "alice")
 	if len(rec.Header()["Set-Cookie"]) != 2 {
 		t.Errorf("%d cookies", len(rec.Header()["Set-Cookie"]))
 	}
-	// Off until it is configured.
+	// The endpoint is off until it is configured.
 	off := w.node(withTokens(func(c *wafer.TokenConfig[basket]) { c.BrowserAudiences = nil }))
 	if rec := off.api(http.MethodPost, "/token", "", b.from); rec.Code != http.StatusNotFound {
 		t.Errorf("without BrowserAudiences: %d", rec.Code)
@@ -429,7 +432,7 @@ func TestTokenEndpoint(t *testing.T) {
 	}
 }
 
-// The hook of a browser's token sees its session, with its data.
+// The hook of a browser's token gets its session, with its data.
 func TestTokenEndpointClaims(t *testing.T) {
 	w := newWorld(t)
 	var fault error
@@ -458,8 +461,8 @@ func TestTokenEndpointClaims(t *testing.T) {
 	b.dead(n)
 }
 
-// Never GET where something changes, and nothing of other sites but those that
-// are trusted.
+// An endpoint that changes something refuses GET, and refuses other sites unless
+// they are trusted.
 func TestEndpointsMethodsAndOrigins(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens(), func(c *wafer.Config[basket]) { c.TrustedOrigins = []string{"https://admin.example"} })
@@ -526,8 +529,8 @@ func TestEndpointsMethodsAndOrigins(t *testing.T) {
 	}
 }
 
-// A token for any of the audiences can be revoked and asked about: by its
-// service, too. That makes it no token for another service.
+// A token for any of the audiences can be revoked and introspected, also by its
+// service. It is still no token for another service.
 func TestOAuthKnowsEveryAudience(t *testing.T) {
 	for _, audience := range []string{apiAudience, apiBilling, apiReports} {
 		w := newWorld(t)
@@ -537,11 +540,11 @@ func TestOAuthKnowsEveryAudience(t *testing.T) {
 			if got := n.introspected(t, p.AccessToken); got["active"] != true || !strings.Contains(fmt.Sprint(got["aud"]), audience) {
 				t.Errorf("a good token for %s: %v", audience, got)
 			}
-			if who := n.knows(p.AccessToken); (who == "alice") != (audience == apiAudience) {
+			if who := n.bearerOf(p.AccessToken); (who == "alice") != (audience == apiAudience) {
 				t.Errorf("a token for %s that was asked about is %s to the API", audience, who)
 			}
 		}
-		n.store.cutNews()
+		n.store.cutLog()
 		if rec := n.api(http.MethodPost, "/revoke", form("token", p.AccessToken)); rec.Code != http.StatusOK {
 			t.Errorf("revoke: %d", rec.Code)
 		}
@@ -554,7 +557,7 @@ func TestOAuthKnowsEveryAudience(t *testing.T) {
 	}
 }
 
-// A hook that reads the form reads a bounded one.
+// A hook that reads the form reads at most a bounded amount.
 func TestIntrospectHookReadsABoundedForm(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens(func(c *wafer.TokenConfig[basket]) {

@@ -20,7 +20,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// RFC 6749 section 6 and 5.1: a native client's refresh.
+// A native client's refresh (RFC 6749 sections 6 and 5.1).
 func TestRefreshAnswers(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens(func(c *wafer.TokenConfig[basket]) {
@@ -43,8 +43,8 @@ func TestRefreshAnswers(t *testing.T) {
 	if *p.ExpiresIn != int64(testAccess.Seconds()) || p.Scope != "a b" || p.RefreshToken == "" || p.RefreshToken == first.RefreshToken {
 		t.Errorf("the answer is %s", rec.Body)
 	}
-	n.mustKnow("a refreshed token", p.AccessToken, "alice")
-	n.mustKnow("the token before, expired", first.AccessToken, "401")
+	n.wantBearer("a refreshed token", p.AccessToken, "alice")
+	n.wantBearer("the token before, expired", first.AccessToken, "401")
 	if id := sessionID(t, p.AccessToken); id != first.Session {
 		t.Errorf("the refreshed token is of session %v, the first of %v", id, first.Session)
 	}
@@ -54,7 +54,7 @@ func TestRefreshAnswers(t *testing.T) {
 	if f := w.family(first.Session).Family; !f.Native || f.Generation != 2 || f.Label != "phone" {
 		t.Errorf("the family is %+v", f)
 	}
-	// The pair that Issue returns encodes as the endpoint's answer does.
+	// The pair that Issue returns encodes to the endpoint's answer.
 	b, err := json.Marshal(first)
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func TestRefreshAnswers(t *testing.T) {
 	}
 }
 
-// RFC 6749 section 5.2, and 3.2: what is no proper request.
+// Malformed requests (RFC 6749 sections 5.2 and 3.2).
 func TestRefreshRequests(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
@@ -81,7 +81,7 @@ func TestRefreshRequests(t *testing.T) {
 	for what, c := range map[string]struct {
 		body      string
 		configure func(*http.Request)
-		code      string // "": a token
+		code      string // "" if a token is returned
 	}{
 		"good":                            {good, nil, ""},
 		"a charset":                       {good, media("application/x-www-form-urlencoded; charset=UTF-8"), ""},
@@ -151,7 +151,7 @@ func numbered(n int) string {
 	return b.String()
 }
 
-// Each audience that is configured, and each token for it alone.
+// Each configured audience, and each token for it alone.
 func TestRefreshAudiences(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
@@ -167,13 +167,13 @@ func TestRefreshAudiences(t *testing.T) {
 		if got, err := verifier.Verify(t.Context(), w.clock.Now(), access); err != nil || got.Subject != "alice" {
 			t.Errorf("asked for %q: the service %s says %v", asked, want, err)
 		}
-		if who := n.knows(access); (who == "alice") != (want == apiAudience) {
+		if who := n.bearerOf(access); (who == "alice") != (want == apiAudience) {
 			t.Errorf("a token for %s is %s to %s", want, who, apiAudience)
 		}
 	}
 }
 
-// badGrants are refresh tokens that are no good, each for a reason of its own.
+// badGrants returns refresh tokens that are refused, each for its own reason.
 func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 	w = newWorld(t)
 	closed := false
@@ -196,7 +196,7 @@ func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 		next = n.refreshed(next).RefreshToken
 		w.pass(testAccess)
 	}
-	n.refreshWith(replayed.RefreshToken) // the theft was noticed
+	n.refreshWith(replayed.RefreshToken) // this one is detected as theft
 	closed = true
 	alice, ended, cut, everyone := n.issue("alice"), n.issue("ended"), n.issue("cut"), n.issue("bob")
 	idle, absolute := n.issue("idle", wafer.Limits(testAccess+time.Second, 0)), n.issue("absolute", wafer.Limits(testAccess+2*time.Second, testAccess+2*time.Second))
@@ -267,8 +267,8 @@ func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 	}
 }
 
-// Promise 6 for native clients: every refresh token that is refused looks the
-// same, and operators are told why.
+// Promise 6 for native clients: every refused refresh token looks the same, and
+// events report why.
 func TestPromise6_EveryGrantRefusedLooksTheSame(t *testing.T) {
 	_, n, tokens := badGrants(t)
 	want := ""
@@ -277,26 +277,26 @@ func TestPromise6_EveryGrantRefusedLooksTheSame(t *testing.T) {
 		rec := n.refreshWith(tokens[name])
 		wantOAuth(t, name, rec, http.StatusBadRequest, "invalid_grant")
 		if want == "" {
-			want = look(rec)
+			want = dump(rec)
 		}
-		if got := look(rec); got != want {
+		if got := dump(rec); got != want {
 			t.Errorf("%s looks like\n%s\nand not like\n%s", name, got, want)
 		}
 		if len(n.observed()) == seen {
-			t.Errorf("%s: operators were told nothing", name)
+			t.Errorf("%s: no event", name)
 		}
 		for _, e := range n.observed()[seen:] {
 			if e.Reason == "" && e.Err == nil {
-				t.Errorf("%s: operators were told %v and not why", name, e)
+				t.Errorf("%s: the event %v does not say why", name, e)
 			}
 		}
 	}
-	n.mustSee(wafer.KindReplayed, "")
-	n.mustSee(wafer.KindEnded, "ended by Claims")
+	n.wantEvent(wafer.KindReplayed, "")
+	n.wantEvent(wafer.KindEnded, "ended by Claims")
 }
 
-// A family is the browser's or a native client's for life: it is refused at the
-// other's door, whatever the generation, and nothing is ended by it.
+// A family belongs to the browser or to a native client for life. It is refused
+// at the other's endpoint, whatever its generation, and that ends nothing.
 func TestRefreshDoors(t *testing.T) {
 	for name, claims := range map[string]func(context.Context, *wafer.Session[basket]) (wafer.TokenClaims, error){
 		"no Claims": nil,
@@ -312,7 +312,7 @@ func TestRefreshDoors(t *testing.T) {
 			p := n.issue("native")
 			b := w.browser().login(n, "browser", "a")
 			browsers, natives := []string{b.cookies[refreshCookie]}, []string{p.RefreshToken}
-			for range 3 { // old ones would be replays at their own doors
+			for range 3 { // old ones would be replays at their own endpoints
 				w.pass(testAccess)
 				b.is(n, "browser: a")
 				browsers = append(browsers, b.cookies[refreshCookie])
@@ -329,14 +329,14 @@ func TestRefreshDoors(t *testing.T) {
 					}
 				}
 			}
-			n.mustSee(wafer.KindRefused, "family of the other kind of client")
+			n.wantEvent(wafer.KindRefused, "family of the other kind of client")
 			if c := n.count(wafer.KindReplayed, ""); c != 0 {
 				t.Errorf("%d were taken for replays", c)
 			}
 			b.is(n, "browser: a")
 			last := n.refreshed(natives[len(natives)-1])
-			n.mustKnow("after all that", last.AccessToken, "native")
-			// The door of POST token is the browser's.
+			n.wantBearer("after all that", last.AccessToken, "native")
+			// The endpoint POST token is the browser's.
 			for what, configure := range map[string]func(*http.Request){
 				"an access token": bearing(last.AccessToken), "a native refresh token": header("Cookie", refreshCookie+"="+last.RefreshToken),
 				"a native refresh token as bearer": bearing(last.RefreshToken), "nothing": func(*http.Request) {},
@@ -352,7 +352,7 @@ func TestRefreshDoors(t *testing.T) {
 	}
 }
 
-// Promise 3 at the native door.
+// Promise 3 for native clients.
 func TestPromise3_NativeClientsAtOnceGetOneGeneration(t *testing.T) {
 	const many = 64
 	w := newWorld(t)
@@ -400,7 +400,7 @@ func TestPromise3_NativeLostAnswerIsForgivenOnce(t *testing.T) {
 				n := w.node(withTokens(withHook(hook)), func(c *wafer.Config[basket]) { c.StrictRotation = strict })
 				p := n.issue("alice")
 				w.pass(testAccess)
-				n.refreshed(p.RefreshToken) // lost
+				n.refreshed(p.RefreshToken) // the answer is lost
 				w.pass(testGrace - time.Millisecond)
 				second := n.refreshed(p.RefreshToken)
 				if f := w.family(p.Session).Family; f.Generation != 2 || f.Forgiven != 0 || second.RefreshToken != w.mint(p.Session, 2) {
@@ -410,17 +410,17 @@ func TestPromise3_NativeLostAnswerIsForgivenOnce(t *testing.T) {
 				rec := n.refreshWith(p.RefreshToken)
 				if strict {
 					wantOAuth(t, "after the grace", rec, 400, "invalid_grant")
-					n.mustSee(wafer.KindReplayed, "")
+					n.wantEvent(wafer.KindReplayed, "")
 					return
 				}
 				if got := tokenAnswer(t, rec); got.RefreshToken != w.mint(p.Session, 2) {
 					t.Error("forgiven, and another successor")
 				}
 				w.pass(testAccess)
-				n.refreshed(second.RefreshToken) // a second one is lost
+				n.refreshed(second.RefreshToken) // a second answer is lost
 				w.pass(testGrace)
 				wantOAuth(t, "a second lost answer", n.refreshWith(second.RefreshToken), 400, "invalid_grant")
-				n.mustSee(wafer.KindReplayed, "")
+				n.wantEvent(wafer.KindReplayed, "")
 			})
 		}
 	}
@@ -449,20 +449,20 @@ func TestPromise3_NativeReplayEndsTheFamily(t *testing.T) {
 				last = here.refreshed(last.RefreshToken)
 			}
 			for _, n := range []*node{here, there} {
-				for range 3 { // it is in the cache of both
-					n.mustKnow("before", last.AccessToken, "alice")
+				for range 3 { // both nodes have cached it
+					n.wantBearer("before", last.AccessToken, "alice")
 				}
 			}
-			here.store.cutNews()
-			there.store.cutNews()
+			here.store.cutLog()
+			there.store.cutLog()
 			wantOAuth(t, "a token of two generations ago", here.refreshWith(stolen), 400, "invalid_grant")
-			here.mustSee(wafer.KindReplayed, "")
-			here.mustKnow("at once, here", last.AccessToken, "401")
+			here.wantEvent(wafer.KindReplayed, "")
+			here.wantBearer("at once, here", last.AccessToken, "401")
 			for _, n := range []*node{here, there} {
 				wantOAuth(t, "the newest token", n.refreshWith(last.RefreshToken), 400, "invalid_grant")
 			}
 			w.clock.Move(testStaleness + time.Millisecond)
-			there.mustKnow("MaxStaleness later, there", last.AccessToken, "401")
+			there.wantBearer("MaxStaleness later, there", last.AccessToken, "401")
 			if state := w.family(p.Session).State; state != store.Ended {
 				t.Errorf("the family is %v", state)
 			}
@@ -470,8 +470,8 @@ func TestPromise3_NativeReplayEndsTheFamily(t *testing.T) {
 	}
 }
 
-// What is to be minted is settled before anything is advanced, so nothing is
-// advanced that cannot be answered.
+// Everything to be minted is decided before anything is advanced, so an advance
+// can always be answered.
 func TestPromise3_NothingIsAdvancedThatCannotBeAnswered(t *testing.T) {
 	w := newWorld(t)
 	var answer func(s *wafer.Session[basket]) (wafer.TokenClaims, error)
@@ -506,11 +506,11 @@ func TestPromise3_NothingIsAdvancedThatCannotBeAnswered(t *testing.T) {
 			t.Errorf("%s: Issue returned %v, %v", what, pair, err)
 		}
 	}
-	n.mustSee(wafer.KindUnavailable, "")
+	n.wantEvent(wafer.KindUnavailable, "")
 	if left, err := n.Devices(context.Background(), "mallory"); err != nil || len(left) != 0 {
 		t.Errorf("logins that failed left %v, %v", left, err)
 	}
-	// The hook sees the session, and comes before the advance.
+	// The hook sees the session, and runs before the advance.
 	asked := 0
 	answer = func(s *wafer.Session[basket]) (wafer.TokenClaims, error) {
 		asked++
@@ -529,7 +529,7 @@ func TestPromise3_NothingIsAdvancedThatCannotBeAnswered(t *testing.T) {
 	if asked != 1 {
 		t.Errorf("Claims was asked %d times", asked)
 	}
-	// It is not asked about a token that is worth nothing.
+	// The hook is not called for a token that is refused.
 	answer = func(s *wafer.Session[basket]) (wafer.TokenClaims, error) {
 		t.Errorf("Claims was asked about %v", s)
 		return wafer.TokenClaims{}, nil
@@ -537,7 +537,7 @@ func TestPromise3_NothingIsAdvancedThatCannotBeAnswered(t *testing.T) {
 	for _, token := range []string{"junk", w.mint(p.Session, 9), w.mint(store.ID{9}, 1)} {
 		n.refreshWith(token)
 	}
-	// Its end is an end.
+	// ErrEnded from the hook ends the session.
 	answer = func(*wafer.Session[basket]) (wafer.TokenClaims, error) { return wafer.TokenClaims{}, wafer.ErrEnded }
 	w.pass(testAccess)
 	wantOAuth(t, "ended by Claims", n.refreshWith(w.mint(p.Session, 2)), 400, "invalid_grant")
@@ -550,7 +550,7 @@ func extra(v any) func(*wafer.Session[basket]) (wafer.TokenClaims, error) {
 	return func(*wafer.Session[basket]) (wafer.TokenClaims, error) { return wafer.TokenClaims{Extra: v}, nil }
 }
 
-// Promise 5: an outage is a 503 that says when to try again, and loses nothing.
+// Promise 5: an outage is a 503 with Retry-After, and loses nothing.
 func TestPromise5_NativeRefreshInAnOutage(t *testing.T) {
 	for _, hook := range []bool{false, true} {
 		for _, method := range []string{"", "Advance", "lost Advance", "Family"} {
@@ -573,11 +573,11 @@ func TestPromise5_NativeRefreshInAnOutage(t *testing.T) {
 				if err != nil || after <= 0 || after >= testGrace {
 					t.Errorf("Retry-After %v, %v: want less than the grace", after, err)
 				}
-				n.mustSee(wafer.KindUnavailable, "")
+				n.wantEvent(wafer.KindUnavailable, "")
 				n.store.heal()
 				w.pass(after)
 				next := n.refreshed(p.RefreshToken)
-				n.mustKnow("after the outage", next.AccessToken, "alice")
+				n.wantBearer("after the outage", next.AccessToken, "alice")
 				if f := w.family(p.Session).Family; f.Generation != 2 || f.Forgiven != 0 {
 					t.Errorf("generation %d, forgiven %d", f.Generation, f.Forgiven)
 				}
@@ -663,7 +663,7 @@ func TestIssueNotBefore(t *testing.T) {
 		if devices, err := n.Devices(ctx, "alice"); err != nil || len(devices) != 0 {
 			t.Errorf("it left %v, %v", devices, err)
 		}
-		n.mustKnow("a later login", n.issue("alice").AccessToken, "alice")
+		n.wantBearer("a later login", n.issue("alice").AccessToken, "alice")
 		n.store.fail("Create")
 		if _, err := n.Issue(ctx, "alice"); !errors.Is(err, wafer.ErrUnavailable) {
 			t.Errorf("a login in an outage: %v", err)
@@ -671,7 +671,7 @@ func TestIssueNotBefore(t *testing.T) {
 	}
 }
 
-// Native and browser sessions count together.
+// Native and browser sessions are counted together.
 func TestIssueMaxSessions(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens(), func(c *wafer.Config[basket]) { c.MaxSessions = 2 })
@@ -690,16 +690,16 @@ func TestIssueMaxSessions(t *testing.T) {
 	w.pass(time.Second)
 	b := w.browser().login(n, "alice", "a")
 	w.pass(time.Second)
-	n.mustKnow("before", oldest.AccessToken, "alice")
-	n.store.cutNews()
+	n.wantBearer("before", oldest.AccessToken, "alice")
+	n.store.cutLog()
 	last := n.issue("alice")
-	n.mustKnow("the oldest", oldest.AccessToken, "401")
+	n.wantBearer("the oldest", oldest.AccessToken, "401")
 	wantOAuth(t, "the oldest", n.refreshWith(oldest.RefreshToken), 400, "invalid_grant")
-	n.mustKnow("the newest", last.AccessToken, "alice")
+	n.wantBearer("the newest", last.AccessToken, "alice")
 	b.is(n, "alice: a")
 }
 
-// Without Config.Tokens there is nothing to issue, and no endpoint for it.
+// Without Config.Tokens nothing is issued, and the endpoint does not exist.
 func TestRefreshIsOffWithoutTokens(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -726,8 +726,8 @@ func TestRefreshIsOffWithoutTokens(t *testing.T) {
 	}
 }
 
-// Whether Claims is asked makes no difference to when a client is served: near
-// the idle deadline, by the engine's clock.
+// Whether a Claims hook is set does not change how long a client is served:
+// near the idle deadline, the engine's clock decides.
 func TestRefreshNearTheIdleDeadline(t *testing.T) {
 	for _, hook := range []bool{false, true} {
 		for _, ahead := range []time.Duration{-4 * time.Second, 0, 4 * time.Second} {
@@ -771,7 +771,7 @@ func TestIssueRefusedByClaims(t *testing.T) {
 	}
 }
 
-// Whatever New takes can be minted.
+// Whatever New accepts can be minted.
 func TestTokenConfigIsChecked(t *testing.T) {
 	w := newWorld(t)
 	long := strings.Repeat("x", codec.MaxClaim+1)

@@ -47,7 +47,7 @@ func TestHTTPReloadIsCalledOnRefreshOnly(t *testing.T) {
 	if !slices.Equal(calls, []account{{"admin", "blue"}}) {
 		t.Errorf("Reload saw %v", calls)
 	}
-	// What it returned is sealed: nothing is called to read it.
+	// Its result is sealed, so reading it calls nothing.
 	role = "never seen"
 	httpWant(t, "the next request", s, jar, "alice", account{"guest", "blue"})
 	if len(calls) != 1 {
@@ -66,7 +66,8 @@ func TestHTTPReloadEnds(t *testing.T) {
 	world.clock.Move(6 * time.Minute)
 	before, cookies := world.family(t, id), jar.clone()
 
-	// Any other error is an outage: nothing is advanced, no cookie touched.
+	// Any other error is an outage: nothing is advanced, and no cookie is
+	// touched.
 	for _, answer = range []error{errors.New("the database is down"), wafer.ErrNoSession, context.Canceled} {
 		w := jar.do(s.Require(httpWho(s)), nil)
 		if w.Code != http.StatusServiceUnavailable {

@@ -14,12 +14,12 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// What this node did itself is in force here when the call returns, though no
-// news of the log arrives.
+// A revocation by this node is in force here when the call returns, even if no
+// entry arrives from the log.
 func TestHTTPInForceHereAtOnce(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{})
-	world.store.silent.Store(true)
+	world.store.logCut.Store(true)
 	for name, act := range map[string]func(w http.ResponseWriter, r *http.Request, session *wafer.Session[string]) error{
 		"End": func(w http.ResponseWriter, r *http.Request, _ *wafer.Session[string]) error { return s.End(w, r) },
 		"Start": func(w http.ResponseWriter, r *http.Request, _ *wafer.Session[string]) error {
@@ -63,7 +63,8 @@ func TestHTTPInForceHereAtOnce(t *testing.T) {
 	}
 }
 
-// Of two requests with one cookie, the one that commits second starts again.
+// Of two requests with the same cookie, the one that commits second gets a
+// conflict.
 func TestHTTPConflictWithAnotherCommit(t *testing.T) {
 	for _, method := range []string{"Commit", "Renew", "Reauthenticate", "EndOthers"} {
 		world := httpNewWorld(t)
@@ -90,7 +91,7 @@ func TestHTTPConflictWithAnotherCommit(t *testing.T) {
 }
 
 // A session cookie carries its data into a refresh by a token of its own
-// generation or the next; an older one put back beside a newer token does not.
+// generation or the next. An older cookie beside a newer token does not.
 func TestHTTPWhoseDataARefreshGoesOnFrom(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{})
@@ -157,8 +158,8 @@ func TestHTTPDataTypeChangesBetweenReleases(t *testing.T) {
 	_, l, err := httpGet(httpSessions(t, world, wafer.Config[[]string]{}), jar)
 	incompatible("a list", err, l)
 
-	// The session itself lives on: a refresh carries the data as it is, and
-	// the new release may save over it.
+	// The session lives on. A refresh carries the data as it is, and the new
+	// release may overwrite it with Save.
 	world.clock.Move(6 * time.Minute)
 	ints := httpSessions(t, world, wafer.Config[int]{})
 	session, _, err := httpGet(ints, jar)
@@ -242,8 +243,8 @@ func TestHTTPNotBefore(t *testing.T) {
 	}
 }
 
-// A login that fails for want of the store writes nothing; a logout clears the
-// browser and says so.
+// A login that fails because of the store writes no cookie. A logout clears the
+// browser's cookies and returns the error.
 func TestHTTPStartAndEndInAnOutage(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{})

@@ -19,8 +19,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// What the tests of access tokens and native clients stand on: nodes that mint
-// tokens, their endpoints under a prefix, and clients that present them.
+// The basis of the tests of access tokens and native clients: nodes that mint
+// tokens, their endpoints under a prefix, and clients that present tokens.
 
 const (
 	apiIssuer   = "https://harness.example"
@@ -30,7 +30,7 @@ const (
 	apiSecret   = "Basic YmlsbGluZzpzZWNyZXQ="
 )
 
-// withTokens lets a node mint access tokens.
+// withTokens makes a node mint access tokens.
 func withTokens(configure ...func(*wafer.TokenConfig[basket])) func(*wafer.Config[basket]) {
 	return func(c *wafer.Config[basket]) {
 		c.Tokens = &wafer.TokenConfig[basket]{
@@ -44,7 +44,7 @@ func withTokens(configure ...func(*wafer.TokenConfig[basket])) func(*wafer.Confi
 	}
 }
 
-// api sends a request to the endpoints of a node. A body is a form.
+// api sends a request to the endpoints of a node. A body is sent as a form.
 func (n *node) api(method, path, body string, configure ...func(*http.Request)) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "https://harness.example/session"+path, strings.NewReader(body))
 	if body != "" {
@@ -68,7 +68,7 @@ func header(name string, values ...string) func(*http.Request) {
 
 func authorized(r *http.Request) { r.Header.Set("Authorization", apiSecret) }
 
-// from lets a request carry a browser's cookies.
+// from makes a request carry a browser's cookies.
 func (b *browser) from(r *http.Request) {
 	for name, value := range b.cookies {
 		r.Header.Add("Cookie", name+"="+value)
@@ -83,7 +83,7 @@ func form(pairs ...string) string {
 	return v.Encode()
 }
 
-// issue is a native client's login.
+// issue logs a native client in.
 func (n *node) issue(subject string, options ...wafer.StartOption) *wafer.TokenPair {
 	n.world.t.Helper()
 	p, err := n.Issue(context.Background(), subject, options...)
@@ -97,13 +97,13 @@ func (n *node) refreshWith(token string, more ...string) *httptest.ResponseRecor
 	return n.api(http.MethodPost, "/refresh", form(append([]string{"grant_type", "refresh_token", "refresh_token", token}, more...)...))
 }
 
-// refreshed is a refresh that succeeds.
+// refreshed performs a refresh, which must succeed.
 func (n *node) refreshed(token string, more ...string) tokenResponse {
 	n.world.t.Helper()
 	return tokenAnswer(n.world.t, n.refreshWith(token, more...))
 }
 
-// tokenResponse is what RFC 6749 section 5.1 has.
+// tokenResponse is the response of RFC 6749 section 5.1.
 type tokenResponse struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
@@ -124,7 +124,7 @@ func tokenAnswer(t testing.TB, w *httptest.ResponseRecorder) (p tokenResponse) {
 	return p
 }
 
-// strict decodes JSON that has no other members.
+// strict decodes JSON without unknown members.
 func strict(t testing.TB, w *httptest.ResponseRecorder, into any) {
 	t.Helper()
 	if got := w.Header().Get("Content-Type"); got != "application/json" {
@@ -152,8 +152,9 @@ func wantOAuth(t testing.TB, what string, w *httptest.ResponseRecorder, status i
 	}
 }
 
-// knows tells who a node takes the bearer of a token for: "alice", "401", "503".
-func (n *node) knows(token string) string {
+// bearerOf returns how a node judges a bearer token: a subject such as "alice",
+// "401" or "503".
+func (n *node) bearerOf(token string) string {
 	who, _ := n.bearer(header("Authorization", "Bearer "+token))
 	return who
 }
@@ -182,9 +183,9 @@ func through401(n *node, middleware func(http.Handler) http.Handler, configure .
 	return fmt.Sprint(w.Code), w
 }
 
-func (n *node) mustKnow(what, token, want string) {
+func (n *node) wantBearer(what, token, want string) {
 	n.world.t.Helper()
-	if got := n.knows(token); got != want {
+	if got := n.bearerOf(token); got != want {
 		n.world.t.Errorf("%s: the access token is %q, want %q", what, got, want)
 	}
 }
@@ -207,8 +208,8 @@ func claimsOf(t testing.TB, token string) map[string]any {
 	return claims
 }
 
-// look is a whole response: status, header and body.
-func look(w *httptest.ResponseRecorder) string {
+// dump returns a whole response: status, header and body.
+func dump(w *httptest.ResponseRecorder) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, w.Code)
 	for _, name := range slices.Sorted(maps.Keys(w.Header())) {

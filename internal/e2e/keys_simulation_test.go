@@ -23,10 +23,10 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// Three nodes live for 40 days over one store and one ring that rotates, while
-// users log in, read and refresh without end. No request is ever refused for
-// its key, one key is primary at any instant, on every node the same, and
-// whatever is within its times opens on each of them.
+// Three nodes run for 40 days over one store and one ring that rotates, while
+// users log in, read and refresh all the time. No request is ever refused
+// because of its key. At any instant one key is primary, the same on every
+// node. Whatever is within its times can be opened on each of them.
 func TestKeysSimulation(t *testing.T) {
 	for _, c := range []keysCase{
 		{name: "file, one node rotates", rotators: 1},
@@ -52,11 +52,11 @@ func TestKeysSimulation(t *testing.T) {
 
 type keysCase struct {
 	name     string
-	inStore  bool // the document is the store's own
+	inStore  bool // the document is in the store itself
 	rotators int  // nodes that rotate and prune by themselves
 	revokes  bool // keys are revoked, too
-	// tokens: there are native clients. In one case only, since the cache of
-	// verified tokens has a ticker that takes most of the time of these tests.
+	// tokens adds native clients. Only one case does so, since the ticker of
+	// the cache of verified tokens takes most of the time of these tests.
 	tokens bool
 }
 
@@ -68,11 +68,11 @@ type keysSimulation struct {
 	nodes    []*keysNode
 	operator *keyring.Ring
 	events   keysEvents
-	people   int
+	clients  int
 
 	revoked     map[keyring.ID]bool
 	lastRevoked time.Time
-	planned     map[time.Time]bool // activations that will be looked at
+	planned     map[time.Time]bool // activations whose moment is tested
 
 	primaries                                map[keyring.ID]bool
 	logins, reads, opened, revocations, most int
@@ -174,7 +174,7 @@ func (sim *keysSimulation) upTo(d time.Duration) time.Duration {
 	return time.Duration(1 + sim.random.Int64N(int64(d)))
 }
 
-// The driver: one goroutine lets the time pass and does what is due.
+// The driver: one goroutine lets the time pass and runs what is due.
 
 type keysEvent struct {
 	at time.Time
@@ -195,7 +195,7 @@ func (e *keysEvents) Pop() any {
 
 func (sim *keysSimulation) at(at time.Time, do func()) { heap.Push(&sim.events, keysEvent{at, do}) }
 
-// every does it again and again, at random times at most longest apart.
+// every repeats an action at random intervals of at most longest.
 func (sim *keysSimulation) every(longest time.Duration, do func()) {
 	sim.at(time.Now().Add(sim.upTo(longest)), func() {
 		do()
@@ -217,11 +217,11 @@ func (sim *keysSimulation) run(until time.Time) {
 	sim.FailNow()
 }
 
-// onePrimary holds what the nodes would seal with now against each other. A
-// revocation alone may be news to some, and for no longer than a poll.
+// onePrimary checks that the nodes agree on the key that seals now. Only a
+// revocation may be unknown to some, and for no longer than a poll.
 func (sim *keysSimulation) onePrimary() {
 	now := time.Now()
-	news := sim.revokes && now.Sub(sim.lastRevoked) <= ringPoll
+	recent := sim.revokes && now.Sub(sim.lastRevoked) <= ringPoll
 	var first *keysNode
 	for _, n := range sim.nodes {
 		set := n.ring.Set()
@@ -236,7 +236,7 @@ func (sim *keysSimulation) onePrimary() {
 			continue
 		}
 		other := first.ring.Set()
-		if want, err := other.Primary(now); err != nil || want.ID() != k.ID() && (!news || other.Version() == set.Version()) {
+		if want, err := other.Primary(now); err != nil || want.ID() != k.ID() && (!recent || other.Version() == set.Version()) {
 			sim.Fatalf("%v: two primaries: %v of %v, and %v of %v", now, want, other, k, set)
 		}
 	}
@@ -244,7 +244,7 @@ func (sim *keysSimulation) onePrimary() {
 		if at := k.Activates(); at.After(now) && !sim.planned[at] {
 			sim.planned[at] = true
 			for _, d := range []time.Duration{-time.Millisecond, 0, time.Nanosecond, time.Millisecond} {
-				sim.at(at.Add(d), func() { // the last and the first that two keys seal
+				sim.at(at.Add(d), func() { // the last and the first values that two keys seal
 					sim.sealValue(sim.anyNode())
 					sim.login()
 				})
@@ -253,9 +253,9 @@ func (sim *keysSimulation) onePrimary() {
 	}
 }
 
-// What operators and timers do.
+// Operators and timers.
 
-// rotate is what a timer calls, on all these nodes at once.
+// rotate is a timer's call, on all these nodes at once.
 func (sim *keysSimulation) rotate(nodes ...*keysNode) {
 	now := time.Now()
 	var all sync.WaitGroup
@@ -271,7 +271,7 @@ func (sim *keysSimulation) rotate(nodes ...*keysNode) {
 	sim.reloadOperator()
 }
 
-// rotateByHand hands over as soon as every node can know the next key.
+// rotateByHand rotates as soon as every node can have the next key.
 func (sim *keysSimulation) rotateByHand() {
 	if _, err := sim.operator.Rotate(context.Background(), time.Now(), 0); err != nil {
 		sim.Fatal(err)
@@ -307,20 +307,20 @@ func (sim *keysSimulation) revoke() {
 	})
 }
 
-// What users do.
+// Users.
 
-// keysPerson is a browser that comes again until its session is over.
-type keysPerson struct {
+// keysClient is a browser that returns until its session is over.
+type keysClient struct {
 	name    string
 	browser *browser
-	under   map[string]keyring.ID // which key sealed each cookie
-	until   time.Time             // the session's deadline, if nothing refreshes it
+	under   map[string]keyring.ID // the key that sealed each cookie
+	until   time.Time             // the session's deadline unless it is refreshed
 }
 
 func (sim *keysSimulation) login() {
-	sim.people++
+	sim.clients++
 	sim.logins++
-	p := &keysPerson{name: fmt.Sprintf("user %d", sim.people), browser: &browser{sim.T, map[string]string{}}, under: map[string]keyring.ID{}}
+	p := &keysClient{name: fmt.Sprintf("user %d", sim.clients), browser: &browser{sim.T, map[string]string{}}, under: map[string]keyring.ID{}}
 	var options []wafer.StartOption
 	if sim.random.IntN(3) > 0 { // "remember me"
 		absolute := sim.schedule.Life
@@ -342,9 +342,10 @@ func (sim *keysSimulation) login() {
 	sim.comeAgain(p)
 }
 
-// comeAgain plans the next visit: mostly within a day, sometimes at the last
-// moment. So there are reads also where an operator ends sessions early.
-func (sim *keysSimulation) comeAgain(p *keysPerson) {
+// comeAgain plans the next visit, mostly within a day, sometimes at the last
+// moment. So there are also reads near the end of sessions that an operator
+// ends early.
+func (sim *keysSimulation) comeAgain(p *keysClient) {
 	left := time.Until(p.until) - time.Second
 	if left <= 0 {
 		return
@@ -359,7 +360,7 @@ func (sim *keysSimulation) comeAgain(p *keysPerson) {
 	sim.at(time.Now().Add(left), func() { sim.visit(p) })
 }
 
-func (sim *keysSimulation) visit(p *keysPerson) {
+func (sim *keysSimulation) visit(p *keysClient) {
 	if sim.revoked[p.under[sessionCookie]] || sim.revoked[p.under[refreshCookie]] {
 		return // a new login is due
 	}
@@ -374,9 +375,10 @@ func (sim *keysSimulation) visit(p *keysPerson) {
 	sim.comeAgain(p)
 }
 
-// request makes one with the person's cookies, to any node, and takes the
-// answer. Each cookie in it is looked at again when its time is almost over.
-func (sim *keysSimulation) request(p *keysPerson, do func(n *keysNode, w http.ResponseWriter, r *http.Request)) {
+// request makes a request with the client's cookies to a random node and stores
+// the answer's cookies. Each of them is checked again shortly before it
+// expires.
+func (sim *keysSimulation) request(p *keysClient, do func(n *keysNode, w http.ResponseWriter, r *http.Request)) {
 	n := sim.anyNode()
 	under, _ := n.ring.Primary(time.Now())
 	rec := httptest.NewRecorder()
@@ -403,7 +405,7 @@ func (sim *keysSimulation) request(p *keysPerson, do func(n *keysNode, w http.Re
 			_, err := n.Check(alone)
 			return err
 		})
-		// Past its access lifetime it still carries the data of a refresh.
+		// Past its access lifetime it still carries the data for a refresh.
 		sim.openLater(under, header.Deadline(), c.Name, func(n *keysNode) error {
 			_, _, err := n.cookies.Open(context.Background(), time.Now(), c.Value)
 			return err
@@ -411,7 +413,8 @@ func (sim *keysSimulation) request(p *keysPerson, do func(n *keysNode, w http.Re
 	}
 }
 
-// native is the login of a native client, whose tokens must do for their time.
+// native logs a native client in, whose tokens must be good for their whole
+// lifetime.
 func (sim *keysSimulation) native() {
 	n := sim.anyNode()
 	under, _ := n.ring.Primary(time.Now())
@@ -435,7 +438,8 @@ func (sim *keysSimulation) native() {
 	})
 }
 
-// sealValue seals something for all of the ring's Life, the longest there is.
+// sealValue seals a value for all of the ring's Life, the longest time there
+// is.
 func (sim *keysSimulation) sealValue(n *keysNode) {
 	under, _ := n.ring.Primary(time.Now())
 	sealed, err := n.values.Seal("value", []byte("kept"))
@@ -448,8 +452,8 @@ func (sim *keysSimulation) sealValue(n *keysNode) {
 	})
 }
 
-// openLater looks, a second before its time is over, whether every node still
-// opens what was sealed under a key.
+// openLater checks, a second before until, whether every node still opens what
+// was sealed under a key.
 func (sim *keysSimulation) openLater(under *keyring.Key, until time.Time, what string, open func(n *keysNode) error) {
 	sealed := time.Now()
 	sim.at(until.Add(-time.Second), func() {

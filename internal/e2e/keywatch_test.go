@@ -24,11 +24,12 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// ringPoll is the longest between two reads of a ring's source by a node.
+// ringPoll is the longest interval between two reads of a ring's source by a
+// node.
 const ringPoll = time.Minute
 
 // openKeeper seals nothing and keeps every document in clear, so that a test
-// can look for its secrets. It counts how often it is asked to open one.
+// can search for its secrets. It counts the documents that it is asked to open.
 type openKeeper struct {
 	mu      sync.Mutex
 	plain   [][]byte
@@ -55,7 +56,8 @@ func (k *openKeeper) decrypts() int {
 	return k.decrypt
 }
 
-// secrets returns each secret that was ever sealed, as text that could leak.
+// secrets returns each secret that was ever sealed, in the textual forms that
+// could leak.
 func (k *openKeeper) secrets(t *testing.T) (all []string) {
 	for _, plain := range k.plain {
 		var d struct{ Keys []struct{ Secret []byte } }
@@ -69,9 +71,9 @@ func (k *openKeeper) secrets(t *testing.T) (all []string) {
 	return all
 }
 
-// watched is a ring in a file, the operator's own handle on it, and nodes that
+// watchedRing is a ring in a file, the operator's handle on it, and nodes that
 // follow it.
-type watched struct {
+type watchedRing struct {
 	*testing.T
 	path     string
 	source   keyring.Source
@@ -80,9 +82,9 @@ type watched struct {
 	mem      *memory.Store
 }
 
-func newWatched(t *testing.T, schedule keyring.Schedule) *watched {
+func newWatchedRing(t *testing.T, schedule keyring.Schedule) *watchedRing {
 	t.Helper()
-	w := &watched{T: t, path: filepath.Join(t.TempDir(), "ring"), keeper: new(openKeeper), mem: memory.New(memory.Options{})}
+	w := &watchedRing{T: t, path: filepath.Join(t.TempDir(), "ring"), keeper: new(openKeeper), mem: memory.New(memory.Options{})}
 	w.source = keyring.File(w.path)
 	var err error
 	if w.operator, err = keyring.Create(t.Context(), w.source, w.keeper, time.Now(), schedule); err != nil {
@@ -91,8 +93,8 @@ func newWatched(t *testing.T, schedule keyring.Schedule) *watched {
 	return w
 }
 
-// watcher is a node of a watched ring.
-type watcher struct {
+// ringNode is a node of a watchedRing.
+type ringNode struct {
 	*wafer.Sessions[basket]
 	t    *testing.T
 	ring *keyring.Ring
@@ -101,9 +103,9 @@ type watcher struct {
 	events []wafer.Event
 }
 
-func (w *watched) node() *watcher {
+func (w *watchedRing) node() *ringNode {
 	w.Helper()
-	n := &watcher{t: w.T}
+	n := &ringNode{t: w.T}
 	var err error
 	if n.ring, err = keyring.Open(w.Context(), w.source, w.keeper); err != nil {
 		w.Fatal(err)
@@ -121,9 +123,10 @@ func (w *watched) node() *watcher {
 	return n
 }
 
-// told lets time go by and fails the test unless the node told of exactly this
-// meanwhile, in any order: kinds and patterns of the reason.
-func (n *watcher) told(d time.Duration, want ...string) {
+// reports lets time pass and fails the test unless the node's events in that
+// time match exactly these, in any order. Each is a kind and a pattern of the
+// reason.
+func (n *ringNode) reports(d time.Duration, want ...string) {
 	n.t.Helper()
 	time.Sleep(d)
 	synctest.Wait()
@@ -145,7 +148,7 @@ func (n *watcher) told(d time.Duration, want ...string) {
 			}
 		}
 		if !found {
-			n.t.Errorf("nothing was told like %q", pattern)
+			n.t.Errorf("no report matches %q", pattern)
 		}
 	}
 	if len(left) > 0 || n.t.Failed() {
@@ -174,15 +177,15 @@ func primaryOf(t *testing.T, ring *keyring.Ring) keyring.ID {
 	return k.ID()
 }
 
-// Operators are told of everything that becomes of the keys, once.
+// Every change of the keys is reported to operators once.
 func TestRingWatchTells(t *testing.T) {
 	const day = 24 * time.Hour
 	synctest.Test(t, func(t *testing.T) {
-		w := newWatched(t, keyring.Schedule{Seals: 8 * day, Life: 4 * day})
+		w := newWatchedRing(t, keyring.Schedule{Seals: 8 * day, Life: 4 * day})
 		n := w.node()
 		defer n.Close()
 		first, next := primaryOf(t, n.ring), nextKey(t, n.ring.Set(), time.Now())
-		n.told(3 * time.Hour)
+		n.reports(3 * time.Hour)
 
 		change := func(changed bool, err error) {
 			t.Helper()
@@ -191,21 +194,21 @@ func TestRingWatchTells(t *testing.T) {
 			}
 		}
 		change(w.operator.Rotate(t.Context(), time.Now(), 0))
-		n.told(ringPoll, "keys: key "+next.ID().String()+" is to seal from 2000-01-01T04:00:00Z, which was changed")
+		n.reports(ringPoll, "keys: key "+next.ID().String()+" is to seal from 2000-01-01T04:00:00Z, which was changed")
 		if primaryOf(t, n.ring) != first {
 			t.Error("the next key seals before every node can know it")
 		}
-		n.told(2*time.Hour, "keys: key "+next.ID().String()+" seals now")
+		n.reports(2*time.Hour, "keys: key "+next.ID().String()+" seals now")
 
 		// Nothing rotates: an alarm in the last quarter, once an hour.
-		n.told(5 * day)
+		n.reports(5 * day)
 		time.Sleep(time.Until(nextAt(t, n.ring).Add(6*day + ringPoll)))
-		n.told(0, "alarm: no next key is published, and key "+next.ID().String()+" should hand over in (48h0m0s|47h59m0s): nothing rotates the ring")
-		n.told(3*time.Hour-2*ringPoll, "alarm: no next key .*", "alarm: no next key .*")
+		n.reports(0, "alarm: no next key is published, and key "+next.ID().String()+" should hand over in (48h0m0s|47h59m0s): nothing rotates the ring")
+		n.reports(3*time.Hour-2*ringPoll, "alarm: no next key .*", "alarm: no next key .*")
 		change(w.operator.Rotate(t.Context(), time.Now(), w.operator.Set().Schedule().Seals))
 		third := nextKey(t, w.operator.Set(), time.Now())
-		n.told(3*time.Hour, "keys: key "+third.ID().String()+" is published, to seal from 2000-01-09T04:00:00Z")
-		n.told(2*day, "keys: key "+third.ID().String()+" seals now")
+		n.reports(3*time.Hour, "keys: key "+third.ID().String()+" is published, to seal from 2000-01-09T04:00:00Z")
+		n.reports(2*day, "keys: key "+third.ID().String()+" seals now")
 		time.Sleep(time.Until(nextAt(t, n.ring).Add(8*day + ringPoll)))
 		n.mu.Lock()
 		last := n.events[len(n.events)-1]
@@ -214,18 +217,19 @@ func TestRingWatchTells(t *testing.T) {
 		if last.Kind != wafer.KindAlarm || !strings.Contains(last.Reason, "should have handed over") && !strings.Contains(last.Reason, "should hand over in") {
 			t.Errorf("past its time: %v", last)
 		}
-		n.told(time.Hour+ringPoll, "alarm: no next key is published, and key "+third.ID().String()+" should have handed over .* ago: nothing rotates the ring")
+		n.reports(time.Hour+ringPoll, "alarm: no next key is published, and key "+third.ID().String()+" should have handed over .* ago: nothing rotates the ring")
 
-		// A revocation: the primary without a next key, so a fresh one seals.
+		// A revocation of the primary without a next key, so a fresh one seals.
 		change(w.operator.Revoke(t.Context(), time.Now(), third.ID(), "seen on a stick"))
-		n.told(ringPoll, "keys: key "+third.ID().String()+" is revoked: seen on a stick",
+		n.reports(ringPoll, "keys: key "+third.ID().String()+" is revoked: seen on a stick",
 			"keys: key .* is published, to seal from .*", "keys: key .* is published, to seal from .*", "keys: key .* seals now")
 		if got, want := primaryOf(t, n.ring), primaryOf(t, w.operator); got != want {
 			t.Errorf("the node seals under %v, the operator says %v", got, want)
 		}
-		n.told(3 * time.Hour)
+		n.reports(3 * time.Hour)
 
-		// The source fails: told when it begins, when it lasts, and when it ends.
+		// The source fails: reported when it begins, while it lasts, and when
+		// it ends.
 		good, err := os.ReadFile(w.path)
 		if err != nil {
 			t.Fatal(err)
@@ -237,34 +241,34 @@ func TestRingWatchTells(t *testing.T) {
 			}
 		}
 		put([]byte("not a ring file\n"))
-		n.told(29*time.Minute, "keys: the ring could not be read; .*")
-		n.told(4*time.Minute, "alarm: the ring could not be read for 3[01]m0s: .*")
-		n.told(140*time.Minute, "alarm: the ring could not be read for 1h.*", "alarm: the ring could not be read for 2h.*")
+		n.reports(29*time.Minute, "keys: the ring could not be read; .*")
+		n.reports(4*time.Minute, "alarm: the ring could not be read for 3[01]m0s: .*")
+		n.reports(140*time.Minute, "alarm: the ring could not be read for 1h.*", "alarm: the ring could not be read for 2h.*")
 		put(good)
-		n.told(3*time.Hour, "keys: the ring is read again")
+		n.reports(3*time.Hour, "keys: the ring is read again")
 		put([]byte("not a ring file\n"))
-		n.told(2*ringPoll, "keys: the ring could not be read; .*")
+		n.reports(2*ringPoll, "keys: the ring could not be read; .*")
 		put(good)
-		n.told(2*ringPoll, "keys: the ring is read again")
+		n.reports(2*ringPoll, "keys: the ring is read again")
 
-		// A document that went back, as in a restored backup.
+		// A document that was rolled back, as in a restored backup.
 		change(w.operator.Rotate(t.Context(), time.Now(), 0))
-		n.told(ringPoll, "keys: key .* is to seal from .*, which was changed")
+		n.reports(ringPoll, "keys: key .* is to seal from .*, which was changed")
 		newest, _ := os.ReadFile(w.path)
 		version := n.ring.Set().Version()
 		put(good)
-		n.told(20*time.Minute, "alarm: the ring's source has lost a key set that this node holds and goes on with")
+		n.reports(20*time.Minute, "alarm: the ring's source has lost a key set that this node holds and goes on with")
 		if n.ring.Set().Version() != version {
 			t.Error("the node went back with its source")
 		}
 		put(newest)
-		n.told(ringPoll, "keys: the ring is read again")
+		n.reports(ringPoll, "keys: the ring is read again")
 		if err := os.Remove(w.path); err != nil {
 			t.Fatal(err)
 		}
-		n.told(20*time.Minute, "alarm: the ring's source has lost .*")
+		n.reports(20*time.Minute, "alarm: the ring's source has lost .*")
 		put(newest)
-		n.told(3*time.Hour, "keys: the ring is read again", "keys: key .* seals now")
+		n.reports(3*time.Hour, "keys: the ring is read again", "keys: key .* seals now")
 	})
 }
 
@@ -278,12 +282,12 @@ func nextAt(t *testing.T, ring *keyring.Ring) time.Time {
 	return k.Activates()
 }
 
-// Unknown key ids are counted and told once an hour, however many come.
+// Unknown key ids are counted and reported once an hour, however many come.
 func TestRingWatchCountsUnknownKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := newWatched(t, keyring.Schedule{}).node()
+		n := newWatchedRing(t, keyring.Schedule{}).node()
 		defer n.Close()
-		other := newWatched(t, keyring.Schedule{}).node()
+		other := newWatchedRing(t, keyring.Schedule{}).node()
 		defer other.Close()
 		rec := httptest.NewRecorder()
 		if err := other.Start(rec, httptest.NewRequest(http.MethodPost, "https://harness.example/", nil), "alice", basket{}); err != nil {
@@ -301,20 +305,20 @@ func TestRingWatchCountsUnknownKeys(t *testing.T) {
 			}
 		}
 		ask(1)
-		n.told(2*ringPoll, "keys: 2 credentials named a key that the ring does not have")
+		n.reports(2*ringPoll, "keys: 2 credentials named a key that the ring does not have")
 		ask(500)
-		n.told(20 * time.Minute)
-		n.told(time.Hour, "keys: 1000 credentials named a key that the ring does not have")
-		n.told(3 * time.Hour)
+		n.reports(20 * time.Minute)
+		n.reports(time.Hour, "keys: 1000 credentials named a key that the ring does not have")
+		n.reports(3 * time.Hour)
 	})
 }
 
-// What an operator changes is in force on every node within one poll, and at
-// once where the log says that everyone is revoked.
+// An operator's change is in force on every node within one poll, and at once
+// if the log has an entry that revokes everyone.
 func TestRingWatchFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWatched(t, keyring.Schedule{})
-		nodes := []*watcher{w.node(), w.node(), w.node()}
+		w := newWatchedRing(t, keyring.Schedule{})
+		nodes := []*ringNode{w.node(), w.node(), w.node()}
 		for _, n := range nodes {
 			defer n.Close()
 		}
@@ -349,8 +353,8 @@ func TestRingWatchFollows(t *testing.T) {
 		}
 		agree("everyone is revoked", 200*time.Millisecond)
 
-		// The keeper, which may be a service that costs, is asked for what is
-		// new and never for what is known.
+		// The keeper, which may be a paid service, is called for new documents
+		// and never for known ones.
 		time.Sleep(2 * ringPoll) // two reads at once may both open a new one
 		before := w.keeper.decrypts()
 		time.Sleep(6 * time.Hour)
@@ -374,14 +378,14 @@ func TestRingWatchFollows(t *testing.T) {
 	})
 }
 
-// A ring with a source has one goroutine, until Close; a static one has none.
+// A ring with a source has one goroutine until Close; a static ring has none.
 func TestRingWatchGoroutine(t *testing.T) {
 	running := func() int {
 		stacks := make([]byte, 1<<20)
 		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "created by github.com/waferkit/wafer/internal/keywatch.(*Watch).Start ")
 	}
 	before := running()
-	w := newWatched(t, keyring.Schedule{})
+	w := newWatchedRing(t, keyring.Schedule{})
 	n := w.node()
 	if got := running() - before; got != 1 {
 		t.Errorf("a ring in a file is watched by %d goroutines, want 1", got)

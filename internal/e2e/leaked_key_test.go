@@ -9,9 +9,9 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// A cookie is forged under a leaked key, above the revocation of everyone. The
-// node opens it while it does not know of either; then the news come, with the
-// key's end, before the cookie's position is judged.
+// A cookie is forged under a leaked key, at a position above the revocation of
+// everyone. The node opens it without having either the revocation or the key's
+// end. Both arrive before the cookie's position is judged.
 func TestAttack_NewsBetweenOpeningAndJudging(t *testing.T) {
 	w, ctx := newWorld(t), context.Background()
 	keeper, err := keyring.NewKeeper(newStaticSecret())
@@ -34,15 +34,15 @@ func TestAttack_NewsBetweenOpeningAndJudging(t *testing.T) {
 	var between func()
 	there := w.node(func(c *wafer.Config[basket]) {
 		c.Observe = func(e wafer.Event) {
-			if e.Reason == "refresh token not authentic" { // the session cookie is open, and not judged
+			if e.Reason == "refresh token not authentic" { // the session cookie is opened but not judged yet
 				between()
 			}
 		}
 	})
-	open() // the thief's
+	open() // the thief's handle on the old ring
 	b := w.browser().login(here, "alice", "a")
 	b.is(there, "alice: a")
-	there.store.cutNews()
+	there.store.cutLog()
 	time.Sleep(10 * time.Millisecond)
 	key, err := operator.Primary(w.clock.Now())
 	if err != nil {
@@ -61,6 +61,6 @@ func TestAttack_NewsBetweenOpeningAndJudging(t *testing.T) {
 		there.freshen()
 	}
 	if got := b.peek(there); got != "401" || !came {
-		t.Errorf("the forged cookie is %q; the news came in between: %v", got, came)
+		t.Errorf("the forged cookie is %q; the read came in between: %v", got, came)
 	}
 }

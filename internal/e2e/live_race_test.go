@@ -12,8 +12,8 @@ import (
 
 func withoutReplica(c *wafer.Config[basket]) { c.NoReplica = true }
 
-// A session that is being asked about is revoked after the store was asked and
-// before its answer is there: the answer confirms nothing.
+// A session is revoked while the store is being queried about it, after the
+// query and before the answer. The answer confirms nothing.
 func TestPromise1_LiveRevokedWhileItIsAskedAbout(t *testing.T) {
 	for name, r := range map[string]wafer.Revocation{"subject": {Subjects: []string{"alice"}}, "everyone": {Everyone: true}} {
 		for kind, configure := range map[string]func(*wafer.Config[basket]){"a replica": func(*wafer.Config[basket]) {}, "no replica": withoutReplica} {
@@ -25,7 +25,7 @@ func TestPromise1_LiveRevokedWhileItIsAskedAbout(t *testing.T) {
 					goesOn(t, "before", ctx)
 					gate := make(chan struct{})
 					n.store.after("Family", func() { <-gate })
-					wants(t, "EndOthers", jar.do(n, endOthers), nil) // which makes it doubtful
+					wants(t, "EndOthers", jar.do(n, endOthers), nil) // makes the session one to check
 					synctest.Wait()
 					n.revoke(r)
 					synctest.Wait()
@@ -37,8 +37,8 @@ func TestPromise1_LiveRevokedWhileItIsAskedAbout(t *testing.T) {
 	}
 }
 
-// EndOthers in another tab, between the judgement of a request and its Live:
-// the session survived it, and so do its responses.
+// EndOthers in another tab, between the judgement of a request and its Live.
+// The session survives, and so do its responses.
 func TestLive_OfARequestFromBeforeEndOthers(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		n := w.node(realTime)
@@ -59,8 +59,8 @@ func TestLive_OfARequestFromBeforeEndOthers(t *testing.T) {
 	})
 }
 
-// A refresh that was under way when a revocation returned does not answer
-// those who come after it.
+// A refresh that was in flight when a revocation returned must not answer
+// requests that begin afterwards.
 func TestPromise1_RefreshJoinedAfterARevocation(t *testing.T) {
 	for name, r := range map[string]wafer.Revocation{"subject": {Subjects: []string{"alice"}}, "everyone": {Everyone: true}} {
 		for kind, configure := range map[string]func(*wafer.Config[basket]){"a replica": func(*wafer.Config[basket]) {}, "no replica": withoutReplica} {

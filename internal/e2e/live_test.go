@@ -18,7 +18,7 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// A bubble has its own time: the nodes of these worlds go by it, and an hour
+// A bubble has its own time, which the nodes of these worlds follow. An hour
 // costs nothing.
 func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
@@ -34,7 +34,7 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 
 func realTime(c *wafer.Config[basket]) { c.Now = time.Now }
 
-// live opens a response that lasts. hangUp is the client's end of it.
+// live opens a long-lived response. hangUp ends it from the client's side.
 func (b *browser) live(n *node) (ctx context.Context, hangUp func()) {
 	parent, hangUp := context.WithCancel(context.Background())
 	b.t.Cleanup(hangUp)
@@ -56,7 +56,7 @@ func goesOn(t testing.TB, what string, ctx context.Context) {
 	}
 }
 
-// hasEnded fails the test unless the response ended for that cause.
+// hasEnded fails the test unless the response has ended with that cause.
 func hasEnded(t testing.TB, what string, ctx context.Context, cause error) {
 	t.Helper()
 	synctest.Wait()
@@ -94,7 +94,7 @@ func TestPromise1_LiveEndsWithItsSession(t *testing.T) {
 		there.revoke(wafer.Revocation{Sessions: []store.ID{store.ID(jars["session"].cookie(w).ID)}})
 		hasEnded(t, "after its session was revoked", users["session"], wafer.ErrEnded)
 		if calls := here.store.calls(); calls["Family"] != 0 {
-			t.Errorf("an end is final, and the store was asked: %v", calls)
+			t.Errorf("an end is final, and the store was called: %v", calls)
 		}
 		there.revoke(wafer.Revocation{Subjects: []string{"subject"}})
 		hasEnded(t, "after its subject was revoked", users["subject"], wafer.ErrEnded)
@@ -116,7 +116,7 @@ func TestLive_EndOthersKeepsThisOne(t *testing.T) {
 			hasEnded(t, "the other session", dies, wafer.ErrEnded)
 			goesOn(t, "this session", survives)
 			if calls := here.store.calls()["Family"]; calls < 1 || calls > 2 {
-				t.Errorf("the store was asked %d times: want once for each of the subject's sessions", calls)
+				t.Errorf("the store was called %d times: want once for each of the subject's sessions", calls)
 			}
 		}
 		wants(t, "End", this.do(there, end), nil)
@@ -132,7 +132,7 @@ func TestLive_EveryoneIsNoQuestion(t *testing.T) {
 		there.revoke(wafer.Revocation{Everyone: true})
 		hasEnded(t, "after everyone was revoked", old, wafer.ErrEnded)
 		if calls := here.store.calls(); calls["Family"] != 0 {
-			t.Errorf("the store was asked: %v", calls)
+			t.Errorf("the store was called: %v", calls)
 		}
 		after, _ := w.browser().login(here, "alice", "").live(here)
 		time.Sleep(5 * time.Second)
@@ -140,7 +140,7 @@ func TestLive_EveryoneIsNoQuestion(t *testing.T) {
 	})
 }
 
-// What was revoked between the judgement of the request and Live.
+// A revocation between the judgement of the request and Live.
 func TestPromise1_LiveOfASessionRevokedMeanwhile(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		n := w.node(realTime)
@@ -153,8 +153,9 @@ func TestPromise1_LiveOfASessionRevokedMeanwhile(t *testing.T) {
 			})
 			hasEnded(t, name, ctx, wafer.ErrEnded)
 		}
-		// Behind the node's back: it is stale, and must ask.
-		n.store.cutNews()
+		// Revoked without the node's knowledge: the node is stale and must
+		// query.
+		n.store.cutLog()
 		jar := w.browser().login(n, "alice", "")
 		if _, err := w.mem.Revoke(context.Background(), store.Revocation{Subjects: []string{"alice"}}); err != nil {
 			t.Fatal(err)
@@ -162,7 +163,7 @@ func TestPromise1_LiveOfASessionRevokedMeanwhile(t *testing.T) {
 		time.Sleep(testStaleness + time.Second)
 		var ctx context.Context
 		r := jar.request()
-		r, _ = n.Attach(httptest.NewRecorder(), r) // refused by asking
+		r, _ = n.Attach(httptest.NewRecorder(), r) // refused by the query
 		ctx = n.Live(r)
 		hasEnded(t, "of a refused request", ctx, wafer.ErrNoSession)
 	})
@@ -181,14 +182,14 @@ func TestLive_Deadlines(t *testing.T) {
 			used.is(n, "used: ")
 		}
 		if calls := n.store.calls()["Family"]; calls != 0 {
-			t.Errorf("before the deadline the store was asked %d times", calls)
+			t.Errorf("before the deadline the store was called %d times", calls)
 		}
 		goesOn(t, "before the deadline", waiting)
 		time.Sleep(time.Minute + 2*time.Second)
 		hasEnded(t, "past the idle deadline", waiting, wafer.ErrExpired)
 		goesOn(t, "refreshed by another request", going)
 		if calls := n.store.calls()["Family"]; calls != 2 {
-			t.Errorf("at the deadlines of two sessions the store was asked %d times", calls)
+			t.Errorf("at the deadlines of two sessions the store was called %d times", calls)
 		}
 		for range 12 * 60 {
 			time.Sleep(time.Minute)
@@ -197,7 +198,7 @@ func TestLive_Deadlines(t *testing.T) {
 		}
 		hasEnded(t, "past the absolute deadline", going, wafer.ErrExpired)
 		if calls := n.store.calls()["Family"]; calls > 50 {
-			t.Errorf("in twelve hours the store was asked %d times", calls)
+			t.Errorf("in twelve hours the store was called %d times", calls)
 		}
 	})
 }
@@ -212,32 +213,32 @@ func TestPromise1_LiveInAnOutage(t *testing.T) {
 		goesOn(t, "while the list is fresh", ctx)
 		time.Sleep(5 * time.Second)
 		hasEnded(t, "with a stale list, and no answer", ctx, wafer.ErrUnavailable)
-		n.mustSee(wafer.KindUnavailable, "1 live")
+		n.wantEvent(wafer.KindUnavailable, "1 live")
 		n.store.heal()
 		time.Sleep(testStaleness)
 		again, _ := jar.live(n)
 		goesOn(t, "when the store is back", again)
 
-		// The news fail, and nothing else: each is asked about, now and then.
+		// Only the log is cut: each session is queried now and then.
 		n.store.fail("Since")
-		n.store.cutNews()
+		n.store.cutLog()
 		time.Sleep(testStaleness)
 		n.store.reset()
 		time.Sleep(4 * testStaleness)
 		goesOn(t, "confirmed by asking", again)
 		if calls := n.store.calls()["Family"]; calls < 3 || calls > 6 {
-			t.Errorf("in four times MaxStaleness the store was asked %d times", calls)
+			t.Errorf("in four times MaxStaleness the store was called %d times", calls)
 		}
 		if _, err := w.mem.Revoke(context.Background(), store.Revocation{Subjects: []string{"alice"}}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(testStaleness + 2*time.Second)
-		hasEnded(t, "revoked while the news fail", again, wafer.ErrEnded)
+		hasEnded(t, "revoked while the log is cut", again, wafer.ErrEnded)
 	})
 }
 
-// A store that hangs keeps no response open for longer than it takes to ask
-// about all of them.
+// A store that hangs keeps no response open for longer than it takes to query
+// all of them.
 func TestPromise1_LiveWithAHangingStore(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		n := w.node(realTime)
@@ -251,16 +252,16 @@ func TestPromise1_LiveWithAHangingStore(t *testing.T) {
 		all = append(all, ctx)
 		n.store.replace(hangingStore{w.mem})
 		n.store.fail("Since")
-		n.store.cutNews()
+		n.store.cutLog()
 		time.Sleep(testStaleness + testStaleness/3 + 5*time.Second)
 		for _, ctx := range all {
 			hasEnded(t, "behind a store that hangs", ctx, wafer.ErrUnavailable)
 		}
-		n.mustSee(wafer.KindUnavailable, "live responses")
+		n.wantEvent(wafer.KindUnavailable, "live responses")
 	})
 }
 
-// hangingStore reads no family before its caller gives up.
+// hangingStore answers no Family before its caller gives up.
 type hangingStore struct{ store.Store }
 
 func (s hangingStore) Family(ctx context.Context, _ store.ID) (store.Snapshot, error) {
@@ -335,7 +336,8 @@ func TestLive_DerivedContexts(t *testing.T) {
 		called, stopped := make(chan bool, 1), false
 		context.AfterFunc(ctx, func() { called <- true })
 		stop := context.AfterFunc(ctx, func() { stopped = true })
-		// So many that those of other tests, which end meanwhile, hide nothing.
+		// So many that goroutines of other tests, which end meanwhile, hide
+		// nothing.
 		const many = 1000
 		for range many {
 			_, cancel := context.WithCancel(ctx)
@@ -364,16 +366,16 @@ func TestLive_DerivedContexts(t *testing.T) {
 	})
 }
 
-// What was dropped from the log before this node read it may have named any
-// session: each is asked about.
+// An entry that was dropped from the log before this node read it may have
+// named any session, so each is queried.
 func TestPromise1_LiveBelowTheFloor(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		n := w.node(realTime)
 		revoked, _ := w.browser().login(n, "alice", "").live(n)
 		stays, _ := w.browser().login(n, "bob", "").live(n)
-		// The node hears nothing for a while, but it can ask.
+		// The node reads no entries for a while, but it can query.
 		n.store.fail("Since")
-		n.store.cutNews()
+		n.store.cutLog()
 		ctx := context.Background()
 		if _, err := w.mem.Revoke(ctx, store.Revocation{Subjects: []string{"alice"}}); err != nil {
 			t.Fatal(err)
@@ -391,7 +393,7 @@ func TestPromise1_LiveBelowTheFloor(t *testing.T) {
 	})
 }
 
-// droppedStore has dropped all entries up to floor.
+// droppedStore is a store whose entries up to floor are dropped.
 type droppedStore struct {
 	store.Store
 	floor store.Position
@@ -403,9 +405,10 @@ func (s droppedStore) Since(ctx context.Context, after store.Position, limit int
 	return b, err
 }
 
-// Many cost no goroutine each and less than 500 bytes each, and one revocation
-// of everyone ends them all without a question. (ManyLivesOfOneSubject shows
-// that the time grows with their number and not with its square.)
+// Many live responses cost no goroutine each and less than 500 bytes each, and
+// one revocation of everyone ends them all without a query.
+// (ManyLivesOfOneSubject shows that the time grows with their number and not
+// with its square.)
 func TestPromise8_ManyLives(t *testing.T) {
 	many := rounds.Of(10_000, 100_000)
 	if raceEnabled {
@@ -421,8 +424,8 @@ func TestPromise8_ManyLives(t *testing.T) {
 	all := make([]open, 0, many)
 	requests := make([]*visit, 0, many)
 	for i := range many {
-		// Few logins cost less time than many, and a session with many
-		// responses less memory: so every one is of its own session.
+		// Fewer logins would cost less time, and several responses per session
+		// less memory. So every response has its own session.
 		parent, cancel := context.WithCancel(context.Background())
 		t.Cleanup(cancel)
 		jar := w.browser().login(n, "subject "+string(rune('a'+i%26)), "")
@@ -460,7 +463,7 @@ func TestPromise8_ManyLives(t *testing.T) {
 	delete(calls, "Revoke")
 	delete(calls, "Since")
 	if len(calls) > 0 {
-		t.Errorf("the store was asked: %v", calls)
+		t.Errorf("the store was called: %v", calls)
 	}
 	runtime.KeepAlive(requests)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/waferkit/wafer/internal/rounds"
 )
 
-// The way by which news come is broken, and writes work: a client that logs in
-// and out in a loop must not grow the list without bound.
+// The node reads no entries, but its writes work. A client that logs in and out
+// in a loop must not grow the list without bound.
 func TestAttack_ListKeepsItsLimitWithoutNews(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(func(c *wafer.Config[basket]) { c.MaxRevocations = 1024 })
@@ -35,8 +35,8 @@ func TestAttack_ListKeepsItsLimitWithoutNews(t *testing.T) {
 	}
 }
 
-// A client that hangs up while it waits for another's flight is no outage to
-// report, and the flight goes on for the other.
+// A client that hangs up while it waits for another request's flight is not an
+// outage to report, and the flight goes on for the other.
 func TestAttack_HangUpIsNoOutage(t *testing.T) { synctest.Test(t, testHangUpIsNoOutage) }
 
 func testHangUpIsNoOutage(t *testing.T) {
@@ -49,7 +49,7 @@ func testHangUpIsNoOutage(t *testing.T) {
 		ctx, hangUp := context.WithCancel(context.Background())
 		time.AfterFunc(20*time.Millisecond, hangUp)
 		if _, err := n.Attach(httptest.NewRecorder(), impatient.WithContext(ctx)); !errors.Is(err, wafer.ErrUnavailable) {
-			t.Errorf("who hung up while it waited gets %v", err)
+			t.Errorf("a client that hung up while it waited gets %v", err)
 		}
 	})
 	b.is(n, "alice: a")

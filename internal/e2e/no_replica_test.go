@@ -10,9 +10,9 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// A node without a replica holds its own revocations. What of them a store has
-// lost it refuses, also by a refresh that the store would serve, and writes back
-// when it asks.
+// A node without a replica holds its own revocations. If the store loses one,
+// the node refuses what it covers, also for a refresh that the store would
+// serve, and writes it back when it next queries.
 func TestPromise1_NoReplicaAndAStoreThatLost(t *testing.T) {
 	for name, r := range map[string]wafer.Revocation{
 		"a subject": {Subjects: []string{"somebody", "alice", "somebody else"}}, "everyone": {Everyone: true},
@@ -20,15 +20,15 @@ func TestPromise1_NoReplicaAndAStoreThatLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.noReplica = true
-			pair := w.twins()
+			pair := w.backedUpStore()
 			n, other := w.node(), w.node()
 			n.store.replace(pair)
 			other.store.replace(pair)
 			alice, bob := w.browser().login(n, "alice", "a"), w.browser().login(n, "bob", "b")
-			pair.apart.Store(true)
+			pair.diverged.Store(true)
 			w.clock.Move(time.Second)
 			n.revoke(r)
-			w.goBack(pair)
+			w.restoreBackup(pair)
 			w.clock.Move(testAccess)
 			if _, err := w.mem.Revoke(context.Background(), store.Revocation{Subjects: []string{"carol"}}); err != nil {
 				t.Fatal(err)
@@ -37,7 +37,7 @@ func TestPromise1_NoReplicaAndAStoreThatLost(t *testing.T) {
 			if f := alice.family(w); f.Family.Generation != 1 && f.State == store.Alive {
 				t.Error("a session that is dead was refreshed")
 			}
-			// Somebody with a cookie has it ask.
+			// A request with a cookie causes the query.
 			again := w.browser().login(n, "alice", "again")
 			again.is(n, "401")
 			c, err := w.mem.Cutoffs(context.Background(), store.ID{}, "alice")
@@ -56,13 +56,14 @@ func TestPromise1_NoReplicaAndAStoreThatLost(t *testing.T) {
 	}
 }
 
-// New reads nothing, and by default keeps fewer answers than a list entries.
+// New reads nothing, and by default the cache keeps fewer answers than a list
+// keeps entries.
 func TestConfig_NoReplica(t *testing.T) {
 	w := newWorld(t)
 	w.noReplica = true
 	n := w.node()
 	if calls := n.store.calls(); len(calls) != 0 {
-		t.Errorf("New asked the store %v", calls)
+		t.Errorf("New called the store %v", calls)
 	}
 	if h := n.Health(); h.State != "unknown" || h.Position != 0 || h.Age != 0 {
 		t.Errorf("before the first request: %+v", h)
@@ -74,7 +75,7 @@ func TestConfig_NoReplica(t *testing.T) {
 	}
 	w.clock.Move(testStaleness + 1)
 	if h := n.Health(); h.State != "stale" || h.Age != testStaleness+1 {
-		t.Errorf("when nobody asked: %+v", h)
+		t.Errorf("without a query: %+v", h)
 	}
 	if revocation.DefaultAnswers >= revocation.DefaultLimit {
 		t.Error("the default is not smaller")

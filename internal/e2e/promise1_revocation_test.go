@@ -15,7 +15,7 @@ import (
 
 // Promise 1: nothing acknowledged is forgotten.
 
-// revocations are the ways to revoke one login.
+// revocations returns the ways to revoke one login.
 var revocations = map[string]func(b *browser, w *world) wafer.Revocation{
 	"session": func(b *browser, w *world) wafer.Revocation {
 		return wafer.Revocation{Sessions: []store.ID{store.ID(b.token(w).Family)}}
@@ -24,8 +24,8 @@ var revocations = map[string]func(b *browser, w *world) wafer.Revocation{
 	"everyone": func(*browser, *world) wafer.Revocation { return wafer.Revocation{Everyone: true} },
 }
 
-// forEachRevocation runs a test for each, with alice logged in on two nodes
-// of each kind that are fresh.
+// forEachRevocation runs a test for each of them, with alice logged in and two
+// fresh nodes, for both kinds of nodes.
 func forEachRevocation(t *testing.T, test func(w *world, here, there *node, b *browser, r wafer.Revocation)) {
 	for name, how := range revocations {
 		t.Run(name, func(t *testing.T) {
@@ -41,13 +41,13 @@ func forEachRevocation(t *testing.T, test func(w *world, here, there *node, b *b
 	}
 }
 
-// refused reports whether a request without a store was refused: a node without
-// a replica may have to say that it does not know.
+// refused reports whether a request without a store was refused. A node without
+// a replica may have to answer 503.
 func (w *world) refused(who string) bool { return who == "401" || w.noReplica && who == "503" }
 
 func TestPromise1_RevocationIsInForceHereWhenItReturns(t *testing.T) {
 	forEachRevocation(t, func(w *world, here, there *node, b *browser, r wafer.Revocation) {
-		here.store.cutNews() // nobody but Revoke itself tells the node
+		here.store.cutLog() // only Revoke itself informs the node
 		at := here.revoke(r)
 		b.dead(here)
 		if at == 0 || at < here.Health().Position && r.Everyone {
@@ -72,8 +72,8 @@ func TestPromise1_RevocationIsInForceEverywhereByWaitFor(t *testing.T) {
 	})
 }
 
-// A node that hears no news asks the store about each session once its list is
-// MaxStaleness old, and says 503 where that fails too.
+// A node that gets no entries queries the store about each session once its
+// list is MaxStaleness old, and answers 503 if that fails too.
 func TestPromise1_RevocationIsInForceElsewhereWithinMaxStaleness(t *testing.T) {
 	forEachRevocation(t, func(w *world, here, there *node, b *browser, r wafer.Revocation) {
 		there.store.fail("Since")
@@ -81,15 +81,15 @@ func TestPromise1_RevocationIsInForceElsewhereWithinMaxStaleness(t *testing.T) {
 		w.clock.Move(testStaleness + time.Millisecond)
 		b.dead(there)
 		there.store.fail()
-		// A node without a replica may have kept the answer, or not.
+		// A node without a replica may have cached the answer, or not.
 		if got := b.without(refreshCookie).peek(there); got != "503" && !(w.noReplica && got == "401") {
 			t.Errorf("with no list and no store the cookie is %q, want 503", got)
 		}
 	})
 }
 
-// Its answer from the store is lost: that is no acknowledgement, but here and
-// there it is in force as soon as the list is read.
+// The store's answer to a revocation is lost. That is no acknowledgement, but
+// the revocation is in force on both nodes as soon as the log is read.
 func TestPromise1_RevocationWhoseAnswerIsLost(t *testing.T) {
 	forEachRevocation(t, func(w *world, here, there *node, b *browser, r wafer.Revocation) {
 		here.store.lose("Revoke")
@@ -97,7 +97,7 @@ func TestPromise1_RevocationWhoseAnswerIsLost(t *testing.T) {
 		wants(t, "Revoke", err, wafer.ErrUnavailable)
 		w.pass(0)
 		b.dead(here, there)
-		here.revoke(r) // doing it again does no harm
+		here.revoke(r) // repeating it does no harm
 		b.dead(here, there)
 	})
 }
@@ -114,7 +114,7 @@ func TestPromise1_StoreOutageAfterTheRevocation(t *testing.T) {
 				if got := b.without(refreshCookie).peek(n); !w.refused(got) {
 					t.Errorf("the cookie is %q", got)
 				}
-				want := "503" // nobody can judge the refresh token
+				want := "503" // the refresh token cannot be judged
 				if len(r.Sessions) > 0 && (n == here || !w.noReplica) {
 					want = "401" // an end is final
 				}
@@ -139,8 +139,8 @@ func TestPromise1_RestartOfTheNode(t *testing.T) {
 	})
 }
 
-// A store that was emptied, or begun anew in memory, knows of no revocation,
-// and trusts no cookie from before.
+// A store that was emptied, or started anew in memory, has no revocations and
+// trusts no older cookie.
 func TestPromise1_RestartOfTheStore(t *testing.T) { forEachKind(t, testRestartOfTheStore) }
 
 func testRestartOfTheStore(t *testing.T, w *world) {
@@ -155,8 +155,8 @@ func testRestartOfTheStore(t *testing.T, w *world) {
 	b.dead(after)
 }
 
-// A clock that jumps on one node, forwards or backwards, gives nobody a
-// session back: with the news cut, and with them.
+// A clock that jumps on one node, forwards or backwards, revives nobody's
+// session, whether the log is cut or not.
 func TestPromise1_ClockJumps(t *testing.T) {
 	jumps := []time.Duration{-time.Hour, -time.Minute, -testStaleness, -time.Second, time.Second, testStaleness, time.Minute, time.Hour}
 	forEachRevocation(t, func(w *world, here, there *node, b *browser, r wafer.Revocation) {
@@ -174,7 +174,7 @@ func TestPromise1_ClockJumps(t *testing.T) {
 	})
 }
 
-// A clock that is set back must not make an old list look new.
+// A clock that is set back must not make an old list look fresh.
 func TestPromise1_ClockSetBackWhileNoNewsCome(t *testing.T) {
 	forEachRevocation(t, func(w *world, here, there *node, b *browser, r wafer.Revocation) {
 		jumper, jump := w.nodeOnItsOwnClock()
@@ -182,10 +182,10 @@ func TestPromise1_ClockSetBackWhileNoNewsCome(t *testing.T) {
 		b.is(jumper, "alice: a")
 		jumper.store.fail("Since")
 		here.revoke(r)
-		jump(-100 * time.Second) // its list is now from the future
+		jump(-100 * time.Second) // the time of its list is now in the future
 		w.clock.Move(testStaleness + time.Millisecond)
 		if got := b.without(refreshCookie).peek(jumper); got != "401" && got != "503" {
-			t.Errorf("%v after the revocation, on a node that hears nothing and whose clock was set back, the cookie is %q", testStaleness, got)
+			t.Errorf("%v after the revocation, on a node whose log is cut and whose clock was set back, the cookie is %q", testStaleness, got)
 		}
 	})
 }
@@ -222,8 +222,8 @@ func TestPromise1_KeyRotation(t *testing.T) {
 	})
 }
 
-// Whoever held a leaked key can seal whatever he likes, at any position. A node
-// must know that the key is revoked before it counts what came after.
+// The holder of a leaked key can seal anything, at any position. A node must
+// have the key's revocation before it accepts a later position.
 func TestPromise1_KeyRevokedForCompromise(t *testing.T) {
 	forEachKind(t, testKeyRevokedForCompromise)
 }
@@ -250,7 +250,7 @@ func testKeyRevokedForCompromise(t *testing.T, w *world) {
 	here := w.node()
 	w.ring = open()
 	there := w.node()
-	w.ring = open() // the thief's
+	w.ring = open() // the thief's handle on the old ring
 	b := w.browser().login(here, "alice", "a")
 	b.is(there, "alice: a")
 
@@ -265,16 +265,16 @@ func testKeyRevokedForCompromise(t *testing.T, w *world) {
 	forged := b.cookie(w)
 	forged.Position = uint64(at)
 	b.cookies[sessionCookie] = w.seal(forged)
-	// A node that has not heard of it yet hears of it by that cookie.
+	// A node without the revocation reads it because of that cookie.
 	if got := b.peek(there); got != "401" {
-		t.Errorf("the forged cookie is %q where it brings the news itself", got)
+		t.Errorf("the forged cookie is %q though it causes the read itself", got)
 	}
 	there.freshen()
 	b.dead(here, there)
 	w.browser().login(here, "alice", "again").is(there, "alice: again")
 }
 
-// A list at its limit drops entries, never what they say.
+// A list at its limit drops entries, but not their effect.
 func TestPromise1_ListAtItsLimit(t *testing.T) {
 	const sessions = 3000
 	w := newWorld(t)
@@ -308,12 +308,12 @@ func TestPromise1_ListAtItsLimit(t *testing.T) {
 			}
 		}
 	}
-	honest.is(small, "honest: h") // refreshed, since it is from below the floor
+	honest.is(small, "honest: h") // refreshed, since it is below the floor
 	honest.is(other, "honest: h")
 }
 
 // A family's position is below the floor of a node whose list is at its limit.
-// Issuing it again would give cookies that are expired at birth.
+// Issuing cookies at that position again would make them expired at birth.
 func TestPromise1_ListAtItsLimit_OthersAreRefreshedOnce(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(func(c *wafer.Config[basket]) { c.MaxRevocations = 1024 })
@@ -354,7 +354,7 @@ func TestPromise1_RevokedDuringARefresh(t *testing.T) {
 			case "after Advance":
 				n.store.after("Advance", revoke)
 			}
-			// After Advance it depends on whether this node has heard of it yet.
+			// After Advance it depends on whether this node has the entry yet.
 			if got := b.see(n); got != "401" && !(moment == "after Advance" && got == "alice: a") {
 				t.Errorf("%s: the refresh is %q", moment, got)
 			}
@@ -365,7 +365,7 @@ func TestPromise1_RevokedDuringARefresh(t *testing.T) {
 }
 
 // Whatever is minted carries the position that the family has in the store:
-// not this node's head, and not the store's, which others raise meanwhile.
+// neither this node's head nor the store's, which others may raise meanwhile.
 func TestPromise1_CookiesCarryTheStoredPosition(t *testing.T) {
 	forEachKind(t, testCookiesCarryTheStoredPosition)
 }
@@ -426,7 +426,7 @@ func TestPromise1_EndIsInForceWhenItReturns(t *testing.T) {
 			case "expired":
 				w.pass(testAccess)
 			}
-			here.store.cutNews()
+			here.store.cutLog()
 			rec := httptest.NewRecorder()
 			if which == "not attached" {
 				wants(t, "End", here.End(rec, b.request()), nil)
@@ -443,8 +443,8 @@ func TestPromise1_EndIsInForceWhenItReturns(t *testing.T) {
 	}
 }
 
-// The store does not take the logout: it is in force here, and is tried until
-// the store takes it.
+// The store does not accept the logout. It is in force here, and is retried
+// until the store accepts it.
 func TestPromise1_EndDuringAnOutage(t *testing.T) { forEachKind(t, testEndDuringAnOutage) }
 
 func testEndDuringAnOutage(t *testing.T, w *world) {
@@ -471,8 +471,8 @@ func testEndDuringAnOutage(t *testing.T, w *world) {
 	stolen.dead(here, there)
 }
 
-// The same session has a cookie that was minted on another node, from a place
-// in the log that this node has not reached when its own logout fails.
+// The same session has a cookie that was minted on another node, at a position
+// that this node has not reached when its own logout fails.
 func TestPromise1_EndDuringAnOutage_CookieFromAboveThisNodesHead(t *testing.T) {
 	forEachKind(t, testEndDuringAnOutageCookieFromAboveThisNodesHead)
 }
@@ -490,14 +490,14 @@ func testEndDuringAnOutageCookieFromAboveThisNodesHead(t *testing.T, w *world) {
 	}
 	wants(t, "End", old.do(here, end), wafer.ErrUnavailable)
 	here.store.heal()
-	here.store.fail("Revoke") // the logout is not taken yet, and all else is well
+	here.store.fail("Revoke") // the logout is not accepted yet, and everything else works
 	here.freshen()
 	if got := b.without(refreshCookie).peek(here); got != "401" {
 		t.Errorf("after End the session's newest cookie is %q on the node of the logout", got)
 	}
 }
 
-// Close gives the logouts that wait a last attempt.
+// Close makes a last attempt for the pending logouts.
 func TestPromise1_EndDuringAnOutage_ThenClose(t *testing.T) {
 	forEachKind(t, testEndDuringAnOutageThenClose)
 }
@@ -526,14 +526,14 @@ func TestPromise1_RenewAndEndOthersAreInForceWhenTheyReturn(t *testing.T) {
 		if name == "EndOthers" {
 			stolen = other
 		}
-		n.store.cutNews()
+		n.store.cutLog()
 		wants(t, name, b.do(n, act), nil)
 		stolen.dead(n)
 		b.is(n, "alice: a")
 	}
 }
 
-// What ends the oldest session is a revocation like any other.
+// Ending the oldest session is a revocation like any other.
 func TestPromise1_OldestSessionEndedByTheLimit(t *testing.T) {
 	forEachKind(t, testOldestSessionEndedByTheLimit)
 }
@@ -544,7 +544,7 @@ func testOldestSessionEndedByTheLimit(t *testing.T, w *world) {
 	w.pass(time.Second)
 	second := w.browser().login(n, "alice", "2")
 	w.pass(time.Second)
-	n.store.cutNews() // nobody but Start itself tells the node
+	n.store.cutLog() // only Start itself informs the node
 	third := w.browser().login(n, "alice", "3")
 	oldest.dead(n)
 	second.is(n, "alice: 2")
@@ -558,12 +558,12 @@ func testWhatStartReplacesIsDead(t *testing.T, w *world) {
 	planted := w.browser().login(n, "mallory", "m")
 	victim := planted.copy()
 	w.pass(testAccess) // expired or not
-	n.store.cutNews()
+	n.store.cutLog()
 	victim.login(n, "alice", "a")
 	planted.dead(n)
 	victim.is(n, "alice: a")
 
-	// Of a jar with two families both are ended.
+	// With two families in one jar, both are ended.
 	one, two := w.browser().login(n, "one", "1"), w.browser().login(n, "two", "2")
 	mixed := one.copy()
 	mixed.cookies[refreshCookie] = two.cookies[refreshCookie]
@@ -573,8 +573,8 @@ func testWhatStartReplacesIsDead(t *testing.T, w *world) {
 	mixed.is(n, "alice: b")
 }
 
-// What Start replaces was revoked by another node already, and this one has not
-// heard of it: Start itself is reason enough.
+// The session that Start replaces was revoked by another node already, and this
+// node does not have the entry. Start itself is reason enough to refuse it.
 func TestPromise1_StartReplacesWhatWasRevokedElsewhere(t *testing.T) {
 	forEachKind(t, testStartReplacesWhatWasRevokedElsewhere)
 }
@@ -584,7 +584,7 @@ func testStartReplacesWhatWasRevokedElsewhere(t *testing.T, w *world) {
 	b := w.browser().login(here, "alice", "a")
 	w.pass(time.Second)
 	old := b.copy()
-	here.store.cutNews()
+	here.store.cutLog()
 	there.revoke(wafer.Revocation{Subjects: []string{"alice"}})
 	b.login(here, "alice", "again")
 	old.dead(here)

@@ -102,7 +102,7 @@ func TestPromise2_AuthenticForThisRingRealmNameAndPurpose(t *testing.T) {
 	tryToken("a session cookie as the token", b.cookies[sessionCookie], "401")
 }
 
-// Every single bit of both cookies is proven.
+// Every single bit of both cookies is authenticated.
 func TestPromise2_EverySingleBit(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -115,7 +115,7 @@ func TestPromise2_EverySingleBit(t *testing.T) {
 				flipped := bytes.Clone(value)
 				flipped[i] ^= 1 << bit
 				if strings.ContainsRune("; \t,\r\n", rune(flipped[i])) {
-					continue // it is another header then, and shorter
+					continue // then it is another, shorter header
 				}
 				jar := w.browser()
 				jar.cookies[name] = string(flipped)
@@ -177,7 +177,7 @@ func testLimitsOfTheFamily(t *testing.T, w *world) {
 	idle.dead(n)
 
 	busy := w.browser().login(n, "alice", "b")
-	for range 12*3 - 1 { // refreshing does not extend the absolute limit, nor does Renew
+	for range 12*3 - 1 { // neither refreshing nor Renew extends the absolute limit
 		w.pass(20 * time.Minute)
 		busy.is(n, "alice: b")
 		wants(t, "Renew", busy.do(n, renew), nil)
@@ -194,8 +194,8 @@ func testLimitsOfTheFamily(t *testing.T, w *world) {
 	short.dead(n)
 }
 
-// A session never outlives its idle limit: the cookie alone could, if it were
-// good for a full access lifetime after the last refresh.
+// A session never outlives its idle limit, as it could by its cookie alone if
+// that were good for a full access lifetime after the last refresh.
 func TestPromise2_CookieEndsWithTheIdleLimit(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(func(c *wafer.Config[basket]) { c.Access, c.Idle = 20*time.Minute, 30*time.Minute })
@@ -214,7 +214,8 @@ func TestPromise2_CookieEndsWithTheIdleLimit(t *testing.T) {
 	b.dead(n)
 }
 
-// Only what a fresh list, or the store itself, confirms.
+// A credential is accepted only if a fresh list or the store itself confirms
+// it.
 func TestPromise2_ConfirmedByAFreshListOrTheStore(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -223,18 +224,18 @@ func TestPromise2_ConfirmedByAFreshListOrTheStore(t *testing.T) {
 	n.store.reset()
 	b.is(n, "alice: a")
 	if calls := n.store.calls(); len(calls) != 0 {
-		t.Errorf("a fresh list asked the store: %v", calls)
+		t.Errorf("a fresh list called the store: %v", calls)
 	}
 	n.store.fail("Since")
 	w.clock.Move(testStaleness + time.Millisecond)
 	b.is(n, "alice: a")
 	if calls := n.store.calls(); calls["Cutoffs"] != 1 {
-		t.Errorf("a stale list asked the store %v, want one Cutoffs", calls)
+		t.Errorf("a stale list called the store %v, want one Cutoffs", calls)
 	}
 	n.store.fail()
 	b.is(n, "503")
 
-	// A cookie from above what the store itself knows of: it went back.
+	// A cookie from above the store's own head: the store was rolled back.
 	n.store.heal()
 	w.pass(0)
 	ahead := b.cookie(w)
@@ -243,11 +244,11 @@ func TestPromise2_ConfirmedByAFreshListOrTheStore(t *testing.T) {
 	if got := b.without(refreshCookie).peek(n); got != "401" {
 		t.Errorf("a cookie ahead of the log is %q", got)
 	}
-	n.mustSee(wafer.KindAlarm, "ahead")
-	b.is(n, "alice: sealed") // it is refreshed: the family decides
+	n.wantEvent(wafer.KindAlarm, "ahead")
+	b.is(n, "alice: sealed") // it is refreshed, since the family decides
 }
 
-// A native client's family is refused at the browser's door.
+// A native client's family is refused at the browser's endpoint.
 func TestPromise2_FamilyOfTheOtherKind(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()

@@ -58,8 +58,9 @@ func TestPromise3_ManyRequestsWithOneTokenGetOneGeneration(t *testing.T) {
 	}
 }
 
-// A token of two generations ago is a thief's, or the owner's after a theft:
-// the family ends, and its cookies are dead on this node at once, news or not.
+// A token of two generations ago belongs to a thief, or to the owner after a
+// theft. The family ends, and its cookies are dead on this node at once, even
+// if no entries arrive.
 func TestPromise3_TokenOfTwoGenerationsAgoEndsTheFamily(t *testing.T) {
 	w := newWorld(t)
 	n, m := w.node(), w.node()
@@ -69,10 +70,10 @@ func TestPromise3_TokenOfTwoGenerationsAgoEndsTheFamily(t *testing.T) {
 		w.pass(testAccess)
 		b.is(n, "alice: a")
 	}
-	n.store.cutNews()
-	m.store.cutNews()
+	n.store.cutLog()
+	m.store.cutLog()
 	thief.is(n, "401")
-	n.mustSee(wafer.KindReplayed, "")
+	n.wantEvent(wafer.KindReplayed, "")
 	b.dead(n)
 	if f := b.family(w); f.State != store.Ended {
 		t.Errorf("the family is %v", f.State)
@@ -98,25 +99,25 @@ func TestPromise3_OneLostAnswerIsForgivenOnce(t *testing.T) {
 			w.pass(time.Millisecond)
 			if strict {
 				b.is(n, "401")
-				n.mustSee(wafer.KindReplayed, "")
+				n.wantEvent(wafer.KindReplayed, "")
 				b.dead(n)
 				return
 			}
 			b.is(n, "alice: a")
-			n.mustSee(wafer.KindRefreshed, "forgiven")
+			n.wantEvent(wafer.KindRefreshed, "forgiven")
 			w.pass(testAccess)
 			b.is(n, "alice: a")
 			w.pass(testAccess)
-			b.ask(n, nil) // a second one is lost
+			b.ask(n, nil) // a second answer is lost
 			w.pass(testGrace)
 			b.is(n, "401")
-			n.mustSee(wafer.KindReplayed, "")
+			n.wantEvent(wafer.KindReplayed, "")
 		})
 	}
 }
 
-// The grace counts from the advance. Who presents the old token again and
-// again does not extend it.
+// The grace counts from the advance. Presenting the old token repeatedly does
+// not extend it.
 func TestPromise3_TheGraceIsNeverExtended(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(func(c *wafer.Config[basket]) { c.StrictRotation = true })
@@ -133,8 +134,8 @@ func TestPromise3_TheGraceIsNeverExtended(t *testing.T) {
 	b.dead(n)
 }
 
-// Tabs that refresh at once, with answers that come in any order, are one
-// honest browser; also where they fall on both sides of an advance.
+// Tabs that refresh at once, with answers in any order, are one honest browser,
+// even if they fall on both sides of an advance.
 func TestPromise3_OverlappedTabs(t *testing.T) {
 	w := newWorld(t)
 	n, m := w.node(), w.node()
@@ -162,9 +163,9 @@ func TestPromise3_OverlappedTabs(t *testing.T) {
 	}
 }
 
-// An answer that brings the generation that was presented must not bring its
-// token: it may arrive after the answer of the next one, and would put the
-// older token back for good.
+// An answer that brings the presented generation must not bring its token. It
+// may arrive after the answer with the next one, and would put the older token
+// back for good.
 func TestPromise3_TheSameGenerationAgainBringsNoToken(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(func(c *wafer.Config[basket]) { c.StrictRotation = true })
@@ -210,7 +211,7 @@ func TestPromise3_AtMostOneAdvanceInHalfALifetime(t *testing.T) {
 	}
 }
 
-// An upgrade cannot carry cookies: it is served with the current generation or
+// An upgrade cannot carry cookies. It is served with the current generation or
 // one within the grace, and nothing is written.
 func TestPromise3_Upgrades(t *testing.T) {
 	w := newWorld(t)
@@ -244,7 +245,7 @@ func TestPromise3_Upgrades(t *testing.T) {
 	w.pass(testGrace - time.Millisecond)
 	upgrade(old, "alice: a", nil)
 	w.pass(time.Millisecond)
-	upgrade(old, "401", nil) // it would have to be forgiven, which cannot be told
+	upgrade(old, "401", nil) // it would have to be forgiven, and the answer cannot carry a cookie
 	b.is(n, "alice: a")
 	w.pass(testAccess)
 	b.is(n, "alice: a")
@@ -256,8 +257,8 @@ func TestPromise3_Upgrades(t *testing.T) {
 	b.dead(n)
 }
 
-// The same where the family has committed since: what a late token gets must
-// not depend on the data beside it.
+// The same if the family has committed since: what a late token gets must not
+// depend on the data beside it.
 func TestPromise3_UpgradeWithALateTokenAndDataFromBeforeACommit(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -300,15 +301,14 @@ func TestPromise3_SharedFlightKeepsEachRequestsData(t *testing.T) {
 	wg.Wait()
 }
 
-// Of two tabs that commit at once, one is told to start again, and no update
-// is lost.
+// Of two tabs that commit at once, one gets a conflict, and no update is lost.
 func TestPromise3_ConcurrentCommitsLoseNothing(t *testing.T) {
 	const tabs = 16
 	w := newWorld(t)
 	n, m := w.node(), w.node()
 	b := w.browser().login(n, "alice", "")
 	w.pass(time.Second)
-	var mu sync.Mutex // of the jar
+	var mu sync.Mutex // guards the browser's cookies
 	var wg sync.WaitGroup
 	for i := range tabs {
 		wg.Go(func() {

@@ -64,7 +64,7 @@ func TestPromise4_ReadingNeedsNoStoreAndSetsNoCookie(t *testing.T) {
 	}
 }
 
-// Also where nobody is logged in, and where cookies are junk.
+// The same without a login, and with junk cookies.
 func TestPromise4_AnonymousRequestsNeedNoStore(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -89,7 +89,7 @@ func TestPromise4_AnonymousRequestsNeedNoStore(t *testing.T) {
 	}
 }
 
-// A Save costs no store either, and sets the session cookie alone.
+// A Save causes no store call either, and sets only the session cookie.
 func TestPromise4_SaveNeedsNoStore(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -113,8 +113,8 @@ func TestPromise4_SaveNeedsNoStore(t *testing.T) {
 	}
 }
 
-// Promise 4 under a real clock: requests and the replica's confirmations cross
-// each other all the time.
+// Promise 4 on the real clock: requests and the replica's confirmations overlap
+// all the time.
 func TestPromise4_ReadingNeedsNoStoreUnderARealClock(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(func(c *wafer.Config[basket]) { c.Now = time.Now })
@@ -123,7 +123,7 @@ func TestPromise4_ReadingNeedsNoStoreUnderARealClock(t *testing.T) {
 	n.store.reset()
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { // news for the replica, past the counter
+	wg.Go(func() { // entries for the replica, without the counter
 		for i := 0; ; i++ {
 			select {
 			case <-stop:
@@ -154,10 +154,10 @@ func TestPromise4_ReadingNeedsNoStoreUnderARealClock(t *testing.T) {
 // Random flows. A browser does anything, its answers come late or never, the
 // store fails, and others revoke. Throughout:
 //
-//   - what was ended is never accepted again by a node that knows;
-//   - no error is anything but one of ours, and nothing is answered by a 500;
-//   - no cookie is ever taken away but by End;
-//   - a request is never somebody else's.
+//   - a node that has a session's end never accepts the session again;
+//   - every error is one of ours, and none is answered by a 500;
+//   - only End takes a cookie away;
+//   - a request never gets somebody else's session.
 func TestPromise1And5_RandomFlows(t *testing.T) { forEachKind(t, testRandomFlows) }
 
 func testRandomFlows(t *testing.T, w *world) {
@@ -165,14 +165,14 @@ func testRandomFlows(t *testing.T, w *world) {
 	nodes := []*node{w.node(), w.node(func(c *wafer.Config[basket]) {
 		c.Reload = func(_ context.Context, s *wafer.Session[basket]) (basket, error) { return s.Data() }
 	})}
-	type life struct {
+	type record struct {
 		subject string
 		dead    map[*node]bool // acknowledged there
-		all     time.Time      // dead everywhere from then on; zero: not
+		all     time.Time      // from then on it is dead everywhere; zero if it was not ended
 	}
-	lives := make(map[store.ID]*life)
+	sessions := make(map[store.ID]*record)
 	kill := func(id store.ID, at *node) {
-		if l := lives[id]; l != nil {
+		if l := sessions[id]; l != nil {
 			l.dead[at] = true
 			if all := w.clock.Now().Add(testStaleness); l.all.IsZero() || all.Before(l.all) {
 				l.all = all
@@ -180,16 +180,16 @@ func testRandomFlows(t *testing.T, w *world) {
 		}
 	}
 	killSubject := func(subject string, at *node, but store.ID) {
-		for id, l := range lives {
+		for id, l := range sessions {
 			if id != but && (subject == "" || l.subject == subject) {
 				kill(id, at)
 			}
 		}
 	}
-	// Which sessions an act creates is read from the request's own session.
+	// The sessions that an act creates are read from the request's own session.
 	born := func(v *visit) {
-		if s, err := v.n.Get(v.r.Context()); err == nil && lives[s.ID] == nil {
-			lives[s.ID] = &life{subject: s.Subject, dead: make(map[*node]bool)}
+		if s, err := v.n.Get(v.r.Context()); err == nil && sessions[s.ID] == nil {
+			sessions[s.ID] = &record{subject: s.Subject, dead: make(map[*node]bool)}
 		}
 	}
 	subjects := []string{"alice", "bob", "carol"}
@@ -224,7 +224,7 @@ func testRandomFlows(t *testing.T, w *world) {
 			late[i].arrive()
 			late = append(late[:i], late[i+1:]...)
 			continue
-		case p < 33: // a thief copies a jar, or one cookie of it
+		case p < 33: // a thief copies the cookies, or one of them
 			from := jars[rng.IntN(len(jars))]
 			name := []string{sessionCookie, refreshCookie}[rng.IntN(2)]
 			if rng.IntN(2) == 0 {
@@ -254,7 +254,7 @@ func testRandomFlows(t *testing.T, w *world) {
 		now := w.clock.Now()
 		a := b.ask(n, func(v *visit) {
 			if v.s != nil {
-				l := lives[v.s.ID]
+				l := sessions[v.s.ID]
 				switch {
 				case l == nil:
 					t.Fatalf("a session that nobody began: %v", v.s)
@@ -332,8 +332,8 @@ func testRandomFlows(t *testing.T, w *world) {
 	}
 }
 
-// An honest browser with prompt answers keeps its session for as long as the
-// limits last, whatever overlaps, and loses no committed data.
+// An honest browser that gets its answers promptly keeps its session for as
+// long as the limits last, whatever overlaps, and loses no committed data.
 func TestPromise3_HonestBrowserIsNeverLoggedOut(t *testing.T) {
 	forEachKind(t, testHonestBrowserIsNeverLoggedOut)
 }

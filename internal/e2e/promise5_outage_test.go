@@ -25,7 +25,7 @@ func testOutageIs503AndTouchesNoCookie(t *testing.T, w *world) {
 	w.pass(time.Second)
 	n.store.fail()
 	if !w.noReplica {
-		b.is(n, "alice: a") // the list is fresh: nobody notices
+		b.is(n, "alice: a") // the list is fresh, so the outage does not show
 	}
 	unavailable := func(what string) {
 		t.Helper()
@@ -36,7 +36,7 @@ func testOutageIs503AndTouchesNoCookie(t *testing.T, w *world) {
 		if rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" || len(rec.Header()["Set-Cookie"]) != 0 {
 			t.Errorf("%s: %d %v, want 503 with Retry-After and no Set-Cookie", what, rec.Code, rec.Header())
 		}
-		reached := b.ask(n, nil) // Handler lets public pages stay up
+		reached := b.ask(n, nil) // Handler keeps public pages up
 		if reached.who != "503" || reached.rec.Code != http.StatusOK || len(reached.setCookies()) != 0 {
 			t.Errorf("%s: Handler made it %q, %d, %v", what, reached.who, reached.rec.Code, reached.setCookies())
 		}
@@ -56,7 +56,7 @@ func testOutageIs503AndTouchesNoCookie(t *testing.T, w *world) {
 	b.is(n, "alice: a")
 }
 
-// The store refreshes, and its answer is lost: the next request gets the same.
+// The store refreshes, and its answer is lost. The next request gets the same.
 func TestPromise5_AdvanceWhoseAnswerIsLost(t *testing.T) {
 	forEachKind(t, testAdvanceWhoseAnswerIsLost)
 }
@@ -76,7 +76,7 @@ func testAdvanceWhoseAnswerIsLost(t *testing.T, w *world) {
 	}
 }
 
-// Every call that changes a session tells its caller, and writes nothing.
+// Every call that changes a session returns the outage and writes nothing.
 func TestPromise5_OutageOfEachCall(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -106,7 +106,7 @@ func TestPromise5_OutageOfEachCall(t *testing.T) {
 	}
 }
 
-// What a Reload answers: ErrEnded ends the session, anything else is an outage.
+// Reload's errors: ErrEnded ends the session, and any other error is an outage.
 func TestPromise5_Reload(t *testing.T) {
 	w := newWorld(t)
 	var fault error
@@ -138,8 +138,8 @@ func TestPromise5_Reload(t *testing.T) {
 	stolen.dead(n)
 }
 
-// A Reload whose data does not fit is an outage, and nothing is advanced that
-// cannot be answered.
+// A result of Reload that does not fit is an outage, and nothing is advanced,
+// since the advance could not be answered.
 func TestPromise5_RefreshThatCannotBeAnswered(t *testing.T) {
 	w := newWorld(t)
 	grow := 0
@@ -160,8 +160,8 @@ func TestPromise5_RefreshThatCannotBeAnswered(t *testing.T) {
 	b.is(n, "alice: a x")
 }
 
-// A subject is refused at the login, as a mistake of the application and no
-// outage, or it works everywhere.
+// A subject either is refused at the login, as a mistake of the application and
+// not an outage, or works everywhere.
 func TestPromise5_SubjectsAtTheirLimits(t *testing.T) {
 	for _, subject := range []string{"a", strings.Repeat("x", 255), strings.Repeat("ü", 127), " ", "a\tb\n", "\u2028"} {
 		w := newWorld(t)

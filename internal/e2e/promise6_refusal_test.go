@@ -21,8 +21,8 @@ import (
 
 // Promise 6: clients learn nothing.
 
-// refusals are some fifty credentials that are no good, each for a reason of
-// its own. Only operators may tell them apart.
+// refusals returns some fifty credentials that are refused, each for its own
+// reason. Only operators may be able to distinguish them.
 func refusals(t *testing.T) (w *world, n *node, jars map[string][]string) {
 	w = newWorld(t)
 	var closed bool
@@ -50,7 +50,7 @@ func refusals(t *testing.T) (w *world, n *node, jars map[string][]string) {
 	w.pass(testAccess)
 	spent.is(n, "spent: a")
 	w.pass(testAccess)
-	spent.is(n, "spent: a") // generation 3: the token of generation 1 is a theft
+	spent.is(n, "spent: a") // generation 3: presenting the token of generation 1 is a theft
 	closed = true
 
 	login := func(subject string) *browser { return w.browser().login(n, subject, "a") }
@@ -175,7 +175,7 @@ func refusals(t *testing.T) (w *world, n *node, jars map[string][]string) {
 func TestPromise6_EveryRefusalLooksTheSame(t *testing.T) {
 	_, n, jars := refusals(t)
 	app := n.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "inside") }))
-	look := func(lines []string) string {
+	dump := func(lines []string) string {
 		r := httptest.NewRequest(http.MethodGet, "https://harness.example/", nil)
 		r.Header["Cookie"] = lines
 		rec := httptest.NewRecorder()
@@ -188,7 +188,7 @@ func TestPromise6_EveryRefusalLooksTheSame(t *testing.T) {
 		b.Write(rec.Body.Bytes())
 		return b.String()
 	}
-	want := look(nil)
+	want := dump(nil)
 	if !strings.HasPrefix(want, "401\n") {
 		t.Fatalf("an anonymous request gets %q", want)
 	}
@@ -197,23 +197,23 @@ func TestPromise6_EveryRefusalLooksTheSame(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(jars)) {
 		seen := len(n.observed())
-		if got := look(jars[name]); got != want {
+		if got := dump(jars[name]); got != want {
 			t.Errorf("%s looks like\n%s\nand not like\n%s", name, got, want)
 		}
 		events := n.observed()[seen:]
 		carries := strings.Contains(strings.Join(jars[name], ""), sessionCookie+"=") || strings.Contains(strings.Join(jars[name], ""), refreshCookie+"=")
 		if carries && len(events) == 0 {
-			t.Errorf("%s: operators were told nothing", name)
+			t.Errorf("%s: no event", name)
 		}
 		for _, e := range events {
 			if e.Reason == "" && e.Err == nil {
-				t.Errorf("%s: operators were told %v and not why", name, e)
+				t.Errorf("%s: the event %v does not say why", name, e)
 			}
 		}
 	}
 }
 
-// Nor does an outage tell what is out.
+// An outage does not reveal what is down either.
 func TestPromise6_EveryOutageLooksTheSame(t *testing.T) {
 	w := newWorld(t)
 	fault := fmt.Errorf("the directory ldap://internal does not answer")
@@ -224,21 +224,21 @@ func TestPromise6_EveryOutageLooksTheSame(t *testing.T) {
 	mixed := b.copy()
 	mixed.cookies[refreshCookie] = w.browser().login(n, "bob", "b").cookies[refreshCookie]
 	w.pass(time.Second)
-	look := func(b *browser) string {
+	dump := func(b *browser) string {
 		rec := httptest.NewRecorder()
 		n.Require(http.NotFoundHandler()).ServeHTTP(rec, b.request())
 		return fmt.Sprint(rec.Code, rec.Header(), rec.Body)
 	}
 	n.store.fail()
-	looks := map[string]string{"mixed cookies": look(mixed)}
+	looks := map[string]string{"mixed cookies": dump(mixed)}
 	w.clock.Move(testStaleness + 1)
-	looks["a stale list"] = look(b)
+	looks["a stale list"] = dump(b)
 	n.store.heal()
 	w.pass(testAccess)
-	looks["a Reload that fails"] = look(b)
+	looks["a Reload that fails"] = dump(b)
 	fault = nil
 	n.store.fail("Advance")
-	looks["a refresh"] = look(b)
+	looks["a refresh"] = dump(b)
 	for what, got := range looks {
 		if !strings.HasPrefix(got, "503") || got != looks["a stale list"] {
 			t.Errorf("an outage at %s looks like %s, on a stale list like %s", what, got, looks["a stale list"])

@@ -19,7 +19,7 @@ import (
 
 // Promise 7: secrets stay in.
 
-// secretForms are the ways in which bytes show up in text.
+// secretForms returns the textual forms that bytes can appear in.
 func secretForms(b []byte) []string {
 	decimal := strings.Trim(fmt.Sprint(b), "[]")
 	hexes := make([]string, len(b))
@@ -88,7 +88,7 @@ func TestPromise7_SecretsStayIn(t *testing.T) {
 	show("Config", n.config)
 	show("ring", w.ring)
 
-	// Everything that goes wrong, with everything that can be said of it.
+	// Every kind of failure, with every message it can produce.
 	old := b.copy()
 	w.pass(testAccess)
 	b.see(n)
@@ -121,7 +121,7 @@ func TestPromise7_SecretsStayIn(t *testing.T) {
 		outputs[fmt.Sprint("error ", i)] = fmt.Sprintf("%v %+v %#v", err, err, err)
 	}
 	if !strings.Contains(outputs["the log"], "session refreshed") {
-		t.Errorf("the log does not tell of a refresh: %s", outputs["the log"])
+		t.Errorf("the log has no line about a refresh: %s", outputs["the log"])
 	}
 	for what, out := range outputs {
 		for name, value := range secrets {
@@ -158,7 +158,7 @@ func readAsAnotherType(w *world) []error {
 	return []error{err}
 }
 
-// Printing what is in use, by whatever verb, is no race either.
+// Printing values in use, with whatever verb, causes no race either.
 func TestPromise7_SessionsPrintWhileTheyRun(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()

@@ -56,8 +56,8 @@ func TestPromise8_GoroutinesEndWithTheirSessions(t *testing.T) {
 	}
 }
 
-// Logouts that the store does not take are kept for later, in a bounded number
-// and by one goroutine.
+// Logouts that the store does not accept are kept for later, in a bounded
+// number and by one goroutine.
 func TestPromise8_LogoutsInAnOutageAreBounded(t *testing.T) {
 	const bound, more = 1024, 100
 	w := newWorld(t)
@@ -117,7 +117,7 @@ func TestPromise8_LogoutsDoNotOutgrowTheList(t *testing.T) {
 	b.is(n, "alice: a")
 }
 
-// What a client sends costs what its header cost already, and no more.
+// The cost of a client's request is bounded by the cost of its header.
 func TestPromise8_OversizedInputIsCheap(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -137,7 +137,7 @@ func TestPromise8_OversizedInputIsCheap(t *testing.T) {
 		const rounds = 20
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		took := time.Hour // the quickest: others may have had to wait for the processor
+		took := time.Hour // the fastest: others may have waited for the processor
 		for range rounds {
 			started := time.Now()
 			_, _ = n.Attach(httptest.NewRecorder(), r)
@@ -153,7 +153,7 @@ func TestPromise8_OversizedInputIsCheap(t *testing.T) {
 	}
 }
 
-// Of several cookies under one name a bounded number is tried.
+// Of several cookies under one name, a bounded number is tried.
 func TestPromise8_DuplicatesAreBounded(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -179,13 +179,13 @@ func TestPromise8_DuplicatesAreBounded(t *testing.T) {
 	}
 }
 
-// While the list is stale a bounded number of questions is under way, and
-// those about one session are one.
+// While the list is stale, a bounded number of queries is in flight, and
+// queries about one session are coalesced.
 func TestPromise8_QuestionsToTheStoreAreCoalesced(t *testing.T) {
-	synctest.Test(t, testQuestionsAreCoalesced)
+	synctest.Test(t, testQueriesAreCoalesced)
 }
 
-func testQuestionsAreCoalesced(t *testing.T) {
+func testQueriesAreCoalesced(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
 	b := w.browser().login(n, "alice", "a")
@@ -210,11 +210,11 @@ func testQuestionsAreCoalesced(t *testing.T) {
 	close(release)
 	wg.Wait()
 	if calls := n.store.calls()["Cutoffs"]; calls > 32 {
-		t.Errorf("64 requests for one session asked the store %d times", calls)
+		t.Errorf("64 requests for one session called the store %d times", calls)
 	}
 }
 
-// Close may be called by a defer and by a cleanup.
+// Close may be called by both a defer and a cleanup.
 func TestPromise8_CloseTwice(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()

@@ -2,5 +2,5 @@
 
 package e2e_test
 
-// raceEnabled makes the heavy tests smaller; none is skipped.
+// raceEnabled makes the heavy tests smaller. None is skipped.
 const raceEnabled = true

@@ -12,7 +12,7 @@ import (
 )
 
 // What a request was given stays its own: sessions, requests and headers that a
-// handler keeps are as they were, whatever other requests are served since, and
+// handler keeps do not change, whatever other requests are served later and
 // whatever it writes into them.
 func TestAttachedRequestsShareNothing(t *testing.T) {
 	const users, rounds = 8, 40

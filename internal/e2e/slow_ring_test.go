@@ -10,10 +10,10 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// slowSource is where a ring lives, behind something slow.
+// slowSource is a ring's source whose reads are slow.
 type slowSource struct {
 	keyring.Source
-	while func() // what happens while the ring is read
+	while func() // runs while the ring is read
 }
 
 func (s *slowSource) LoadKeys(ctx context.Context) (uint64, []byte, error) {
@@ -21,13 +21,13 @@ func (s *slowSource) LoadKeys(ctx context.Context) (uint64, []byte, error) {
 	return s.Source.LoadKeys(ctx)
 }
 
-// A request that waited for the ring is judged by the time after the wait: the
-// list of revocations has grown stale meanwhile, and the store does not answer.
+// A request that waited for the ring is judged by the time after the wait. The
+// revocation list has become stale meanwhile, and the store does not answer.
 func TestPromise2_AWaitForTheRingCounts(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		// cookies says what the browser brings: its own cookie is under a key
-		// that the node does not know if fresh.
+		// cookies returns what the browser sends. If fresh, its own cookie is
+		// under a key that the node does not have.
 		fresh   bool
 		cookies func(value string) string
 	}{
@@ -61,9 +61,9 @@ func TestPromise2_AWaitForTheRingCounts(t *testing.T) {
 			}
 			b := w.browser().login(w.node(), "alice", "a")
 			there.freshen()
-			there.store.cutNews()
+			there.store.cutLog()
 			there.store.fail("Cutoffs", "Family")
-			// Without a wait the list is fresh, and nobody is asked.
+			// Without a wait the list is fresh, and the store is not queried.
 			waits := 0
 			source.while = func() {
 				waits++

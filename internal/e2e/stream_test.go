@@ -21,7 +21,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// The ResponseWriter that a handler gets is the server's own.
+// The handler gets the server's own ResponseWriter.
 func TestStreamNoWriterIsWrapped(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{})
@@ -47,8 +47,9 @@ func TestStreamNoWriterIsWrapped(t *testing.T) {
 	}
 }
 
-// httpServe starts a TLS server, over HTTP/2 if asked, with h behind Require;
-// the client's session is due for a refresh, so that cookies are written too.
+// httpServe starts a TLS server, over HTTP/2 if two is set, with h behind
+// Require. The client's session is due for a refresh, so cookies are written
+// too.
 func httpServe(t *testing.T, two bool, h http.HandlerFunc) (*httptest.Server, *http.Request) {
 	t.Helper()
 	world := httpNewWorld(t)
@@ -152,7 +153,7 @@ func testStreamDeadlines(t *testing.T, two bool) {
 	server, r := httpServe(t, two, func(w http.ResponseWriter, r *http.Request) {
 		c := http.NewResponseController(w)
 		err := errors.Join(c.SetReadDeadline(time.Now().Add(time.Minute)), c.SetWriteDeadline(time.Now().Add(time.Minute)), c.EnableFullDuplex())
-		if err != nil && !two { // HTTP/2 is full duplex as it is
+		if err != nil && !two { // HTTP/2 is always full duplex
 			t.Error(err)
 		}
 		fmt.Fprint(w, "ok")
@@ -199,13 +200,13 @@ func testStreamHijack(t *testing.T, two bool) {
 	}
 }
 
-// httpUpgrader is a server that upgrades to a protocol of one line, by a raw
-// hijack: the answer's cookies are lost, as the WebSocket libraries lose them.
+// httpUpgrader is a server that upgrades to a one-line protocol by a raw
+// hijack. The answer's cookies are lost, as WebSocket libraries lose them.
 type httpUpgrader struct {
 	world    *httpWorld
 	sessions *wafer.Sessions[string]
 	server   *httptest.Server
-	writes   map[string]error // what the handler's attempts to write returned
+	writes   map[string]error // the results of the handler's attempts to write
 }
 
 func httpNewUpgrader(t *testing.T, config wafer.Config[string]) *httpUpgrader {
@@ -243,8 +244,8 @@ func httpNewUpgrader(t *testing.T, config wafer.Config[string]) *httpUpgrader {
 	return u
 }
 
-// upgrade asks for the upgrade and returns the line that the protocol brought,
-// or the status of the refusal.
+// upgrade requests the upgrade and returns the protocol's line, or the status
+// of the refusal.
 func (u *httpUpgrader) upgrade(t *testing.T, jar httpJar) string {
 	t.Helper()
 	conn, err := tls.Dial("tcp", u.server.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
@@ -273,20 +274,20 @@ func (u *httpUpgrader) upgrade(t *testing.T, jar httpJar) string {
 	return strings.TrimSpace(line)
 }
 
-// untouched runs f and fails if it changed the family or appended to the log.
+// untouched runs f and fails if that changed the family or appended to the log.
 func (u *httpUpgrader) untouched(t *testing.T, id store.ID, f func()) {
 	t.Helper()
-	look := func() string {
+	dump := func() string {
 		snap := u.world.family(t, id)
 		return fmt.Sprintf("%v %+v %d", snap.State, snap.Family, snap.Head)
 	}
-	before := look()
-	u.world.store.took()
+	before := dump()
+	u.world.store.newCalls()
 	f()
-	if after := look(); after != before {
+	if after := dump(); after != before {
 		t.Errorf("the family was %s, now %s", before, after)
 	}
-	for method := range strings.SplitSeq(u.world.store.took(), " ") {
+	for method := range strings.SplitSeq(u.world.store.newCalls(), " ") {
 		if method != "" && method != "Family" {
 			t.Errorf("an upgrade called the store's %s", method)
 		}
@@ -338,14 +339,14 @@ func TestStreamUpgradeWithAnExpiredCookie(t *testing.T) {
 	}
 }
 
-// As the documentation of Commit and EndOthers has it: the answer to an
-// upgrade carries no cookie, whether the request's own is still good or not.
+// As Commit and EndOthers document: the answer to an upgrade carries no cookie,
+// whether the request's own is still good or not.
 func TestStreamUpgradeWithAGoodCookieCannotWriteEither(t *testing.T) {
 	for _, method := range []string{"Save", "Commit", "Renew", "Reauthenticate", "EndOthers"} {
 		t.Run(method, func(t *testing.T) {
 			s := httpSessions(t, httpNewWorld(t), wafer.Config[string]{})
 			jar := httpLogin(t, s, "alice", "data")
-			lost := jar.clone() // the browser never sees what the upgrade wrote
+			lost := jar.clone() // the browser never receives what the upgrade wrote
 			var err error
 			lost.clone().do(s.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				err = map[string]func() error{
@@ -383,7 +384,8 @@ func TestStreamRefusedUpgrade(t *testing.T) {
 	}
 }
 
-// The table of design section 8 for requests that cannot carry an answer.
+// The table in section 8 of the design, for requests whose answer cannot carry
+// a cookie.
 func TestStreamUpgradeGenerations(t *testing.T) {
 	u := httpNewUpgrader(t, wafer.Config[string]{})
 	s, clock := u.sessions, u.world.clock
@@ -446,7 +448,7 @@ func TestStreamUpgradeStrictRotation(t *testing.T) {
 	}
 }
 
-// What counts as an upgrade: none of these may advance a family.
+// What counts as an upgrade. None of these may advance a family.
 func TestStreamWhatCountsAsAnUpgrade(t *testing.T) {
 	for name, c := range map[string]struct {
 		configure func(*http.Request)
@@ -483,8 +485,8 @@ func TestStreamWhatCountsAsAnUpgrade(t *testing.T) {
 	}
 }
 
-// An upgrade of a session that was committed since its cookie was sealed goes
-// on from the committed data.
+// An upgrade of a session that was committed since its cookie was sealed
+// continues with the committed data.
 func TestStreamUpgradeTakesTheCommittedData(t *testing.T) {
 	u := httpNewUpgrader(t, wafer.Config[string]{})
 	jar := httpLogin(t, u.sessions, "alice", "old")
@@ -499,7 +501,7 @@ func TestStreamUpgradeTakesTheCommittedData(t *testing.T) {
 	}
 }
 
-// The client's hang-up does not undo a refresh that is under way.
+// A client that hangs up does not undo a refresh in flight.
 func TestStreamHangUpDuringARefresh(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{})

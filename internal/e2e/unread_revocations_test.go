@@ -7,14 +7,14 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// Several subjects are revoked in one call while the news fail, so this node
-// marks them itself. Who logs in afterwards is served from its cookie, also
-// where each cookie is asked about.
+// Several subjects are revoked in one call while the log is cut, so this node
+// enters the cutoffs itself. A later login is served from its cookie, even if
+// each cookie has to be confirmed by a query.
 func TestPromise4_LoginAfterManySubjectsWereRevokedWithoutNews(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		n := w.node(realTime)
 		n.store.fail("Since")
-		n.store.cutNews()
+		n.store.cutLog()
 		n.revoke(wafer.Revocation{Subjects: []string{"alice", "bob", "carol"}})
 		time.Sleep(time.Second)
 		alice, carol := w.browser().login(n, "alice", ""), w.browser().login(n, "carol", "")

@@ -17,7 +17,7 @@ import (
 	"github.com/waferkit/wafer/codec"
 )
 
-// shopKeys returns the application's key set as it is now.
+// shopKeys returns the application's current key set.
 func (s *shop) shopKeys() string {
 	s.t.Helper()
 	w := httptest.NewRecorder()
@@ -28,8 +28,8 @@ func (s *shop) shopKeys() string {
 	return w.Body.String()
 }
 
-// What is no key set changes nothing: a service that has keys goes on with them,
-// and one that has none does not begin.
+// An invalid key set changes nothing: a service that has keys continues with
+// them, and one that has none does not start.
 func TestVerifierHostileAnswers(t *testing.T) {
 	status := func(code int) func(*http.Response) { return func(r *http.Response) { r.StatusCode = code } }
 	for name, change := range map[string]func(s *shop) func(*http.Response){
@@ -103,7 +103,8 @@ type errorReader struct{}
 
 func (errorReader) Read([]byte) (int, error) { return 0, errors.New("harness: connection reset") }
 
-// A body of exactly the limit is read: or the test of one byte more shows nothing.
+// A body of exactly the limit is read. Otherwise the test with one more byte
+// shows nothing.
 func TestPromise8_VerifierLongestBody(t *testing.T) {
 	withShop(t, func(t *testing.T, s *shop) {
 		s.keys.set(func(k *keysServer) {
@@ -148,7 +149,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// tryKeys makes a verifier by a URL, and returns why the first fetch failed.
+// tryKeys makes a verifier with a URL and returns the error of the first fetch.
 func tryKeys(t *testing.T, url string, client *http.Client) error {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -168,7 +169,7 @@ func tryKeys(t *testing.T, url string, client *http.Client) error {
 	return context.Cause(ctx)
 }
 
-// A real server that sends a gigabyte gets rid of little of it.
+// A real server that sends a gigabyte delivers little of it.
 func TestPromise8_VerifierGigabyte(t *testing.T) {
 	t.Parallel()
 	var sent, served atomic.Int64
@@ -188,13 +189,13 @@ func TestPromise8_VerifierGigabyte(t *testing.T) {
 	if !errors.Is(err, codec.ErrLength) {
 		t.Errorf("the error is %v", err)
 	}
-	// What the buffers of a loopback connection hold is sent in vain.
+	// The buffers of a loopback connection take some bytes in vain.
 	if each := sent.Load() / max(served.Load(), 1); served.Load() == 0 || each > 32<<20 {
 		t.Errorf("%d requests took %d bytes each", served.Load(), each)
 	}
 }
 
-// Redirects are followed to the origin that was configured, and to no other.
+// Redirects are followed to the configured origin and to no other.
 func TestVerifierRedirects(t *testing.T) {
 	t.Parallel()
 	keys := openShop(t).shopKeys()
@@ -242,7 +243,7 @@ func TestVerifierRedirects(t *testing.T) {
 	if n := strayed.Load(); n != 0 {
 		t.Errorf("others were asked %d times", n)
 	}
-	// By the certificates of the system, the issuer's is not known.
+	// With the system's certificates, the issuer's is unknown.
 	if err := tryKeys(t, issuer.URL+"/keys", nil); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a certificate of nobody: %v", err)
 	}

@@ -17,14 +17,14 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// junk is a token with a key id that names no key.
+// junk returns a token with a key id that names no key.
 func junk() string {
 	header := fmt.Sprintf(`{"alg":"EdDSA","kid":"%08x-EdDSA","typ":"at+jwt"}`, 0xff000000|rand.Uint32())
 	return b64(header) + "." + b64("{}") + "." + b64(string(make([]byte, 64)))
 }
 
-// In an outage of the key set its keys are used until Keep is over, and no token
-// is refused then either: it may be good.
+// In an outage of the key set its keys are used until Keep is over. Even then
+// no token is refused, since it may be good.
 func TestPromise5_VerifierOutageOfTheKeys(t *testing.T) {
 	withShop(t, func(t *testing.T, s *shop) {
 		v := s.service()
@@ -33,7 +33,7 @@ func TestPromise5_VerifierOutageOfTheKeys(t *testing.T) {
 		if err := s.ring.RevokeAll(t.Context(), began, "test"); err != nil {
 			t.Fatal(err)
 		}
-		// The tokens of the new keys may not be refused: these keys may exist.
+		// Tokens of new keys may not be refused: the keys may exist.
 		v.is("a token of a new key", s.orders("bob"), wafer.ErrUnavailable)
 		v.is("junk", "junk", wafer.ErrNoSession)
 
@@ -87,8 +87,8 @@ func TestPromise2_VerifierCachedTokenAfterKeep(t *testing.T) {
 	})
 }
 
-// Keys are known here before they sign, through several rotations: no token
-// waits for a fetch.
+// Keys are known to the service before they sign, through several rotations. No
+// token waits for a fetch.
 func TestVerifierRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openShop(t)
@@ -120,12 +120,12 @@ func TestVerifierRotation(t *testing.T) {
 	})
 }
 
-// The longest Keep is no longer than a key is published before it signs: in an
-// outage that begins at the worst moment, a token of the new key is at worst
-// unavailable.
+// The longest Keep is no longer than the time that a key is published before it
+// signs. In an outage that begins at the worst moment, a token of the new key
+// is at worst unavailable.
 func TestPromise5_VerifierOutageOverARotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// The next key took over a day ago: there is none that the service knows.
+		// The next key took over a day ago, so the service has no next key.
 		s := openShopAt(t, time.Now().Add(-keyring.DefaultSeals-24*time.Hour))
 		v := s.service(func(c *wafer.VerifierConfig) { c.Keep = time.Hour })
 		before := len(s.ring.Set().Keys())
@@ -151,7 +151,7 @@ func TestPromise5_VerifierOutageOverARotation(t *testing.T) {
 	})
 }
 
-// A revoked key is gone from here after the next fetch at the latest.
+// A revoked key disappears from the service with the next fetch at the latest.
 func TestPromise2_VerifierRevokedKey(t *testing.T) {
 	withShop(t, func(t *testing.T, s *shop) {
 		v := s.service()
@@ -160,7 +160,7 @@ func TestPromise2_VerifierRevokedKey(t *testing.T) {
 		s.revokePrimary()
 		time.Sleep(4 * time.Minute)
 		forged := s.forge(thief)
-		v.is("a token seen before the fetch", forged, nil) // or this test shows nothing
+		v.is("a token seen before the fetch", forged, nil) // otherwise this test shows nothing
 		time.Sleep(time.Minute + time.Second)
 		v.is("after Refresh, seen before", forged, wafer.ErrNoSession)
 		v.is("after Refresh", s.forge(thief), wafer.ErrNoSession)
@@ -168,15 +168,15 @@ func TestPromise2_VerifierRevokedKey(t *testing.T) {
 	})
 }
 
-// Where everyone is revoked with the key, it is gone at once: also for tokens
-// that are forged above that entry, and in every state of the replica.
+// If everyone is revoked with the key, the key disappears at once, also for
+// tokens that are forged above that entry, and in every state of the replica.
 func TestPromise2_VerifierRevokedKeyWithEveryone(t *testing.T) {
-	for name, deaf := range map[string]bool{"in touch": false, "out of touch": true} {
+	for name, outOfTouch := range map[string]bool{"in touch": false, "out of touch": true} {
 		t.Run(name, func(t *testing.T) {
 			withShop(t, func(t *testing.T, s *shop) {
 				v := s.service()
 				thief := s.thief()
-				if deaf {
+				if outOfTouch {
 					s.log.cut(false)
 					time.Sleep(testStaleness + time.Second)
 				}
@@ -196,10 +196,10 @@ func TestPromise2_VerifierRevokedKeyWithEveryone(t *testing.T) {
 	}
 }
 
-// While the keys cannot be fetched, an entry that revokes everyone is not taken
-// for done: nothing becomes good by it.
+// While the keys cannot be fetched, an entry that revokes everyone is not
+// treated as handled: it makes no forged token good.
 func TestPromise2_VerifierEveryoneInAnOutageOfTheKeys(t *testing.T) {
-	for name, deaf := range map[string]bool{"in touch": false, "out of touch": true} {
+	for name, outOfTouch := range map[string]bool{"in touch": false, "out of touch": true} {
 		t.Run(name, func(t *testing.T) {
 			withShop(t, func(t *testing.T, s *shop) {
 				v := s.service()
@@ -211,7 +211,7 @@ func TestPromise2_VerifierEveryoneInAnOutageOfTheKeys(t *testing.T) {
 				v.is("honest, before", honest, nil) // by the store: nobody was revoked since the keys were fetched
 				s.revokePrimary()
 				s.revoke(wafer.Revocation{Everyone: true})
-				if !deaf {
+				if !outOfTouch {
 					s.log.heal()
 				}
 				above := s.forge(thief)
@@ -230,7 +230,8 @@ func TestPromise2_VerifierEveryoneInAnOutageOfTheKeys(t *testing.T) {
 	}
 }
 
-// floodVerifier asks with junk ids from 64 goroutines until the context ends.
+// floodVerifier verifies tokens with junk ids in 64 goroutines until the
+// context ends.
 func floodVerifier(t *testing.T, ctx context.Context, v *service) (wait func()) {
 	var group sync.WaitGroup
 	for range 64 {
@@ -259,7 +260,7 @@ func TestPromise8_VerifierJunkCausesOneFetchASecond(t *testing.T) {
 		if n := s.keys.count() - before; n < 15 || n > 21 || s.keys.most() != 1 {
 			t.Errorf("%d fetches in 20 s, %d at once: want about 20, one at a time", n, s.keys.most())
 		}
-		time.Sleep(2 * time.Second) // what is due still
+		time.Sleep(2 * time.Second) // fetches that are still due
 		before = s.keys.count()
 		time.Sleep(4 * time.Minute)
 		if n := s.keys.count() - before; n != 0 {
@@ -303,8 +304,8 @@ func TestVerifierFindsATrueKeyDuringAFlood(t *testing.T) {
 	}
 }
 
-// The same on the real clock, with real goroutines in each other's way: for the
-// race detector.
+// The same on the real clock, with real goroutines that contend: for the race
+// detector.
 func TestVerifierFloodOnTheRealClock(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
@@ -360,7 +361,7 @@ func TestPromise8_VerifierWaitIsBounded(t *testing.T) {
 	})
 }
 
-// Fetches that fail are retried, at growing intervals where nobody waits.
+// Failed fetches are retried, at growing intervals if nobody waits.
 func TestVerifierRetries(t *testing.T) {
 	withShop(t, func(t *testing.T, s *shop) {
 		v := s.service()
@@ -372,7 +373,7 @@ func TestVerifierRetries(t *testing.T) {
 			t.Errorf("%d tries in 5 minutes: want one in 22 to 30 s", n)
 		}
 		if n := v.count(wafer.KindUnavailable); n != 1 {
-			t.Errorf("the outage was told of %d times", n)
+			t.Errorf("the outage was reported %d times", n)
 		}
 		s.keys.restore()
 		time.Sleep(31 * time.Second)
@@ -382,7 +383,7 @@ func TestVerifierRetries(t *testing.T) {
 	})
 }
 
-// NewVerifier waits for a key set as long as its context lets it.
+// NewVerifier waits for a key set until its context ends.
 func TestVerifierStartsBeforeTheApplication(t *testing.T) {
 	withShop(t, func(t *testing.T, s *shop) {
 		s.keys.cut()
@@ -418,7 +419,7 @@ func TestVerifierStartsBeforeTheApplication(t *testing.T) {
 	})
 }
 
-// An HTTP cache on the way makes the keys older, and never brings back an older
+// An HTTP cache in between makes the keys older, and never brings back an older
 // set.
 func TestVerifierBehindAnHTTPCache(t *testing.T) {
 	withShop(t, func(t *testing.T, s *shop) {
@@ -439,7 +440,7 @@ func TestVerifierBehindAnHTTPCache(t *testing.T) {
 			t.Errorf("the keys are %v old, want what the cache said", got)
 		}
 		if noCache == 0 {
-			t.Error("the cache was not asked to look itself")
+			t.Error("no fetch asked the cache to revalidate")
 		}
 		for _, bad := range []string{"", "-5", "1e9", "999999999999", "x"} {
 			age(bad)
@@ -449,7 +450,7 @@ func TestVerifierBehindAnHTTPCache(t *testing.T) {
 				t.Errorf("Age %q: the keys are %v old", bad, got)
 			}
 		}
-		// A late answer of a cache, with the keys of before.
+		// A late answer of a cache, with the previous keys.
 		old := httptest.NewRecorder()
 		s.Endpoints().ServeHTTP(old, httptest.NewRequest("GET", "/jwks.json", nil))
 		if err := s.ring.RevokeAll(t.Context(), time.Now(), "test"); err != nil {
@@ -480,7 +481,7 @@ func TestVerifierClockJumps(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		v.is("a token", long, nil)
 		fetches := s.keys.count()
-		offset.Store(int64(6 * time.Minute)) // it slept: its timers did not run
+		offset.Store(int64(6 * time.Minute)) // it slept, so its timers did not run
 		v.is("after Refresh", long, nil)
 		synctest.Wait()
 		if n := s.keys.count() - fetches; n != 1 {
@@ -489,14 +490,15 @@ func TestVerifierClockJumps(t *testing.T) {
 		s.keys.cut()
 		offset.Store(int64(30 * time.Minute))
 		v.is("after Keep", long, wafer.ErrUnavailable)
-		offset.Store(0) // what the age was is not known any more
+		offset.Store(0) // the age is unknown now
 		v.is("set back", long, wafer.ErrUnavailable)
 		s.keys.restore()
 		v.is("set back, and the keys are there", long, nil)
 	})
 }
 
-// Close ends all that NewVerifier began: the bubble would not end else.
+// Close ends everything that NewVerifier started. Otherwise the bubble would
+// not end.
 func TestVerifierClose(t *testing.T) {
 	withShop(t, func(t *testing.T, s *shop) {
 		v := s.service()

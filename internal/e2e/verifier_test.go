@@ -45,8 +45,8 @@ func TestVerifierShowsTheSession(t *testing.T) {
 	})
 }
 
-// A request is answered by a Verifier as the application's own Bearer answers
-// it, to the header.
+// A Verifier answers a request as the application's own Bearer does, including
+// the headers.
 func TestVerifierAnswersAsBearer(t *testing.T) {
 	withShop(t, func(t *testing.T, s *shop) {
 		v := s.service()
@@ -139,8 +139,8 @@ func TestVerifierRefuse(t *testing.T) {
 	})
 }
 
-// What is revoked is refused here as soon as the log brings it, whether the
-// token was seen before or not.
+// A revoked token is refused here as soon as the log delivers the entry,
+// whether the token is new or cached.
 func TestPromise1_VerifierHearsOfRevocations(t *testing.T) {
 	for name, revocation := range map[string]func(*wafer.TokenPair) wafer.Revocation{
 		"session":  func(p *wafer.TokenPair) wafer.Revocation { return wafer.Revocation{Sessions: []store.ID{p.Session}} },
@@ -172,15 +172,15 @@ func TestPromise1_VerifierHearsOfRevocations(t *testing.T) {
 	}
 }
 
-// A service that has lost touch with the log asks the store about each session,
-// and says unavailable where that does not answer either.
+// A service that has lost touch with the log queries the store about each
+// session, and answers that it is unavailable if the store fails too.
 func TestPromise1_VerifierOutOfTouch(t *testing.T) {
 	withShop(t, func(t *testing.T, s *shop) {
 		v := s.service()
 		alice, bob := s.orders("alice"), s.orders("bob")
 		v.is("alice, in touch", alice, nil)
 		v.is("bob, in touch", bob, nil)
-		if n := s.log.questions(); n != 0 {
+		if n := s.log.queries(); n != 0 {
 			t.Errorf("%d questions about sessions on a fresh replica", n)
 		}
 		s.log.cut(false)
@@ -191,8 +191,8 @@ func TestPromise1_VerifierOutOfTouch(t *testing.T) {
 		}
 		v.is("alice, out of touch", alice, nil)
 		v.is("bob, revoked meanwhile", bob, wafer.ErrNoSession)
-		if n := s.log.questions(); n < 2 {
-			t.Errorf("the store was asked %d times", n)
+		if n := s.log.queries(); n < 2 {
+			t.Errorf("the store was called %d times", n)
 		}
 		s.log.cut(true)
 		v.is("alice, without the store", alice, wafer.ErrUnavailable)
@@ -222,8 +222,8 @@ func TestPromise2_VerifierExpiry(t *testing.T) {
 	})
 }
 
-// Without a log the service says once what it cannot know; then a token of an
-// ended session is good until it expires, and no longer.
+// Without a log the service reports once that it cannot see revocations. A
+// token of an ended session is then good until it expires, and no longer.
 func TestVerifierWithoutRevocations(t *testing.T) {
 	withShop(t, func(t *testing.T, s *shop) {
 		v := s.service(func(c *wafer.VerifierConfig) { c.Log, c.InsecureWithoutRevocations = nil, true })
@@ -311,7 +311,7 @@ func TestVerifierConfigMistakes(t *testing.T) {
 		return func(c *wafer.VerifierConfig) { c.Document, c.JWKSURL = nil, url }
 	}
 	for _, test := range []struct {
-		field   string // that the error names
+		field   string // named by the error
 		mistake func(c *wafer.VerifierConfig)
 	}{
 		{"Issuer", func(c *wafer.VerifierConfig) { c.Issuer = "" }},
@@ -364,7 +364,7 @@ func TestVerifierConfigMistakes(t *testing.T) {
 			t.Errorf("a mistake in %s: %v", test.field, err)
 		}
 	}
-	// What is not a mistake.
+	// Valid configurations.
 	for _, url := range []string{"http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost:1/", "http://[::ffff:127.0.0.1]:1/"} {
 		synctest.Test(t, func(t *testing.T) {
 			c := good()

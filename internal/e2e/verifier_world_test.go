@@ -22,9 +22,9 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// What the tests of the Verifier stand on: an application that mints tokens,
-// the way to its key set and its log, and a service that has these two alone.
-// The tests run in a bubble of synctest, so that hours pass at once.
+// The basis of the Verifier's tests: an application that mints tokens, the path
+// to its key set and its log, and a service that has only these two. The tests
+// run in a synctest bubble, so that hours pass at once.
 
 const (
 	shopIssuer   = "https://shop.example"
@@ -49,7 +49,7 @@ func openShop(t testing.TB, configure ...func(*wafer.Config[basket])) *shop {
 	return openShopAt(t, time.Now(), configure...)
 }
 
-// openShopAt is openShop with a ring that was made at a time.
+// openShopAt is openShop with a ring that was made at a given time.
 func openShopAt(t testing.TB, made time.Time, configure ...func(*wafer.Config[basket])) *shop {
 	t.Helper()
 	s := &shop{t: t, mem: memory.New(memory.Options{})}
@@ -112,8 +112,8 @@ func (s *shop) orders(subject string) string {
 	return s.token(s.login(subject), ordersAPI)
 }
 
-// thief returns what mints tokens with the ring's keys as they are now, whatever
-// becomes of them.
+// thief returns a minter that keeps the ring's current keys, whatever happens
+// to them later.
 func (s *shop) thief() *codec.AccessTokens {
 	s.t.Helper()
 	version, document, err := s.mem.LoadKeys(context.Background())
@@ -174,7 +174,7 @@ func (s *shop) revoke(r wafer.Revocation) {
 	}
 }
 
-// revokeKeys revokes the key that signs now.
+// revokePrimary revokes the key that signs now.
 func (s *shop) revokePrimary() {
 	s.t.Helper()
 	key, err := s.ring.Primary(time.Now())
@@ -191,7 +191,7 @@ type service struct {
 	*wafer.Verifier
 	t testing.TB
 
-	once   sync.Once // of Close
+	once   sync.Once // guards Close
 	mu     sync.Mutex
 	events []wafer.Event
 }
@@ -222,7 +222,7 @@ func (s *shop) service(configure ...func(*wafer.VerifierConfig)) *service {
 	return v
 }
 
-// count returns how many events of a kind there were.
+// count returns the number of events of a kind.
 func (v *service) count(kind wafer.Kind) (n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -234,7 +234,8 @@ func (v *service) count(kind wafer.Kind) (n int) {
 	return n
 }
 
-// is fails the test unless the token is judged as want says; nil: good.
+// is fails the test unless the token is judged with the error want; nil means
+// good.
 func (v *service) is(what, token string, want error) {
 	v.t.Helper()
 	session, err := v.Verify(context.Background(), token)
@@ -243,7 +244,7 @@ func (v *service) is(what, token string, want error) {
 	}
 }
 
-// keysServer is the way to the application's key set.
+// keysServer is the path to the application's key set.
 type keysServer struct {
 	handler http.Handler
 
@@ -253,7 +254,7 @@ type keysServer struct {
 	worst   int
 	down    bool
 	delay   time.Duration
-	change  func(*http.Response) // what became of the answer on its way
+	change  func(*http.Response) // changes the answer in transit
 }
 
 var errKeysDown = errors.New("harness: connection refused")
@@ -300,7 +301,7 @@ func (k *keysServer) set(f func(*keysServer)) {
 	f(k)
 }
 
-// cut makes the key set unreachable; restore, reachable again.
+// cut makes the key set unreachable; restore makes it reachable again.
 func (k *keysServer) cut()     { k.set(func(k *keysServer) { k.down = true }) }
 func (k *keysServer) restore() { k.set(func(k *keysServer) { k.down = false }) }
 
@@ -310,7 +311,7 @@ func (k *keysServer) count() int {
 	return k.fetches
 }
 
-// most returns how many fetches were under way at once.
+// most returns the largest number of concurrent fetches.
 func (k *keysServer) most() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -322,15 +323,15 @@ func body(text string) func(*http.Response) {
 	return func(r *http.Response) { r.Body = io.NopCloser(strings.NewReader(text)) }
 }
 
-// readSide is the read-only part of the store: whoever calls another method of
-// it runs into a nil pointer.
+// readSide is the read-only part of the store. A call of any other method
+// panics with a nil pointer.
 type readSide struct {
 	store.Store
 	mem *memory.Store
 
-	mu           sync.Mutex
-	deaf, silent bool
-	asked        int
+	mu             sync.Mutex
+	logCut, silent bool
+	count          int
 }
 
 func (l *readSide) is(f func() bool) bool {
@@ -343,31 +344,31 @@ func (l *readSide) is(f func() bool) bool {
 func (l *readSide) cut(silent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.deaf, l.silent = true, silent
+	l.logCut, l.silent = true, silent
 }
 
 func (l *readSide) heal() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.deaf, l.silent = false, false
+	l.logCut, l.silent = false, false
 }
 
-func (l *readSide) questions() int {
+func (l *readSide) queries() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.asked
+	return l.count
 }
 
 func (l *readSide) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
 	b, err := l.mem.Since(ctx, after, limit, wait)
-	if l.is(func() bool { return l.deaf }) {
+	if l.is(func() bool { return l.logCut }) {
 		return store.Batch{}, errStore
 	}
 	return b, err
 }
 
 func (l *readSide) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
-	if l.is(func() bool { l.asked++; return l.silent }) {
+	if l.is(func() bool { l.count++; return l.silent }) {
 		return store.Cutoffs{}, errStore
 	}
 	return l.mem.Cutoffs(ctx, session, subject)

@@ -30,7 +30,7 @@ const (
 )
 
 // httpStore counts the calls that a request makes, and can be broken. The
-// replica's own reading (Since) is not counted.
+// replica's own reads (Since) are not counted.
 type httpStore struct {
 	store.Store
 	mu        sync.Mutex
@@ -38,7 +38,7 @@ type httpStore struct {
 	announced store.Announcement
 	down      atomic.Bool // every call fails
 	hangs     atomic.Bool // every counted call waits for its context to end
-	silent    atomic.Bool // no news: a Since that waits for some fails, and replicas grow stale
+	logCut    atomic.Bool // every Since that waits for entries fails, and replicas become stale
 }
 
 var errHTTPDown = errors.New("the store is down")
@@ -57,8 +57,8 @@ func (s *httpStore) call(ctx context.Context, method string) error {
 	return nil
 }
 
-// took returns the calls since the last took.
-func (s *httpStore) took() string {
+// newCalls returns the calls since its last call.
+func (s *httpStore) newCalls() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	calls := strings.Join(s.calls, " ")
@@ -120,7 +120,7 @@ func (s *httpStore) Since(ctx context.Context, after store.Position, limit int, 
 		return store.Batch{}, errHTTPDown
 	}
 	b, err := s.Store.Since(ctx, after, limit, wait)
-	if s.silent.Load() && wait > 0 {
+	if s.logCut.Load() && wait > 0 {
 		return store.Batch{}, errHTTPDown
 	}
 	return b, err
@@ -175,8 +175,9 @@ func (w *httpWorld) observe(e wafer.Event) {
 	w.events = append(w.events, e)
 }
 
-// told returns the events since the last told, but for those of the replica.
-func (w *httpWorld) told() []wafer.Event {
+// newEvents returns the events since its last call, except those of the
+// replica.
+func (w *httpWorld) newEvents() []wafer.Event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	events := w.events
@@ -184,7 +185,7 @@ func (w *httpWorld) told() []wafer.Event {
 	return slices.DeleteFunc(events, func(e wafer.Event) bool { return e.Kind == wafer.KindReplica || e.Kind == wafer.KindApplied })
 }
 
-// family reads a family behind the counting store's back.
+// family reads a family without counting the call.
 func (w *httpWorld) family(t testing.TB, id store.ID) store.Snapshot {
 	t.Helper()
 	snap, err := w.memory.Family(t.Context(), id)
@@ -194,7 +195,7 @@ func (w *httpWorld) family(t testing.TB, id store.ID) store.Snapshot {
 	return snap
 }
 
-// httpSessions returns sessions in a world; they end with the test.
+// httpSessions returns sessions in a world. They are closed when the test ends.
 func httpSessions[T any](t testing.TB, w *httpWorld, config wafer.Config[T]) *wafer.Sessions[T] {
 	t.Helper()
 	if config.Realm == "" {
@@ -212,13 +213,13 @@ func httpSessions[T any](t testing.TB, w *httpWorld, config wafer.Config[T]) *wa
 	return s
 }
 
-// httpHandlers is the part of Sessions[T] that a browser needs, whatever T.
+// httpHandlers is the part of Sessions[T] that a browser needs, whatever T is.
 type httpHandlers interface {
 	Handler(http.Handler) http.Handler
 }
 
-// httpJar is a browser in memory: it sends its cookies, and keeps those that
-// it is given.
+// httpJar is a browser in memory. It sends its cookies and keeps those that it
+// receives.
 type httpJar map[string]string
 
 func (j httpJar) header() string {
@@ -282,7 +283,7 @@ func httpLogin[T any](t testing.TB, s *wafer.Sessions[T], subject string, data T
 	return jar
 }
 
-// httpGet returns the session and data that a jar's next request has.
+// httpGet returns the session and data of a jar's next request.
 func httpGet[T any](s *wafer.Sessions[T], jar httpJar) (session *wafer.Session[T], data T, err error) {
 	jar.in(s, func(w http.ResponseWriter, r *http.Request) {
 		if session, err = s.Get(r.Context()); err == nil {
@@ -314,7 +315,7 @@ func httpWantError[T any](t testing.TB, what string, s *wafer.Sessions[T], jar h
 	}
 }
 
-// httpWho answers with subject and data, or with Error.
+// httpWho answers with the subject and data, or with Error.
 func httpWho[T any](s *wafer.Sessions[T]) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		session, err := s.Get(r.Context())

@@ -24,16 +24,16 @@ import (
 	"github.com/waferkit/wafer/wafertest"
 )
 
-// What the tests of promises and interleavings stand on: a world of one store
-// and one clock, nodes over it that can each be cut off, stalled or lied to,
-// and browsers whose answers arrive when the test says so, or never.
+// The basis of the tests of promises and interleavings: a world of one store
+// and one clock, nodes over it that can each be cut off, stalled or given false
+// answers, and browsers whose answers arrive when the test says so, or never.
 
 const (
 	testRealm     = "harness.example/test"
 	sessionCookie = "__Host-session"
 	refreshCookie = "__Host-refresh"
 
-	// The defaults that the tests count with.
+	// The defaults that the tests rely on.
 	testAccess    = 5 * time.Minute
 	testGrace     = 30 * time.Second
 	testIdle      = 30 * time.Minute
@@ -57,11 +57,11 @@ type world struct {
 	mem   *memory.Store
 	nodes []*node
 
-	noReplica bool // of the nodes, unless they say otherwise
+	noReplica bool // the default of the nodes
 }
 
 // forEachKind runs a test in a world of nodes that follow the log, and in one
-// of nodes that hold no replica of it.
+// of nodes without a replica of it.
 func forEachKind(t *testing.T, test func(t *testing.T, w *world)) {
 	for name, noReplica := range map[string]bool{"replica": false, "no replica": true} {
 		t.Run(name, func(t *testing.T) {
@@ -94,8 +94,8 @@ func newStaticSecret() string {
 	return hex.EncodeToString(secret[:])
 }
 
-// node is one process of the application. Its way to the store and its clock
-// are its own.
+// node is one process of the application, with its own link to the store and
+// its own clock.
 type node struct {
 	*wafer.Sessions[basket]
 	world  *world
@@ -131,7 +131,8 @@ func (w *world) node(configure ...func(*wafer.Config[basket])) *node {
 	return n
 }
 
-// nodeOnItsOwnClock starts a process whose clock can be set off the world's.
+// nodeOnItsOwnClock starts a process whose clock can be offset from the
+// world's.
 func (w *world) nodeOnItsOwnClock() (n *node, jump func(time.Duration)) {
 	w.t.Helper()
 	var offset atomic.Int64
@@ -149,8 +150,8 @@ func (n *node) stop() {
 	})
 }
 
-// pass lets time go by on the shared clock, and the nodes that can reach the
-// store notice.
+// pass advances the shared clock and then freshens the nodes that can reach the
+// store.
 func (w *world) pass(d time.Duration) {
 	w.t.Helper()
 	w.clock.Move(d)
@@ -159,7 +160,7 @@ func (w *world) pass(d time.Duration) {
 	}
 }
 
-// freshen makes the node's replica fresh and complete, if its store answers.
+// freshen makes the node's replica fresh and complete if its store answers.
 func (n *node) freshen() {
 	n.world.t.Helper()
 	if n.store.isDown("Since") {
@@ -182,7 +183,7 @@ func (n *node) observed() []wafer.Event {
 	return slices.Clone(n.events)
 }
 
-// count returns how many events of a kind have a reason that contains text.
+// count returns the number of events of a kind whose reason contains text.
 func (n *node) count(kind wafer.Kind, text string) int {
 	c := 0
 	for _, e := range n.observed() {
@@ -193,15 +194,15 @@ func (n *node) count(kind wafer.Kind, text string) int {
 	return c
 }
 
-// mustSee fails the test unless the operators of the node were told.
-func (n *node) mustSee(kind wafer.Kind, text string) {
+// wantEvent fails the test unless the node has reported such an event.
+func (n *node) wantEvent(kind wafer.Kind, text string) {
 	n.world.t.Helper()
 	if n.count(kind, text) == 0 {
 		n.world.t.Errorf("no event %q with the reason %q; there were %v", kind, text, n.observed())
 	}
 }
 
-// revoke is an acknowledged revocation.
+// revoke performs a revocation, which must be acknowledged.
 func (n *node) revoke(r wafer.Revocation) store.Position {
 	n.world.t.Helper()
 	at, err := n.Revoke(context.Background(), r)
@@ -211,8 +212,7 @@ func (n *node) revoke(r wafer.Revocation) store.Position {
 	return at
 }
 
-// browser is a jar for two cookies, and nothing that net/http/cookiejar does
-// of its own accord.
+// browser is a jar for two cookies, without the rules of net/http/cookiejar.
 type browser struct {
 	t       testing.TB
 	cookies map[string]string
@@ -220,8 +220,8 @@ type browser struct {
 
 func (w *world) browser() *browser { return &browser{w.t, make(map[string]string)} }
 
-// copy is a second jar with the same cookies: a tab's view of some moment, or
-// a thief's.
+// copy returns a second jar with the same cookies: a tab's view at some moment,
+// or a thief's.
 func (b *browser) copy() *browser { return &browser{b.t, maps.Clone(b.cookies)} }
 
 func (b *browser) without(name string) *browser {
@@ -267,13 +267,13 @@ type answer struct {
 	b     *browser
 	n     *node
 	rec   *httptest.ResponseRecorder
-	who   string // what the request was judged to be: "alice: a b", "401", "503"
+	who   string // how the request was judged: "alice: a b", "401", "503"
 	id    store.ID
-	begun error // of Get, before the handler did anything
+	begun error // the error of Get, before the handler ran
 }
 
-// ask makes the request with the cookies of now. Its answer arrives when the
-// test says so. A handler may make further requests: those then fall between
+// ask makes a request with the current cookies. Its answer arrives when the
+// test calls arrive. A handler may make further requests; those fall between
 // this one's judgement and its answer.
 func (b *browser) ask(n *node, do func(*visit)) *answer {
 	return b.askWith(n, b.request(), do)
@@ -302,7 +302,7 @@ func (b *browser) askWith(n *node, r *http.Request, do func(*visit)) *answer {
 
 func (a *answer) setCookies() []*http.Cookie { return a.rec.Result().Cookies() }
 
-// arrive is the moment in which the browser gets the answer.
+// arrive gives the answer's cookies to the browser.
 func (a *answer) arrive() *answer {
 	for _, c := range a.setCookies() {
 		if c.MaxAge < 0 || c.Value == "" {
@@ -314,13 +314,13 @@ func (a *answer) arrive() *answer {
 	return a
 }
 
-// see reads, takes the answer, and tells who the browser is to the node.
+// see reads, receives the answer, and returns how the node judged the browser.
 func (b *browser) see(n *node) string { return b.ask(n, nil).arrive().who }
 
 // peek is see with an answer that never arrives.
 func (b *browser) peek(n *node) string { return b.ask(n, nil).who }
 
-// is fails the test unless the browser is seen as want.
+// is fails the test unless the browser is judged as want.
 func (b *browser) is(n *node, want string) *answer {
 	b.t.Helper()
 	a := b.ask(n, nil).arrive()
@@ -330,8 +330,8 @@ func (b *browser) is(n *node, want string) *answer {
 	return a
 }
 
-// dead fails the test unless nothing in the jar is worth anything on the
-// nodes: neither both cookies, nor each alone.
+// dead fails the test unless the nodes refuse everything in the jar: both
+// cookies together, and each alone.
 func (b *browser) dead(nodes ...*node) {
 	b.t.Helper()
 	for _, n := range nodes {
@@ -345,7 +345,7 @@ func (b *browser) dead(nodes ...*node) {
 	}
 }
 
-// login starts a session and takes its cookies.
+// login starts a session and receives its cookies.
 func (b *browser) login(n *node, subject string, items string, options ...wafer.StartOption) *browser {
 	b.t.Helper()
 	b.ask(n, func(v *visit) {
@@ -356,7 +356,7 @@ func (b *browser) login(n *node, subject string, items string, options ...wafer.
 	return b
 }
 
-// do makes a request, takes its answer, and returns what the act returned.
+// do makes a request, receives its answer, and returns act's error.
 func (b *browser) do(n *node, act func(*visit) error) error {
 	var err error
 	b.ask(n, func(v *visit) { err = act(v) }).arrive()
@@ -377,7 +377,7 @@ func renew(v *visit) error     { return v.n.Renew(v.w, v.r) }
 func endOthers(v *visit) error { return v.n.EndOthers(v.w, v.r) }
 func end(v *visit) error       { return v.n.End(v.w, v.r) }
 
-// wants fails the test unless an act ended as it should.
+// wants fails the test unless an act returned the expected error.
 func wants(t testing.TB, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) || want == nil && err != nil {
@@ -385,7 +385,7 @@ func wants(t testing.TB, what string, err, want error) {
 	}
 }
 
-// token returns what the refresh token in the jar says.
+// token decodes the refresh token in the jar.
 func (b *browser) token(w *world) codec.RefreshToken {
 	b.t.Helper()
 	tokens, err := codec.NewRefreshTokens(w.ring, testRealm)
@@ -399,7 +399,7 @@ func (b *browser) token(w *world) codec.RefreshToken {
 	return token
 }
 
-// cookie returns what the session cookie in the jar says.
+// cookie decodes the session cookie in the jar.
 func (b *browser) cookie(w *world) codec.Session {
 	b.t.Helper()
 	s, _, err := w.cookies(b.t).Open(context.Background(), w.clock.Now(), b.cookies[sessionCookie])
@@ -461,20 +461,20 @@ func (b *browser) family(w *world) store.Snapshot {
 	return w.family(store.ID(b.token(w).Family))
 }
 
-// errStore is what a store that is down answers.
+// errStore is the error of a store that is down.
 var errStore = errors.New("harness: the store does not answer")
 
-// faultStore is one node's way to the store. It counts calls, fails them,
-// loses their answers, and holds them up.
+// faultStore is one node's link to the store. It counts calls, fails them,
+// loses their answers, and delays them.
 type faultStore struct {
-	store.Store // what it began with: see inner
+	store.Store // the original one: see inner
 	current     atomic.Pointer[store.Store]
 
 	mu     sync.Mutex
 	counts map[string]int
-	down   map[string]bool // "": everything
+	down   map[string]bool // "" means everything
 	once   []*interception
-	deaf   bool
+	logCut bool
 }
 
 // interception is what happens to the next call of a method.
@@ -485,7 +485,7 @@ type interception struct {
 	after  func()
 }
 
-// inner is the store behind this one.
+// inner returns the store behind this one.
 func (f *faultStore) inner() store.Store {
 	if s := f.current.Load(); s != nil {
 		return *s
@@ -496,7 +496,7 @@ func (f *faultStore) inner() store.Store {
 // replace puts another store behind this one.
 func (f *faultStore) replace(s store.Store) { f.current.Store(&s) }
 
-// fail makes methods fail until heal; none means all.
+// fail makes methods fail until heal. Without arguments all methods fail.
 func (f *faultStore) fail(methods ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -508,19 +508,19 @@ func (f *faultStore) fail(methods ...string) {
 	}
 }
 
-// cutNews makes the long polls of the replica fail, and nothing else.
-func (f *faultStore) cutNews() {
+// cutLog makes only the long polls of the replica fail.
+func (f *faultStore) cutLog() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.deaf = true
+	f.logCut = true
 }
 
-// heal ends fail and cutNews.
+// heal undoes fail and cutLog.
 func (f *faultStore) heal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clear(f.down)
-	f.deaf = false
+	f.logCut = false
 }
 
 func (f *faultStore) isDown(method string) bool {
@@ -535,12 +535,12 @@ func (f *faultStore) add(e *interception) {
 	f.once = append(f.once, e)
 }
 
-// lose performs the next call of a method, and loses its answer.
+// lose performs the next call of a method and loses its answer.
 func (f *faultStore) lose(method string) { f.add(&interception{method: method, lose: true}) }
 
-// before runs act when the next call of a method has been made and the store
-// has not seen it yet; after, when the store has done it and the node does not
-// know yet. The caller stands still meanwhile.
+// before runs act when the next call of a method was made and before the store
+// has seen it. after runs act when the store has performed it and before the
+// node has the answer. The caller waits meanwhile.
 func (f *faultStore) before(method string, act func()) {
 	f.add(&interception{method: method, before: act})
 }
@@ -548,8 +548,8 @@ func (f *faultStore) after(method string, act func()) {
 	f.add(&interception{method: method, after: act})
 }
 
-// calls returns how many calls were made since reset, without the long polls
-// by which the replica follows.
+// calls returns the number of calls since reset by method, without the
+// replica's long polls.
 func (f *faultStore) calls() map[string]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -562,7 +562,7 @@ func (f *faultStore) reset() {
 	clear(f.counts)
 }
 
-// begin counts a call, and returns what happens to it.
+// begin counts a call and returns what happens to it.
 func (f *faultStore) begin(method string) (*interception, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -634,13 +634,13 @@ func (f *faultStore) Cutoffs(ctx context.Context, session store.ID, subject stri
 	return through(f, "Cutoffs", func() (store.Cutoffs, error) { return f.inner().Cutoffs(ctx, session, subject) })
 }
 
-// Since gives no answer while the way is cut, also to a question from before.
+// Since gives no answer while the log is cut, not even to a query from before.
 func (f *faultStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
 	if wait > 0 {
 		b, err := f.inner().Since(ctx, after, limit, wait)
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if f.deaf || f.down[""] || f.down["Since"] {
+		if f.logCut || f.down[""] || f.down["Since"] {
 			return store.Batch{}, errStore
 		}
 		return b, err

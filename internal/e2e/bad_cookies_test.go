@@ -21,18 +21,19 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// httpLook is an answer as a client sees it.
-func httpLook(w *httptest.ResponseRecorder) string {
+// httpDump returns an answer as a client sees it.
+func httpDump(w *httptest.ResponseRecorder) string {
 	return fmt.Sprintln(w.Code, w.Header(), w.Body)
 }
 
-// httpTarget is an application that answers who is there, and what it sealed.
+// httpTarget is an application whose pages show the session and what was sealed
+// into it.
 type httpTarget struct {
 	world     *httpWorld
 	sessions  *wafer.Sessions[string]
-	good      httpJar   // alice's; both cookies open, and either is enough
+	good      httpJar   // alice's; both cookies are authentic, and either is enough
 	id        store.ID  // alice's session
-	anonymous [2]string // what Handler and Require answer to a request without cookies
+	anonymous [2]string // the answers of Handler and Require to a request without cookies
 	session   codec.Session
 }
 
@@ -41,8 +42,9 @@ func httpNewTarget(t testing.TB) *httpTarget {
 	g := &httpTarget{world: httpNewWorld(t)}
 	g.sessions = httpSessions(t, g.world, wafer.Config[string]{})
 	s := g.sessions
-	// Committed, so that the refresh token alone brings the data back.
-	// Both values hold what the standard alphabet of base64 writes otherwise.
+	// The data is committed, so that the refresh token alone brings it back.
+	// Both values contain characters that differ between the standard and the
+	// URL-safe alphabet of base64.
 	both := func(value string) bool { return strings.Contains(value, "-") && strings.Contains(value, "_") }
 	for !both(g.good[httpSession]) || !both(g.good[httpRefresh][len(codec.RefreshPrefix):]) {
 		g.good = httpJar{}
@@ -57,7 +59,7 @@ func httpNewTarget(t testing.TB) *httpTarget {
 		t.Fatal(err)
 	}
 	g.session, g.id = session, store.ID(session.ID)
-	g.anonymous = g.looks(nil)
+	g.anonymous = g.responses(nil)
 	if len(g.good[httpSession])%4 == 0 {
 		t.Fatal("the session cookie has no trailing bits to test with: make the data a byte longer")
 	}
@@ -67,8 +69,8 @@ func httpNewTarget(t testing.TB) *httpTarget {
 	return g
 }
 
-// looks sends header lines to a public and to a private page.
-func (g *httpTarget) looks(lines []string) (looks [2]string) {
+// responses sends header lines to a public and to a private page.
+func (g *httpTarget) responses(lines []string) (responses [2]string) {
 	public := g.sessions.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if session, err := g.sessions.Get(r.Context()); err == nil {
 			fmt.Fprint(w, "hello ", session.Subject)
@@ -79,45 +81,45 @@ func (g *httpTarget) looks(lines []string) (looks [2]string) {
 		}
 	}))
 	for i, h := range []http.Handler{public, g.sessions.Require(httpWho(g.sessions))} {
-		looks[i] = httpLook(httpJar{}.do(h, func(r *http.Request) {
+		responses[i] = httpDump(httpJar{}.do(h, func(r *http.Request) {
 			if lines != nil {
 				r.Header["Cookie"] = lines
 			}
 		}))
 	}
-	return looks
+	return responses
 }
 
-// refused fails unless the header lines are an anonymous request, seen from
-// outside as one without cookies is, and the observer was told why.
+// refused fails unless the header lines are answered like a request without
+// cookies, and an event reports why.
 func (g *httpTarget) refused(t testing.TB, what string, lines []string, why ...any) {
 	t.Helper()
-	g.world.told()
-	g.world.store.took()
-	looks := g.looks(lines)
+	g.world.newEvents()
+	g.world.store.newCalls()
+	responses := g.responses(lines)
 	for i, page := range []string{"public", "private"} {
-		if looks[i] != g.anonymous[i] {
-			t.Errorf("%s: the %s page answers %q, without cookies %q", what, page, looks[i], g.anonymous[i])
+		if responses[i] != g.anonymous[i] {
+			t.Errorf("%s: the %s page answers %q, without cookies %q", what, page, responses[i], g.anonymous[i])
 		}
 	}
-	events := g.world.told()
+	events := g.world.newEvents()
 	for _, want := range why {
-		told := slices.ContainsFunc(events, func(e wafer.Event) bool {
+		reported := slices.ContainsFunc(events, func(e wafer.Event) bool {
 			if err, ok := want.(error); ok {
 				return e.Kind == wafer.KindRefused && errors.Is(e.Err, err)
 			}
 			return e.Kind == wafer.KindRefused && e.Reason == want
 		})
-		if !told {
-			t.Errorf("%s: the observer was told %v, want %v", what, events, want)
+		if !reported {
+			t.Errorf("%s: the observer got %v, want %v", what, events, want)
 		}
 	}
 	if len(why) == 0 && len(events) != 0 {
-		t.Errorf("%s: the observer was told %v, want nothing", what, events)
+		t.Errorf("%s: the observer got %v, want nothing", what, events)
 	}
 	for _, e := range events {
 		if e.Kind != wafer.KindRefused {
-			t.Errorf("%s: the observer was told of %q", what, e.Kind)
+			t.Errorf("%s: the observer got an event %q", what, e.Kind)
 		}
 	}
 }
@@ -125,12 +127,12 @@ func (g *httpTarget) refused(t testing.TB, what string, lines []string, why ...a
 // accepted fails unless the header lines bring alice's session.
 func (g *httpTarget) accepted(t testing.TB, what string, lines []string) {
 	t.Helper()
-	if looks := g.looks(lines); !strings.Contains(looks[0], "hello alice") || !strings.Contains(looks[1], "alice data. <nil>") {
-		t.Errorf("%s: %q, want alice's session", what, looks)
+	if responses := g.responses(lines); !strings.Contains(responses[0], "hello alice") || !strings.Contains(responses[1], "alice data. <nil>") {
+		t.Errorf("%s: %q, want alice's session", what, responses)
 	}
 }
 
-// httpCodec seals session cookies as no Sessions would.
+// httpCodec seals session cookies that no Sessions would seal.
 type httpCodec struct{ *codec.Cookies }
 
 func httpCookies(t testing.TB, ring *keyring.Ring, realm, name string) httpCodec {
@@ -160,7 +162,7 @@ func (c httpCodec) seal(t testing.TB, now time.Time, s codec.Session) string {
 	return value
 }
 
-// Each spoiled value is tried under both names: alone, it is anonymous.
+// Each spoiled value is tried under both names. Alone, it is anonymous.
 func TestBadInputSpoiledValues(t *testing.T) {
 	g := httpNewTarget(t)
 	for _, name := range []string{httpSession, httpRefresh} {
@@ -180,13 +182,13 @@ func TestBadInputSpoiledValues(t *testing.T) {
 			b[i] = change(b[i])
 			return encode(b)
 		}
-		keyAt := 1 // behind the version
+		keyAt := 1 // after the version
 		if name == httpRefresh {
 			keyAt = 0
 		}
 		spoiled := map[string]struct {
 			value string
-			why   error // nil: any
+			why   error // nil for any
 		}{
 			"empty":                     {"", codec.ErrLength},
 			"one character":             {"A", nil},
@@ -266,14 +268,14 @@ func TestBadInputSpoiledValues(t *testing.T) {
 	g.accepted(t, "at the end", []string{g.good.header()})
 }
 
-// httpTrailingBits sets a bit of the last character that no byte needs.
+// httpTrailingBits sets a bit of the last character that belongs to no byte.
 func httpTrailingBits(value string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(alphabet, value[len(value)-1])
 	return value[:len(value)-1] + string(alphabet[last^1])
 }
 
-// Sampled here; package codec's tests flip every bit.
+// Bits are sampled here; the tests of package codec flip every one.
 func TestBadInputFlippedBits(t *testing.T) {
 	g := httpNewTarget(t)
 	for _, name := range []string{httpSession, httpRefresh} {
@@ -295,18 +297,18 @@ func TestBadInputFlippedBits(t *testing.T) {
 		for i := range 8 {
 			b := []byte(good)
 			b[rand.N(len(b))] ^= 1 << i
-			// Such a flip may make a separator of cookies: then what comes
-			// behind is another pair, or nothing.
-			for page, look := range g.looks([]string{name + "=" + string(b)}) {
-				if look != g.anonymous[page] {
-					t.Errorf("%s as %q: %q", name, b, look)
+			// Such a flip may create a separator of cookies. The rest is then
+			// another pair, or nothing.
+			for page, response := range g.responses([]string{name + "=" + string(b)}) {
+				if response != g.anonymous[page] {
+					t.Errorf("%s as %q: %q", name, b, response)
 				}
 			}
 		}
 	}
 }
 
-// What is authentic in one place is junk in every other.
+// A value that is authentic in one place is junk in every other.
 func TestBadInputSwapped(t *testing.T) {
 	g := httpNewTarget(t)
 	now, ring := g.world.clock.Now(), g.world.ring
@@ -331,7 +333,7 @@ func TestBadInputSwapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The bytes of a session, sealed as a value: an application must not be
+	// The bytes of a session, sealed as a value. An application must not be
 	// able to make a session out of what it seals.
 	value, err := values.Seal(httpSession, bytes.Repeat([]byte{1}, 200))
 	if err != nil {
@@ -388,7 +390,7 @@ func TestBadInputSwapped(t *testing.T) {
 	}
 }
 
-// Authentic, and still no session: each is refused for its own reason, which
+// These are authentic but no session. Each is refused for its own reason, which
 // only the observer learns.
 func TestBadInputAuthenticButNoSession(t *testing.T) {
 	g := httpNewTarget(t)
@@ -416,15 +418,16 @@ func TestBadInputAuthenticButNoSession(t *testing.T) {
 	g.accepted(t, "within the leeway", sealed(func(c *codec.Session) { c.Issued = now.Add(10 * time.Second) }))
 	g.accepted(t, "a millisecond before its end", sealed(func(c *codec.Session) { c.Access = now.Add(time.Millisecond) }))
 
-	// Ahead of the store's log: the store went back in time, and that is an
-	// alarm; the client sees what any other sees.
-	g.world.told()
-	looks := g.looks(sealed(func(c *codec.Session) { c.Position = codec.MaxPosition }))
-	if looks != g.anonymous {
-		t.Errorf("ahead of the log: %q", looks)
+	// A position ahead of the store's log means that the store was rolled back.
+	// That is an alarm; the client gets the same answer as for any other bad
+	// cookie.
+	g.world.newEvents()
+	responses := g.responses(sealed(func(c *codec.Session) { c.Position = codec.MaxPosition }))
+	if responses != g.anonymous {
+		t.Errorf("ahead of the log: %q", responses)
 	}
-	if events := g.world.told(); !slices.ContainsFunc(events, func(e wafer.Event) bool { return e.Kind == wafer.KindAlarm }) {
-		t.Errorf("ahead of the log: the observer was told %v, want an alarm", events)
+	if events := g.world.newEvents(); !slices.ContainsFunc(events, func(e wafer.Event) bool { return e.Kind == wafer.KindAlarm }) {
+		t.Errorf("ahead of the log: the observer got %v, want an alarm", events)
 	}
 
 	tokens, err := codec.NewRefreshTokens(g.world.ring, httpRealm)
@@ -439,12 +442,12 @@ func TestBadInputAuthenticButNoSession(t *testing.T) {
 		return []string{httpRefresh + "=" + text}
 	}
 	g.refused(t, "a family that never was", token(codec.ID{1}, 1), "no such family")
-	g.world.told()
-	if looks := g.looks(token(g.session.ID, 2)); looks != g.anonymous {
-		t.Errorf("a generation that the store does not know yet: %q", looks)
+	g.world.newEvents()
+	if responses := g.responses(token(g.session.ID, 2)); responses != g.anonymous {
+		t.Errorf("a generation that the store does not know yet: %q", responses)
 	}
-	if events := g.world.told(); len(events) == 0 || events[0].Kind != wafer.KindAlarm || g.world.family(t, g.id).State != store.Alive {
-		t.Errorf("a generation ahead: the observer was told %v, the family is %v; want an alarm and a living family", events, g.world.family(t, g.id).State)
+	if events := g.world.newEvents(); len(events) == 0 || events[0].Kind != wafer.KindAlarm || g.world.family(t, g.id).State != store.Alive {
+		t.Errorf("a generation ahead: the observer got %v, the family is %v; want an alarm and a living family", events, g.world.family(t, g.id).State)
 	}
 
 	both := []string{g.good.header()}
@@ -457,7 +460,7 @@ func TestBadInputAuthenticButNoSession(t *testing.T) {
 	g.refused(t, "revoked, the refresh token alone", []string{httpRefresh + "=" + g.good[httpRefresh]}, "family ended")
 }
 
-// Whatever surrounds the good cookie in the header.
+// Other content around the good cookie in the header.
 func TestBadInputHeaders(t *testing.T) {
 	g := httpNewTarget(t)
 	good := httpSession + "=" + g.good[httpSession]
@@ -514,19 +517,19 @@ func TestBadInputHeaders(t *testing.T) {
 	} {
 		g.refused(t, what, c.lines, c.why...)
 	}
-	g.world.told()
-	g.looks([]string{many(3000, bad)})
-	if events := g.world.told(); len(events) != 2*4 {
+	g.world.newEvents()
+	g.responses([]string{many(3000, bad)})
+	if events := g.world.newEvents(); len(events) != 2*4 {
 		t.Errorf("of 3,000 cookies of one name %d were tried in two requests, want 4 in each", len(events))
 	}
 }
 
-// A real server between: the same answers, byte for byte but for the date.
+// Over a real server the answers are the same, byte for byte except the date.
 func TestBadInputThroughAServer(t *testing.T) {
 	g := httpNewTarget(t)
 	server := httptest.NewTLSServer(g.sessions.Require(httpWho(g.sessions)))
 	defer server.Close()
-	look := func(lines ...string) string {
+	response := func(lines ...string) string {
 		r, err := http.NewRequest(http.MethodGet, server.URL, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -544,16 +547,16 @@ func TestBadInputThroughAServer(t *testing.T) {
 		}
 		return fmt.Sprintln(resp.Status, resp.Header, body.String())
 	}
-	anonymous := look()
+	anonymous := response()
 	for _, lines := range [][]string{
 		{httpSession + "=junk"}, {httpRefresh + "=junk"}, {(httpSession + "=" + g.good[httpSession])[:100]},
 		{strings.Repeat("a=b; ", 3000)}, {strings.Repeat(httpSession+"=x; ", 3000)}, {httpSession + "=" + strings.Repeat("A", 500_000)},
 	} {
-		if got := look(lines...); got != anonymous {
+		if got := response(lines...); got != anonymous {
 			t.Errorf("%.60q answers %q, no cookies %q", lines, got, anonymous)
 		}
 	}
-	if got := look(g.good.header()); !strings.HasPrefix(got, "200") || !strings.Contains(got, "alice data.") {
+	if got := response(g.good.header()); !strings.HasPrefix(got, "200") || !strings.Contains(got, "alice data.") {
 		t.Errorf("the good cookies: %q", got)
 	}
 }
@@ -567,8 +570,8 @@ func TestBadInputTwoFamilies(t *testing.T) {
 	g.accepted(t, "alice did not suffer", []string{g.good.header()})
 	httpWant(t, "nor did bob", g.sessions, bob.clone(), "bob", "his")
 
-	// A forged refresh token of nobody, or of somebody else, beside a good
-	// session cookie changes nothing.
+	// A forged refresh token beside a good session cookie changes nothing,
+	// whether it names no family or another one.
 	for what, value := range map[string]string{
 		"junk": "junk", "empty": "", "forged": codec.RefreshPrefix + strings.Repeat("A", codec.RefreshSize-len(codec.RefreshPrefix)),
 		"bob's, spoiled": bob[httpRefresh][:len(bob[httpRefresh])-4] + "AAAA",

@@ -82,18 +82,18 @@ func TestHTTPRequestIsJudgedOnce(t *testing.T) {
 	count := func(what, calls string, kinds ...wafer.Kind) {
 		t.Helper()
 		var got []wafer.Kind
-		for _, e := range world.told() {
+		for _, e := range world.newEvents() {
 			got = append(got, e.Kind)
 		}
-		if took := world.store.took(); took != calls || !slices.Equal(got, kinds) {
+		if took := world.store.newCalls(); took != calls || !slices.Equal(got, kinds) {
 			t.Errorf("%s: store calls %q and events %q, want %q and %q", what, took, got, calls, kinds)
 		}
 	}
-	world.store.took()
-	world.told()
+	world.store.newCalls()
+	world.newEvents()
 	jar.do(h, nil)
 	count("a good cookie on a fresh replica", "")
-	world.store.silent.Store(true)
+	world.store.logCut.Store(true)
 	world.clock.Move(31 * time.Second)
 	jar.do(h, nil)
 	count("on a stale replica", "Cutoffs")
@@ -112,14 +112,14 @@ func TestHTTPReadingWritesNothing(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{})
 	jar := httpLogin(t, s, "alice", "data")
-	world.store.took()
+	world.store.newCalls()
 	for _, h := range []http.Handler{s.Handler(httpWho(s)), s.Require(httpWho(s)), s.RequireRecent(time.Hour)(httpWho(s))} {
 		w := jar.do(h, nil)
 		if lines := w.Header()["Set-Cookie"]; w.Code != 200 || len(lines) != 0 {
 			t.Errorf("reading: %d, wrote %q", w.Code, lines)
 		}
 	}
-	if got := world.store.took(); got != "" {
+	if got := world.store.newCalls(); got != "" {
 		t.Errorf("reading called the store: %s", got)
 	}
 }
@@ -145,14 +145,14 @@ func TestHTTPCheckDecidesAndDoesNothing(t *testing.T) {
 	}
 	world.clock.Move(6 * time.Minute)
 	before := world.family(t, session.ID)
-	world.store.took()
+	world.store.newCalls()
 	if _, err := check(jar); !errors.Is(err, wafer.ErrExpired) {
 		t.Errorf("a refresh is due: %v, want ErrExpired", err)
 	}
 	if _, err := check(jar.only(httpSession)); !errors.Is(err, wafer.ErrNoSession) {
 		t.Errorf("expired, and nothing to refresh with: %v", err)
 	}
-	if got := world.store.took(); got != "" {
+	if got := world.store.newCalls(); got != "" {
 		t.Errorf("Check called the store: %s", got)
 	}
 	if after := world.family(t, session.ID); after.Family.Generation != before.Family.Generation || after.Head != before.Head {
@@ -203,7 +203,7 @@ func TestHTTPAttachIsHandlersAct(t *testing.T) {
 	}
 }
 
-// Public pages stay up in an outage; no cookie is touched.
+// Public pages stay up in an outage, and no cookie is touched.
 func TestHTTPOutageIsA503AndTouchesNoCookie(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{})
@@ -233,7 +233,7 @@ func TestHTTPTwoSessionsOnOneMux(t *testing.T) {
 	world := httpNewWorld(t)
 	shop := httpSessions(t, world, wafer.Config[string]{Realm: "shop"})
 	staff := httpSessions(t, world, wafer.Config[int]{Realm: "staff", SessionCookie: "__Host-staff", RefreshCookie: "__Host-staff-refresh"})
-	same := httpSessions(t, world, wafer.Config[string]{Realm: "shop"}) // another node's, on the same realm and names
+	same := httpSessions(t, world, wafer.Config[string]{Realm: "shop"}) // another node's, with the same realm and names
 	jar := httpJar{}
 	both := func(f http.HandlerFunc) *httptest.ResponseRecorder {
 		return jar.do(shop.Handler(staff.Handler(f)), nil)
@@ -298,23 +298,23 @@ func TestHTTPRefuse(t *testing.T) {
 	} {
 		for _, err := range []error{c.err, fmt.Errorf("secret detail: %w", c.err), errors.Join(errors.New("secret detail"), c.err)} {
 			w := refuse(s, err)
-			look := fmt.Sprint(w.Header(), w.Body)
+			dump := fmt.Sprint(w.Header(), w.Body)
 			if w.Code != c.want || wafer.Status(err) != c.want {
 				t.Errorf("%v: %d, Status %d; want %d", err, w.Code, wafer.Status(err), c.want)
 			}
-			if strings.Contains(look, "detail") || w.Body.String() != http.StatusText(c.want)+"\n" {
-				t.Errorf("%v: answered with %q", err, look)
+			if strings.Contains(dump, "detail") || w.Body.String() != http.StatusText(c.want)+"\n" {
+				t.Errorf("%v: answered with %q", err, dump)
 			}
-			if first, seen := looks[c.want]; seen && first != look {
-				t.Errorf("%v looks like %q, another refusal with %d like %q", err, look, c.want, first)
+			if first, seen := looks[c.want]; seen && first != dump {
+				t.Errorf("%v looks like %q, another refusal with %d like %q", err, dump, c.want, first)
 			}
-			looks[c.want] = look
+			looks[c.want] = dump
 			if w.Header().Get("Vary") != "Cookie" || w.Header().Get("Cache-Control") != "no-store" || len(w.Header()["Set-Cookie"]) != 0 {
 				t.Errorf("%v: header %v", err, w.Header())
 			}
 		}
 	}
-	// Whatever else it wraps, an outage is an outage: never a logout.
+	// Whatever else the error wraps, an outage is an outage and never a logout.
 	if got := wafer.Status(fmt.Errorf("%w: %w", wafer.ErrUnavailable, wafer.ErrNoSession)); got != 503 {
 		t.Errorf("an outage that wraps ErrNoSession: %d", got)
 	}

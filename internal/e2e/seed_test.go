@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// flowSteps is how long the random tests of this package are.
+// flowSteps is the length of the random tests of this package.
 var flowSteps = flag.Int("wafer.steps", 3000, "steps of each random flow")
 
-// seeded returns a generator whose seed is printed if the test fails; set
-// WAFER_SEED to run one again.
+// seeded returns a generator whose seed is printed if the test fails. Set
+// WAFER_SEED to repeat a run.
 func seeded(t testing.TB) *rand.Rand {
 	seed := rand.Uint64()
 	if text := os.Getenv("WAFER_SEED"); text != "" {
