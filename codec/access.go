@@ -13,63 +13,66 @@ import (
 )
 
 const (
-	// MaxAccessToken is the longest access token in bytes. It travels in a
-	// header, which proxies cut at 8 KiB.
+	// MaxAccessToken is the length of the longest access token in bytes.
+	// Tokens are sent in a header, and proxies limit headers to 8 KiB.
 	MaxAccessToken = 8192
-	// MaxClaim is the longest iss, aud, sub, client_id or jti in bytes.
+	// MaxClaim is the length of the longest iss, aud, sub, client_id or jti
+	// in bytes.
 	MaxClaim = 255
-	// MaxScope is the longest scope in bytes.
+	// MaxScope is the length of the longest scope in bytes.
 	MaxScope = 1024
-	// MaxAudiences is how many audiences a token may have.
+	// MaxAudiences is the most audiences that a token may have.
 	MaxAudiences = 16
 )
 
-// AccessToken is what an access token says (RFC 9068, section 2.2). Times are
-// whole seconds since 1970.
+// AccessToken is the content of an access token (RFC 9068, section 2.2). Times
+// are whole seconds since 1970.
 type AccessToken struct {
-	Issuer   string   // iss: who minted it; minting takes the configured one
+	Issuer   string   // iss: the issuer; Mint uses the configured one if it is empty
 	Subject  string   // sub: 1 to MaxSubject bytes, UTF-8 without NUL
-	Audience []string // aud: 1 to MaxAudiences services that it is for, each 1 to MaxClaim bytes
-	ClientID string   // client_id: the client that asked for it, 1 to MaxClaim bytes
-	ID       string   // jti: 1 to MaxClaim bytes; minting draws 130 random bits where it is empty
-	Session  ID       // sid: the session that it was minted from; not zero
-	Position uint64   // pos: of that session's family when this was minted; at most MaxPosition
+	Audience []string // aud: the services that the token is for: 1 to MaxAudiences of 1 to MaxClaim bytes each
+	ClientID string   // client_id: the client that requested it; 1 to MaxClaim bytes
+	ID       string   // jti: 1 to MaxClaim bytes; Mint draws 130 random bits if it is empty
+	Session  ID       // sid: the session that the token was minted from; not zero
+	Position uint64   // pos: the position of that session's family at minting; at most MaxPosition
 
 	Issued        time.Time // iat
 	Expires       time.Time // exp: after Issued
-	Authenticated time.Time // auth_time: the last time the user proved who they are
+	Authenticated time.Time // auth_time: the last authentication of the user
 
-	Scope string // scope: what it is good for (RFC 6749, section 3.3); at most MaxScope bytes, or empty
+	Scope string // scope: RFC 6749, section 3.3; at most MaxScope bytes; may be empty
 
-	// Claims are the application's own: one JSON object, or nil for none. Its
-	// members stand beside the others in the token. None may have the name of
-	// a registered claim, in any case: readers in Go take "Sub" for "sub".
+	// Claims are the application's own claims: one JSON object, or nil if
+	// there are none. Its members are members of the token, beside the
+	// registered claims. None may have the name of a registered claim, in
+	// any case: Go programs may read "Sub" as "sub".
 	Claims json.RawMessage
 }
 
-// Format prints the session's id alone, so that no claim reaches a log.
+// Format prints only the session's id, so that no claim reaches a log.
 func (t AccessToken) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%x", t.Session[:]) }
 
-// LogValue logs the session's id alone.
+// LogValue logs only the session's id.
 func (t AccessToken) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
 
 // AccessTokensConfig configures [NewAccessTokens].
 type AccessTokensConfig struct {
-	// Realm names the application and its environment. Required; 1 to 255
-	// bytes without NUL. Two realms on one ring have different keys.
+	// Realm names the application and its environment: 1 to 255 bytes
+	// without NUL. Required. Two realms on one ring have different keys.
 	Realm string
-	// Issuer is the iss of every token, usually a URL. Required; 1 to MaxClaim
-	// bytes.
+	// Issuer is the iss of every token, usually a URL: 1 to MaxClaim bytes.
+	// Required.
 	Issuer string
-	// Algorithms: the first signs, all verify and are published. To change
-	// the one that signs, publish the new one behind it first. Default: EdDSA.
+	// Algorithms lists the algorithms in use. The first one signs; all of
+	// them verify and are published. To change the algorithm that signs,
+	// first publish the new one as a second one. Default: EdDSA alone.
 	Algorithms []Algorithm
 }
 
-// AccessTokens mints access tokens of one realm, and knows the keys that verify
-// them: JWTs as RFC 9068 has them, signed by keys that every node derives from
-// the ring alike. It is an [AccessKeys] for nodes that hold the ring; other
-// services get its [AccessTokens.JWKS].
+// AccessTokens mints the access tokens of one realm and has the keys that
+// verify them. The tokens are JWTs as in RFC 9068, signed by keys that every
+// node derives from the ring in the same way. AccessTokens is an [AccessKeys]
+// for nodes that hold the ring; other services use its [AccessTokens.JWKS].
 type AccessTokens struct {
 	ring       *keyring.Ring
 	realm      string
@@ -100,14 +103,16 @@ func NewAccessTokens(ring *keyring.Ring, c AccessTokensConfig) (*AccessTokens, e
 // Issuer returns the iss of every token.
 func (a *AccessTokens) Issuer() string { return a.issuer }
 
+// signs reports whether algorithm is one of those configured.
 func (a *AccessTokens) signs(algorithm Algorithm) bool {
 	return slices.Contains(a.algorithms, algorithm)
 }
 
-// Mint returns the token that says t, signed by the key that is primary at time
-// now. Fractions of a second are cut off. It refuses what no [AccessVerifier]
-// accepts, another issuer than its own, and a life longer than the ring's. A
-// token that is too long is [ErrLength].
+// Mint returns the token with the content t, signed by the key that is primary
+// at time now. It truncates times to whole seconds. It refuses content that no
+// [AccessVerifier] accepts, another issuer than its own, and a life that is
+// longer than the ring's. The error matches [ErrLength] if the token would be
+// too long. It is [keyring.ErrNoPrimary] if no key may seal.
 func (a *AccessTokens) Mint(now time.Time, t AccessToken) (string, error) {
 	if t.Issuer == "" {
 		t.Issuer = a.issuer
@@ -122,7 +127,7 @@ func (a *AccessTokens) Mint(now time.Time, t AccessToken) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p, err := pair(key, pairOf{a.algorithms[0], a.realm})
+	p, err := pair(key, pairID{a.algorithms[0], a.realm})
 	if err != nil {
 		return "", err
 	}
@@ -131,8 +136,8 @@ func (a *AccessTokens) Mint(now time.Time, t AccessToken) (string, error) {
 		return "", err
 	}
 	token := make([]byte, 0, len(p.head)+encoding.EncodedLen(len(claims))+1+encoding.EncodedLen(signatureSize))
-	if over := cap(token) - MaxAccessToken; over > 0 {
-		return "", fmt.Errorf("codec: the access token is %d bytes too long; put less into Claims: %w", over, ErrLength)
+	if excess := cap(token) - MaxAccessToken; excess > 0 {
+		return "", fmt.Errorf("codec: the access token is %d bytes too long; put less into Claims: %w", excess, ErrLength)
 	}
 	token = encoding.AppendEncode(append(token, p.head...), claims)
 	signature, err := p.sign(a.algorithms[0], string(token))

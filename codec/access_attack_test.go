@@ -22,9 +22,9 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// accessWorld is a service under attack: it accepts both algorithms under one
-// static secret. The test's own signers hold the true keys, so that an attack
-// is refused for what it is and not for its signature.
+// accessWorld is a service under attack. It accepts both algorithms under one
+// static secret. The test's own signers have the true keys, so that the reason
+// for a refusal is the attack and not the signature.
 type accessWorld struct {
 	verifier *codec.AccessVerifier
 	ed, es   specSigner
@@ -37,8 +37,8 @@ func newAccessWorld(t testing.TB) accessWorld {
 	return accessWorld{newAccessVerifier(t, access), newSpecSigner(raw, nil, realm, codec.EdDSA), newSpecSigner(raw, nil, realm, codec.ES256)}
 }
 
-// specPayload is a good payload with some members replaced: pairs of a name and
-// a value in JSON; an empty value leaves the member out.
+// specPayload returns a good payload with some members replaced, given as pairs
+// of a name and a JSON value. An empty value omits the member.
 func specPayload(changes ...string) string {
 	at := now.Unix()
 	members := [][2]string{
@@ -83,7 +83,7 @@ func (w accessWorld) refuses(t *testing.T, attacks []accessAttack) {
 			if got.Subject != "" || got.Claims != nil || got.Session != (codec.ID{}) {
 				t.Errorf("a refusal returns %q, %s", got.Subject, got.Claims)
 			}
-			if err != nil && len(a.token) < 1000 { // more takes too long
+			if err != nil && len(a.token) < 1000 { // longer ones take too long
 				silent(t, a.name, printed(err), a.token)
 			}
 		})
@@ -130,7 +130,7 @@ func TestPromise2_RFC8725(t *testing.T) {
 	add("2.1 payload replaced", withPayload(good, specPayload("sub", `"mallory"`)), codec.ErrForged)
 	add("2.1 header replaced", withHeader(good, `{"kid":"`+w.ed.kid+`","alg":"EdDSA","typ":"at+jwt"}`), codec.ErrForged)
 
-	// 2.2 Weak Symmetric Keys: there are none; no HMAC is accepted at all.
+	// 2.2 Weak Symmetric Keys: no HMAC is accepted at all.
 	for _, alg := range []string{"HS256", "HS384", "HS512"} {
 		add("2.2 "+alg, w.ed.token(t, header(w.ed, alg, ""), payload), codec.ErrForged)
 	}
@@ -247,7 +247,7 @@ func TestPromise2_RFC8725(t *testing.T) {
 	add("3.1 alg in capitals, too", w.ed.token(t, header(w.ed, "EdDSA", `,"ALG":"none"`), payload), codec.ErrEncoding)
 
 	// 3.3 Validate All Cryptographic Operations, 3.4 Validate Cryptographic
-	// Inputs: critical extensions are operations that we do not know.
+	// Inputs: critical extensions are operations that the verifier does not have.
 	for _, crit := range []string{`"crit":["b64"],"b64":false`, `"b64":false`, `"b64":true`, `"crit":["exp"],"exp":1`, `"crit":[]`, `"crit":["alg"]`, `"crit":["b64"],"crit":[]`, `"crit":null`, `"Crit":["b64"]`} {
 		add("3.3 "+crit, w.ed.token(t, header(w.ed, "EdDSA", ","+crit), payload), codec.ErrEncoding)
 	}
@@ -256,8 +256,8 @@ func TestPromise2_RFC8725(t *testing.T) {
 	}
 	add("3.4 a byte behind the signature", good[:strings.LastIndex(good, ".")+1]+specText(append(bytes.Clone(raw), 0)), codec.ErrForged)
 
-	// 3.5 Ensure Cryptographic Keys Have Sufficient Entropy: keys that the
-	// attacker can know.
+	// 3.5 Ensure Cryptographic Keys Have Sufficient Entropy: keys that an
+	// attacker can guess.
 	for what, id := range map[string][]byte{"a secret of zeros": make([]byte, 32), "a secret of the key's id": bytes.Repeat(specKeyID(bytes.Repeat([]byte{1}, 32)), 8)} {
 		known := newSpecSigner(id, specKeyID(bytes.Repeat([]byte{1}, 32)), realm, codec.EdDSA)
 		add("3.5 "+what, known.token(t, known.header(), payload), codec.ErrForged)

@@ -12,8 +12,8 @@ import (
 	"github.com/waferkit/wafer/codec"
 )
 
-// jwtClaims are an access token's claims as an application on golang-jwt alone
-// would declare them.
+// jwtClaims are an access token's claims as an application would declare them for
+// golang-jwt alone.
 type jwtClaims struct {
 	jwt.RegisteredClaims
 	ClientID      string           `json:"client_id"`
@@ -31,7 +31,7 @@ func benchToken() codec.AccessToken {
 }
 
 // BenchmarkAccessVerify compares with golang-jwt's own parse of the same token,
-// with every check that it has switched on: wafer is to cost at most 1.15 of it.
+// with all its checks enabled. wafer should take at most 1.15 times as long.
 func BenchmarkAccessVerify(b *testing.B) {
 	for _, algorithm := range []codec.Algorithm{codec.EdDSA, codec.ES256} {
 		access := newAccessTokens(b, staticRing(b, secret(1)), realm, algorithm)
@@ -63,8 +63,8 @@ func BenchmarkAccessVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkAccessMint compares with the signature alone: wafer is to cost at
-// most 1.3 of it.
+// BenchmarkAccessMint compares with the signature alone. wafer should take at most
+// 1.3 times as long.
 func BenchmarkAccessMint(b *testing.B) {
 	access, t := newAccessTokens(b, staticRing(b, secret(1)), realm, codec.EdDSA), benchToken()
 	token, err := access.Mint(now, t)
@@ -86,7 +86,7 @@ func BenchmarkAccessMint(b *testing.B) {
 	})
 }
 
-// BenchmarkAccessRefused: what is refused before a signature is cheap.
+// BenchmarkAccessRefused measures refusals that need no signature.
 func BenchmarkAccessRefused(b *testing.B) {
 	ring := staticRing(b, secret(1))
 	access := newAccessTokens(b, ring, realm, codec.EdDSA)

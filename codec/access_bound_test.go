@@ -21,7 +21,8 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// Time is judged to the second; leeway excuses a future, never an expiry.
+// Times are checked to the second. Leeway excuses a time in the future, but never
+// an expiry.
 func TestPromise2_AccessTokenTimes(t *testing.T) {
 	w := newAccessWorld(t)
 	issued := time.Unix(1_800_000_000, 0)
@@ -63,8 +64,8 @@ func TestPromise2_AccessTokenTimes(t *testing.T) {
 	}
 }
 
-// Credentials of every other kind, in place of an access token, and it in place
-// of theirs. TestFormatsAreApart does the same for plain tokens.
+// Credentials of every other kind are not accepted as access tokens, and the
+// reverse. TestFormatsAreApart does the same for plain tokens.
 func TestPromise2_AccessTokenIsNoOtherCredential(t *testing.T) {
 	ring := staticRing(t, secret(1))
 	access := newAccessTokens(t, ring, realm, bothAlgorithms...)
@@ -155,15 +156,15 @@ func TestPromise2_AccessTokenAlgorithmsAreListed(t *testing.T) {
 	}
 }
 
-// keysOf answers with one key, whatever is asked.
+// keysOf returns the same key for every id.
 type keysOf struct{ key crypto.PublicKey }
 
 func (k keysOf) AccessKey(context.Context, time.Time, string, codec.Algorithm) (crypto.PublicKey, error) {
 	return k.key, nil
 }
 
-// A source of keys that answers with one of the wrong kind gets nothing
-// verified under it; of several keys, none is tried.
+// A key of the wrong type from the source verifies nothing. If there are several
+// keys, none is tried.
 func TestPromise2_AccessKeysOfTheWrongKind(t *testing.T) {
 	w := newAccessWorld(t)
 	ed := ed25519.NewKeyFromSeed(w.ed.derived).Public().(ed25519.PublicKey)
@@ -183,7 +184,7 @@ func TestPromise2_AccessKeysOfTheWrongKind(t *testing.T) {
 			}
 		}
 	}
-	// A signature on P-224 has room in one of ES256, and the JWT library takes it.
+	// A signature on P-224 fits into one of ES256, and the JWT library accepts it.
 	p224, err := ecdsa.ParseRawPrivateKey(elliptic.P224(), append(make([]byte, 27), 5))
 	fatal(t, err)
 	signed := specText([]byte(w.es.header())) + "." + specText([]byte(specPayload()))

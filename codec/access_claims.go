@@ -11,11 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// registered are the claims that have a meaning here (RFC 7519, section 4.1;
+// registered lists the claims that have a meaning here (RFC 7519, section 4.1;
 // RFC 9068, section 2.2; RFC 8693, section 4.2).
 var registered = [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "auth_time", "pos", "scope"}
 
-// isRegistered folds case as encoding/json does.
+// isRegistered reports whether name is a registered claim. It folds case as
+// encoding/json does.
 func isRegistered(name []byte) bool {
 	for _, r := range registered {
 		if bytes.EqualFold(name, []byte(r)) {
@@ -25,16 +26,17 @@ func isRegistered(name []byte) bool {
 	return false
 }
 
-// maxSeconds is the highest time, that of the other formats.
+// maxSeconds is the highest time, in seconds: that of the other formats.
 const maxSeconds = maxTime / 1000
 
-// wellFormed reports whether a claim is a text that any reader takes alike.
+// wellFormed reports whether text has 1 to longest bytes of UTF-8 without NUL,
+// which all readers read alike.
 func wellFormed(text string, longest int) bool {
 	return text != "" && len(text) <= longest && utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
 }
 
-// check is the rule of what a token may say, for minting and verifying alike.
-// The error names a claim, never its value.
+// check holds the rules that a token's content must follow, both for minting
+// and for verifying. The error names a claim, never its value.
 func (t *AccessToken) check() error {
 	for _, text := range [...]struct {
 		claim, text string
@@ -74,8 +76,8 @@ func (t *AccessToken) check() error {
 	return checkScope(t.Scope)
 }
 
-// checkScope holds scope to its syntax: words of printable ASCII without quote
-// and backslash, one space between two.
+// checkScope enforces the syntax of scope: words of printable ASCII, without
+// quotation marks and backslashes, separated by single spaces.
 func checkScope(scope string) error {
 	if scope == "" {
 		return nil
@@ -91,8 +93,8 @@ func checkScope(scope string) error {
 	return nil
 }
 
-// append appends the payload of a token that check has passed: registered
-// claims in one order, the application's behind them.
+// append appends the payload of a token that check has accepted: the registered
+// claims in a fixed order, then those of the application.
 func (t *AccessToken) append(dst []byte) ([]byte, error) {
 	dst = appendString(append(dst, `{"iss":`...), t.Issuer)
 	dst = appendString(append(dst, `,"sub":`...), t.Subject)
@@ -137,9 +139,9 @@ func (t *AccessToken) append(dst []byte) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-// parse reads an authentic payload. nbf is the claim of that name, which is
-// read and never written; where it is not given, it is the zero time. The error
-// names a claim, never its value.
+// parse reads an authentic payload. It returns nbf, a claim that is never
+// written; it is the zero time if the payload lacks it. The error names a
+// claim, never its value.
 func (t *AccessToken) parse(payload []byte) (nbf time.Time, err error) {
 	position := false
 	err = readObject(payload, func(name, value, member []byte) (err error) {
@@ -191,7 +193,7 @@ func (t *AccessToken) parse(payload []byte) (nbf time.Time, err error) {
 	if t.Claims != nil {
 		t.Claims = append(t.Claims, '}')
 	}
-	// What else is missing is zero, and check refuses that.
+	// Any other missing claim is zero, which check refuses.
 	if !position {
 		return nbf, errors.New("pos is missing")
 	}

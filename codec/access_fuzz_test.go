@@ -35,9 +35,9 @@ func signedSeeds(t testing.TB) (seeds [][2]string) {
 	return seeds
 }
 
-// FuzzAccessSigned signs whatever it is given with the true key, so that the
-// readers of header and payload are reached: what they accept, encoding/json
-// reads alike, and it is minted again.
+// FuzzAccessSigned signs its inputs with the true key, so that they reach the
+// readers of header and payload. Accepted inputs are read alike by
+// encoding/json, and can be minted again.
 func FuzzAccessSigned(f *testing.F) {
 	for _, seed := range signedSeeds(f) {
 		f.Add(seed[0], seed[1])
@@ -69,7 +69,7 @@ func signedChecker(t testing.TB) func(t testing.TB, header, payload string) bool
 		if err := json.Unmarshal([]byte(header), &head); err != nil || head.Alg != "EdDSA" || head.Kid != signer.kid {
 			t.Errorf("the header %q is accepted: %v", header, err)
 		}
-		if !saysPayload(t, &got, payload) {
+		if !matchesPayload(t, &got, payload) {
 			t.Errorf("%q says %q to a reader", payload, got.Subject)
 		}
 		if !got.Expires.After(fuzzNow) || got.Issued.After(fuzzNow.Add(codec.DefaultLeeway)) || got.Issuer != vectorIssuer || got.Audience[0] != vectorAudience {
@@ -86,7 +86,8 @@ func signedChecker(t testing.TB) func(t testing.TB, header, payload string) bool
 	}
 }
 
-// FuzzParseJWKS: what is accepted is written and read again as the same.
+// FuzzParseJWKS checks that an accepted set is the same after it is written and
+// read again.
 func FuzzParseJWKS(f *testing.F) {
 	for _, seed := range jwksSeeds(f) {
 		f.Add([]byte(seed))

@@ -14,7 +14,7 @@ const (
 	accessAudience = "https://api.shop.example"
 )
 
-// issuing is AccessTokens with what tests want of it.
+// issuing is AccessTokens with helpers for tests.
 type issuing struct{ *codec.AccessTokens }
 
 func newAccessTokens(t testing.TB, ring *keyring.Ring, realm string, algorithms ...codec.Algorithm) issuing {
@@ -24,7 +24,7 @@ func newAccessTokens(t testing.TB, ring *keyring.Ring, realm string, algorithms 
 	return issuing{a}
 }
 
-// kid returns the key id of what is minted now.
+// kid returns the key id of tokens that are minted now.
 func (a issuing) kid(t testing.TB) string {
 	t.Helper()
 	token, err := a.Mint(now, accessToken("anna"))
@@ -35,7 +35,8 @@ func (a issuing) kid(t testing.TB) string {
 	return kid
 }
 
-// newAccessVerifier accepts these algorithms, or both if none is given.
+// newAccessVerifier returns a verifier of these algorithms, or of both if none is
+// given.
 func newAccessVerifier(t testing.TB, keys codec.AccessKeys, algorithms ...codec.Algorithm) *codec.AccessVerifier {
 	t.Helper()
 	if algorithms == nil {
@@ -46,7 +47,7 @@ func newAccessVerifier(t testing.TB, keys codec.AccessKeys, algorithms ...codec.
 	return v
 }
 
-// accessToken returns what a token of five minutes says.
+// accessToken returns the content of a token with a life of five minutes.
 func accessToken(subject string) codec.AccessToken {
 	at := now.Truncate(time.Second)
 	return codec.AccessToken{

@@ -54,7 +54,8 @@ func TestES256KeyAsRFC7515(t *testing.T) {
 	}
 }
 
-// No scalar of ES256 is 0 or the order and above: the counter goes on.
+// A scalar of ES256 is neither 0 nor at least the order: the counter skips such
+// values.
 func TestES256ScalarsOutOfRangeArePassedOver(t *testing.T) {
 	order := p256Order.FillBytes(make([]byte, 32))
 	scalar := func(change int64) []byte {
@@ -120,12 +121,12 @@ func TestES256HasOneSignature(t *testing.T) {
 
 // Realm, algorithm and counter cannot be shifted into each other.
 func TestPairInfosAreApart(t *testing.T) {
-	seen := map[string]pairOf{}
+	seen := map[string]pairID{}
 	realms := []string{"a", "ab", "EdDSA", "\x01a", "\x01\x01a", "a\x01", " ", strings.Repeat("r", 255)}
 	for _, algorithm := range []Algorithm{EdDSA, ES256} {
 		for _, realm := range realms {
 			for counter := range 256 {
-				of := pairOf{algorithm, realm}
+				of := pairID{algorithm, realm}
 				info := pairInfo(of, byte(counter))
 				if other, found := seen[info]; found {
 					t.Fatalf("%v and %v have one info", of, other)
@@ -136,8 +137,8 @@ func TestPairInfosAreApart(t *testing.T) {
 	}
 }
 
-// A pair is derived once, for any number of goroutines, and for each realm and
-// algorithm by itself.
+// A pair is derived once for each realm and algorithm, even by concurrent
+// goroutines.
 func TestKeyPairsAreKept(t *testing.T) {
 	key, err := contentRing(t).Primary(contentNow)
 	if err != nil {
@@ -147,7 +148,7 @@ func TestKeyPairsAreKept(t *testing.T) {
 	all := make([][4]*keyPair, 16)
 	for i := range all {
 		group.Go(func() {
-			for j, of := range []pairOf{{EdDSA, "a"}, {EdDSA, "b"}, {ES256, "a"}, {ES256, "b"}} {
+			for j, of := range []pairID{{EdDSA, "a"}, {EdDSA, "b"}, {ES256, "a"}, {ES256, "b"}} {
 				p, err := pair(key, of)
 				if err != nil {
 					t.Error(err)
@@ -176,7 +177,7 @@ func TestKeyPairsAreKept(t *testing.T) {
 	}
 }
 
-// Minting draws on the primary alone, so nothing is signed without one.
+// Mint signs only under the primary, so it fails without one.
 func TestMintWithoutAPrimary(t *testing.T) {
 	a, err := NewAccessTokens(contentRing(t), AccessTokensConfig{Realm: "realm", Issuer: "issuer"})
 	if err != nil {
@@ -189,8 +190,8 @@ func TestMintWithoutAPrimary(t *testing.T) {
 	}
 }
 
-// The points of small order are found by their order and not by a list, and
-// points of the large order pass.
+// Points of small order are recognized by their order and not by a list, and
+// points of the large order are accepted.
 func TestEdwards25519Points(t *testing.T) {
 	for i := range 200 {
 		seed := make([]byte, 32)

@@ -19,19 +19,21 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// Algorithm says how an access token is signed: the value of `alg` (RFC 7518,
-// section 3.1).
+// Algorithm is a signature algorithm of access tokens: a value of `alg` (RFC
+// 7518, section 3.1).
 type Algorithm string
 
 const (
-	// EdDSA is Ed25519 (RFC 8037, section 3.1): fast, small, the default.
+	// EdDSA is Ed25519 (RFC 8037, section 3.1). It is fast and small, and
+	// the default.
 	EdDSA Algorithm = "EdDSA"
-	// ES256 is ECDSA with P-256 and SHA-256 (RFC 7518, section 3.4), for
-	// services that cannot verify the other.
+	// ES256 is ECDSA with P-256 and SHA-256 (RFC 7518, section 3.4). It is
+	// for services that cannot verify EdDSA.
 	ES256 Algorithm = "ES256"
 )
 
-// method returns how the JWT library signs and verifies, or nil.
+// method returns the JWT library's implementation, or nil if the algorithm is
+// not one of ours.
 func (a Algorithm) method() jwt.SigningMethod {
 	switch a {
 	case EdDSA:
@@ -43,7 +45,7 @@ func (a Algorithm) method() jwt.SigningMethod {
 }
 
 // fits reports whether a public key is of the algorithm. The JWT library checks
-// the type alone, and takes a key on another curve for ES256.
+// only the key's Go type, and would accept a key on another curve for ES256.
 func (a Algorithm) fits(key crypto.PublicKey) bool {
 	switch key := key.(type) {
 	case ed25519.PublicKey:
@@ -54,7 +56,8 @@ func (a Algorithm) fits(key crypto.PublicKey) bool {
 	return false
 }
 
-// checkAlgorithms refuses an empty list, which the JWT library takes for "any".
+// checkAlgorithms refuses unknown and duplicate algorithms, and an empty list,
+// which the JWT library would treat as "any".
 func checkAlgorithms(algorithms []Algorithm) error {
 	if len(algorithms) == 0 {
 		return fmt.Errorf("codec: no algorithm given: want %q, %q or both", EdDSA, ES256)
@@ -73,18 +76,20 @@ func checkAlgorithms(algorithms []Algorithm) error {
 }
 
 // AccessKeys finds the public key that a token names. [AccessTokens] and [JWKS]
-// are two; an application may have its own. An implementation must be safe for
-// concurrent use.
+// implement it; an application may have its own. An implementation must be safe
+// for concurrent use.
 type AccessKeys interface {
-	// AccessKey returns the one key with that key id which verifies that
+	// AccessKey returns the key with the id kid, if it verifies that
 	// algorithm at time now: an ed25519.PublicKey for EdDSA, an
-	// *ecdsa.PublicKey on P-256 for ES256. kid and algorithm come from a token
-	// that nothing is known of yet. A kid that names no key is
-	// [keyring.ErrUnknown]; one whose key is of another algorithm, [ErrForged].
+	// *ecdsa.PublicKey on P-256 for ES256. kid and algorithm come from a
+	// token that is not authenticated yet. The error matches
+	// [keyring.ErrUnknown] if no key has that id, and [ErrForged] if the
+	// key is of another algorithm.
 	AccessKey(ctx context.Context, now time.Time, kid string, algorithm Algorithm) (crypto.PublicKey, error)
 }
 
-// keyPair is what a ring's key becomes for one realm and algorithm.
+// keyPair is the signing key that is derived from a key of the ring for one
+// realm and algorithm.
 type keyPair struct {
 	private crypto.Signer
 	public  crypto.PublicKey
@@ -92,31 +97,31 @@ type keyPair struct {
 	head    string // the token's first segment, with the dot behind it
 }
 
-// pairOf names a key pair of a ring's key.
-type pairOf struct {
+// pairID identifies a key pair among those of one key of the ring.
+type pairID struct {
 	algorithm Algorithm
 	realm     string
 }
 
-// keyPairs derives the pairs of one ring's key and keeps them: there are as
-// many as an application has realms and algorithms.
+// keyPairs derives and keeps the pairs of one key of the ring. There are as
+// many as the application has realms and algorithms.
 type keyPairs struct {
 	subkey [keyring.SecretSize]byte
-	pairs  sync.Map // of pairOf to *keyPair
+	pairs  sync.Map // of pairID to *keyPair
 }
 
 func newKeyPairs(subkey []byte) (*keyPairs, error) {
 	return &keyPairs{subkey: [keyring.SecretSize]byte(subkey)}, nil
 }
 
-// pair returns the key pair that a ring's key becomes.
-func pair(key *keyring.Key, of pairOf) (*keyPair, error) {
+// pair returns the pair of a key of the ring.
+func pair(key *keyring.Key, of pairID) (*keyPair, error) {
 	all, err := keyring.Derived(key, keyring.Token, newKeyPairs)
 	if err != nil {
 		return nil, fmt.Errorf("codec: %w", err)
 	}
-	if kept, found := all.pairs.Load(of); found {
-		return kept.(*keyPair), nil
+	if cached, found := all.pairs.Load(of); found {
+		return cached.(*keyPair), nil
 	}
 	p, err := derivePair(of.algorithm, func(counter byte) ([]byte, error) {
 		return hkdf.Expand(sha256.New, all.subkey[:], pairInfo(of, counter), 32)
@@ -126,21 +131,22 @@ func pair(key *keyring.Key, of pairOf) (*keyPair, error) {
 	}
 	p.kid = key.ID().String() + "-" + string(of.algorithm)
 	p.head = encoding.EncodeToString(appendHeader(nil, of.algorithm, p.kid)) + "."
-	kept, _ := all.pairs.LoadOrStore(of, p)
-	return kept.(*keyPair), nil
+	cached, _ := all.pairs.LoadOrStore(of, p)
+	return cached.(*keyPair), nil
 }
 
-// pairInfo is the info of HKDF. A token has no additional data that could bind
-// it to its realm, so the key does. The realm stands last, behind parts that
-// end themselves: no other realm, algorithm and counter make the same info.
-func pairInfo(of pairOf, counter byte) string {
+// pairInfo returns the info input of HKDF. A token has no additional data that
+// could bind it to its realm, so its key is bound to it. The realm comes last,
+// after parts that are delimited, so no two realms, algorithms and counters
+// have the same info.
+func pairInfo(of pairID, counter byte) string {
 	return keyring.Token.String() + " " + string(of.algorithm) + "\x00" + string([]byte{counter}) + of.realm
 }
 
-// derivePair makes a key pair of 32 derived bytes. For ES256 these must be a
-// scalar from 1 to the order less 1: the first of the counter that is one is
-// taken (FIPS 186-5, appendix A.2.2). ecdsa.GenerateKey would not do: it is not
-// deterministic, and every node must have the same key.
+// derivePair makes a key pair from 32 derived bytes. For ES256 they must be a
+// scalar from 1 to the order minus 1, so the first value of the counter that
+// yields one is used (FIPS 186-5, appendix A.2.2). ecdsa.GenerateKey is not an
+// alternative: it is not deterministic, and every node must have the same key.
 func derivePair(algorithm Algorithm, derive func(counter byte) ([]byte, error)) (*keyPair, error) {
 	if algorithm == EdDSA {
 		seed, err := derive(0)
@@ -162,9 +168,11 @@ func derivePair(algorithm Algorithm, derive func(counter byte) ([]byte, error)) 
 	return nil, fmt.Errorf("no scalar in 256 tries")
 }
 
-// AccessKey returns the public half of the key that kid names, if the ring
+// AccessKey returns the public half of the key with the id kid, if the ring
 // accepts it at time now and the algorithm is one of those configured. ctx
-// bounds the reload that an unknown key id causes.
+// bounds the reload that an unknown key id causes. The error matches
+// [ErrForged] if the algorithm is another one; otherwise it is that of
+// [keyring.Ring.Key].
 func (a *AccessTokens) AccessKey(ctx context.Context, now time.Time, kid string, algorithm Algorithm) (crypto.PublicKey, error) {
 	id, named, err := parseKid(kid)
 	if err != nil {
@@ -177,15 +185,16 @@ func (a *AccessTokens) AccessKey(ctx context.Context, now time.Time, kid string,
 	if err != nil {
 		return nil, err
 	}
-	p, err := pair(key, pairOf{algorithm, a.realm})
+	p, err := pair(key, pairID{algorithm, a.realm})
 	if err != nil {
 		return nil, err
 	}
 	return p.public, nil
 }
 
-// parseKid takes a key id of ours apart. What is none names no key of the ring;
-// that needs no reload to know.
+// parseKid splits a key id into the id of a ring's key and the algorithm. If
+// the key id has another form, the error is ErrUnknown, and the ring need not
+// reload.
 func parseKid(kid string) (id keyring.ID, algorithm Algorithm, err error) {
 	head, tail, _ := strings.Cut(kid, "-")
 	var b [2 * keyIDSize]byte

@@ -11,8 +11,8 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// An unknown key id makes the ring read its source once more, and a key that
-// came since is then known.
+// An unknown key id makes the ring read its source once more, which finds a key
+// that was added since.
 func TestAccessVerifyReloadsTheRing(t *testing.T) { synctest.Test(t, testAccessVerifyReloadsTheRing) }
 
 func testAccessVerifyReloadsTheRing(t *testing.T) {
@@ -36,7 +36,7 @@ func testAccessVerifyReloadsTheRing(t *testing.T) {
 	if after := len(reader.Set().Keys()); before != 2 || after <= before {
 		t.Errorf("%d keys before, %d after: the test has lost its subject", before, after)
 	}
-	// Junk that names no key of the form costs no reload, so it is at once.
+	// A key id of another form causes no reload, so it is refused at once.
 	signer := newSpecSigner(make([]byte, 32), nil, realm, codec.EdDSA)
 	began := time.Now()
 	for range 20 {

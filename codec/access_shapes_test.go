@@ -9,7 +9,7 @@ import (
 	"github.com/waferkit/wafer/codec"
 )
 
-// Shapes of text and JSON that a lenient reader takes for something.
+// Forms of text and JSON that a lenient reader would accept.
 func TestAccessTokenShapes(t *testing.T) {
 	w := newAccessWorld(t)
 	var attacks []accessAttack
@@ -106,7 +106,7 @@ func TestAccessTokenShapes(t *testing.T) {
 	w.refuses(t, attacks)
 }
 
-// What a strict reader must accept all the same.
+// Forms that a strict reader must accept too.
 func TestAccessTokenAcceptedShapes(t *testing.T) {
 	w := newAccessWorld(t)
 	spaced := strings.NewReplacer(`,"`, " ,\n\t\"", `":`, "\" : ").Replace(specPayload())

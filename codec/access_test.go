@@ -15,7 +15,8 @@ import (
 
 var bothAlgorithms = []codec.Algorithm{codec.EdDSA, codec.ES256}
 
-// What is minted says what was asked, to a verifier and to any reader of JSON.
+// A minted token has the requested content, for a verifier and for any reader of
+// JSON.
 func TestAccessTokenRoundTrip(t *testing.T) {
 	for _, algorithm := range bothAlgorithms {
 		access := newAccessTokens(t, staticRing(t, secret(1)), realm, algorithm)
@@ -101,7 +102,8 @@ func TestAccessTokenSeveralAudiences(t *testing.T) {
 	}
 }
 
-// Fractions of a second are cut off, so a token never lives longer than asked.
+// Fractions of a second are truncated, so a token never lives longer than
+// requested.
 func TestAccessTokenTimesAreWholeSeconds(t *testing.T) {
 	access := newAccessTokens(t, staticRing(t, secret(1)), realm)
 	want := accessToken("anna")
@@ -133,7 +135,7 @@ func TestAccessTokenDrawsItsID(t *testing.T) {
 	}
 }
 
-// Mint refuses what must not be said, and quotes none of it.
+// Mint refuses invalid content, and its errors do not quote it.
 func TestAccessTokenMintRefuses(t *testing.T) {
 	access := newAccessTokens(t, staticRing(t, secret(1)), realm)
 	long := strings.Repeat(loggedData, 20)
@@ -184,7 +186,7 @@ func TestAccessTokenMintRefuses(t *testing.T) {
 		cases["claims: "+name+", escaped"] = claims(fmt.Sprintf(`{"\u%04x%s":1}`, name[0], name[1:]))
 		cases["claims: "+name+" in capitals"] = claims(`{"` + strings.ToUpper(name) + `":1}`)
 	}
-	cases["claims: a long s for an s"] = claims(`{"ſub":1}`) // encoding/json takes it for one
+	cases["claims: a long s for an s"] = claims(`{"ſub":1}`) // encoding/json treats it as one
 	for what, change := range cases {
 		refused := accessToken("anna")
 		change(&refused)
@@ -300,7 +302,7 @@ func TestAccessConstructorsRefuseWhatIsUnsafe(t *testing.T) {
 	}
 }
 
-// The caller's slices are the caller's.
+// Mint and Verify neither retain nor change the caller's slices.
 func TestAccessConfigsAreCopied(t *testing.T) {
 	algorithms, audiences := []codec.Algorithm{codec.EdDSA}, []string{accessAudience}
 	access := newAccessTokens(t, staticRing(t, secret(1)), realm, algorithms...)

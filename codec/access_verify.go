@@ -15,34 +15,35 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// DefaultLeeway is twice the clock skew that nodes may have by default.
+// DefaultLeeway is twice the default clock skew between nodes.
 const DefaultLeeway = 10 * time.Second
 
-// maxLeeway keeps a wrong unit from switching a check off.
+// maxLeeway prevents a wrong unit from disabling a check.
 const maxLeeway = 5 * time.Minute
 
-// AccessVerifierConfig configures [NewAccessVerifier]. All but Leeway is
-// required: a check that is not configured would not be made.
+// AccessVerifierConfig configures [NewAccessVerifier]. All fields except Leeway
+// are required, because a check without its configuration would not be made.
 type AccessVerifierConfig struct {
-	// Keys finds the key that a token names: an [AccessTokens] where the ring
-	// is, a [JWKS] elsewhere.
+	// Keys finds the key that a token names: an [AccessTokens] on a node
+	// that holds the ring, a [JWKS] elsewhere.
 	Keys AccessKeys
-	// Algorithms are accepted; any other is refused, whatever the key.
+	// Algorithms are the accepted algorithms. Any other is refused,
+	// whatever the key.
 	Algorithms []Algorithm
-	// Issuer is the one iss that is accepted.
+	// Issuer is the only iss that is accepted.
 	Issuer string
-	// Audiences are the names of this service. A token with an audience that
-	// is not one of them is refused, even beside one that is: it could be used
-	// against the other service by this one, or the reverse.
+	// Audiences are the names of this service. A token is refused if any of
+	// its audiences is not one of them, even if another is. Otherwise this
+	// service could use the token against the other one, or the reverse.
 	Audiences []string
-	// Leeway is how far in the future iat and nbf may be. It never excuses an
-	// expiry. Default [DefaultLeeway]; at most 5 minutes.
+	// Leeway is how far in the future iat and nbf may be. It never excuses
+	// an expiry. 0 means [DefaultLeeway]; at most 5 minutes.
 	Leeway time.Duration
 }
 
-// AccessVerifier verifies access tokens (RFC 9068, section 4). It says nothing
-// about revocation: that is asked about Session, Subject and Position. It is
-// immutable and safe for concurrent use.
+// AccessVerifier verifies access tokens (RFC 9068, section 4). It does not
+// check revocation; the caller does, with the Session, Subject and Position of
+// the token. It is immutable and safe for concurrent use.
 type AccessVerifier struct {
 	keys       AccessKeys
 	algorithms []Algorithm
@@ -52,9 +53,9 @@ type AccessVerifier struct {
 	parser     *jwt.Parser
 }
 
-// NewAccessVerifier returns a verifier. The JWT library takes an empty list of
-// methods for "any" and skips an empty issuer or audience; here each is an
-// error.
+// NewAccessVerifier returns a verifier. An empty list of algorithms or
+// audiences and an empty issuer are errors here, because the JWT library treats
+// the first as "any" and skips the other checks.
 func NewAccessVerifier(c AccessVerifierConfig) (*AccessVerifier, error) {
 	if c.Keys == nil {
 		return nil, errors.New("codec: AccessVerifierConfig.Keys is nil: want where public keys come from, such as an AccessTokens or a JWKS")
@@ -85,14 +86,14 @@ func NewAccessVerifier(c AccessVerifierConfig) (*AccessVerifier, error) {
 	}
 	return &AccessVerifier{
 		c.Keys, slices.Clone(c.Algorithms), c.Issuer, slices.Clone(c.Audiences), c.Leeway,
-		// The library's own validation of claims is off: its leeway would
-		// excuse an expiry too, and it lets one foreign audience pass beside
-		// ours. Verify judges every claim itself.
+		// The library's validation of claims is off: its leeway would excuse
+		// an expiry too, and it accepts a foreign audience beside one of ours.
+		// Verify checks every claim itself.
 		jwt.NewParser(jwt.WithValidMethods(methods), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation()),
 	}, nil
 }
 
-// Refusals that say more than their class.
+// Refusals that are more specific than their class.
 var (
 	errSegments  = fmt.Errorf("%w: want three segments of unpadded base64url", ErrEncoding)
 	errHeader    = fmt.Errorf("%w: the header is not strict JSON with exactly alg, kid and typ", ErrEncoding)
@@ -107,11 +108,13 @@ var (
 	errNotBefore = fmt.Errorf("%w: not valid yet", ErrEarly)
 )
 
-// Verify authenticates a token and judges its claims; the caller owns what it
-// returns. Length is checked before all else, the header before a key is looked
-// for, and the payload counts for nothing before the signature does. One key is
-// asked, the one that the token names. ctx bounds the reload that an unknown
-// key id causes.
+// Verify authenticates a token and checks its claims. The caller owns the
+// result. ctx bounds the reload that an unknown key id causes.
+//
+// The length is checked first, and the header before a key is looked up. The
+// payload is not used before the signature is verified. The only key that is
+// tried is the one that the token names. The error matches one of this package,
+// or one of package keyring about the key.
 func (v *AccessVerifier) Verify(ctx context.Context, now time.Time, token string) (AccessToken, error) {
 	if token == "" || len(token) > MaxAccessToken {
 		return AccessToken{}, ErrLength
@@ -132,13 +135,13 @@ func (v *AccessVerifier) Verify(ctx context.Context, now time.Time, token string
 	if err != nil {
 		return AccessToken{}, fmt.Errorf("%w: %w", ErrContent, err)
 	}
-	if err := v.judge(now, nbf, &t); err != nil {
+	if err := v.checkClaims(now, nbf, &t); err != nil {
 		return AccessToken{}, err
 	}
 	return t, nil
 }
 
-// authenticate checks the signature under the key that the token names, and
+// authenticate verifies the signature with the key that the token names, and
 // returns the payload.
 func (v *AccessVerifier) authenticate(ctx context.Context, now time.Time, token, kid string, algorithm Algorithm) ([]byte, error) {
 	if !slices.Contains(v.algorithms, algorithm) {
@@ -166,8 +169,8 @@ func (v *AccessVerifier) authenticate(ctx context.Context, now time.Time, token,
 	return payload.text, nil
 }
 
-// rawClaims takes the payload from the JWT library as it stands. Its getters
-// are never asked.
+// rawClaims receives the payload from the JWT library unparsed. Its getters are
+// never called.
 type rawClaims struct {
 	jwt.RegisteredClaims
 	text []byte
@@ -178,8 +181,9 @@ func (c *rawClaims) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// judge decides about claims that are authentic and well-formed.
-func (v *AccessVerifier) judge(now, nbf time.Time, t *AccessToken) error {
+// checkClaims decides whether a token is accepted, given authentic and
+// well-formed claims.
+func (v *AccessVerifier) checkClaims(now, nbf time.Time, t *AccessToken) error {
 	if t.Issuer != v.issuer {
 		return errIssuer
 	}
@@ -200,7 +204,7 @@ func (v *AccessVerifier) judge(now, nbf time.Time, t *AccessToken) error {
 }
 
 // threeSegments reports whether a token is three texts in the alphabet of
-// base64url with dots between them. The standard decoder skips line breaks.
+// base64url, separated by dots. The standard decoder would skip line breaks.
 func threeSegments(token string) bool {
 	dots := 0
 	for i := range len(token) {
@@ -217,19 +221,20 @@ func threeSegments(token string) bool {
 
 const (
 	accessType = "at+jwt" // RFC 9068, section 2.1
-	// maxKid is the longest key id in bytes.
+	// maxKid is the length of the longest key id in bytes.
 	maxKid = 64
 )
 
+// appendHeader appends the only header that this package writes.
 func appendHeader(dst []byte, algorithm Algorithm, kid string) []byte {
 	dst = appendString(append(dst, `{"alg":`...), string(algorithm))
 	dst = appendString(append(dst, `,"kid":`...), kid)
 	return append(dst, `,"typ":"`+accessType+`"}`...)
 }
 
-// readHeader reads the first segment. It has exactly three members; a writer
-// of ours has no others, and what others could mean is trouble alone: a key or
-// its address (jwk, jku, x5c, x5u), another form of the payload (b64, zip),
+// readHeader reads the first segment. It accepts exactly three members. This
+// package writes no others, and others could only cause trouble: a key or its
+// address (jwk, jku, x5c, x5u), another form of the payload (b64, zip), or
 // critical extensions (crit).
 func readHeader(token string) (kid string, algorithm Algorithm, err error) {
 	segment, _, _ := strings.Cut(token, ".")
@@ -264,23 +269,25 @@ func readHeader(token string) (kid string, algorithm Algorithm, err error) {
 	return kid, algorithm, nil
 }
 
-// signatureSize is the size of a signature of either algorithm.
+// signatureSize is the size of a signature of either algorithm, in bytes.
 const signatureSize = 64
 
-// p256Order is the order of P-256, p256Half the half of it that is not above.
+// p256Order is the order of P-256. p256Half is half of it, rounded down.
 var (
 	p256Order = elliptic.P256().Params().N
 	p256Half  = new(big.Int).Rsh(p256Order, 1).FillBytes(make([]byte, signatureSize/2))
 )
 
-// highS reports whether s of an ES256 signature is above half the order. Of any
-// signature (r, s) another one, (r, order - s), can be made without the key. So
-// that a token has one form, only the one with the lower s is written and read.
+// highS reports whether s of an ES256 signature (r, s) is above half the order.
+// Anybody can turn a signature (r, s) into another one, (r, order - s), without
+// the key. Only the one with the lower s is written and accepted, so that a
+// token has one form.
 func highS(signature []byte) bool {
 	return bytes.Compare(signature[signatureSize/2:], p256Half) > 0
 }
 
-// sign returns the signature over a header and a payload with a dot between.
+// sign returns the signature over signed: a header and a payload with a dot in
+// between.
 func (p *keyPair) sign(algorithm Algorithm, signed string) ([]byte, error) {
 	signature, err := algorithm.method().Sign(signed, p.private)
 	if err != nil {

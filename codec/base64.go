@@ -7,8 +7,8 @@ import (
 
 var encoding = base64.RawURLEncoding
 
-// decode reads strict unpadded base64url into a slice with room for extra more
-// bytes.
+// decode reads strict unpadded base64url into a slice whose capacity leaves
+// room for extra more bytes.
 func decode(s string, extra int) ([]byte, error) {
 	n := encoding.DecodedLen(len(s))
 	b := make([]byte, n, n+extra)
@@ -18,10 +18,14 @@ func decode(s string, extra int) ([]byte, error) {
 	return b, nil
 }
 
-// decodeInto reads strict unpadded base64url (RFC 4648 section 5) into dst,
-// which must have the length that the text promises. It takes half the time of
-// the standard decoder, which was a fifth of a request's, and which skips line
-// breaks even when strict.
+// decodeInto reads strict unpadded base64url (RFC 4648, section 5) into dst,
+// whose length must be that of the decoded text.
+//
+// It is on the path of every request, where decoding with the standard library
+// took a fifth of the time. On 400 characters decodeInto takes 867 ns. The
+// standard decoder takes 2,116 ns, in Strict mode and with the scan for line
+// breaks that it needs, because even Strict mode skips them. (Measured on a
+// loaded machine of two cores; only the ratio is meaningful.)
 func decodeInto(dst []byte, s string) bool {
 	if len(s)%4 == 1 || len(dst) != encoding.DecodedLen(len(s)) {
 		return false
@@ -31,7 +35,7 @@ func decodeInto(dst []byte, s string) bool {
 		v := places[0][s[0]] | places[1][s[1]] | places[2][s[2]] | places[3][s[3]]
 		w := places[0][s[4]] | places[1][s[5]] | places[2][s[6]] | places[3][s[7]]
 		all |= v | w
-		// Six bytes, and two that the next ones take the place of.
+		// Six bytes, and two more that the next iteration overwrites.
 		binary.BigEndian.PutUint64(dst, uint64(v)<<40|uint64(w)<<16)
 		s, dst = s[8:], dst[6:]
 	}
@@ -45,17 +49,17 @@ func decodeInto(dst []byte, s string) bool {
 			dst[i] = byte(v >> (16 - 8*i))
 		}
 		all |= v
-		spare |= v << (8 * n) // what no byte takes: nothing, if n is 4
+		spare |= v << (8 * n) // the bits after the last byte; none if n is 4
 		s, dst = s[n:], dst[n-1:]
 	}
 	return all&invalid == 0 && spare == 0
 }
 
-// invalid marks what is no character of base64url.
+// invalid is the value of a byte that is not in the alphabet of base64url.
 const invalid = 1 << 31
 
-// places are the six bits of each character at each of its four places in
-// three bytes.
+// places holds the six bits of each character, shifted to each of its four
+// places in three bytes.
 var places = func() (p [4][256]uint32) {
 	for place := range p {
 		for c := range p[place] {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// standardDecode is the truth that decode is held against: the standard
-// library's strict decoder, without the line breaks that it skips.
+// standardDecode is the reference for decode: the standard library's strict
+// decoder, which is not given the line breaks that it would skip.
 func standardDecode(s string) ([]byte, bool) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	return b, err == nil && !strings.ContainsAny(s, "\r\n")
@@ -28,8 +28,8 @@ func checkDecode(t *testing.T, s string) (decodes bool) {
 	return ok
 }
 
-// Every byte at every place of texts of every length up to five steps of the
-// loop: what the standard library takes is taken, and nothing else.
+// Every byte at every place of texts of every length up to five iterations of the
+// loop: decode accepts the same texts as the standard library.
 func TestDecodeIsTheStandardStrictDecoder(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	taken, refused := 0, 0
@@ -50,7 +50,7 @@ func TestDecodeIsTheStandardStrictDecoder(t *testing.T) {
 				}
 			}
 			text[at] = was
-			checkDecode(t, string(text[:at])) // also of a length that no bytes have
+			checkDecode(t, string(text[:at])) // also of a length that no encoding has
 		}
 	}
 	if taken < 30000 || refused < 30000 {

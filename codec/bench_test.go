@@ -10,7 +10,7 @@ import (
 	"github.com/waferkit/wafer/codec"
 )
 
-// benchData is what an application typically keeps: some 100 bytes.
+// benchData is typical application data: some 100 bytes.
 var benchData = []byte("\xa4\x64name\x70Anna Livia Plura\x65theme\x64dark\x65roles\x82\x65admin\x66editor\x66basket\xa2\x64pear\x02\x64plum\x18\x2a and some more bytes")
 
 // BenchmarkCookieOpen compares with the floor: base64 and one AES-256-GCM open
@@ -128,7 +128,8 @@ func BenchmarkRefreshTokens(b *testing.B) {
 	})
 }
 
-// TestOpeningACookieAllocatesLittle: the decoded bytes, and the subject.
+// TestOpeningACookieAllocatesLittle allows two allocations: the decoded bytes and
+// the subject.
 func TestOpeningACookieAllocatesLittle(t *testing.T) {
 	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
 	sealed, err := cookies.Seal(now, session("anna@shop.example"), benchData)

@@ -10,8 +10,8 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// Every bit of what travels counts: of its text as well as of the bytes that
-// the text stands for.
+// A change of any bit is detected, both of the text and of the bytes that it
+// encodes.
 func TestPromise2_EveryBitOfEveryFormat(t *testing.T) {
 	ring := staticRing(t, secret(1), secret(2))
 	for _, k := range kinds() {
@@ -40,7 +40,7 @@ func TestPromise2_EveryBitOfEveryFormat(t *testing.T) {
 	}
 }
 
-// form is a way to look at a sealed input: as it travels, or as bytes.
+// form is a form of a sealed input: as text, or as bytes.
 type form struct {
 	name, bytes string
 	write       func(bytes string) string
@@ -73,8 +73,8 @@ func forms(format, sealed string) []form {
 				return codec.ErrForged
 			}}}
 	case "access":
-		// The signature's class is certain; what a bit of the header does
-		// depends on the bit.
+		// A change of the signature has one class. That of a change of the
+		// header depends on the bit.
 		body, signature, _ := cutLast(sealed, ".")
 		return []form{travels, {"the signature", bytesOf(signature),
 			func(b string) string { return body + "." + raw.EncodeToString([]byte(b)) },
@@ -101,7 +101,8 @@ func cutLast(text, separator string) (before, after string, found bool) {
 	return text[:i], text[i+len(separator):], true
 }
 
-// sealedClass is what a flip in byte i of a sealed format is refused as.
+// sealedClass returns the class of failure for a flip in byte i of a sealed
+// format.
 func sealedClass(i int) error {
 	switch {
 	case i == 0:
@@ -112,8 +113,8 @@ func sealedClass(i int) error {
 	return codec.ErrForged
 }
 
-// The bytes of one message with the id of another accepted key are not
-// authentic, for no key is tried but the one that is named.
+// A message with the id of another accepted key is not authentic, because only
+// the named key is tried.
 func TestPromise2_OnlyTheNamedKeyIsTried(t *testing.T) {
 	other := staticRing(t, secret(2)).Set().Keys()[0].ID()
 	ring := staticRing(t, secret(1), secret(2))

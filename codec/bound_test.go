@@ -11,7 +11,7 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// What is sealed for one name, realm and ring is sealed for no other.
+// An input that was sealed for one name, realm and ring does not open for another.
 func TestPromise2_BoundToNameRealmAndRing(t *testing.T) {
 	ring := staticRing(t, secret(1))
 	for _, k := range kinds() {
@@ -37,8 +37,8 @@ func TestPromise2_BoundToNameRealmAndRing(t *testing.T) {
 	}
 }
 
-// The same secret under the same id as another ring's key is that key; the same
-// id alone is not.
+// Two rings share a key if both id and secret are the same. The same id alone is
+// not enough.
 func TestPromise2_KeyIdsAreNoSecrets(t *testing.T) {
 	mine := documentRing(t, document(documentKey{id: "00000001", secret: 1, activates: now.Add(-time.Hour)}))
 	theirs := documentRing(t, document(documentKey{id: "00000001", secret: 2, activates: now.Add(-time.Hour)}))
@@ -49,8 +49,8 @@ func TestPromise2_KeyIdsAreNoSecrets(t *testing.T) {
 	}
 }
 
-// The three sealed formats differ in nothing but their subkey here: realm and
-// name are made the same. Each refuses the others' bytes.
+// Here the three sealed formats differ only in their subkey, because realm and name
+// are the same. Each refuses the others' bytes.
 func TestPromise2_PurposesAreApart(t *testing.T) {
 	const family = "sixteen bytes id" // as a cookie's and a value's name too
 	ring := staticRing(t, secret(1))
@@ -100,7 +100,7 @@ func TestFormatsAreApart(t *testing.T) {
 	}
 }
 
-// A key's own state decides before its bytes are looked at.
+// The state of a key is checked before the bytes of the input.
 func TestPromise2_OnlyKeysThatTheRingAccepts(t *testing.T) {
 	const day = 24 * time.Hour
 	old := documentKey{id: "00000001", secret: 1, activates: now.Add(-100 * day)}
@@ -149,7 +149,7 @@ func TestPromise2_WarmCachesDoNotKeepAKeyAlive(t *testing.T) {
 	}
 }
 
-// A ring hands sealing over; what the old key sealed still opens.
+// After a rotation, inputs that the old key sealed still open.
 func TestRotationKeepsWhatIsSealed(t *testing.T) {
 	before, after := staticRing(t, secret(1)), staticRing(t, secret(2), secret(1))
 	for _, k := range kinds() {

@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// MaxCommit is the longest committed session data in bytes, before
-	// sealing. It is server state, so it is kept small.
+	// MaxCommit is the length of the longest committed session data in
+	// bytes, before sealing. It is small because it is server state.
 	MaxCommit = 4096
-	// MaxCommitSealed is the longest sealed value in bytes.
+	// MaxCommitSealed is the length of the longest sealed value in bytes.
 	MaxCommitSealed = headSize + xaes.Overhead + MaxCommit
 )
 
 // Commits seals session data that is kept in the store (committed value,
-// version 1). The family's id is authenticated with it, so the rows of a
+// version 1). The family's id is authenticated with the data, so the rows of a
 // store cannot be swapped.
 type Commits struct{ sealer sealer }
 
@@ -30,8 +30,8 @@ func NewCommits(ring *keyring.Ring, realm string) (*Commits, error) {
 	return &Commits{s}, nil
 }
 
-// Seal returns the sealed data of a family. More than [MaxCommit] bytes are
-// [ErrLength].
+// Seal returns the sealed data of a family. The error is [ErrLength] if data
+// has more than [MaxCommit] bytes.
 func (c *Commits) Seal(now time.Time, family ID, data []byte) ([]byte, error) {
 	if len(data) > MaxCommit {
 		return nil, ErrLength
@@ -39,8 +39,8 @@ func (c *Commits) Seal(now time.Time, family ID, data []byte) ([]byte, error) {
 	return c.sealer.seal(nil, now, string(family[:]), data)
 }
 
-// Open returns the data that Seal sealed for the same family. sealed is left
-// as it is.
+// Open returns the data that Seal sealed for the same family. It does not
+// modify sealed. ctx bounds the reload that an unknown key id causes.
 func (c *Commits) Open(ctx context.Context, now time.Time, family ID, sealed []byte) ([]byte, error) {
 	if len(sealed) > MaxCommitSealed {
 		return nil, ErrLength

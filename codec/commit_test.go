@@ -39,7 +39,7 @@ func TestCommitLengths(t *testing.T) {
 	}
 }
 
-// The store's buffer is the store's.
+// Open does not change the store's buffer.
 func TestCommitOpenLeavesItsInput(t *testing.T) {
 	commits := newCommits(t, staticRing(t, secret(1)), realm)
 	sealed, err := commits.Seal(now, codec.ID{}, []byte("data"))

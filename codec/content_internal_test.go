@@ -24,7 +24,7 @@ func contentRing(t testing.TB) *keyring.Ring {
 	return ring
 }
 
-// header returns a whole header, for tests to spoil.
+// header returns a valid header, for tests to corrupt.
 func header(t testing.TB) []byte {
 	t.Helper()
 	s := Session{Subject: "anna", Position: 7, Generation: 3}
@@ -38,8 +38,8 @@ func header(t testing.TB) []byte {
 	return b
 }
 
-// An authentic cookie whose header is not of the form was sealed by another
-// release. It is refused as that, and nothing of it is returned.
+// An authentic cookie with a malformed header was sealed by another release. The
+// error is ErrContent, and nothing of the cookie is returned.
 func TestAuthenticCookieWithMalformedHeader(t *testing.T) {
 	cookies, err := NewCookies(contentRing(t), "realm", "name")
 	if err != nil {
@@ -124,8 +124,8 @@ func TestAuthenticRefreshTokenOfGenerationZero(t *testing.T) {
 	}
 }
 
-// Parsing and writing again is the identity: on every header that parses, which
-// is to say that one header has one encoding.
+// Parsing any header that parses and writing it again is the identity: a header
+// has one encoding.
 func TestHeaderParseThenAppendIsIdentity(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	parsed := 0
@@ -179,7 +179,7 @@ func identity(t testing.TB, b []byte) bool {
 	return true
 }
 
-// FuzzSessionParse holds parse to its rules on any authentic plaintext.
+// FuzzSessionParse checks the rules of parse on any authentic plaintext.
 func FuzzSessionParse(f *testing.F) {
 	whole := header(f)
 	for _, seed := range headerSeeds(whole) {
@@ -206,8 +206,8 @@ func TestFuzzSeedsOfTheHeader(t *testing.T) {
 	}
 }
 
-// The room that Open leaves behind a message is exactly what it needs, and
-// nothing is written where the plaintext is.
+// The spare capacity that Open leaves after a message is exactly what it needs,
+// and nothing overwrites the plaintext.
 func TestAdditionalDataFitsBehindTheMessage(t *testing.T) {
 	s, err := newSealer(contentRing(t), keyring.Value, "realm")
 	if err != nil {

@@ -18,8 +18,8 @@ type Cookies struct {
 	name   string
 }
 
-// NewCookies returns the codec of session cookies. The realm names the
-// application and its environment: 1 to 255 bytes without NUL.
+// NewCookies returns the codec of the session cookies with that name. realm
+// names the application and its environment: 1 to 255 bytes without NUL.
 func NewCookies(ring *keyring.Ring, realm, name string) (*Cookies, error) {
 	s, err := newSealer(ring, keyring.Cookie, realm)
 	if err != nil {
@@ -31,14 +31,14 @@ func NewCookies(ring *keyring.Ring, realm, name string) (*Cookies, error) {
 	return &Cookies{s, name}, nil
 }
 
-// Size returns how long the sealed text is for a subject and data of the given
-// lengths in bytes, whatever the key.
+// Size returns the length of the sealed text for a subject and data of the
+// given lengths in bytes. It does not depend on the key.
 func (c *Cookies) Size(subject, data int) int {
 	return encoding.EncodedLen(Overhead + fixedSize + subject + data)
 }
 
-// Seal returns the cookie value of a session with its data, under the key that
-// is primary at time now. The result may be longer than a browser keeps; see
+// Seal returns the cookie value of a session with its data, sealed under the
+// key that is primary at time now. It may be longer than browsers accept; see
 // [Cookies.Size].
 func (c *Cookies) Seal(now time.Time, s *Session, data []byte) (string, error) {
 	plaintext, err := s.append(make([]byte, 0, fixedSize+len(s.Subject)+len(data)))
@@ -53,9 +53,10 @@ func (c *Cookies) Seal(now time.Time, s *Session, data []byte) (string, error) {
 	return encoding.EncodeToString(sealed), nil
 }
 
-// Open authenticates a cookie value and returns its session and data; the
-// caller owns both. It judges no time but the key's: an authentic cookie past
-// its lifetime opens. ctx bounds the reload that an unknown key id causes.
+// Open authenticates a cookie value and returns its session and data. The
+// caller owns both. Open checks the times of the key but not those of the
+// session: an authentic cookie past its lifetime opens. ctx bounds the reload
+// that an unknown key id causes.
 func (c *Cookies) Open(ctx context.Context, now time.Time, value string) (s Session, data []byte, err error) {
 	content, err := c.OpenContent(ctx, now, value, &s)
 	if err != nil {
@@ -64,12 +65,13 @@ func (c *Cookies) Open(ctx context.Context, now time.Time, value string) (s Sess
 	return s, content.Data(), nil
 }
 
-// Content is what a cookie seals: a session and its data, in half the memory of
-// both. It must not be changed. The zero value has neither.
+// Content is the plaintext of a cookie: a session and its data, in half the
+// memory of the two. It must not be modified. The zero value has neither
+// session nor data.
 type Content []byte
 
-// OpenContent is [Cookies.Open] for who keeps the content. It sets s to the
-// session, or to something unspecified if the cookie does not open.
+// OpenContent is [Cookies.Open] for callers that keep the content. It sets s to
+// the session. If the cookie does not open, s is unspecified.
 func (c *Cookies) OpenContent(ctx context.Context, now time.Time, value string, s *Session) (Content, error) {
 	if len(value) > MaxSealed {
 		return nil, ErrLength
@@ -88,19 +90,20 @@ func (c *Cookies) OpenContent(ctx context.Context, now time.Time, value string, 
 	return plaintext, nil
 }
 
-// Format prints the session's id alone, so that no data reaches a log.
+// Format prints only the session's id, so that no data reaches a log.
 func (c Content) Format(f fmt.State, verb rune) { c.Session().Format(f, verb) }
 
-// LogValue logs the session's id alone.
+// LogValue logs only the session's id.
 func (c Content) LogValue() slog.Value { return c.Session().LogValue() }
 
-// Session returns the session.
+// Session returns the session. The caller owns it.
 func (c Content) Session() (s Session) {
-	s.parse(c) // as OpenContent has done
+	s.parse(c) // cannot fail: OpenContent has parsed it
 	return s
 }
 
-// Data returns the data; it is the content's own. It is nil for the zero value.
+// Data returns the data, which shares its memory with the content. It is nil
+// for the zero value.
 func (c Content) Data() []byte {
 	if c == nil {
 		return nil

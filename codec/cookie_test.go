@@ -83,8 +83,8 @@ func TestCookieRefusesToSealWhatWouldNotParse(t *testing.T) {
 	}
 }
 
-// Judging lifetimes is the caller's: an authentic cookie opens at any time that
-// its key is accepted.
+// The caller checks lifetimes: an authentic cookie opens whenever its key is
+// accepted.
 func TestCookieOpensPastItsLifetime(t *testing.T) {
 	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
 	sealed, err := cookies.Seal(now, session("anna"), nil)
@@ -124,8 +124,8 @@ func TestExpiresIsTheEarliestEnd(t *testing.T) {
 	}
 }
 
-// The caller owns what it gets: two openings share nothing, and writing into
-// one's data does not reach the other.
+// The caller owns the result: two openings share no memory, so writing into the
+// data of one does not change the other.
 func TestOpenedCookiesShareNothing(t *testing.T) {
 	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
 	sealed, err := cookies.Seal(now, session("anna"), []byte("data"))
@@ -168,8 +168,8 @@ func TestCodecsAreSafeForConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-// What is opened outlives the buffers that it was decoded in: many openings go
-// on at once and are held to what they should be after all of them.
+// The result of Open does not change later: many goroutines open cookies, and all
+// results are checked after the last one.
 func TestWhatIsOpenedIsKeptApart(t *testing.T) {
 	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
 	type opened struct {

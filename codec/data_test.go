@@ -71,8 +71,8 @@ func TestDataKeepsZoneAndNanoseconds(t *testing.T) {
 	}
 }
 
-// Releases of one application share cookies: a field that one does not know is
-// skipped, one that is not there stays zero.
+// Releases of one application share cookies: a field that a release does not have
+// is skipped, and a missing field stays zero.
 func TestDataBetweenReleases(t *testing.T) {
 	type before struct{ Name string }
 	type after struct {

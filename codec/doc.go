@@ -1,21 +1,24 @@
-// Package codec turns sessions and tokens into bytes and back: sealed session
-// cookies ([Cookies]), sealed values of the application's own ([Values]),
-// committed session data ([Commits]), refresh tokens ([RefreshTokens]), access
-// tokens ([AccessTokens]), and cookies in gorilla/securecookie's format
-// ([Gorilla]). It knows no HTTP and no store. docs/formats.md is the
-// specification of every format.
+// Package codec encodes and decodes sessions and tokens: sealed session cookies
+// ([Cookies]), an application's own sealed values ([Values]), committed session
+// data ([Commits]), refresh tokens ([RefreshTokens]), access tokens
+// ([AccessTokens]), and cookies in the format of gorilla/securecookie
+// ([Gorilla]). It uses neither HTTP nor a store. docs/formats.md specifies
+// every format.
 //
-// Applications need [Values], for small secrets of their own such as the state
-// before a login, and [Gorilla] to put the ring under gorilla/sessions. Services
-// that take access tokens of another one need [ParseJWKS] and
+// Applications use [Values] for small secrets of their own, such as the state
+// before a login, and [Gorilla] to use gorilla/sessions with keys of the ring.
+// Services that accept the access tokens of another service use [ParseJWKS] and
 // [NewAccessVerifier]. The other codecs are what the root package is built
 // from.
 //
-// Everything here is immutable and safe for concurrent use. Every format has
-// one encoding: what opens, seals back to the same bytes but for salt, nonce
-// and tag. (An access token is JSON, and its signature vouches for the text.) Length is checked before decoding, authenticity before parsing, and
-// the one key that the input names is the only one tried.
+// All types of this package are immutable and safe for concurrent use.
 //
-// Until version 1.0 the Go API may change between minor versions. A format
-// that carries version 1 does not change; a new one would carry version 2.
+// Every format is canonical: opening a value and sealing it again yields the
+// same bytes, except for the salt, nonce and tag. (Access tokens are JSON, and
+// their signature covers the exact text.) The length is checked before decoding
+// and the authenticity before parsing. The only key that is tried is the one
+// that the input names.
+//
+// The Go API may change between minor versions until version 1.0. A format of
+// version 1 does not change; a new one would have version 2.
 package codec

@@ -2,26 +2,32 @@ package codec
 
 import "errors"
 
-// Why an input does not open. Each names one class of failure; besides these,
-// the errors of package keyring say what is wrong with the key that the input
-// names. They are for operators: a client gets one uniform refusal. No error
-// quotes the input.
+// The errors of this package: each names one class of failure. If the key that
+// the input names is unknown, expired or revoked, the error is that of package
+// keyring. The errors are for operators; clients get one uniform refusal. No
+// error quotes the input.
 var (
-	// ErrLength: too long or too short to be of the format.
+	// ErrLength is returned if the input is too long or too short for the
+	// format.
 	ErrLength = errors.New("codec: length out of range")
-	// ErrEncoding: not strict unpadded base64url, or not the format's prefix.
+	// ErrEncoding is returned if the input is not strict unpadded
+	// base64url, or lacks the format's prefix.
 	ErrEncoding = errors.New("codec: not in the format's encoding")
-	// ErrVersion: a version of the format that this release does not know.
+	// ErrVersion is returned if this release does not support the version
+	// of the format.
 	ErrVersion = errors.New("codec: unknown version of the format")
-	// ErrForged: not authentic under the key that it names, for this realm,
-	// purpose and name.
+	// ErrForged is returned if the input is not authentic under the key
+	// that it names, for this realm, purpose and name.
 	ErrForged = errors.New("codec: not authentic")
-	// ErrContent: authentic, but the content is not of the form. It was sealed
-	// by another release, or by a program that holds the ring.
+	// ErrContent is returned if the input is authentic but malformed
+	// inside. It was sealed by another release, or by another program that
+	// holds the ring.
 	ErrContent = errors.New("codec: authentic, but malformed inside")
-	// ErrExpired: authentic, but past its lifetime.
+	// ErrExpired is returned if the input is authentic but past its
+	// lifetime.
 	ErrExpired = errors.New("codec: past its lifetime")
-	// ErrEarly: authentic, but issued in the future, or not valid yet. The
-	// clocks of two nodes are too far apart.
+	// ErrEarly is returned if the input is authentic but was issued in the
+	// future, or is not valid yet. The clocks of two nodes are too far
+	// apart.
 	ErrEarly = errors.New("codec: before its lifetime")
 )

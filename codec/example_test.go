@@ -16,10 +16,11 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// The state between a password and the second factor: a small secret that the
-// browser carries for a few minutes. It is no session, and cannot become one.
+// The state between a password and the second factor is a small secret that the
+// browser holds for a few minutes. It is not a session, and is never accepted
+// as one.
 func ExampleValues() {
-	ring, err := keyring.Static("y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=") // from the environment, in earnest
+	ring, err := keyring.Static("y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=") // a program would read it from the environment
 	if err != nil {
 		panic(err)
 	}
@@ -55,8 +56,8 @@ func ExampleValues() {
 	// true
 }
 
-// An application that stays with gorilla/sessions puts the ring under it. To
-// rotate, it puts a new secret in front of the old one: no user notices.
+// An application that uses gorilla/sessions can seal its cookies under a ring. To
+// rotate, it puts a new secret in front of the old one. No user notices.
 func ExampleValues_gorillaSessions() {
 	shop := func(secrets ...string) *sessions.CookieStore {
 		ring, err := keyring.Static(secrets...)
@@ -89,10 +90,10 @@ func ExampleValues_gorillaSessions() {
 	// Output: 3 <nil>
 }
 
-// An access token for an API, verified where the ring is not: the other service
-// has the public keys alone.
+// An access token for an API is verified by another service, which has only the
+// public keys and not the ring.
 func ExampleAccessTokens() {
-	ring, err := keyring.Static("y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=") // from the environment, in earnest
+	ring, err := keyring.Static("y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=") // a program would read it from the environment
 	if err != nil {
 		panic(err)
 	}
@@ -102,7 +103,7 @@ func ExampleAccessTokens() {
 	}
 	now := time.Now()
 	token, err := tokens.Mint(now, codec.AccessToken{
-		Subject: "anna", Session: codec.ID{1, 2, 3}, Position: 42, // of the session that it is minted from
+		Subject: "anna", Session: codec.ID{1, 2, 3}, Position: 42, // of the session that the token is minted from
 		Audience: []string{"https://orders.shop.example"}, ClientID: "shop-app",
 		Issued: now, Expires: now.Add(5 * time.Minute), Authenticated: now,
 		Scope: "orders.read", Claims: json.RawMessage(`{"roles":["editor"]}`),

@@ -32,8 +32,8 @@ func fenced(t *testing.T, marker string) string {
 	return block
 }
 
-// TestDocumentedExample works through the sealed cookie of the specification,
-// step by step, and holds the document to every value.
+// TestDocumentedExample computes the sealed cookie of the specification step by
+// step, and compares the document with every value.
 func TestDocumentedExample(t *testing.T) {
 	v := vectors(t)["cookie-ok"]
 	secret, err := base64.StdEncoding.DecodeString(v["secret"])
@@ -63,7 +63,7 @@ func TestDocumentedExample(t *testing.T) {
 		t.Errorf("the document has\n%s\nwant\n%s", got, want.String())
 	}
 
-	// And the steps lead from the document's plaintext to its ciphertext.
+	// The steps lead from the document's plaintext to its ciphertext.
 	if gcm, err := specGCM(specXAES(subkey, salt)); err == nil {
 		plaintext := append(specHeader(v.session(t)), v.hex(t, "data")...)
 		again := gcm.Seal(nil, nonce, plaintext, append(head, v["realm"]+"\x00"+v["name"]...))
@@ -103,7 +103,7 @@ func TestDocumentedAccessToken(t *testing.T) {
 		t.Error("the vector has another token")
 	}
 
-	// And Mint writes that token, to the byte.
+	// Mint writes the same token, byte for byte.
 	access := newVectorAccess(t, v.ring(t), v["realm"], "EdDSA")
 	says, err := vectorVerifier(t, access, "EdDSA", v["audience"]).Verify(ctx, v.now(t), v.quoted(t, "input"))
 	fatal(t, err)
@@ -113,8 +113,7 @@ func TestDocumentedAccessToken(t *testing.T) {
 }
 
 // TestDocumentedRingFile opens the ring file of the specification with the
-// keeper's secret that stands beside it, and finds the key set that stands
-// there too.
+// keeper's secret and compares it with the key set, both of which are beside it.
 func TestDocumentedRingFile(t *testing.T) {
 	secret := strings.TrimSpace(fenced(t, "ring file: keeper secret"))
 	set := strings.TrimSpace(fenced(t, "ring file: key set"))
@@ -144,7 +143,7 @@ func TestDocumentedRingFile(t *testing.T) {
 	if r, revoked := keys[1].Revocation(); revoked {
 		t.Errorf("revoked: %+v", r)
 	}
-	// The same set in clear is the same ring.
+	// The same set in clear text is the same ring.
 	clear := documentRing(t, set)
 	sealed, err := newCommits(t, clear, realm).Seal(first, codec.ID{}, []byte("x"))
 	fatal(t, err)
@@ -153,7 +152,7 @@ func TestDocumentedRingFile(t *testing.T) {
 	}
 }
 
-// Every class of the specification is one of the vectors', and the reverse.
+// The specification and the vectors have the same classes.
 func TestDocumentNamesEveryClass(t *testing.T) {
 	doc := formatsDoc(t)
 	for class := range vectorClasses {

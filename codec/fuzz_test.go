@@ -13,10 +13,9 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// The fuzz tests start from the vectors of their format, and hold this: no
-// input is accepted that is not, byte for byte, one that was sealed. The pool
-// of what was sealed is every vector of the format that opens under the
-// fuzzing ring.
+// The fuzz tests start from the vectors of their format. They check that every
+// accepted input is, byte for byte, one that was sealed: a vector of the format
+// that opens under the fuzzing ring.
 type fuzzSeeds struct {
 	all    []string
 	sealed map[string]bool
@@ -55,7 +54,7 @@ func seedsOf(t testing.TB, format string) fuzzSeeds {
 	return s
 }
 
-// fuzzOpen opens inputs of a format as its vectors do, and tells what it found.
+// fuzzOpen opens inputs of a format as its vectors do, and returns the result.
 func fuzzOpen(t testing.TB, format string) func(input string) (codec.Session, string, error) {
 	t.Helper()
 	ring := fuzzRing(t)
@@ -133,8 +132,8 @@ func FuzzRefreshParse(f *testing.F)  { fuzz(f, "refresh") }
 func FuzzGorillaDecode(f *testing.F) { fuzz(f, "gorilla") }
 func FuzzAccessVerify(f *testing.F)  { fuzz(f, "access") }
 
-// FuzzUnmarshalData: whatever decodes encodes again, and from then on to the
-// same bytes.
+// FuzzUnmarshalData checks that data that decodes can be encoded again, and that
+// further rounds yield the same bytes.
 func FuzzUnmarshalData(f *testing.F) {
 	for _, seed := range dataSeeds(f) {
 		f.Add(seed)

@@ -19,24 +19,24 @@ import (
 
 // GorillaConfig configures [NewGorilla].
 type GorillaConfig struct {
-	// Realm names the application and its environment. Required; 1 to 255
-	// bytes without NUL.
+	// Realm names the application and its environment: 1 to 255 bytes
+	// without NUL. Required.
 	Realm string
-	// Lifetime is how long a cookie decodes after it was encoded, in whole
-	// seconds. Required; at most the ring's Life.
+	// Lifetime is how long a cookie decodes after it was encoded: at least
+	// a second and at most the ring's Life. Fractions of a second are
+	// ignored. Required.
 	Lifetime time.Duration
 }
 
-// Gorilla encodes cookies in gorilla/securecookie's format (AES-256-CTR, then
-// HMAC-SHA256, gob) under subkeys of the ring, with the key's id in front. It
-// is for applications that stay with gorilla/sessions and want the ring's
-// rotation; [Values] is smaller and faster. It implements
-// [securecookie.Codec].
+// Gorilla encodes cookies in the format of gorilla/securecookie (AES-256-CTR,
+// then HMAC-SHA256, over gob) under subkeys of the ring, preceded by the key's
+// id. It is for applications that use gorilla/sessions and want the rotation of
+// the ring; [Values] is smaller and faster. It implements [securecookie.Codec].
 //
-// It reads only what it wrote: cookies that an application sealed with
-// securecookie keys of its own are not accepted.
+// Gorilla decodes only cookies that it encoded. It does not accept cookies that
+// an application sealed with its own securecookie keys.
 //
-// The timestamp inside is securecookie's own: it is read off the system clock.
+// Gorilla uses the system clock, because securecookie's timestamp does.
 type Gorilla struct {
 	ring   *keyring.Ring
 	realm  string
@@ -59,19 +59,20 @@ func NewGorilla(ring *keyring.Ring, c GorillaConfig) (*Gorilla, error) {
 	return &Gorilla{ring, c.Realm, int(c.Lifetime / time.Second)}, nil
 }
 
-// gorillaSeparator stands between key id and cookie. securecookie's own text
-// is base64 and never holds it.
+// gorillaSeparator separates the key id from securecookie's text, which is
+// base64 and never contains it.
 const gorillaSeparator = '.'
 
+// gorillaHead is the length of the key id and the separator.
 const gorillaHead = 2*keyIDSize + 1
 
-// Encode encodes value under a name, which is authenticated with it.
+// Encode encodes value. The name is authenticated with it.
 func (g *Gorilla) Encode(name string, value any) (string, error) {
 	key, err := g.ring.Primary(time.Now())
 	if err != nil {
 		return "", err
 	}
-	sc, err := g.under(key)
+	sc, err := g.codec(key)
 	if err != nil {
 		return "", err
 	}
@@ -86,9 +87,10 @@ func (g *Gorilla) Encode(name string, value any) (string, error) {
 	return key.ID().String() + string(gorillaSeparator) + text, nil
 }
 
-// Decode decodes what Encode encoded into the value that dst points to.
+// Decode decodes text that Encode returned for the same name into the value
+// that dst points to. Every error implements [securecookie.Error].
 func (g *Gorilla) Decode(name, value string, dst any) error {
-	return refusal(g.decode(name, value, dst))
+	return decodeFailure(g.decode(name, value, dst))
 }
 
 func (g *Gorilla) decode(name, value string, dst any) error {
@@ -102,8 +104,8 @@ func (g *Gorilla) decode(name, value string, dst any) error {
 	if _, err := hex.Decode(id[:], []byte(value[:gorillaHead-1])); err != nil || id.String() != value[:gorillaHead-1] {
 		return ErrEncoding
 	}
-	// securecookie's decoder skips line breaks and trailing bits; one value has
-	// one encoding here too.
+	// securecookie's decoder ignores line breaks and trailing bits, but a value
+	// has one encoding here too.
 	b, err := base64.URLEncoding.DecodeString(value[gorillaHead:])
 	if err != nil || base64.URLEncoding.EncodeToString(b) != value[gorillaHead:] {
 		return ErrEncoding
@@ -112,7 +114,7 @@ func (g *Gorilla) decode(name, value string, dst any) error {
 	if err != nil {
 		return err
 	}
-	sc, err := g.under(key)
+	sc, err := g.codec(key)
 	if err != nil {
 		return err
 	}
@@ -120,8 +122,8 @@ func (g *Gorilla) decode(name, value string, dst any) error {
 	if sc.Decode(g.bind(name), value[gorillaHead:], &plain) != nil {
 		return ErrForged
 	}
-	// What is authentic begins with its date; securecookie's own check of it
-	// would not tell expiry from forgery.
+	// An authentic text begins with its date. securecookie's own check of the
+	// date would not distinguish expiry from forgery.
 	date, _, _ := strings.Cut(string(b), "|")
 	seconds, err := strconv.ParseInt(date, 10, 64)
 	if err != nil {
@@ -133,24 +135,24 @@ func (g *Gorilla) decode(name, value string, dst any) error {
 	return deserialize(plain, dst)
 }
 
-// bind ties the realm to the name that securecookie authenticates. Its MAC
-// covers name|date|value, and neither realm nor date holds a NUL.
+// bind joins the realm to the name that securecookie authenticates. Its MAC
+// covers name|date|value, and neither realm nor date contains a NUL.
 func (g *Gorilla) bind(name string) string { return g.realm + "\x00" + name }
 
-// expandGorilla makes the two keys that securecookie wants of one subkey.
+// expandGorilla derives the two keys that securecookie needs from one subkey.
 func expandGorilla(subkey []byte) ([]byte, error) {
 	return hkdf.Expand(sha256.New, subkey, "wafer/1 gorilla keys", 64)
 }
 
-// under returns securecookie's codec with the first half of the expansion as
-// its MAC key and the second as its encryption key.
-func (g *Gorilla) under(key *keyring.Key) (*securecookie.SecureCookie, error) {
+// codec returns securecookie's codec for a key of the ring. Its MAC key is the
+// first half of the expansion, and its encryption key the second.
+func (g *Gorilla) codec(key *keyring.Key) (*securecookie.SecureCookie, error) {
 	keys, err := keyring.Derived(key, keyring.Gorilla, expandGorilla)
 	if err != nil {
 		return nil, err
 	}
 	sc := securecookie.New(keys[:32], keys[32:])
-	sc.MaxAge(0) // decode checks the date
+	sc.MaxAge(0) // no limit: decode checks the date
 	sc.SetSerializer(securecookie.NopEncoder{})
 	sc.MaxLength(MaxSealed - gorillaHead)
 	return sc, nil

@@ -15,7 +15,7 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// gorillaKeys derives what docs/formats.md says, from the secret itself.
+// gorillaKeys derives the keys from the secret as in docs/formats.md.
 func gorillaKeys(t testing.TB, b byte) (mac, encryption []byte) {
 	t.Helper()
 	subkey, err := hkdf.Key(sha256.New, []byte(strings.Repeat(string([]byte{b}), 32)), nil, "wafer/1 gorilla", 32)
@@ -25,7 +25,7 @@ func gorillaKeys(t testing.TB, b byte) (mac, encryption []byte) {
 	return keys[:32], keys[32:]
 }
 
-// What stands behind the key id is securecookie's own format, both ways.
+// The text after the key id is securecookie's own format, in both directions.
 func TestGorillaIsSecurecookiesFormat(t *testing.T) {
 	ring := staticRing(t, secret(1))
 	id := ring.Set().Keys()[0].ID().String()
@@ -46,8 +46,8 @@ func TestGorillaIsSecurecookiesFormat(t *testing.T) {
 	}
 }
 
-// Cookies of the application's own securecookie keys are not accepted, whatever
-// is put in front of them.
+// Cookies under the application's own securecookie keys are not accepted, whatever
+// precedes them.
 func TestGorillaReadsOnlyWhatItWrote(t *testing.T) {
 	ring := staticRing(t, secret(1))
 	foreign, err := securecookie.New([]byte(strings.Repeat("h", 32)), []byte(strings.Repeat("b", 32))).Encode(name, "old")

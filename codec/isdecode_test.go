@@ -6,8 +6,8 @@ import (
 	"github.com/gorilla/securecookie"
 )
 
-// Applications on gorilla ask IsDecode whether a cookie was bad, as against a
-// fault of the server's. A codec of ours must answer as securecookie's does.
+// Applications of gorilla/sessions call IsDecode to distinguish a bad cookie from
+// a fault of the server. Our codecs must answer as securecookie's does.
 func TestPromise5_RefusalsAreDecodeErrorsToGorilla(t *testing.T) {
 	for what, build := range securecookieCodecs {
 		c := build(t, staticRing(t, secret(1)))

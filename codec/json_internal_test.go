@@ -116,7 +116,7 @@ func TestFuzzSeedsOfJSON(t *testing.T) {
 	}
 }
 
-// FuzzReadObject: whatever is read, encoding/json reads alike.
+// FuzzReadObject checks that encoding/json reads every accepted object alike.
 func FuzzReadObject(f *testing.F) {
 	for _, seed := range jsonSeeds {
 		f.Add([]byte(seed))
@@ -150,8 +150,9 @@ func agrees(t *testing.T, text []byte) bool {
 		t.Fatal("the text was changed")
 	}
 	if err != nil {
-		// What is refused is no JSON, or no strict one: no object, twice the
-		// same name, half a pair, too deep or too many. A plain object is none.
+		// A refused text is not JSON, or not strict: it is no object, or has a
+		// duplicate name, half a surrogate pair, too many levels or too many
+		// members. None of these is true of a plain object.
 		var plain map[string]int
 		if json.Unmarshal(text, &plain) == nil && plain != nil && len(plain) <= 1 && !bytes.ContainsAny(text, `\,`) && utf8.Valid(text) {
 			t.Errorf("%q is refused", text)

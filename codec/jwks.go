@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// MaxJWKS is the longest JWK set that is read, in bytes. The set of the
-	// fullest ring is shorter.
+	// MaxJWKS is the length of the longest JWK set that is read, in bytes.
+	// The set of a ring with [keyring.MaxKeys] keys is shorter.
 	MaxJWKS = 128 << 10
-	// MaxJWKSKeys is how many keys it may have: those of the fullest ring, for
-	// each algorithm.
+	// MaxJWKSKeys is the most keys that a JWK set may have: those of a ring
+	// with [keyring.MaxKeys] keys, for each algorithm.
 	MaxJWKSKeys = 2 * keyring.MaxKeys
 )
 
 // JWKS is a JWK set (RFC 7517, section 5): the public keys that verify access
 // tokens, for services that do not hold the ring. It is immutable and safe for
-// concurrent use. It holds no secret.
+// concurrent use. It contains no secret.
 type JWKS struct {
 	keys []publicKey // in the order of their ids
 }
@@ -41,9 +41,10 @@ type publicKey struct {
 var _ AccessKeys = (*JWKS)(nil)
 
 // JWKS returns the public halves of all keys of the ring that verify at time
-// now, for each algorithm configured: also those that do not sign yet, so that
-// others know them in time. A copy may be kept for as long as a token may
-// outlive the revocation of its key, and less than [keyring.Lead].
+// now, for each algorithm configured. They include keys that do not sign yet,
+// so that other services have them in time. A copy may be used for at most as
+// long as a token may outlive the revocation of its key, and for less than
+// [keyring.Lead].
 func (a *AccessTokens) JWKS(now time.Time) (*JWKS, error) {
 	set := a.ring.Set()
 	s := new(JWKS)
@@ -52,7 +53,7 @@ func (a *AccessTokens) JWKS(now time.Time) (*JWKS, error) {
 			continue // expired or revoked
 		}
 		for _, algorithm := range a.algorithms {
-			p, err := pair(key, pairOf{algorithm, a.realm})
+			p, err := pair(key, pairID{algorithm, a.realm})
 			if err != nil {
 				return nil, err
 			}
@@ -76,8 +77,10 @@ func (s *JWKS) KeyIDs() []string {
 	return ids
 }
 
-// AccessKey returns the key with that id, or [keyring.ErrUnknown]. A set knows
-// no times: what is in it verifies.
+// AccessKey returns the key with the id kid. The error is [keyring.ErrUnknown]
+// if the set has no such key, and matches [ErrForged] if the key is of another
+// algorithm. The context and the time are ignored: a set has no times, and
+// every key in it verifies.
 func (s *JWKS) AccessKey(_ context.Context, _ time.Time, kid string, algorithm Algorithm) (crypto.PublicKey, error) {
 	i, found := slices.BinarySearchFunc(s.keys, kid, func(k publicKey, kid string) int { return strings.Compare(k.kid, kid) })
 	if !found {
@@ -89,8 +92,8 @@ func (s *JWKS) AccessKey(_ context.Context, _ time.Time, kid string, algorithm A
 	return s.keys[i].key, nil
 }
 
-// MarshalJSON writes the set in one form: ordered by key id, members in the
-// order of their names, no white space.
+// MarshalJSON writes the set in its one encoding: ordered by key id, with
+// members in the order of their names, and without white space.
 func (s *JWKS) MarshalJSON() ([]byte, error) {
 	b := []byte(`{"keys":[`)
 	for i, k := range s.keys {
@@ -123,11 +126,14 @@ func (s *JWKS) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "JWK set %q", s.KeyI
 func (s *JWKS) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
 
 // ParseJWKS reads a JWK set that [AccessTokens.JWKS] or another issuer wrote.
-// Keys that cannot verify an access token are passed over, as RFC 7517, section
-// 5 has it: those of another type, curve, algorithm or use, and those without a
-// key id. The whole set is refused if it is not strict JSON, holds a private
-// key, has one key id twice, or if a key is not a point of its curve: nobody
-// should go on with such a set. The error is [ErrLength] or [ErrEncoding].
+// It skips keys that cannot verify an access token, as RFC 7517, section 5
+// requires: keys of another type, curve, algorithm or use, and keys without an
+// id. It refuses the whole set if it is not strict JSON, contains a private
+// key, contains two keys with the same id, or contains a key that is not a
+// point of its curve, because such a set should not be used at all.
+//
+// The error is [ErrLength] if text is empty or longer than [MaxJWKS], or has
+// more than [MaxJWKSKeys] keys. It matches [ErrEncoding] otherwise.
 func ParseJWKS(text []byte) (*JWKS, error) {
 	if len(text) == 0 || len(text) > MaxJWKS {
 		return nil, ErrLength
@@ -158,7 +164,7 @@ func ParseJWKS(text []byte) (*JWKS, error) {
 	return s, nil
 }
 
-// add reads one key of a set. seen holds the ids so far.
+// add reads one key of a set. seen holds the ids that were read before.
 func (s *JWKS) add(text []byte, seen map[string]bool) error {
 	members := map[string]string{}
 	err := readObject(text, func(name, value, _ []byte) error {
@@ -185,7 +191,7 @@ func (s *JWKS) add(text []byte, seen map[string]bool) error {
 	}
 	seen[kid] = named
 	use, used := members["use"]
-	_, limited := members["key_ops"] // our keys have none, and use says it better
+	_, limited := members["key_ops"] // our keys lack it, because use expresses the same
 	if kid == "" || len(kid) > maxKid || used && use != "sig" || limited {
 		return nil
 	}
@@ -204,7 +210,7 @@ func (s *JWKS) add(text []byte, seen map[string]bool) error {
 }
 
 func parseEd25519(x string) (ed25519.PublicKey, error) {
-	key, err := coordinate(x)
+	key, err := parseCoordinate(x)
 	if err != nil {
 		return nil, err
 	}
@@ -215,11 +221,11 @@ func parseEd25519(x string) (ed25519.PublicKey, error) {
 }
 
 func parseP256(x, y string) (*ecdsa.PublicKey, error) {
-	bx, err := coordinate(x)
+	bx, err := parseCoordinate(x)
 	if err != nil {
 		return nil, err
 	}
-	by, err := coordinate(y)
+	by, err := parseCoordinate(y)
 	if err != nil {
 		return nil, err
 	}
@@ -230,8 +236,8 @@ func parseP256(x, y string) (*ecdsa.PublicKey, error) {
 	return key, nil
 }
 
-// coordinate reads 32 bytes in base64url.
-func coordinate(text string) ([]byte, error) {
+// parseCoordinate reads 32 bytes in base64url.
+func parseCoordinate(text string) ([]byte, error) {
 	b, err := decode(text, 0)
 	if err != nil || len(b) != 32 {
 		return nil, errors.New("a coordinate of a key is not 32 bytes in strict base64url")

@@ -27,7 +27,7 @@ func jwksOf(t testing.TB, access issuing, at time.Time) string {
 	return string(b)
 }
 
-// Another service verifies with what was published, and with nothing else.
+// Another service verifies tokens with the published keys alone.
 func TestJWKSVerifiesElsewhere(t *testing.T) {
 	for _, algorithms := range [][]codec.Algorithm{{codec.EdDSA}, {codec.ES256}, {codec.EdDSA, codec.ES256}, {codec.ES256, codec.EdDSA}} {
 		access := newAccessTokens(t, staticRing(t, secret(1), secret(2)), realm, algorithms...)
@@ -58,8 +58,8 @@ func TestJWKSVerifiesElsewhere(t *testing.T) {
 	}
 }
 
-// A set's key verifies its own algorithm alone, also where a source outside
-// calls one id by two algorithms.
+// A key of a set verifies only its own algorithm, even if another source uses one
+// id for two algorithms.
 func TestJWKSKeysAreForOneAlgorithm(t *testing.T) {
 	w := newAccessWorld(t)
 	ed := strings.Replace(w.ed.jwk(t), w.ed.kid, "one", 1)
@@ -74,8 +74,8 @@ func TestJWKSKeysAreForOneAlgorithm(t *testing.T) {
 	}
 }
 
-// Published are the keys that verify: those before their activation too, until
-// they expire, and none that was revoked.
+// The published keys are those that verify: also before their activation, until
+// they expire, and not if they were revoked.
 func TestPromise2_JWKSFollowsTheRing(t *testing.T) {
 	const day = 24 * time.Hour
 	keys := []documentKey{
@@ -102,7 +102,7 @@ func TestPromise2_JWKSFollowsTheRing(t *testing.T) {
 			t.Errorf("%v later: %s: want %s", c.at.Sub(now), got, c.want)
 		}
 	}
-	// What is published is what verifies, key by key.
+	// The published keys and those that verify are the same, key by key.
 	for i, k := range keys {
 		s := newSpecSigner(bytes.Repeat([]byte{k.secret}, 32), []byte{0, 0, 0, byte(i + 1)}, realm, codec.EdDSA)
 		token := s.token(t, s.header(), specPayload())
@@ -116,7 +116,7 @@ func TestPromise2_JWKSFollowsTheRing(t *testing.T) {
 	}
 }
 
-// The set of the fullest ring is one that a reader takes.
+// A reader accepts the set of a ring with MaxKeys keys.
 func TestJWKSOfTheFullestRing(t *testing.T) {
 	var secrets []string
 	for i := range keyring.MaxKeys {
@@ -191,7 +191,7 @@ func TestJWKSRefuses(t *testing.T) {
 			t.Errorf("%s: %v, %v: want ErrEncoding", what, set, err)
 		}
 	}
-	// The bytes of both coordinates, cut elsewhere.
+	// The bytes of both coordinates, split at another place.
 	y := func() []byte {
 		_, after, _ := strings.Cut(es, `"y":"`)
 		b, err := specDecode(strings.TrimSuffix(after, `"}`))
@@ -217,7 +217,7 @@ func TestJWKSRefuses(t *testing.T) {
 	}
 }
 
-// RFC 7517, section 5: what one does not understand is passed over.
+// RFC 7517, section 5: keys that a reader does not understand are skipped.
 func TestJWKSPassesOverWhatItDoesNotKnow(t *testing.T) {
 	w := newAccessWorld(t)
 	ed := w.ed.jwk(t)
@@ -265,7 +265,7 @@ func TestJWKSPassesOverWhatItDoesNotKnow(t *testing.T) {
 }
 
 // RFC 8037, appendix A.2 and A.4: the published key verifies the published
-// signature, and of the published set nothing private comes in.
+// signature, and the private key is not accepted in a set.
 func TestJWKSOfRFC8037(t *testing.T) {
 	const (
 		key    = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`

@@ -12,16 +12,17 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// kind is one format behind one pair of functions, so that what must hold for
-// all formats is tested on all of them.
+// kind is one format behind one pair of functions, so that rules for all formats
+// are tested on all of them.
 type kind struct {
 	format string
-	text   bool // strict base64url, as far as the format is sealed
+	text   bool // the sealed part is strict base64url
 	bind   func(t testing.TB, ring *keyring.Ring, realm, name string) bound
 }
 
-// bound is a kind under one ring, realm and name. seal hides a text (a refresh
-// token has no room for one: there it picks the family); open finds it again.
+// bound is a kind under one ring, realm and name. seal seals a text, and open
+// returns it. A refresh token has no room for a text, which selects its family
+// instead.
 type bound struct {
 	seal func(text string) string
 	open func(input string) (string, error)
@@ -38,7 +39,7 @@ func kinds() []kind {
 	}
 }
 
-// idOf makes an id of a text of 16 bytes by taking it over, of others by hash.
+// idOf returns an id for a text: its bytes if there are 16, and else a hash.
 func idOf(text string) codec.ID {
 	if len(text) == 16 {
 		return codec.ID([]byte(text))
@@ -124,7 +125,7 @@ func bindGorilla(t testing.TB, ring *keyring.Ring, realm, name string) bound {
 	}
 }
 
-// bindAccess hides the text in a claim of the application's; the name is the
+// bindAccess seals the text as a claim of the application. The name is the
 // audience.
 func bindAccess(t testing.TB, ring *keyring.Ring, realm, name string) bound {
 	access := newAccessTokens(t, ring, realm)
@@ -151,7 +152,7 @@ func bindAccess(t testing.TB, ring *keyring.Ring, realm, name string) bound {
 	}
 }
 
-// found is what open returns of a text that seal hid.
+// found is the result of open for a text that seal sealed.
 func (k kind) found(text string) string {
 	if k.format == "refresh" {
 		id := idOf(text)

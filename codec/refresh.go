@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// RefreshPrefix starts every refresh token, so that scanners for leaked
-	// secrets can find it.
+	// RefreshPrefix is the prefix of every refresh token. It lets scanners
+	// for leaked secrets find one.
 	RefreshPrefix = "wfr1_"
 
 	refreshClaims = keyIDSize + len(ID{}) + 4
@@ -27,21 +27,23 @@ const (
 // RefreshSize is the length of every refresh token in bytes.
 var RefreshSize = len(RefreshPrefix) + encoding.EncodedLen(refreshBody)
 
-// RefreshToken is what a refresh token says: a family and a generation. It is
-// no secret of the store: nothing kept there can be turned back into a token.
+// RefreshToken is the content of a refresh token: a family and a generation. It
+// is not a secret of the store: nothing that the store holds can be turned back
+// into a token.
 type RefreshToken struct {
 	Family     ID
-	Generation uint32 // from 1
+	Generation uint32 // at least 1
 }
 
-// RefreshTokens makes and parses refresh tokens of one realm (refresh token,
-// version 1).
+// RefreshTokens mints and parses the refresh tokens of one realm (refresh
+// token, version 1).
 type RefreshTokens struct {
 	ring  *keyring.Ring
 	realm string
 }
 
-// NewRefreshTokens returns the codec of refresh tokens.
+// NewRefreshTokens returns the codec of refresh tokens. realm names the
+// application and its environment: 1 to 255 bytes without NUL.
 func NewRefreshTokens(ring *keyring.Ring, realm string) (*RefreshTokens, error) {
 	if ring == nil {
 		return nil, errors.New("codec: no ring given")
@@ -52,8 +54,8 @@ func NewRefreshTokens(ring *keyring.Ring, realm string) (*RefreshTokens, error) 
 	return &RefreshTokens{ring, realm}, nil
 }
 
-// Mint returns the token of a family's generation, under the key that is
-// primary at time now.
+// Mint returns the token of a family's generation, authenticated under the key
+// that is primary at time now.
 func (r *RefreshTokens) Mint(now time.Time, t RefreshToken) (string, error) {
 	if t.Generation == 0 {
 		return "", errors.New("codec: generations start at 1")
@@ -73,9 +75,9 @@ func (r *RefreshTokens) Mint(now time.Time, t RefreshToken) (string, error) {
 	return RefreshPrefix + encoding.EncodeToString(b), nil
 }
 
-// Parse returns what an authentic token says. ctx bounds the reload that an
-// unknown key id causes. A forged one is refused here, before any store is
-// asked.
+// Parse authenticates a token and returns its content. It needs no store, so
+// forged tokens cause no queries. ctx bounds the reload that an unknown key id
+// causes.
 func (r *RefreshTokens) Parse(ctx context.Context, now time.Time, token string) (RefreshToken, error) {
 	b, err := decodeRefresh(token)
 	if err != nil {
@@ -100,9 +102,9 @@ func (r *RefreshTokens) Parse(ctx context.Context, now time.Time, token string) 
 	return t, nil
 }
 
-// Names reports whether a token, authentic or not, names that family. It is
-// the cheap look that a request with a good session cookie takes: a token of
-// the same family changes nothing for it.
+// Names reports whether a token, authentic or not, names that family. It is a
+// cheap check for a request that has a good session cookie, which a token of
+// the same family does not affect.
 func (r *RefreshTokens) Names(token string, family ID) bool {
 	if len(token) != RefreshSize || !strings.HasPrefix(token, RefreshPrefix) {
 		return false
@@ -121,7 +123,8 @@ func decodeRefresh(token string) ([]byte, error) {
 	return decode(token[len(RefreshPrefix):], 0)
 }
 
-// appendTag appends the tag over claims and realm: HMAC-SHA256, truncated.
+// appendTag appends the tag over claims and realm: HMAC-SHA256, truncated to 16
+// bytes.
 func (r *RefreshTokens) appendTag(dst []byte, key *keyring.Key, claims []byte) ([]byte, error) {
 	subkey, err := keyring.Derived(key, keyring.Refresh, newRefreshKey)
 	if err != nil {

@@ -32,7 +32,7 @@ func TestRefreshTokenRoundTrip(t *testing.T) {
 	}
 }
 
-// The tag counts whole: no prefix of it is enough.
+// The whole tag is checked: a prefix of it is not enough.
 func TestPromise2_EveryByteOfARefreshTokensTag(t *testing.T) {
 	refresh := newRefreshTokens(t, staticRing(t, secret(1)), realm)
 	token, err := refresh.Mint(now, codec.RefreshToken{Generation: 1})

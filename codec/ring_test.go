@@ -37,8 +37,7 @@ func staticRing(t testing.TB, secrets ...string) *keyring.Ring {
 	return ring
 }
 
-// documentKey is a key of a ring that is written down: docs/formats.md has the
-// document.
+// documentKey is a key of a document as in docs/formats.md.
 type documentKey struct {
 	id        string
 	secret    byte

@@ -17,15 +17,15 @@ const (
 	keyIDSize = len(keyring.ID{})
 	headSize  = 1 + keyIDSize
 
-	// Overhead is how many bytes sealing adds, before base64.
+	// Overhead is the number of bytes that sealing adds, before base64.
 	Overhead = headSize + xaes.Overhead
 
-	// MaxSealed is the longest sealed text that is looked at, in bytes. It is
-	// what browsers keep of a cookie.
+	// MaxSealed is the length of the longest sealed text that is opened, in
+	// bytes. Browsers accept no longer cookies.
 	MaxSealed = 4096
 )
 
-// sealer is the one format that cookies, values and commits share:
+// sealer implements the format that cookies, values and commits share:
 //
 //	head ‖ salt ‖ nonce ‖ ciphertext ‖ tag,  head = 0x01 ‖ key id
 //
@@ -68,9 +68,9 @@ func (s *sealer) seal(dst []byte, now time.Time, name string, plaintext []byte) 
 	return aead.Seal(dst, plaintext, s.additional(nil, id, name))
 }
 
-// open returns the plaintext of sealed, in place: sealed is overwritten, and
-// its capacity too. With room for additional data behind it, nothing else is
-// allocated.
+// open decrypts in place: the plaintext that it returns overwrites sealed. It
+// also overwrites the spare capacity of sealed. If that has room for the
+// additional data, open allocates nothing else.
 func (s *sealer) open(ctx context.Context, now time.Time, name string, sealed []byte) ([]byte, error) {
 	if len(sealed) < Overhead {
 		return nil, ErrLength
@@ -95,7 +95,7 @@ func (s *sealer) open(ctx context.Context, now time.Time, name string, sealed []
 	return plaintext, nil
 }
 
-// room is how much capacity open can use behind what it opens.
+// room returns the spare capacity that open can use.
 func (s *sealer) room(name string) int { return headSize + len(s.realm) + 1 + len(name) }
 
 func (s *sealer) additional(dst []byte, id keyring.ID, name string) []byte {

@@ -25,7 +25,7 @@ const (
 	loggedData    = "data-that-nobody-may-log"
 )
 
-// spellings are the ways in which bytes could come out.
+// spellings returns the forms in which bytes could be printed.
 func spellings(text string) []string {
 	b := []byte(text)
 	return []string{
@@ -35,8 +35,8 @@ func spellings(text string) []string {
 	}
 }
 
-// silent fails if a text holds a window of 8 bytes of a secret, however it is
-// spelt.
+// silent fails if a text contains any 8 consecutive bytes of a secret, in any
+// form.
 func silent(t *testing.T, what, text string, secrets ...string) {
 	t.Helper()
 	for _, secret := range secrets {
@@ -50,7 +50,7 @@ func silent(t *testing.T, what, text string, secrets ...string) {
 	}
 }
 
-// all ways in which a value gets into a log.
+// all ways in which a value can be logged.
 func printed(v any) string {
 	var b bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X"} {
@@ -71,7 +71,7 @@ func TestPromise7_CodecsPrintNoSecret(t *testing.T) {
 	refresh := newRefreshTokens(t, ring, realm)
 	g := newGorilla(t, ring, realm)
 
-	// Use them first: what they derive and keep must stay in too.
+	// Use them first: the values that they derive and cache must not leak either.
 	access := newAccessTokens(t, ring, realm, bothAlgorithms...)
 	verifier := newAccessVerifier(t, access)
 	said := accessToken(loggedSubject)
@@ -97,12 +97,12 @@ func TestPromise7_CodecsPrintNoSecret(t *testing.T) {
 	for what, text := range map[string]string{"an access token": fmt.Sprintf("%v %+v %#v %s", verified, verified, &verified, said), "a log of it": fmt.Sprint(verified.LogValue())} {
 		silent(t, "printing "+what, text, secrets...)
 	}
-	// Marshalling a content is what an application does on purpose.
+	// An application marshals a Content only on purpose.
 	silent(t, "printing a content", fmt.Sprintf("%v %+v %#v %s %x %v %v", content, content, content, content, &content, []codec.Content{content}, content.LogValue()), secrets...)
 	for _, v := range []any{access.AccessTokens, *access.AccessTokens, verifier, *verifier} {
 		silent(t, fmt.Sprintf("printing a %T", v), printed(v), secrets...)
 	}
-	// A set shows key ids, and one stands in front of a gorilla cookie.
+	// A set prints key ids, and a gorilla cookie begins with one.
 	others := slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return s == encoded })
 	for _, v := range []any{set, *set} {
 		silent(t, fmt.Sprintf("printing a %T", v), printed(v), others...)
@@ -112,7 +112,7 @@ func TestPromise7_CodecsPrintNoSecret(t *testing.T) {
 	}
 }
 
-// Every way to be refused, with all that the error wraps.
+// Every kind of refusal, with every error that it wraps.
 func TestPromise7_ErrorsQuoteNothing(t *testing.T) {
 	ring := staticRing(t, hex.EncodeToString([]byte(loggedSecret)))
 	for _, k := range kinds() {
@@ -183,7 +183,7 @@ func TestPromise7_GobErrorsQuoteNoData(t *testing.T) {
 	}
 }
 
-// The classes are told apart by errors.Is alone, and none is another.
+// errors.Is alone distinguishes the classes, and no class matches another.
 func TestErrorClassesAreDistinct(t *testing.T) {
 	all := []error{codec.ErrLength, codec.ErrEncoding, codec.ErrVersion, codec.ErrForged, codec.ErrContent, codec.ErrExpired, codec.ErrEarly, keyring.ErrUnknown, keyring.ErrExpired, keyring.ErrRevoked}
 	for i, a := range all {

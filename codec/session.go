@@ -8,48 +8,49 @@ import (
 	"time"
 )
 
-// ID names a session and its family: 128 random bits.
+// ID is the id of a session and of its family: 128 random bits.
 type ID [16]byte
 
 const (
-	// MaxSubject is the longest subject in bytes.
+	// MaxSubject is the length of the longest subject in bytes.
 	MaxSubject = 255
-	// MaxPosition is the highest position: 53 bits, so that a JSON number in
-	// any language holds it.
+	// MaxPosition is the highest position. It has 53 bits, so that a JSON
+	// number holds it in any language.
 	MaxPosition = 1<<53 - 1
 
 	timeSize = 6
 	maxTime  = 1<<48 - 1
 	// fixedSize is the size of the header without the subject: flags, id,
-	// position, generation, six times, and the subject's length.
+	// position, generation, six times, and the length of the subject.
 	fixedSize = 1 + len(ID{}) + 8 + 4 + 6*timeSize + 1
 )
 
-// Session is the header of a session cookie: everything that wafer itself
-// needs to know of a session. Times are whole milliseconds since 1970, and are
-// decided when the cookie is sealed; nothing is recomputed from configuration.
+// Session is the header of a session cookie: everything that wafer itself needs
+// from a session. Times are whole milliseconds since 1970. They are fixed when
+// the cookie is sealed; none is recomputed from configuration.
 type Session struct {
 	ID         ID
 	Subject    string // 1 to MaxSubject bytes
-	Position   uint64 // of the family when this was minted; at most MaxPosition
-	Generation uint32 // of the refresh token it was issued with; from 1
+	Position   uint64 // the position of the family at minting; at most MaxPosition
+	Generation uint32 // that of the refresh token issued with it; at least 1
 
 	Issued        time.Time
 	Access        time.Time // the end of the access lifetime
 	Idle          time.Time // the idle deadline
 	Absolute      time.Time // the absolute deadline
 	Started       time.Time // the login
-	Authenticated time.Time // the last time the user proved who they are
+	Authenticated time.Time // the last authentication of the user
 }
 
-// Format prints the session's id alone, so that no subject reaches a log.
+// Format prints only the session's id, so that no subject reaches a log.
 func (s Session) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%x", s.ID[:]) }
 
-// LogValue logs the session's id alone.
+// LogValue logs only the session's id.
 func (s Session) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
 
-// Expires returns the earliest end of the cookie: of its three times and of
-// Issued plus access, the access lifetime that is configured now.
+// Expires returns when the cookie expires: the earliest of its access expiry,
+// its idle deadline, its absolute deadline, and Issued plus access. access is
+// the access lifetime that is configured now.
 func (s *Session) Expires(access time.Duration) time.Time {
 	end := s.Issued.Add(access)
 	if s.Access.Before(end) {
@@ -61,8 +62,8 @@ func (s *Session) Expires(access time.Duration) time.Time {
 	return end
 }
 
-// Deadline returns the earlier of the idle and the absolute deadline: the end
-// of the session unless it is refreshed.
+// Deadline returns the earlier of the idle and the absolute deadline. The
+// session ends then unless it is refreshed.
 func (s *Session) Deadline() time.Time {
 	if s.Absolute.Before(s.Idle) {
 		return s.Absolute
@@ -80,7 +81,7 @@ func (s *Session) append(dst []byte) ([]byte, error) {
 	if s.Generation == 0 {
 		return nil, errors.New("codec: generations start at 1")
 	}
-	dst = append(dst, 0) // flags: none are defined
+	dst = append(dst, 0) // flags; no flag is defined
 	dst = append(dst, s.ID[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, s.Position)
 	dst = binary.BigEndian.AppendUint32(dst, s.Generation)
@@ -94,7 +95,7 @@ func (s *Session) append(dst []byte) ([]byte, error) {
 	return append(dst, s.Subject...), nil
 }
 
-// parse reads the header and returns what follows it.
+// parse reads the header from b and returns the rest.
 func (s *Session) parse(b []byte) ([]byte, error) {
 	if len(b) < fixedSize || b[0] != 0 {
 		return nil, ErrContent

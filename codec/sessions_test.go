@@ -16,7 +16,7 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// securecookieCodecs are the two that fit under gorilla/sessions.
+// securecookieCodecs are the two codecs that gorilla/sessions can use.
 var securecookieCodecs = map[string]func(testing.TB, *keyring.Ring) securecookie.Codec{
 	"Values": func(t testing.TB, ring *keyring.Ring) securecookie.Codec {
 		return newValues(t, ring, codec.ValuesConfig{Realm: realm, Lifetime: time.Hour})
@@ -24,7 +24,8 @@ var securecookieCodecs = map[string]func(testing.TB, *keyring.Ring) securecookie
 	"Gorilla": func(t testing.TB, ring *keyring.Ring) securecookie.Codec { return newGorilla(t, ring, realm) },
 }
 
-// shop is an application on gorilla/sessions: PUT keeps a word, GET returns it.
+// shop is an application that uses gorilla/sessions: PUT stores a word, GET returns
+// it.
 func shop(c securecookie.Codec) http.Handler {
 	store := &sessions.CookieStore{Codecs: []securecookie.Codec{c}, Options: &sessions.Options{Path: "/", MaxAge: 3600, HttpOnly: true}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -92,7 +93,7 @@ func TestGorillaSessionsOverHTTP(t *testing.T) {
 			app = shop(build(t, staticRing(t, secret(2))))
 			b.want("basket", http.StatusOK, "plum")
 
-			// The same text under another cookie's name is refused.
+			// The same text under the name of another cookie is refused.
 			jar.SetCookies(at, []*http.Cookie{{Name: "wishes", Value: jar.Cookies(at)[0].Value, Path: "/"}})
 			b.want("wishes", http.StatusBadRequest, "")
 			b.want("basket", http.StatusOK, "plum")

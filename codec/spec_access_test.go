@@ -17,7 +17,7 @@ import (
 	"github.com/waferkit/wafer/codec"
 )
 
-// Access tokens once more, written down from docs/formats.md alone.
+// A second implementation of access tokens, written from docs/formats.md alone.
 
 // specSigner signs as one key of a ring does for one realm and algorithm.
 type specSigner struct {
@@ -76,7 +76,7 @@ func (s specSigner) header() string {
 	return fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":"at+jwt"}`, s.algorithm, s.kid)
 }
 
-// jwk is the public half as it stands in a set.
+// jwk is the public half as a member of a set.
 func (s specSigner) jwk(t testing.TB) string {
 	t.Helper()
 	if s.algorithm == codec.EdDSA {

@@ -16,9 +16,9 @@ import (
 	"github.com/waferkit/wafer/codec"
 )
 
-// The formats once more, written down from docs/formats.md alone and with the
-// nonce chosen by the test. The vectors are made with this, so a mistake in the
-// library and in its vectors would have to be made twice.
+// A second implementation of the formats, written from docs/formats.md alone, in
+// which the test chooses the nonce. It makes the vectors, so a mistake in both
+// the library and the vectors would have to be made twice.
 
 // specHKDF is HKDF-SHA256 (RFC 5869) without salt.
 func specHKDF(secret []byte, info string, size int) []byte {
@@ -67,8 +67,8 @@ func specXAES(key, salt []byte) []byte {
 	return derived
 }
 
-// specGCM is AES-256-GCM with a chosen nonce. The standard library lets that
-// happen outside GODEBUG=fips140=only.
+// specGCM is AES-256-GCM with a chosen nonce. The standard library allows that
+// except under GODEBUG=fips140=only.
 func specGCM(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -87,8 +87,8 @@ type specSealed struct {
 	realm, name string
 	nonce       []byte // 24 bytes: salt and nonce
 	plaintext   []byte
-	id          []byte // nil: of a static secret
-	version     byte   // 0: 1
+	id          []byte // nil means that of a static secret
+	version     byte   // 0 means 1
 }
 
 func (s specSealed) head() []byte {

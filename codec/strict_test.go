@@ -9,8 +9,8 @@ import (
 	"github.com/waferkit/wafer/codec"
 )
 
-// One value has one text: whatever decodes leniently to the same bytes is
-// refused. Texts of every length modulo 4 and 3 are tried.
+// A value has one text: any other text that decodes leniently to the same bytes
+// is refused. Texts of every length modulo 4 and 3 are tried.
 func TestOneTextForOneValue(t *testing.T) {
 	ring := staticRing(t, secret(1))
 	for _, k := range kinds() {
@@ -33,8 +33,8 @@ func TestOneTextForOneValue(t *testing.T) {
 	}
 }
 
-// respellings returns other texts that a lenient decoder could take for the
-// same bytes.
+// respellings returns other texts that a lenient decoder could decode to the same
+// bytes.
 func respellings(sealed string) map[string]string {
 	all := map[string]string{
 		"padded once":     sealed + "=",
@@ -59,7 +59,7 @@ func respellings(sealed string) map[string]string {
 			all["line break"+strings.Repeat("'", at)+line] = sealed[:at] + line + sealed[at:]
 		}
 	}
-	// Trailing bits: the last character carries 2 or 4 bits that no byte needs.
+	// Trailing bits: the last character has 2 or 4 bits that belong to no byte.
 	body := strings.TrimRight(sealed, "=")
 	padding := sealed[len(body):]
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -73,7 +73,7 @@ func respellings(sealed string) map[string]string {
 	return all
 }
 
-// lenient decodes without looking at trailing bits.
+// lenient decodes and ignores trailing bits.
 func lenient(text string) string {
 	text = strings.TrimRight(text, "=")
 	text = strings.TrimPrefix(text, codec.RefreshPrefix)
@@ -142,7 +142,7 @@ func TestPromise8_LengthIsBounded(t *testing.T) {
 	}
 }
 
-// The longest that is looked at, and one more.
+// The longest input that is decoded, and one byte more.
 func TestLengthLimitsAreExact(t *testing.T) {
 	ring := staticRing(t, secret(1))
 	at := func(open func(string) error, limit int) {
@@ -161,7 +161,7 @@ func TestLengthLimitsAreExact(t *testing.T) {
 	}
 }
 
-// The shortest of each sealed format is what sealing nothing makes.
+// The shortest input of each sealed format is that of an empty text.
 func TestShortestSealedInput(t *testing.T) {
 	ring := staticRing(t, secret(1))
 	commits := newCommits(t, ring, realm)

@@ -14,23 +14,24 @@ import (
 
 // ValuesConfig configures [NewValues].
 type ValuesConfig struct {
-	// Realm names the application and its environment. Required; 1 to 255
-	// bytes without NUL.
+	// Realm names the application and its environment: 1 to 255 bytes
+	// without NUL. Required.
 	Realm string
-	// Lifetime is how long a value opens after it was sealed. Required; at
-	// most the ring's Life.
+	// Lifetime is how long a value opens after it was sealed: at most the
+	// ring's Life. Required.
 	Lifetime time.Duration
-	// Now is the clock. Default [time.Now].
+	// Now returns the current time. Default [time.Now].
 	Now func() time.Time
 }
 
-// Values seals small secrets of the application's own: the state before a
-// login, a pending second factor, a link in an e-mail. Each is sealed under a
-// name, and opens under that name only. They are sealed under another subkey
-// than sessions: a value is never a session.
+// Values seals an application's own small secrets: the state before a login, a
+// pending second factor, a link in an e-mail. A value opens only under the name
+// that it was sealed under. Values and session cookies have different subkeys,
+// so a value is never accepted as a session.
 //
-// A sealed value can be used again until its lifetime ends, and its holder can
-// put back an older one. What must work only once needs server state.
+// A sealed value can be used any number of times until its lifetime ends, and
+// its holder can replace it by an older one. To limit it to one use, keep state
+// on the server.
 //
 // Values implements [securecookie.Codec], so gorilla/sessions can use it.
 type Values struct {
@@ -56,17 +57,19 @@ func NewValues(ring *keyring.Ring, c ValuesConfig) (*Values, error) {
 	return &Values{s, c.Lifetime, c.Now}, nil
 }
 
-// valueTimes is the size of the times in front of a value: issued and expires.
+// valueTimes is the size of the two times that precede a value: issued and
+// expires.
 const valueTimes = 2 * timeSize
 
-// Seal returns the sealed text of value under a name. A result longer than
-// [MaxSealed] is an error that says by how much.
+// Seal returns the sealed text of value under a name. The error matches
+// [ErrLength] if the text would be longer than [MaxSealed], and states by how
+// much.
 func (v *Values) Seal(name string, value []byte) (string, error) {
 	if err := checkName(name); err != nil {
 		return "", err
 	}
-	if over := encoding.EncodedLen(Overhead+valueTimes+len(value)) - MaxSealed; over > 0 {
-		return "", fmt.Errorf("codec: the value %q is %d bytes too long when sealed: %w", name, over, ErrLength)
+	if excess := encoding.EncodedLen(Overhead+valueTimes+len(value)) - MaxSealed; excess > 0 {
+		return "", fmt.Errorf("codec: the value %q is %d bytes too long when sealed: %w", name, excess, ErrLength)
 	}
 	now := v.now()
 	plaintext, err := appendTime(make([]byte, 0, valueTimes+len(value)), now)
@@ -83,9 +86,10 @@ func (v *Values) Seal(name string, value []byte) (string, error) {
 	return encoding.EncodeToString(sealed), nil
 }
 
-// Open returns what was sealed under the same name, ring and realm less than
-// its lifetime ago; both the lifetime it was sealed with and the one that is
-// configured now are kept. ctx bounds the reload that an unknown key id causes.
+// Open returns the value that was sealed under the same name, ring and realm.
+// The error is [ErrExpired] after the lifetime with which the value was sealed,
+// and also after the lifetime that is configured now. ctx bounds the reload
+// that an unknown key id causes.
 func (v *Values) Open(ctx context.Context, name, sealed string) ([]byte, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
@@ -112,7 +116,8 @@ func (v *Values) Open(ctx context.Context, name, sealed string) ([]byte, error) 
 	return plaintext[valueTimes:], nil
 }
 
-// Encode seals a Go value in gob, as [securecookie.Codec] has it.
+// Encode seals a Go value, encoded by package gob. It implements
+// [securecookie.Codec].
 func (v *Values) Encode(name string, value any) (string, error) {
 	b, err := securecookie.GobEncoder{}.Serialize(value)
 	if err != nil {
@@ -121,16 +126,17 @@ func (v *Values) Encode(name string, value any) (string, error) {
 	return v.Seal(name, b)
 }
 
-// Decode opens what Encode sealed into the value that dst points to.
+// Decode opens text that Encode returned for the same name into the value that
+// dst points to. Every error implements [securecookie.Error].
 func (v *Values) Decode(name, sealed string, dst any) error {
 	b, err := v.Open(context.Background(), name, sealed)
 	if err != nil {
-		return refusal(err)
+		return decodeFailure(err)
 	}
-	return refusal(deserialize(b, dst))
+	return decodeFailure(deserialize(b, dst))
 }
 
-// deserialize reads gob. Its error tells types, never values.
+// deserialize reads gob. Its error names types, never values.
 func deserialize(b []byte, dst any) error {
 	if (securecookie.GobEncoder{}).Deserialize(b, dst) != nil {
 		return fmt.Errorf("codec: the value does not decode into %T; was its type changed?: %w", dst, ErrContent)
@@ -138,24 +144,25 @@ func deserialize(b []byte, dst any) error {
 	return nil
 }
 
-// refused is a refusal as securecookie's callers know it. Applications ask
-// IsDecode to tell a bad cookie, which is an anonymous request, from a fault.
-type refused struct{ error }
+// decodeError is an error of Decode in the form that callers of securecookie
+// expect. Applications call IsDecode to distinguish a bad cookie, which makes
+// the request anonymous, from a fault of the server.
+type decodeError struct{ error }
 
-var _ securecookie.Error = refused{}
+var _ securecookie.Error = decodeError{}
 
-func refusal(err error) error {
+func decodeFailure(err error) error {
 	if err == nil {
 		return nil
 	}
-	return refused{err}
+	return decodeError{err}
 }
 
-func (r refused) Unwrap() error  { return r.error }
-func (r refused) Cause() error   { return r.error }
-func (refused) IsUsage() bool    { return false }
-func (refused) IsDecode() bool   { return true }
-func (refused) IsInternal() bool { return false }
+func (r decodeError) Unwrap() error  { return r.error }
+func (r decodeError) Cause() error   { return r.error }
+func (decodeError) IsUsage() bool    { return false }
+func (decodeError) IsDecode() bool   { return true }
+func (decodeError) IsInternal() bool { return false }
 
 func checkName(name string) error {
 	if name == "" || strings.ContainsRune(name, 0) {

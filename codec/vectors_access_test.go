@@ -43,9 +43,9 @@ func vectorVerifier(t testing.TB, keys codec.AccessKeys, algorithms, audience st
 	return v
 }
 
-// saysPayload reports whether a token says what encoding/json reads in its
-// payload.
-func saysPayload(t testing.TB, got *codec.AccessToken, payload string) bool {
+// matchesPayload reports whether a token has the content that encoding/json reads
+// from its payload.
+func matchesPayload(t testing.TB, got *codec.AccessToken, payload string) bool {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(payload))
 	d.UseNumber()
@@ -214,7 +214,8 @@ func (m *maker) access() {
 	m.accessKeys(payload)
 }
 
-// accessKeys makes what the key's state decides, and what is then published.
+// accessKeys makes the vectors that depend on the state of the key, and the key
+// sets that are then published.
 func (m *maker) accessKeys(payload string) {
 	const day = 24 * time.Hour
 	ring := document(

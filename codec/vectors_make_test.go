@@ -69,8 +69,8 @@ func vectorSession() *codec.Session {
 	}
 }
 
-// maker collects vectors. Each starts from a good one of its format, and says
-// what is changed.
+// maker collects vectors. Each starts from a good vector of its format and
+// describes what is changed.
 type maker struct {
 	t   *testing.T
 	all map[string]vector
@@ -199,7 +199,7 @@ func (m *maker) cookies() {
 	m.add("forged-purpose", "forged", "a sealed value that holds the bytes of a session", base, "input", quote(asValue.text(m.t)))
 }
 
-// sealedFormats makes what cookies and values have in common.
+// sealedFormats makes the vectors that cookies and values have in common.
 func (m *maker) sealedFormats() {
 	for format, spec := range map[string]specSealed{
 		"cookie": cookieSpec(append(specHeader(vectorSession()), vectorData...)),
@@ -258,8 +258,8 @@ func (m *maker) sealedFormats() {
 	}
 }
 
-// keys makes what the key's state decides. The rings are documents, as a
-// keeper seals them.
+// keys makes the vectors that depend on the state of the key. The rings are
+// documents, as a keeper seals them.
 func (m *maker) keys() {
 	const day = 24 * time.Hour
 	key := func(id string, secret byte, before time.Duration, revoked bool) documentKey {

@@ -31,8 +31,8 @@ var vectorClasses = map[string]error{
 	"revoked key": keyring.ErrRevoked,
 }
 
-// vectorFields are the fields of a vector in the order in which they stand in
-// its file. docs/formats.md says what each means.
+// vectorFields are the fields of a vector in the order of its file.
+// docs/formats.md explains them.
 var vectorFields = []string{
 	"format", "about", "secret", "ring", "realm", "name", "family", "lifetime", "issuer", "audience", "algorithms", "now", "class",
 	"plaintext", "session", "subject", "position", "generation", "issued", "access", "idle", "absolute", "started", "authenticated",
@@ -126,8 +126,8 @@ func (v vector) now(t testing.TB) time.Time {
 	return at
 }
 
-// open opens the vector's input, and where that works compares what it holds
-// with the fields. ok is false where it holds something else.
+// open opens the vector's input and, if that succeeds, compares the content with
+// the fields. ok is false if they differ.
 func (v vector) open(t testing.TB) (err error, ok bool) {
 	t.Helper()
 	var ring *keyring.Ring
@@ -158,7 +158,7 @@ func (v vector) open(t testing.TB) (err error, ok bool) {
 	case "access":
 		verifier := vectorVerifier(t, newVectorAccess(t, ring, v["realm"], v["algorithms"]), v["algorithms"], v["audience"])
 		got, err := verifier.Verify(ctx, at(), v.quoted(t, "input"))
-		return err, err != nil || saysPayload(t, &got, v.quoted(t, "payload"))
+		return err, err != nil || matchesPayload(t, &got, v.quoted(t, "payload"))
 	case "jwks":
 		set, err := codec.ParseJWKS([]byte(v.quoted(t, "input")))
 		return err, err != nil || strings.Join(set.KeyIDs(), " ") == v["kids"] && publishes(t, v)

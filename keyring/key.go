@@ -141,7 +141,7 @@ func (k Key) MarshalJSON() ([]byte, error) {
 	return nil, errors.New("keyring: a key does not marshal; its set is written sealed, by the ring")
 }
 
-// material is a secret and the values derived from it. Snapshots that newMaterial the
+// material is a secret and the values derived from it. Snapshots that hold the
 // same key share it, so its derived caches survive a reload.
 type material struct {
 	secret  [SecretSize]byte

@@ -61,7 +61,8 @@ func (r *Ring) Reload(ctx context.Context) error {
 		return err
 	}
 	if s.version != version {
-		// The outer version allows a comparison without the keeper; the sealed one is authentic.
+		// The outer version allows a comparison without the keeper. The inner
+		// one is authentic.
 		return errors.New("keyring: the key set's outer version is not its sealed one; it was changed or put back")
 	}
 	s.document = document

@@ -18,18 +18,20 @@ var (
 	}()
 )
 
-// onEdwards25519 reports whether a public key is a point of the curve, in its
-// one encoding (RFC 8032, section 5.1.3), and not one of the eight of small
-// order, under which anybody can sign. The standard library finds out the first
-// with each signature, and never the second. Public keys are no secret, so the
-// time this takes may tell them.
+// onEdwards25519 reports whether a public key is the canonical encoding of a
+// point of the curve (RFC 8032, section 5.1.3), and not one of the eight points
+// of small order, for which anybody can make signatures. The standard library
+// checks the first only with each signature, and never checks the second. It
+// has no public arithmetic of the curve, and filippo.io/edwards25519 would be a
+// dependency, so this file has its own. It is slow, but runs only once for each
+// key of a set that is fetched. Its time depends on the key, which is public.
 func onEdwards25519(key []byte) bool {
 	if len(key) != ed25519.PublicKeySize {
 		return false
 	}
 	b := slices.Clone(key)
 	slices.Reverse(b)
-	b[0] &= 0x7f // the sign of x; a zero x, which has none, is of small order
+	b[0] &= 0x7f // clear the sign of x; it is invalid only if x is 0, and then the point is of small order
 	y := new(big.Int).SetBytes(b)
 	if y.Cmp(edwardsP) >= 0 {
 		return false
@@ -37,14 +39,14 @@ func onEdwards25519(key []byte) bool {
 	if big.Jacobi(edwardsX2(y), edwardsP) < 0 {
 		return false
 	}
-	// Three times doubled, a point of small order is (0, 1).
+	// A point of small order is (0, 1) after three doublings.
 	for range 3 {
 		y = edwardsDouble(y)
 	}
 	return y.Cmp(big.NewInt(1)) != 0
 }
 
-// edwardsX2 returns the x² that goes with y: (y² - 1) / (d y² + 1).
+// edwardsX2 returns the x² of the points with that y: (y² - 1) / (d y² + 1).
 func edwardsX2(y *big.Int) *big.Int {
 	one := big.NewInt(1)
 	y2 := new(big.Int).Mul(y, y)
@@ -54,8 +56,8 @@ func edwardsX2(y *big.Int) *big.Int {
 	return x2.Mod(x2.Mul(x2, divisor), edwardsP)
 }
 
-// edwardsDouble returns the y of a point doubled: (y² + x²) / (2 - y² + x²). The
-// divisor is never 0, since the addition of this curve is complete.
+// edwardsDouble returns the y of the doubled point: (y² + x²) / (2 - y² + x²).
+// The divisor is never 0, because the addition law of this curve is complete.
 func edwardsDouble(y *big.Int) *big.Int {
 	x2 := edwardsX2(y)
 	y2 := new(big.Int).Mul(y, y)
