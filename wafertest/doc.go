@@ -1,5 +1,6 @@
-// Package wafertest is for the tests of applications that use wafer: [New]
-// gives sessions over a memory store and one clock that the test moves,
-// [Harness.Login] logs a client of an httptest server in, and
-// [FailLateWrites] fails a handler that writes a session after its first byte.
+// Package wafertest supports tests of applications that use wafer.
+//
+// [New] returns sessions over a memory store, with a clock that the test moves.
+// [Harness.Login] logs in a client of an httptest server. [FailLateWrites] fails
+// the test if a handler writes a session after the first byte of its response.
 package wafertest

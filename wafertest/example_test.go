@@ -14,7 +14,7 @@ import (
 
 type account struct{ Theme string }
 
-// What a test of an application looks like.
+// An example of an application's test.
 func TestApplication(t *testing.T) {
 	h := wafertest.New(t, wafer.Config[account]{})
 	app := h.Sessions.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// FailLateWrites wraps a handler under test, middleware included, and fails
-// the test if it sets a cookie after the first byte of its response: such a
-// cookie never reaches the browser, and a session that was saved or renewed
-// there is lost.
+// FailLateWrites wraps a handler under test, including its middleware, and fails
+// the test if it sets a cookie after the first byte of its response. Such a
+// cookie never reaches the browser, so a session that was saved or renewed there
+// is lost. The returned handler is safe for concurrent use if h is.
 func FailLateWrites(t testing.TB, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		watched := &watchedWriter{ResponseWriter: w}
@@ -25,7 +25,7 @@ func FailLateWrites(t testing.TB, h http.Handler) http.Handler {
 	})
 }
 
-// watchedWriter remembers the cookies as they were when the header was sent.
+// watchedWriter records the cookies at the moment when the header was sent.
 type watchedWriter struct {
 	http.ResponseWriter
 	mu   sync.Mutex
@@ -50,7 +50,7 @@ func (w *watchedWriter) late() bool {
 }
 
 func (w *watchedWriter) WriteHeader(status int) {
-	// Another header follows a 1xx, but for the one that ends HTTP.
+	// A 1xx is followed by another header, except 101, which ends HTTP.
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		w.send()
 	}
@@ -72,11 +72,11 @@ func (w *watchedWriter) Flush() {
 func (w *watchedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	cookies := slices.Clone(w.Header()["Set-Cookie"])
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err == nil { // where it is refused, the handler may still answer
+	if err == nil { // if it fails, the handler may still answer
 		w.sentWith(cookies)
 	}
 	return conn, rw, err
 }
 
-// Unwrap lets [http.ResponseController] reach the rest.
+// Unwrap lets [http.ResponseController] reach the methods that are not wrapped.
 func (w *watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

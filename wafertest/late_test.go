@@ -16,7 +16,7 @@ import (
 	"github.com/waferkit/wafer/wafertest"
 )
 
-// fakeT is a test that a helper may fail.
+// fakeT records failures in place of a test.
 type fakeT struct {
 	testing.TB
 	mu     sync.Mutex
@@ -126,19 +126,19 @@ func TestFailLateWrites(t *testing.T) {
 				}()
 				app.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/some/path", nil))
 			}()
-			said := fake.failed()
-			if (said != "") != c.late {
-				t.Errorf("said %q, want a failure: %v", said, c.late)
+			failure := fake.failed()
+			if (failure != "") != c.late {
+				t.Errorf("the failure is %q, want one: %v", failure, c.late)
 			}
-			if c.late && !strings.Contains(said, "POST /some/path") {
-				t.Errorf("the failure does not say which request: %q", said)
+			if c.late && !strings.Contains(failure, "POST /some/path") {
+				t.Errorf("the failure does not say which request: %q", failure)
 			}
 		})
 	}
 }
 
-// Over a real server: what the middleware must not hide, FailLateWrites does
-// not hide either; and a hijack that is not to be had is no first byte.
+// Over a real server, FailLateWrites hides nothing that the middleware must not
+// hide, and a hijack that fails does not count as a first byte.
 func TestFailLateWritesHidesNothing(t *testing.T) {
 	for _, two := range []bool{false, true} {
 		t.Run(map[bool]string{false: "HTTP1", true: "HTTP2"}[two], func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestFailLateWritesHidesNothing(t *testing.T) {
 					if err == nil {
 						t.Error("HTTP/2 was hijacked")
 					}
-					// So the answer goes the usual way.
+					// The answer is an ordinary response.
 					if err := h.Sessions.Start(w, r, "alice", ""); err != nil {
 						t.Error(err)
 					}
@@ -179,14 +179,14 @@ func TestFailLateWritesHidesNothing(t *testing.T) {
 			if body, err := io.ReadAll(resp.Body); string(body) != "x" || err != nil {
 				t.Errorf("%q, %v", body, err)
 			}
-			if said := fake.failed(); said != "" {
-				t.Errorf("an honest handler was failed: %s", said)
+			if failure := fake.failed(); failure != "" {
+				t.Errorf("an honest handler was failed: %s", failure)
 			}
 		})
 	}
 }
 
-// A cookie after a hijack reaches nobody.
+// A cookie after a hijack never reaches the browser.
 func TestFailLateWritesAfterAHijack(t *testing.T) {
 	h := wafertest.New(t, wafer.Config[string]{})
 	fake := &fakeT{TB: t}

@@ -17,17 +17,17 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// Clock is a clock that moves only when it is told to. It is safe for
+// Clock is a clock that moves only when [Clock.Move] is called. It is safe for
 // concurrent use.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// NewClock returns a clock that stands at a time.
+// NewClock returns a clock that shows now.
 func NewClock(now time.Time) *Clock { return &Clock{now: now} }
 
-// Now returns the time.
+// Now returns the time that the clock shows.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -41,7 +41,8 @@ func (c *Clock) Move(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// Harness is everything a test of an application needs, on one clock.
+// Harness holds sessions for the test of an application, with their ring and
+// store, all on one clock.
 type Harness[T any] struct {
 	Clock    *Clock
 	Ring     *keyring.Ring
@@ -52,9 +53,11 @@ type Harness[T any] struct {
 	events []wafer.Event
 }
 
-// New returns a harness that lives as long as the test. Of the configuration,
-// Now must be unset, and Realm may be. Events are recorded, and passed on to
-// Observe if that is set.
+// New returns a harness, whose sessions are closed when the test ends.
+// Config.Now must be nil, since the harness has its own clock. Config.Realm is
+// "wafertest" if it is empty. Events are recorded for [Harness.Events] and passed
+// on to Config.Observe if that is set. New fails the test if the configuration
+// is invalid.
 func New[T any](t testing.TB, config wafer.Config[T]) *Harness[T] {
 	t.Helper()
 	if config.Now != nil {
@@ -90,8 +93,8 @@ func New[T any](t testing.TB, config wafer.Config[T]) *Harness[T] {
 	return h
 }
 
-// Advance moves the clock forward, and lets the sessions notice: when it
-// returns, their revocation list is fresh.
+// Advance moves the clock forward by d and waits until the sessions have read
+// the revocation log at the new time: their list is fresh when it returns.
 func (h *Harness[T]) Advance(t testing.TB, d time.Duration) {
 	t.Helper()
 	h.Clock.Move(d)
@@ -102,17 +105,18 @@ func (h *Harness[T]) Advance(t testing.TB, d time.Duration) {
 	}
 }
 
-// Events returns what the sessions have reported so far.
+// Events returns a copy of the events that the sessions have reported so far.
 func (h *Harness[T]) Events() []wafer.Event {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]wafer.Event(nil), h.events...)
 }
 
-// Login logs a client in, as a login page of the application would: its jar
-// then holds the cookies of a new session, for every [httptest.NewTLSServer].
-// A client without a jar is given one. A plain [httptest.NewServer] will not
-// do: clients keep Secure cookies from it, as browsers do.
+// Login logs a client in, as a login page of the application would. Afterwards
+// the client's jar holds the cookies of a new session, for every server that
+// [httptest.NewTLSServer] returns. Login gives the client a jar if it has none.
+// A server of [httptest.NewServer] gets no cookies: clients do not send Secure
+// cookies over plain HTTP. Login fails the test if the session cannot be started.
 func (h *Harness[T]) Login(t testing.TB, client *http.Client, subject string, data T, options ...wafer.StartOption) {
 	t.Helper()
 	if client.Jar == nil {

@@ -17,14 +17,14 @@ import (
 	"github.com/waferkit/wafer/wafertest"
 )
 
-// fatalT is a test that a helper may stop: fatal returns what it said.
+// fatalT is a test that a helper may stop. fatal returns its message.
 type fatalT struct {
 	testing.TB
-	said string
+	message string
 }
 
 func (f *fatalT) Helper()           {}
-func (f *fatalT) Fatal(args ...any) { f.said = fmt.Sprint(args...); runtime.Goexit() }
+func (f *fatalT) Fatal(args ...any) { f.message = fmt.Sprint(args...); runtime.Goexit() }
 func (f *fatalT) Fatalf(format string, args ...any) {
 	f.Fatal(fmt.Sprintf(format, args...))
 }
@@ -35,7 +35,7 @@ func fatal(t *testing.T, f func(testing.TB)) string {
 	done := make(chan struct{})
 	go func() { defer close(done); f(fake) }()
 	<-done
-	return fake.said
+	return fake.message
 }
 
 // whoServer answers with the session's subject and data.
@@ -97,8 +97,8 @@ func TestNewFailsTheTest(t *testing.T) {
 		"its own clock":  {Now: time.Now},
 		"a wrong config": {Idle: time.Second},
 	} {
-		said := fatal(t, func(fake testing.TB) { wafertest.New(fake, config) })
-		if said == "" {
+		message := fatal(t, func(fake testing.TB) { wafertest.New(fake, config) })
+		if message == "" {
 			t.Errorf("%s did not fail the test", name)
 		}
 	}
@@ -141,7 +141,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("20 hours later: %q", got)
 	}
 
-	// The jar that is there stays, and another login takes the first's place.
+	// An existing jar is kept, and another login replaces the first.
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -159,13 +159,13 @@ func TestLogin(t *testing.T) {
 		t.Errorf("carol: %q", got)
 	}
 
-	said := fatal(t, func(fake testing.TB) { h.Login(fake, &http.Client{}, "", "") })
-	if !strings.Contains(said, "login") {
-		t.Errorf("a login of nobody says %q", said)
+	message := fatal(t, func(fake testing.TB) { h.Login(fake, &http.Client{}, "", "") })
+	if !strings.Contains(message, "login") {
+		t.Errorf("a login of nobody says %q", message)
 	}
 }
 
-// However far the clock is moved, the sessions are not stale afterwards.
+// However far the clock is moved, the revocation list is fresh afterwards.
 func TestAdvance(t *testing.T) {
 	h := wafertest.New(t, wafer.Config[string]{MaxIdle: 24 * time.Hour, MaxAbsolute: 30 * 24 * time.Hour})
 	before := h.Clock.Now()
@@ -181,7 +181,7 @@ func TestAdvance(t *testing.T) {
 	}
 }
 
-// What the harness's sessions refuse is recorded, with the reason.
+// Refusals of the harness's sessions are recorded with their reason.
 func TestEventsSayWhy(t *testing.T) {
 	h := wafertest.New(t, wafer.Config[string]{})
 	server := whoServer(t, h)
@@ -226,12 +226,12 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// Sessions end with the test: nobody goes on following the log.
+// Sessions are closed when the test ends: they stop following the log.
 func TestHarnessEndsWithTheTest(t *testing.T) {
 	var h *wafertest.Harness[string]
 	t.Run("inner", func(t *testing.T) { h = wafertest.New(t, wafer.Config[string]{MaxStaleness: time.Second}) })
 	h.Clock.Move(time.Hour)
-	// A follower would ask again within a third of MaxStaleness.
+	// A follower would query again within a third of MaxStaleness.
 	for end := time.Now().Add(700 * time.Millisecond); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if h.Sessions.Health().State == "fresh" {
 			t.Fatal("the log of a test that is over is still followed")

@@ -1,5 +1,5 @@
-// Package pairs compares two pieces of work by turns, so that a machine that is
-// busy with something else slows both alike.
+// Package pairs compares the times of two pieces of work by running them in
+// turns, so that other load on the machine slows both alike.
 package pairs
 
 import (
@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// Turn is how long one of the two works at a time: thousands of times what
-// reading the clock takes, and less than what a scheduler gives to another
-// process at once.
+// Turn is the length of one turn for [Ratios]. It is thousands of times longer than
+// reading the clock takes, and shorter than the time slice that a scheduler gives
+// to another process.
 const Turn = 300 * time.Microsecond
 
-// Ratios has a and b work by turns, a b b a, while more says so, and returns
-// the ratios of their times, a over b, in rising order. Work that takes longer
-// than a turn has turns of one run each.
+// Ratios runs a and b in turns, in the order a b b a, for as long as more returns
+// true. It returns the ratios of their times, a over b, in ascending order: two
+// for each call of more. Work that takes longer than a turn runs once per turn.
 func Ratios(turn time.Duration, a, b func(), more func() bool) []float64 {
 	nA, nB := times(turn, a), times(turn, b)
 	var ratios []float64
@@ -27,12 +27,13 @@ func Ratios(turn time.Duration, a, b func(), more func() bool) []float64 {
 	return ratios
 }
 
-// At returns the figure at a part (0 to 1) of a sorted list that is not empty.
-func At(sorted []float64, part float64) float64 {
-	return sorted[int(part*float64(len(sorted)-1)+0.5)]
+// At returns the element at a fraction (0 to 1) of a sorted list, which must not
+// be empty.
+func At(sorted []float64, fraction float64) float64 {
+	return sorted[int(fraction*float64(len(sorted)-1)+0.5)]
 }
 
-// times is how often do runs in one turn.
+// times returns how often do runs in one turn.
 func times(turn time.Duration, do func()) int {
 	for n := 1; ; n *= 2 {
 		if all := spent(n, do) * float64(n); all > float64(4*turn) {
@@ -41,7 +42,7 @@ func times(turn time.Duration, do func()) int {
 	}
 }
 
-// spent is the time in ns that one of n runs takes.
+// spent runs do n times and returns the time of one run, in nanoseconds.
 func spent(n int, do func()) float64 {
 	began := time.Now()
 	for range n {

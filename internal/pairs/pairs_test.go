@@ -9,7 +9,7 @@ import (
 	"github.com/waferkit/wafer/internal/pairs"
 )
 
-// On the fake clock work that waits takes exactly as long as it waits.
+// On the fake clock, work that sleeps takes exactly as long as it sleeps.
 func TestRatiosTellsWhoTakesLonger(t *testing.T) { synctest.Test(t, testRatios) }
 
 func testRatios(t *testing.T) {
