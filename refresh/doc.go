@@ -1,10 +1,9 @@
-// Package refresh decides what becomes of a refresh token: whether its family
-// advances, gets the same generation again, is forgiven a lost answer, or was
-// stolen from. [Policy.Judge] is the whole table of rules, as a pure function
-// of a generation and a [store.Snapshot]; [Refresher.Do] carries the verdict
-// out over a store.
+// Package refresh implements the rules for refresh tokens. They decide whether
+// a token's family advances, gets the same generation again, or is forgiven a
+// lost answer, or whether the token was stolen. [Policy.Judge] is the table of
+// rules, a pure function of a [Request] and a [store.Snapshot]. [Refresher.Do]
+// carries out its verdict on a store.
 //
-// Applications use the root package; this one is for those who build another
-// transport on the same rules. A Refresher is safe for concurrent use, owns no
-// goroutine, and needs no closing.
+// Applications use the root package. This package is for other transports that
+// follow the same rules.
 package refresh

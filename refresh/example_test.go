@@ -10,8 +10,8 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// A transport of one's own: after a token proved authentic, its family and
-// generation are judged, and the verdict is carried out.
+// A custom transport: after it has authenticated a token, it has the token's
+// family and generation judged and the verdict carried out.
 func Example() {
 	now := time.Now()
 	db := memory.New(memory.Options{Now: func() time.Time { return now }})
@@ -28,7 +28,7 @@ func Example() {
 	present := func(generation uint32) {
 		res, err := refresher.Do(ctx, refresh.Request{Family: family, Generation: generation})
 		if err != nil {
-			panic(err) // an outage: nothing is known of the token
+			panic(err) // an outage: nothing is known about the token
 		}
 		fmt.Printf("generation %d: %v, at %d\n", generation, res.Verdict, res.Snapshot.Family.Generation)
 	}

@@ -31,21 +31,22 @@ func seeded(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// flight is a request of the honest browser: sent with the jar's token of that
-// moment, decided some time later, answered some time after that.
+// flight is a request of the honest browser. It is sent with the refresh token
+// that the browser has at that moment, decided some time later, and answered
+// some time after that.
 type flight struct {
 	presented  uint32
 	decides    time.Time
 	arrives    time.Time
 	decided    bool
-	generation uint32 // what the answer brings
+	generation uint32 // in the answer
 }
 
-// An honest browser has up to four requests under way at once, whose answers
+// An honest browser has up to four requests in flight at once, whose answers
 // arrive within half the grace, in any order. It is never taken for a thief,
-// no answer of its counts as lost, and it is never more than one generation
-// behind. This needs a rule of the caller's: an answer with the generation
-// that was presented brings no token, for the browser may hold a newer one by
+// none of its answers counts as lost, and it is never more than one generation
+// behind. This needs a rule of the caller's: an answer with the generation that
+// was presented brings no token, since the browser may hold a newer one by
 // then.
 func TestHonestBrowser(t *testing.T) {
 	rng := seeded(t)
@@ -54,12 +55,12 @@ func TestHonestBrowser(t *testing.T) {
 		const prompt = grace / 2
 		jar := uint32(1)
 		born, sessions, advanced := b.clock(), 1, 0
-		var sky []*flight
+		var inFlight []*flight
 		quiet := false
 		for range *honestSteps {
 			now := b.clock()
-			for i := 0; i < len(sky); i++ {
-				f := sky[i]
+			for i := 0; i < len(inFlight); i++ {
+				f := inFlight[i]
 				if !f.decided && !f.decides.After(now) {
 					res, err := b.Do(context.Background(), b.request(f.presented))
 					if err != nil || res.Verdict != refresh.Issue || res.Forgiven {
@@ -75,27 +76,27 @@ func TestHonestBrowser(t *testing.T) {
 					if f.generation != f.presented {
 						jar = f.generation
 					}
-					sky = append(sky[:i], sky[i+1:]...)
+					inFlight = append(inFlight[:i], inFlight[i+1:]...)
 					i--
 				}
 			}
 			if n := b.family().Family.Generation; jar+1 < n {
 				t.Fatalf("%+v: the jar holds %d, the family is at %d", p, jar, n)
 			}
-			if len(sky) == 0 && now.Sub(born) > 11*time.Hour { // a new login
+			if len(inFlight) == 0 && now.Sub(born) > 11*time.Hour { // a new login
 				b.id = store.ID{1, byte(sessions >> 8), byte(sessions)}
 				b.create(b.id, false)
 				born, jar = now, 1
 				sessions++
 			}
-			if quiet = rng.IntN(6) == 0 || quiet && len(sky) > 0; !quiet && len(sky) < 4 {
+			if quiet = rng.IntN(6) == 0 || quiet && len(inFlight) > 0; !quiet && len(inFlight) < 4 {
 				arrives := now.Add(time.Duration(rng.Int64N(int64(prompt))) + 1)
-				sky = append(sky, &flight{
+				inFlight = append(inFlight, &flight{
 					presented: jar, arrives: arrives, decides: now.Add(time.Duration(rng.Int64N(int64(arrives.Sub(now))))),
 				})
 			}
 			step := time.Duration(rng.Int64N(int64(prompt / 3)))
-			if len(sky) == 0 {
+			if len(inFlight) == 0 {
 				step = time.Duration(rng.Int64N(int64(half + half/2)))
 			}
 			if rng.IntN(4) == 0 { // to where it matters
@@ -103,7 +104,7 @@ func TestHonestBrowser(t *testing.T) {
 					step = due
 				}
 			}
-			for _, f := range sky { // nothing is later than promised
+			for _, f := range inFlight { // nothing is later than promised
 				next := f.arrives
 				if !f.decided {
 					next = f.decides
@@ -118,8 +119,8 @@ func TestHonestBrowser(t *testing.T) {
 	}
 }
 
-// A thief who copied a token is found out, or shut out, once both he and the
-// owner have refreshed, at least half a lifetime apart.
+// A thief who copied a token is detected or shut out once both the thief and
+// the owner have refreshed, at least half a lifetime apart.
 func TestThiefIsNotServedAfterTwoContacts(t *testing.T) {
 	rng := seeded(t)
 	for range 300 {

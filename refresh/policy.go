@@ -8,22 +8,24 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Policy says when a generation is served. Every node must use the same one.
+// Policy holds the times that decide whether a generation is served. Every node
+// must use the same Policy.
 type Policy struct {
 	// Access is the access lifetime of session cookies. A family advances at
 	// most once in half of it.
 	Access time.Duration
-	// Grace is for how long after an advance the generation before it is
-	// still served: for tabs that refresh at once, and for lost answers. At
-	// most a quarter of Access, so that a client whose answers arrive within
-	// half of it is never more than one generation behind.
+	// Grace is the time after an advance during which the previous generation
+	// is still served, for tabs that refresh at once and for lost answers. It
+	// is at most a quarter of Access. A client whose answers arrive within half
+	// the grace is then never more than one generation behind.
 	Grace time.Duration
-	// Strict forgives no lost answer: a token of the generation before, after
-	// the grace, ends the family.
+	// Strict forgives no lost answer: after the grace, a token of the previous
+	// generation ends the family.
 	Strict bool
 }
 
-// Check reports whether the policy keeps honest clients out of trouble.
+// Check returns an error if the policy would refuse honest clients, or if a
+// duration is not above 0.
 func (p Policy) Check() error {
 	if p.Grace <= 0 || p.Access <= 0 {
 		return errors.New("refresh: Access and Grace must be above 0")
@@ -34,23 +36,24 @@ func (p Policy) Check() error {
 	return nil
 }
 
-// half is the age from which a generation is advanced.
+// half returns the age at which a generation is due to be advanced.
 func (p Policy) half() time.Duration { return p.Access / 2 }
 
-// Verdict is what the rules say of a presented generation.
+// Verdict is the decision about a presented generation.
 type Verdict uint8
 
 const (
-	// Refuse: the family is gone, dead, past a limit or of another kind.
+	// Refuse: the family is absent, ended, cut off, past a limit or of another
+	// kind.
 	Refuse Verdict = iota
-	// Replay: the generation was used up long ago: end the family.
+	// Replay: the generation was used up before. End the family.
 	Replay
-	// Ahead: the store does not know the generation yet; it went back in time.
+	// Ahead: the store does not have the generation yet. It went back in time.
 	Ahead
-	// Behind: the family is to be served, but from data no older than its last
-	// Commit.
+	// Behind: the family may be served, but only with data no older than its
+	// last Commit.
 	Behind
-	// Issue: issue the family's generation as it stands, writing nothing.
+	// Issue: issue the family's generation as it stands, and write nothing.
 	Issue
 	// Raise: raise the family's position to the head, then issue.
 	Raise
@@ -65,7 +68,7 @@ func (v Verdict) String() string {
 	return [...]string{"refuse", "replay", "ahead", "behind", "issue", "raise", "forgive", "advance"}[v]
 }
 
-// Reason says why a token is refused. It is for operators.
+// Reason is the reason for which a token is refused. It is for operators.
 type Reason string
 
 // The reasons of a refusal.
@@ -82,23 +85,24 @@ const (
 	ReasonUpgrade  Reason = "refresh is due, and an upgrade cannot carry it"
 )
 
-// Request is what a client presented, after its token proved authentic. It is
-// comparable: equal requests at one time share one flight.
+// Request identifies what a client presented. Its token must already be
+// authenticated. Equal Requests at the same time share one flight.
 type Request struct {
 	Family     store.ID
 	Generation uint32
-	Native     bool // presented at the door of native clients
-	// Basis is the position of the session data that the answer goes on from,
-	// 0 for none.
+	Native     bool // presented to the endpoint for native clients
+	// Basis is the position of the session data that the answer continues from,
+	// or 0 if there is none.
 	Basis store.Position
-	// Floor is the floor below which the caller takes cookies for expired, if
-	// that is above the store's own.
+	// Floor is the floor below which the caller treats cookies as expired. It
+	// counts if it is above the store's own.
 	Floor store.Position
 }
 
-// Judge is the table of rules. It reads no clock but the snapshot's.
+// Judge returns the verdict on a request and, if the token is refused, the
+// reason. The only clock it uses is the snapshot's.
 func (p Policy) Judge(r Request, s store.Snapshot) (Verdict, Reason) {
-	if reason := dead(r, s); reason != "" {
+	if reason := refusal(r, s); reason != "" {
 		return Refuse, reason
 	}
 	f := &s.Family
@@ -114,8 +118,8 @@ func (p Policy) Judge(r Request, s store.Snapshot) (Verdict, Reason) {
 			verdict = Advance
 		}
 	case g == n-1 && (age < p.Grace || f.Forgiven == g):
-		// Within the grace, or forgiven before: the second tab that presents
-		// a forgiven generation is as honest as the first.
+		// Within the grace, or forgiven before: the second tab that presents a
+		// forgiven generation is as honest as the first.
 	case g == n-1 && f.Forgiven == 0 && !p.Strict:
 		verdict = Forgive
 	default:
@@ -125,13 +129,14 @@ func (p Policy) Judge(r Request, s store.Snapshot) (Verdict, Reason) {
 		return Behind, ""
 	}
 	if verdict == Issue && f.Position < max(s.Floor, r.Floor) {
-		verdict = Raise // or what is issued would be expired at once
+		verdict = Raise // otherwise the cookie issued would be expired at once
 	}
 	return verdict, ""
 }
 
-// dead says why the family serves nobody at this door, or "".
-func dead(r Request, s store.Snapshot) Reason {
+// refusal returns the reason why the family is not served at this endpoint, or
+// "".
+func refusal(r Request, s store.Snapshot) Reason {
 	f := &s.Family
 	switch {
 	case s.State == store.Absent:

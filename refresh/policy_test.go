@@ -23,7 +23,7 @@ var (
 	strict = refresh.Policy{Access: access, Grace: grace, Strict: true}
 )
 
-// living is a family at generation 7, issued that long ago.
+// living returns a family at generation 7, issued that long ago.
 func living(age time.Duration) store.Snapshot {
 	return store.Snapshot{
 		State: store.Alive, Now: issued.Add(age), Head: 1000, Floor: 50,
@@ -67,7 +67,7 @@ func TestJudge(t *testing.T) {
 		want    refresh.Verdict
 		reason  refresh.Reason
 	}{
-		// Family absent, ended, cut off, past a limit: whatever the generation.
+		// Family absent, ended, cut off, past a limit, at any generation.
 		{"absent", lax, request(7), store.Snapshot{Now: issued}, refresh.Refuse, refresh.ReasonAbsent},
 		{"ended", lax, request(7), with(living(0), func(s *store.Snapshot) { s.State = store.Ended }), refresh.Refuse, refresh.ReasonEnded},
 		{"ended, replayed", lax, request(1), with(living(0), func(s *store.Snapshot) { s.State = store.Ended }), refresh.Refuse, refresh.ReasonEnded},
@@ -114,7 +114,7 @@ func TestJudge(t *testing.T) {
 		{"n+1", lax, request(8), living(0), refresh.Ahead, refresh.ReasonAhead},
 		{"far ahead", lax, request(math.MaxUint32), living(half), refresh.Ahead, refresh.ReasonAhead},
 
-		// The data's condition, and only of what would be served.
+		// The condition on the data applies only if the family would be served.
 		{"n, of the last commit", lax, basis(7, 90), committed(0, 90), refresh.Issue, ""},
 		{"n, just below it", lax, basis(7, 89), committed(0, 90), refresh.Behind, ""},
 		{"n, due and below it", lax, basis(7, 89), committed(half, 90), refresh.Behind, ""},
@@ -124,7 +124,8 @@ func TestJudge(t *testing.T) {
 		{"replayed, and below it", lax, basis(5, 0), committed(0, 90), refresh.Replay, refresh.ReasonReplay},
 		{"ahead, and below it", lax, basis(8, 0), committed(0, 90), refresh.Ahead, refresh.ReasonAhead},
 
-		// What would be expired at once is raised; an advance rises anyway.
+		// A position that would make the cookie expired at once is raised; an
+		// advance raises it anyway.
 		{"at the store's floor", lax, request(7), with(living(0), func(s *store.Snapshot) { s.Floor = 100 }), refresh.Issue, ""},
 		{"below the store's floor", lax, request(7), with(living(0), func(s *store.Snapshot) { s.Floor = 101 }), refresh.Raise, ""},
 		{"at the caller's floor", lax, floor(7, 100), living(0), refresh.Issue, ""},
@@ -134,7 +135,7 @@ func TestJudge(t *testing.T) {
 		{"below it, late", lax, floor(6, 101), living(grace), refresh.Forgive, ""},
 		{"below it, replayed", lax, floor(5, 101), living(0), refresh.Replay, refresh.ReasonReplay},
 
-		// Generations start at 1; 0 is nobody's, forgiven or not.
+		// Generations start at 1; 0 belongs to no one, forgiven or not.
 		{"generation 0", lax, request(0), with(living(0), func(s *store.Snapshot) { s.Family.Generation = 1 }), refresh.Replay, refresh.ReasonReplay},
 		{"generation 0, late", lax, request(0), with(living(grace), func(s *store.Snapshot) { s.Family.Generation = 1 }), refresh.Replay, refresh.ReasonReplay},
 	} {

@@ -19,10 +19,12 @@ type Store interface {
 	Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error)
 }
 
-// Refresher carries verdicts out. The common case is one call of the store.
+// Refresher carries out verdicts on a store. It usually needs one store call.
+// It is safe for concurrent use, owns no goroutine, and needs no closing.
 type Refresher struct {
-	// Above, unless nil, returns the highest position that the caller knows
-	// of: the end of a replayed family exceeds it. Set it before the first use.
+	// Above, unless nil, returns the highest position that the caller knows.
+	// The entry that ends a replayed family exceeds it. Set Above before the
+	// first use.
 	Above func() store.Position
 
 	store   Store
@@ -31,24 +33,26 @@ type Refresher struct {
 	flights flight.Group[Request, Result]
 }
 
-// Result is a verdict that was carried out.
+// Result is the outcome of a request.
 type Result struct {
-	// Verdict is Issue where the family is served, as Snapshot shows it. Else
+	// Verdict is Issue if the family is served, as Snapshot shows it. Otherwise
 	// it is Refuse, Replay (the family was ended), Ahead, or Behind (nothing
 	// was written; start again from the family's committed value).
 	Verdict  Verdict
 	Reason   Reason
 	Snapshot store.Snapshot
-	// Advanced and Forgiven say what was written on the way.
+	// Advanced and Forgiven report whether that was written.
 	Advanced bool
 	Forgiven bool
 	// Entry is the position at which a replayed family was ended.
 	Entry store.Position
 }
 
-// New returns a Refresher. Calls of the store run detached from the hang-up of
-// the client that caused them, for at most timeout in all: an advance that is
-// under way must not be lost because its tab was closed.
+// New returns a Refresher over a store, which stays the caller's. It returns an
+// error if the policy fails [Policy.Check] or the timeout is not above 0. Store
+// calls continue if the client hangs up, and timeout bounds those of one
+// request together: an advance that has begun must not be lost because a tab
+// was closed.
 func New(s Store, p Policy, timeout time.Duration) (*Refresher, error) {
 	if err := p.Check(); err != nil {
 		return nil, err
@@ -59,9 +63,9 @@ func New(s Store, p Policy, timeout time.Duration) (*Refresher, error) {
 	return &Refresher{store: s, policy: p, timeout: timeout}, nil
 }
 
-// Do judges an authentic token and carries the verdict out. Equal requests at
-// one time share one flight. An error is an outage: nothing is known of the
-// token.
+// Do judges an authentic token and carries out the verdict. Equal requests at
+// the same time share one flight. An error is an outage: nothing is known about
+// the token.
 func (r *Refresher) Do(ctx context.Context, q Request) (Result, error) {
 	return r.flights.Do(ctx, q, func() (Result, error) {
 		began := time.Now()
@@ -69,27 +73,27 @@ func (r *Refresher) Do(ctx context.Context, q Request) (Result, error) {
 		defer cancel()
 		res, err := r.do(ctx, q)
 		if err == nil && (time.Since(began) > 2*r.timeout || time.Now().Round(0).Sub(began.Round(0)) > 2*r.timeout) {
-			// The process was paused in between: what the store said then
-			// proves nothing to those who joined since.
+			// The process was paused in between. The store's answer proves
+			// nothing to callers that joined the flight since.
 			return Result{}, errors.New("refresh: the store's answer has grown old")
 		}
 		return res, err
 	})
 }
 
-// maxTurns bounds how often a verdict is taken anew because another request
-// changed the family in between.
-const maxTurns = 8
+// maxAttempts bounds how often a request is judged again because another
+// request changed the family in between.
+const maxAttempts = 8
 
 func (r *Refresher) do(ctx context.Context, q Request) (Result, error) {
 	var res Result
-	// Optimistic: the one call that the common case needs. Whatever it did or
-	// did not do, its snapshot is judged: a generation that was advanced just
-	// now is served as one within the grace.
+	// Optimistic: this is the only call that the common case needs. Its
+	// snapshot is judged whether or not it advanced the family: a generation
+	// that was advanced just now is served as one within the grace.
 	snap, err := r.advance(ctx, q)
 	res.Advanced = err == nil && snap.Outcome == store.Written
 	raised := false
-	for range maxTurns {
+	for range maxAttempts {
 		if err != nil {
 			return Result{}, err
 		}
@@ -105,8 +109,8 @@ func (r *Refresher) do(ctx context.Context, q Request) (Result, error) {
 		case Raise:
 			if raised {
 				// The caller's floor is above the store's head: the store went
-				// back. What is issued will be refreshed at each request until
-				// the log has caught up; that is better than nothing.
+				// back. Until the log has caught up, a cookie issued now is
+				// refreshed at each request, which is better than no session.
 				res.Verdict = Issue
 				return res, nil
 			}
@@ -121,7 +125,7 @@ func (r *Refresher) do(ctx context.Context, q Request) (Result, error) {
 			return res, nil
 		}
 	}
-	return Result{}, fmt.Errorf("refresh: no verdict held for %d turns; the last was %v", maxTurns, res.Verdict)
+	return Result{}, fmt.Errorf("refresh: no verdict held for %d turns; the last was %v", maxAttempts, res.Verdict)
 }
 
 func (r *Refresher) advance(ctx context.Context, q Request) (store.Snapshot, error) {
@@ -141,10 +145,10 @@ func (r *Refresher) end(ctx context.Context, q Request) (store.Position, error) 
 	return snap.Entry, err
 }
 
-// Look judges an authentic token for a request that cannot carry an answer
-// (an upgrade): the family's generation, or one that would get it again, is
-// served as it stands, and nothing is written but the end of a family by
-// replay.
+// Look judges an authentic token for a request whose response cannot carry
+// cookies (an upgrade). If Do would serve the family without forgiving a lost
+// answer, Look serves it as it stands. It writes nothing, except that a replay
+// ends the family.
 func (r *Refresher) Look(ctx context.Context, q Request) (Result, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
 	defer cancel()
@@ -153,7 +157,7 @@ func (r *Refresher) Look(ctx context.Context, q Request) (Result, error) {
 		return Result{}, err
 	}
 	res := Result{Snapshot: snap}
-	// The token first, whatever data is beside it.
+	// The token is judged first, whatever data came with it.
 	token := q
 	token.Basis = store.MaxPosition
 	res.Verdict, res.Reason = r.policy.Judge(token, snap)
@@ -172,10 +176,10 @@ func (r *Refresher) Look(ctx context.Context, q Request) (Result, error) {
 	return res, nil
 }
 
-// Carries reports whether a session cookie's data may go on with a token of
-// its family: it belongs to the family, and it is at most one generation older
-// than the token. Whether the family has committed something newer is judged
-// by the store, against the Request's Basis.
+// Carries reports whether a session may continue with the data of a session
+// cookie when it is refreshed by a token: both belong to the same family, and the
+// cookie is at most one generation older than the token. The store decides by
+// the Request's Basis whether the family has committed newer data.
 func Carries(cookie codec.Session, token codec.RefreshToken) bool {
 	return cookie.ID == token.Family && uint64(cookie.Generation)+1 >= uint64(token.Generation)
 }

@@ -112,7 +112,7 @@ func (b *bench) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 	return b.call("Revoke", func() (store.Snapshot, error) { return b.mem.Revoke(ctx, r) })
 }
 
-// family reads past the counter.
+// family reads the family without being counted.
 func (b *bench) family() store.Snapshot {
 	b.Helper()
 	snap, err := b.mem.Family(context.Background(), b.id)
@@ -126,7 +126,7 @@ func (b *bench) request(g uint32) refresh.Request {
 	return refresh.Request{Family: b.id, Generation: g, Basis: store.MaxPosition}
 }
 
-// do presents a generation and checks what it gets and what that cost.
+// do presents a generation and checks the result and the calls that it took.
 func (b *bench) do(g uint32, want refresh.Verdict, n uint32, calls map[string]int) refresh.Result {
 	b.Helper()
 	return b.doRequest(b.request(g), want, n, calls)
@@ -172,8 +172,8 @@ func TestDo_TheCommonCaseIsOneCall(t *testing.T) {
 	}
 }
 
-// Whatever is issued again carries the family's position, which only rises by
-// what is written.
+// A generation that is issued again carries the family's position, which only
+// rises by what is written.
 func TestDo_IssuingAgainLeavesThePosition(t *testing.T) {
 	b := newBench(t, lax)
 	at := b.family().Family.Position
@@ -346,7 +346,7 @@ func TestDo_RaisesBelowTheFloor(t *testing.T) {
 	}
 }
 
-// Of what happens between two calls of one turn, the verdict is taken anew.
+// If the family changes between two calls, the verdict is reached anew.
 func TestDo_ChangedInBetween(t *testing.T) {
 	t.Run("advanced by another", func(t *testing.T) {
 		b := newBench(t, lax)
@@ -413,8 +413,8 @@ func (b *bench) advance(g uint32) {
 	}
 }
 
-// An answer of the store that is lost is an outage; presenting the token again
-// finds one consistent result.
+// A lost answer of the store is an outage; presenting the token again finds one
+// consistent result.
 func TestDo_LostAnswers(t *testing.T) {
 	ctx := context.Background()
 	lose := func() error { return errLost }
@@ -478,7 +478,7 @@ func testSharesOneFlight(t *testing.T) {
 	}
 }
 
-// A client that hangs up loses nothing that was begun.
+// A client that hangs up does not stop a write that has begun.
 func TestDo_RunsOnWithoutItsClient(t *testing.T) {
 	b := newBench(t, lax)
 	b.pass(half)

@@ -9,12 +9,12 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// brokenStates is how far a search goes for what a broken rule does.
+// brokenStates is the number of states that a search for a broken rule visits.
 const brokenStates = 150_000
 
-// brokenRules are rules of the design, broken on purpose. Each must be noticed
-// by the property it is there for, or the search would not notice either if
-// somebody broke it by mistake.
+// brokenRules are rules of the design, broken on purpose. Each must violate the
+// property that protects it. Otherwise the search would not notice if somebody
+// broke the rule by mistake.
 var brokenRules = []struct {
 	name     string
 	property string
@@ -38,16 +38,16 @@ var brokenRules = []struct {
 	}, {
 		"what is forgiven is not recorded, and a thief comes often", "(d)", rareThief(), twist{unrecorded: true},
 	}, {
-		"forgiving leaves the issue time", "(b) the honest browser is taken for a thief", seldom(lostWorld().with(3, force)),
+		"forgiving leaves the issue time", "(b) the honest browser is taken for a thief", fewerTimes(lostWorld().with(3, force)),
 		twist{forgave: keepIssued, show: showIssued, advance: advanceIssued},
 	}, {
-		"the generation presented always advances", "(b)", seldom(promptWorld().with(4, force)),
+		"the generation presented always advances", "(b)", fewerTimes(promptWorld().with(4, force)),
 		twist{advance: func(_ *searchStore, a *store.Advance) { a.Age = 0 }},
 	}, {
-		"it advances within the grace", "(b)", seldom(promptWorld().with(4, force)),
+		"it advances within the grace", "(b)", fewerTimes(promptWorld().with(4, force)),
 		twist{advance: func(_ *searchStore, a *store.Advance) { a.Age = tight.Grace - 2*searchUnit }},
 	}, {
-		"every answer writes the refresh token", "(b)", seldom(promptWorld().with(2, force)), twist{again: true},
+		"every answer writes the refresh token", "(b)", fewerTimes(promptWorld().with(2, force)), twist{again: true},
 	}, {
 		"an upgrade is refreshed", "(b)", promptWorld().with(2, force, upgrade), twist{upgrades: true},
 	}, {
@@ -115,13 +115,13 @@ var brokenRules = []struct {
 	},
 }
 
-// seldom is the world with fewer lengths of time that can pass.
-func seldom(s *search) *search {
+// fewerTimes returns the world with fewer lengths of time that can pass.
+func fewerTimes(s *search) *search {
 	s.times = []units{1, halfUnits}
 	return s
 }
 
-// rareThief: in graces and nothing finer, a trace is shorter.
+// rareThief counts time in whole graces, which makes traces shorter.
 func rareThief() *search {
 	s := thiefWorld()
 	s.times = []units{graceUnits, halfUnits}
@@ -142,8 +142,8 @@ func alive(was store.State) func(*searchStore, *store.Snapshot) {
 	}
 }
 
-// extendGrace notes when the generation before was served within what it takes
-// for the grace.
+// extendGrace records when the generation before was served within the time
+// that it treats as the grace.
 func extendGrace(s *searchStore, a *store.Advance) {
 	snap, _ := s.mem.Family(context.Background(), a.ID)
 	shown := snap
@@ -159,8 +159,8 @@ func showTwisted(s *searchStore, snap *store.Snapshot) {
 	}
 }
 
-// keepIssued notes the issue time from before a generation was forgiven, which
-// showIssued and advanceIssued then go by.
+// keepIssued records the issue time from before a generation was forgiven.
+// showIssued and advanceIssued use it.
 func keepIssued(s *searchStore, before store.Snapshot) {
 	s.w.twisted[familyOf(before.Family.ID)] = units(before.Family.Issued.Sub(issued) / searchUnit)
 }
@@ -179,8 +179,8 @@ func advanceIssued(s *searchStore, a *store.Advance) {
 	}
 }
 
-// TestSearchFindsBrokenRules: whatever rule is broken, a property is violated,
-// and by a short trace.
+// TestSearchFindsBrokenRules: each broken rule violates a property, by a short
+// trace.
 func TestSearchFindsBrokenRules(t *testing.T) {
 	for _, rule := range brokenRules {
 		t.Run(rule.name, func(t *testing.T) {

@@ -8,12 +8,13 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// fingerprint tells two worlds apart that can behave differently. What cannot
-// matter is left out: times are ages, up to where they stop to count;
-// generations are counted back from the family's; of a position it counts only
-// which cutoffs are above it; which commit data goes on from, only whether it
-// is the last. So a family that has advanced a hundred times is as one that has
-// advanced twice, and where nothing else is counted the search ends by itself.
+// fingerprint differs for two worlds that can behave differently. It leaves out
+// what cannot matter. Times are ages, up to the age from which they no longer
+// count. Generations are counted back from the family's. Of a position it
+// includes only which cutoffs are above it. Of the commit that data continues
+// from, it includes only whether it is the last. So a family that has advanced
+// a hundred times equals one that has advanced twice, and if nothing else is
+// counted the search ends by itself.
 type fingerprint [16]byte
 
 type printer struct {
@@ -53,7 +54,7 @@ func (p *printer) flag(flags ...bool) {
 	p.byte(b)
 }
 
-// age is how long ago something was, up to where it stops to count. Time 0 is
+// age prints an age, up to the age from which it no longer counts. Time 0 is
 // never.
 func (p *printer) age(at, most units) {
 	if at == 0 {
@@ -66,10 +67,10 @@ func (p *printer) age(at, most units) {
 // ranks collects every position that others are compared with.
 func (p *printer) ranks() {
 	w := p.w
-	for f := int8(1); f <= w.truth.families; f++ {
+	for f := int8(1); f <= w.oracle.families; f++ {
 		c := &w.sees.cutoffs[f]
 		p.rank = append(p.rank, c.Ending, c.Subject, c.Everyone, c.Floor)
-		if !w.truth.dead[f] {
+		if !w.oracle.dead[f] {
 			p.rank = append(p.rank, c.Superseding, w.sees.families[f].Family.LastCommit)
 		}
 	}
@@ -89,7 +90,7 @@ func (p *printer) position(at store.Position) {
 }
 
 func (p *printer) store() {
-	w, t := p.w, &p.w.truth
+	w, t := p.w, &p.w.oracle
 	p.byte(byte(t.families))
 	for f := int8(1); f <= t.families; f++ {
 		s, c := &w.sees.families[f], &w.sees.cutoffs[f]
@@ -133,7 +134,7 @@ func (p *printer) forgiven(n, g uint32) byte {
 	return 2
 }
 
-// back is how far behind its family a generation is, where 3 and more are one.
+// back prints how far a generation is behind its family's; 3 and more are one.
 func (p *printer) back(family int8, generation uint32) {
 	p.byte(byte(min(int64(p.w.generation(family))-int64(generation), 3)))
 }
@@ -156,7 +157,7 @@ func (p *printer) cookie(c sealed) {
 }
 
 func (p *printer) datum(family int8, d datum) {
-	p.flag(d.present, d.commit == p.w.truth.committed[family])
+	p.flag(d.present, d.commit == p.w.oracle.committed[family])
 }
 
 func (p *printer) token(t token) {
@@ -171,8 +172,8 @@ func (p *printer) jar(j jar) {
 	p.token(j.token)
 }
 
-// requests prints the requests under way, in an order that does not depend on
-// where they are kept.
+// requests prints the requests in flight, in an order that does not depend on
+// their slots.
 func (p *printer) requests() {
 	rest := p.b
 	var all [][]byte
@@ -223,7 +224,7 @@ func (p *printer) counted() {
 	if !p.s.thief {
 		return
 	}
-	d := &w.truth.theft
+	d := &w.oracle.theft
 	p.age(d.last, halfUnits)
 	p.age(d.first, halfUnits)
 	p.age(d.honest, graceUnits)

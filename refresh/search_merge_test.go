@@ -6,9 +6,9 @@ import (
 	"github.com/waferkit/wafer/internal/rounds"
 )
 
-// The search takes worlds of one fingerprint for one. That hides nothing only
-// if the same can become of both: so whenever a world is reached a second time,
-// by another way, what follows on it is held against what followed on the first.
+// The search treats worlds of one fingerprint as one. That hides nothing only
+// if both can go on in the same ways. So whenever a world is reached a second
+// time, by another way, its successors are compared with those of the first.
 func TestSearchMergesOnlyEquals(t *testing.T) {
 	const every = 11
 	states := rounds.Of(2_000, 5_000/searchShare)
@@ -43,7 +43,7 @@ func TestSearchMergesOnlyEquals(t *testing.T) {
 	}
 }
 
-// same holds what can become of two worlds against each other.
+// same compares the successors of two worlds.
 func (s *search) same(t *testing.T, a, b world) {
 	t.Helper()
 	of := func(w world) map[fingerprint]move {

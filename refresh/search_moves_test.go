@@ -2,7 +2,7 @@ package refresh_test
 
 import "fmt"
 
-// act is what can happen in a world.
+// act is a kind of event in a world.
 type act uint8
 
 const (
@@ -89,7 +89,7 @@ func (s *search) moves(w *world) (all []move) {
 	return all
 }
 
-// What an administrator revokes, besides a family by its number.
+// Targets of an administrator's revocation, besides a family by its number.
 const (
 	itsSubject = 0
 	everyone   = 100
@@ -97,8 +97,8 @@ const (
 
 func (w *world) revocable() []uint8 {
 	all := []uint8{itsSubject, everyone}
-	for f := int8(1); f <= w.truth.families; f++ {
-		if !w.truth.dead[f] {
+	for f := int8(1); f <= w.oracle.families; f++ {
+		if !w.oracle.dead[f] {
 			all = append(all, uint8(f))
 		}
 	}
@@ -127,8 +127,8 @@ func (s *search) insides(w *world, i int) (all []move) {
 	return all
 }
 
-// mayPass reports whether so much time may pass: what is promised to browsers
-// whose answers are prompt is not promised to others.
+// mayPass reports whether so much time may pass: promises to browsers whose
+// answers are prompt do not extend to others.
 func (s *search) mayPass(w *world, d units) bool {
 	late := w.lates
 	for i := range w.requests {
@@ -137,7 +137,7 @@ func (s *search) mayPass(w *world, d units) bool {
 			continue
 		}
 		if r.who == other {
-			return false // a thief hurries: his delays are as good as later sendings
+			return false // a thief's delay amounts to a later sending
 		}
 		age := w.now + d - r.sent
 		switch {
@@ -175,7 +175,7 @@ func (s *search) pass(w *world, d units) {
 	}
 }
 
-// apply makes a move. It reports whether it was one.
+// apply makes a move. It reports whether the move was possible.
 func (s *search) apply(w *world, m move) bool {
 	if m.act <= stepsWith || m.act == revokes {
 		s.store.load(w)
@@ -248,7 +248,7 @@ func (s *search) apply(w *world, m move) bool {
 	return true
 }
 
-// step is one phase, or all of them where phases are not told apart.
+// step is one phase, or all of them if phases are not told apart.
 func (s *search) step(w *world, i int) {
 	r := &w.requests[i]
 	s.serve(w, r)
@@ -271,7 +271,7 @@ func revoked(k uint8) string {
 	return fmt.Sprintf("family %d", k)
 }
 
-// text says what a move is, before it is made.
+// text describes a move before it is made.
 func (s *search) text(w *world, m move) string {
 	name := func(who uint8) string {
 		switch {

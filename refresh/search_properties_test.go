@@ -6,10 +6,10 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// truth is what an onlooker knows who has seen every call return. The
-// properties hold what the code accepts against it, and never against what
-// the store says of itself.
-type truth struct {
+// oracle is the knowledge of an observer who has seen every call return. The
+// properties compare what the code accepts with the oracle, and never with what
+// the store reports.
+type oracle struct {
 	families int8
 	dead     [maxFamilies]bool
 	top      [maxFamilies]store.Position // the highest that a cookie was minted at
@@ -23,9 +23,9 @@ type truth struct {
 	theft theft
 }
 
-func (t *truth) born(family int8) { t.families = family }
+func (t *oracle) born(family int8) { t.families = family }
 
-func (t *truth) living() bool {
+func (t *oracle) living() bool {
 	for f := int8(1); f <= t.families; f++ {
 		if !t.dead[f] {
 			return true
@@ -34,18 +34,18 @@ func (t *truth) living() bool {
 	return false
 }
 
-func (t *truth) minted(c sealed) { t.top[c.family] = max(t.top[c.family], c.at) }
+func (t *oracle) minted(c sealed) { t.top[c.family] = max(t.top[c.family], c.at) }
 
-// died says that a call has returned which ends families.
-func (t *truth) died(which func(int8) bool) {
+// died records that a call has returned which ends families.
+func (t *oracle) died(which func(int8) bool) {
 	for f := int8(1); f <= t.families; f++ {
 		t.dead[f] = t.dead[f] || which(f)
 	}
 }
 
-// sawAdvance holds property (e): a generation has one successor.
+// sawAdvance checks property (e): a generation has one successor.
 func (s *search) sawAdvance(w *world, family int8, from uint32, snap store.Snapshot) {
-	t := &w.truth
+	t := &w.oracle
 	if now := snap.Family.Generation; now != from+1 || w.generation(family) >= now {
 		s.fail("(e) generation %d, which follows %d, is made where %d was before", now, from, w.generation(family))
 	}
@@ -55,29 +55,30 @@ func (s *search) sawAdvance(w *world, family int8, from uint32, snap store.Snaps
 	w.sees = &again
 }
 
-// sawForgive holds the other half of (e): one generation is forgiven in a
+// sawForgive checks the other half of (e): one generation is forgiven in a
 // family's life.
 func (s *search) sawForgive(w *world, family int8, generation uint32) {
-	if w.truth.forgiven[family] != 0 {
+	if w.oracle.forgiven[family] != 0 {
 		s.fail("(e) family %d forgives a second time", family)
 	}
-	w.truth.forgiven[family] = generation
+	w.oracle.forgiven[family] = generation
 }
 
-// sawCommit holds a part of (c): a commit goes on from the one before, so that
-// two tabs cannot lose each other's.
+// sawCommit checks a part of (c): a commit continues from the one before, so
+// that two tabs cannot lose each other's.
 func (s *search) sawCommit(w *world, r *request, number uint8) {
-	f, t := r.session.family, &w.truth
+	f, t := r.session.family, &w.oracle
 	if r.session.data.commit != t.committed[f] {
 		s.fail("(c) commit %d goes on from commit %d, and %d is lost", number, r.session.data.commit, t.committed[f])
 	}
 	t.commits, t.committed[f] = number, number
 }
 
-// accepted holds what a request is served from, a session cookie or the
-// cookie of a refresh, against (a), (c) and the access lifetime.
+// accepted checks the cookie from which a request is served, whether its
+// session cookie or the result of a refresh, against (a), (c) and the access
+// lifetime.
 func (s *search) accepted(w *world, r *request, c sealed) {
-	t := &w.truth
+	t := &w.oracle
 	if t.dead[c.family] {
 		s.fail("(a) family %d was ended, and is accepted", c.family)
 	}
@@ -92,19 +93,20 @@ func (s *search) accepted(w *world, r *request, c sealed) {
 	}
 }
 
-// stale holds how far Save can be taken back: a refresh carries nothing that was
-// sealed before the refresh before the one that made its token; nor, read
-// literally, that made the family's generation, which is n.
+// stale checks how far Save can be taken back. A refresh carries nothing that
+// was sealed before the refresh before the one that made its token. Read
+// literally, it carries nothing sealed before the refresh before the one that
+// made the family's generation, which is n.
 func (s *search) stale(c sealed, t token, n uint32) {
 	if s.staleSaves && c.sealed+1 < t.generation || s.staleLiteral && c.sealed+1 < n {
 		s.fail("(c) with a token of generation %d goes data that was sealed at %d; the family is at %d", t.generation, c.sealed, n)
 	}
 }
 
-// served holds what the refresher serves against the second half of promise 3,
-// and against what honest and dishonest parties were promised.
+// served checks the refresher's result against the second half of promise 3,
+// and against the promises to honest and dishonest parties.
 func (s *search) served(w *world, r *request, res refresh.Result) {
-	t, f := &w.truth, r.brings.token.family
+	t, f := &w.oracle, r.brings.token.family
 	g, n := r.brings.token.generation, res.Snapshot.Family.Generation
 	if res.Forgiven && s.neverForgiven && r.who == honest {
 		s.fail("(b) an answer that was not lost is forgiven")
@@ -120,10 +122,10 @@ func (s *search) served(w *world, r *request, res refresh.Result) {
 	}
 }
 
-// refused lets a request go that found no session. A replay must be one, and
-// must end the family; and none of it may befall a browser that (b) protects.
+// refused ends a request that found no session. A replay must be one, and must
+// end the family. None of it may happen to a browser that (b) protects.
 func (s *search) refused(w *world, r *request, res refresh.Result) {
-	t, f, g := &w.truth, r.brings.token.family, r.brings.token.generation
+	t, f, g := &w.oracle, r.brings.token.family, r.brings.token.generation
 	if res.Reason != "" {
 		s.say("refused: %v (%s)", res.Verdict, res.Reason)
 		s.judged(w, f, g, res)
@@ -134,7 +136,7 @@ func (s *search) refused(w *world, r *request, res refresh.Result) {
 			s.fail("(b) the honest browser is taken for a thief")
 		case s.neverRefused && f != 0 && !t.dead[f] && r.kind != upgrade:
 			s.fail("(b) the honest browser is refused")
-		case s.neverLost && r.alone && w.truth.living():
+		case s.neverLost && r.alone && w.oracle.living():
 			s.fail("(b) the honest browser has lost its session, which lives")
 		}
 	}
@@ -148,10 +150,10 @@ func (s *search) refused(w *world, r *request, res refresh.Result) {
 	*r = request{}
 }
 
-// judged holds a refusal against the table: where the family lives, a token is
+// judged checks a refusal against the table: while the family lives, a token is
 // refused for its generation alone, and that ends the family.
 func (s *search) judged(w *world, family int8, g uint32, res refresh.Result) {
-	t, n := &w.truth, w.generation(family)
+	t, n := &w.oracle, w.generation(family)
 	old := g < n-1 || g == n-1 && w.now-t.at[family] >= graceUnits &&
 		t.forgiven[family] != g && (t.forgiven[family] != 0 || s.policy().Strict)
 	switch {
@@ -163,15 +165,15 @@ func (s *search) judged(w *world, family int8, g uint32, res refresh.Result) {
 	}
 }
 
-// probe asks after each step, and not only where a request happens to come,
-// what would be accepted: of what is dead the cookie that was minted highest
-// and the refresh token, and every session cookie in a jar.
+// probe checks what would be accepted after each step, and not only when a
+// request happens to arrive: for each dead family the cookie that was minted
+// highest and the refresh token, and every session cookie in a jar.
 func (s *search) probe(w *world) {
-	for f := int8(1); f <= w.truth.families; f++ {
-		if !w.truth.dead[f] {
+	for f := int8(1); f <= w.oracle.families; f++ {
+		if !w.oracle.dead[f] {
 			continue
 		}
-		if verdict := revocation.Judge(s.cutoffs(w, f), w.truth.top[f]); verdict != revocation.Revoked && verdict != revocation.Expired {
+		if verdict := revocation.Judge(s.cutoffs(w, f), w.oracle.top[f]); verdict != revocation.Revoked && verdict != revocation.Expired {
 			s.fail("(a) family %d was ended, and a cookie of it is %v", f, verdict)
 		}
 		snap := s.store.shown(w.sees.families[f])
@@ -202,8 +204,9 @@ func (s *search) cutoffs(w *world, family int8) store.Cutoffs {
 	return c
 }
 
-// theft is what (d) goes by: the times of the refreshes, the honest browser's
-// and the thief's, that were served since a jar was copied. Time 0: none.
+// theft holds the times for (d): those of the refreshes, the honest browser's
+// and the thief's, that were served since a jar was copied. A time is 0 if
+// there was none.
 type theft struct {
 	last   units // of both, also from before the theft
 	first  units // the honest browser's first
@@ -216,13 +219,14 @@ type theft struct {
 	clear    uint8
 }
 
-// contact holds (d) in two readings. The literal one is the design's sentence
+// contact checks (d) in two readings. The literal one is the design's sentence
 // word for word: the thief is never served after two honest refreshes that are
-// half a lifetime apart, unless he refreshed within the grace of an honest one. The other counts an honest refresh as clear if nobody was served in half
-// a lifetime before it, and not the thief in the grace after it: he is never
-// served after two such.
+// half a lifetime apart, unless he refreshed within the grace of an honest one.
+// In the other, an honest refresh is clear if nobody was served in half a
+// lifetime before it, and not the thief in the grace after it. The thief is
+// never served after two clear refreshes.
 func (s *search) contact(w *world, r *request) {
-	d := &w.truth.theft
+	d := &w.oracle.theft
 	defer func() { d.last = w.now }()
 	if !w.stolen {
 		return

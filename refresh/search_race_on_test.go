@@ -3,5 +3,5 @@
 package refresh_test
 
 // searchShare makes the worlds of the search smaller under the race detector,
-// which has nothing to find in one goroutine; none is skipped.
+// which has nothing to find in one goroutine; no world is skipped.
 const searchShare = 10

@@ -2,9 +2,9 @@ package refresh_test
 
 import "testing"
 
-// whatRemains are the limits of what is promised, each one step beyond a world
-// of [searchWorlds]: there the protocol cannot help, and the documentation has
-// to say so. A limit that is not met any more is one to strike from it.
+// whatRemains are the limits of the promises, each one step beyond a world of
+// [searchWorlds]. There the protocol cannot help, and the documentation has to
+// say so. A limit that is no longer met must be struck from it.
 var whatRemains = []struct {
 	name     string
 	property string
@@ -27,7 +27,7 @@ var whatRemains = []struct {
 		return s
 	}},
 	{"an answer is late by half a lifetime, less half the grace", "(b) the honest browser is taken for a thief", func() *search {
-		s := seldomLate().with(2, force)
+		s := lateFewerTimes().with(2, force)
 		s.lateUntil++
 		return s
 	}},
@@ -55,8 +55,8 @@ var whatRemains = []struct {
 	}},
 }
 
-// seldomLate is lateWorld with fewer lengths of time that can pass.
-func seldomLate() *search {
+// lateFewerTimes is lateWorld with fewer lengths of time that can pass.
+func lateFewerTimes() *search {
 	s := lateWorld()
 	s.times = []units{promptUnits, halfUnits - promptUnits, halfUnits}
 	return s

@@ -28,8 +28,8 @@ func (s *search) serve(w *world, r *request) {
 	}
 }
 
-// good is the root's: the session cookie can be taken as it is, by a replica
-// that has read all of the log.
+// good does what the root does: it reports whether the session cookie can be
+// accepted as it is, by a replica that has read all of the log.
 func (s *search) good(w *world, c sealed) bool {
 	return w.now < c.expires && revocation.Judge(s.store.Cutoffs(c.family), c.at) == revocation.Good
 }
@@ -67,7 +67,7 @@ func (s *search) judge(w *world, r *request) {
 	s.settle(w, r, *c)
 }
 
-// settle finds the data that a refresh goes on with.
+// settle finds the data with which a refresh continues.
 func (s *search) settle(w *world, r *request, c sealed) {
 	r.session, r.phase = sealed{}, settled
 	t := r.brings.token
@@ -120,7 +120,7 @@ func (s *search) request(w *world, r *request) refresh.Request {
 	return q
 }
 
-// resume asks the refresher, and writes the cookies of what it issues.
+// resume calls the refresher, and writes the cookies of its result.
 func (s *search) resume(w *world, r *request) {
 	do := s.refresher.Do
 	if s.nested {
@@ -174,7 +174,7 @@ func (s *search) begun(w *world, r *request) {
 	}
 }
 
-// mint is the root's: what is minted carries the family's own position.
+// mint does what the root does: the cookie carries the family's own position.
 func mint(w *world, snap store.Snapshot, data datum) sealed {
 	f := &snap.Family
 	return sealed{
@@ -183,7 +183,7 @@ func mint(w *world, snap store.Snapshot, data datum) sealed {
 	}
 }
 
-// set writes the session cookie, and its refresh token where it is new to the
+// set writes the session cookie, and the refresh token if it is new to the
 // browser.
 func (s *search) set(w *world, r *request, withToken bool) {
 	if r.session.expires == 0 {
@@ -194,18 +194,17 @@ func (s *search) set(w *world, r *request, withToken bool) {
 	if withToken || s.twist.again {
 		r.sets.setToken(token{r.session.family, r.session.generation})
 	}
-	w.truth.minted(r.session)
+	w.oracle.minted(r.session)
 }
 
-// handle makes the handler's call. Its answer is then under way, if it has
-// something to say.
+// handle makes the handler's call. If there is an answer, it is then in flight.
 func (s *search) handle(w *world, r *request) {
 	if r.session.family != 0 || r.kind >= logout {
 		s.calls(w, r)
 	}
 	if s.twist.laterHead && r.sets.setsCookie && r.sets.cookie.family != 0 {
 		r.sets.cookie.at = s.store.Cutoffs(r.sets.cookie.family).Head
-		w.truth.minted(r.sets.cookie)
+		w.oracle.minted(r.sets.cookie)
 	}
 	*r = request{phase: answered, who: r.who, kind: r.kind, late: r.late, beside: r.beside, sent: r.sent, sets: r.sets}
 	if !r.sets.setsCookie && !r.sets.setsToken {
@@ -238,7 +237,7 @@ func (s *search) calls(w *world, r *request) {
 }
 
 func (s *search) commit(w *world, r *request) {
-	number := w.truth.commits + 1
+	number := w.oracle.commits + 1
 	snap, err := s.store.Commit(context.Background(), store.Commit{
 		ID: familyID(r.session.family), Basis: r.session.at, Value: []byte{number}, Above: r.session.at,
 	})
@@ -268,7 +267,7 @@ func (s *search) endOthers(w *world, r *request) {
 	}
 	lives := snap.State == store.Alive && snap.Family.Birth == snap.Entry
 	s.say("EndOthers: this one lives: %v", lives)
-	w.truth.died(func(f int8) bool { return f != r.session.family || !lives })
+	w.oracle.died(func(f int8) bool { return f != r.session.family || !lives })
 	if !lives {
 		if s.neverRefused && r.who == honest {
 			s.fail("(b) EndOthers has ended its own session")
@@ -280,11 +279,11 @@ func (s *search) endOthers(w *world, r *request) {
 }
 
 func (s *search) renew(w *world, r *request) {
-	if w.truth.families+1 == maxFamilies {
+	if w.oracle.families+1 == maxFamilies {
 		s.full = true
 		return
 	}
-	id := w.truth.families + 1
+	id := w.oracle.families + 1
 	snap, err := s.store.Create(context.Background(), store.Creation{
 		ID: familyID(id), Subject: "alice", Value: []byte{r.session.data.commit}, Above: r.session.at,
 		Idle: searchIdle, Absolute: searchIdle,
@@ -297,14 +296,14 @@ func (s *search) renew(w *world, r *request) {
 	if snap.Outcome != store.Written {
 		return
 	}
-	w.truth.born(id)
-	w.truth.committed[id] = w.truth.committed[r.session.family]
-	w.truth.died(func(f int8) bool { return f == r.session.family })
+	w.oracle.born(id)
+	w.oracle.committed[id] = w.oracle.committed[r.session.family]
+	w.oracle.died(func(f int8) bool { return f == r.session.family })
 	r.session = mint(w, snap, r.session.data)
 	s.set(w, r, true)
 }
 
-// named are the families of a request's cookies, dead or alive, and of the
+// named returns the families of a request's cookies, dead or alive, and of the
 // session that it has.
 func named(r *request) func(int8) bool {
 	return func(f int8) bool {
@@ -326,16 +325,16 @@ func (s *search) logout(w *world, r *request) {
 	if _, err := s.store.Revoke(context.Background(), store.Revocation{Sessions: ids, Above: r.brings.cookie.at, Reason: "logout"}); err != nil {
 		panic(err)
 	}
-	w.truth.died(named(r))
+	w.oracle.died(named(r))
 }
 
 func (s *search) login(w *world, r *request) {
-	if w.truth.families+1 == maxFamilies {
+	if w.oracle.families+1 == maxFamilies {
 		s.full = true
 		return
 	}
 	c := store.Creation{
-		ID: familyID(w.truth.families + 1), Subject: "alice",
+		ID: familyID(w.oracle.families + 1), Subject: "alice",
 		Idle: searchIdle, Absolute: searchIdle, Above: r.brings.cookie.at,
 	}
 	n := 0
@@ -349,13 +348,13 @@ func (s *search) login(w *world, r *request) {
 	if err != nil || snap.Outcome != store.Written {
 		panic(err)
 	}
-	w.truth.born(w.truth.families + 1)
-	w.truth.died(func(f int8) bool { return f != w.truth.families && named(r)(f) })
+	w.oracle.born(w.oracle.families + 1)
+	w.oracle.died(func(f int8) bool { return f != w.oracle.families && named(r)(f) })
 	r.session = mint(w, snap, datum{present: true})
 	s.set(w, r, true)
 }
 
-// revoke is an administrator's.
+// revoke is an administrator's revocation.
 func (s *search) revoke(w *world, what int8) {
 	r := store.Revocation{Reason: "administrator"}
 	switch what {
@@ -369,5 +368,5 @@ func (s *search) revoke(w *world, what int8) {
 	if _, err := s.store.Revoke(context.Background(), r); err != nil {
 		panic(err)
 	}
-	w.truth.died(func(f int8) bool { return what == itsSubject || what == everyone || f == what })
+	w.oracle.died(func(f int8) bool { return what == itsSubject || what == everyone || f == what })
 }

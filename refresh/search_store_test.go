@@ -9,30 +9,30 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// written is one call that changed a store, and those before it. A world's
-// store is made again by making the same calls.
+// written is one call that changed a store, and those before it. Repeating the
+// calls rebuilds a world's store.
 type written struct {
 	before *written
 	now    units
 	do     func(*memory.Store)
 }
 
-// searchStore is a real memory store behind a wrapper that keeps what is
-// written, tells the truth's keeper, and breaks rules where it is told to.
+// searchStore is a real memory store behind a wrapper that records writes,
+// updates the oracle, and breaks rules on demand.
 type searchStore struct {
 	search *search
 	mem    *memory.Store
 	holds  *written
 	now    units
 
-	w      *world // that is being moved
+	w      *world // the world that is being moved
 	calls  int    // of one refresh
 	inside func() // runs before the second call of a refresh
 }
 
 func (s *searchStore) clock() time.Time { return issued.Add(searchTime(s.now)) }
 
-// load makes the store what a world's log says.
+// load brings the store to the state after a world's log.
 func (s *searchStore) load(w *world) {
 	s.w = w
 	if s.holds != w.log || s.mem == nil {
@@ -43,7 +43,8 @@ func (s *searchStore) load(w *world) {
 		s.now = 0
 		s.mem = memory.New(memory.Options{Now: s.clock})
 		if s.search.drops {
-			// Far shorter than cookies live: no correctness hangs on it.
+			// Far shorter than the life of cookies: correctness does not depend
+			// on it.
 			s.mem.Announce(context.Background(), store.Announcement{Access: searchTime(graceUnits), Absolute: 100 * time.Hour})
 		}
 		for i := len(all) - 1; i >= 0; i-- {
@@ -55,8 +56,8 @@ func (s *searchStore) load(w *world) {
 	s.now = w.now
 }
 
-// keep remembers a call that was made. Where nothing is dropped, a call that
-// wrote nothing left nothing.
+// keep records a call that was made. If nothing is dropped, a call that wrote
+// nothing changed nothing.
 func (s *searchStore) keep(o store.Outcome, do func(*memory.Store)) {
 	if o == store.Written || s.search.drops {
 		s.w.log = &written{s.w.log, s.w.now, do}
@@ -73,7 +74,7 @@ func (s *searchStore) called() {
 	}
 }
 
-// shown is what the caller is told.
+// shown returns the snapshot that the caller gets.
 func (s *searchStore) shown(snap store.Snapshot) store.Snapshot {
 	if s.search.twist.show != nil {
 		s.search.twist.show(s, &snap)
@@ -175,15 +176,15 @@ type twist struct {
 	carries   func(c sealed, t token) bool
 	again     bool // every answer writes the refresh token
 	upgrades  bool // an upgrade is refreshed
-	laterHead bool // a cookie carries the head of when it is sealed
+	laterHead bool // a cookie carries the head at the time it is sealed
 	saveLife  bool // Save gives a new lifetime
-	mixed     bool // two living sessions in one jar are no matter
+	mixed     bool // two living sessions in one jar are accepted
 }
 
-// read reads from the store what tells two worlds apart.
+// read reads from the store what distinguishes two worlds.
 func (s *searchStore) read(w *world) {
 	ctx, now := context.Background(), new(seen)
-	for f := int8(1); f <= w.truth.families; f++ {
+	for f := int8(1); f <= w.oracle.families; f++ {
 		snap, err := s.mem.Family(ctx, familyID(f))
 		if err != nil {
 			panic(err)

@@ -23,15 +23,15 @@ const (
 	wholeDepth = 1000
 )
 
-// search goes through every order of events of a small world, breadth first,
-// so what it finds it finds by a shortest trace. The decisions are those of the
-// real packages over the real memory store.
+// search visits every order of events of a small world, breadth first, so it
+// finds a violation by a shortest trace. The decisions are those of the real
+// packages over the real memory store.
 type search struct {
 	// The world: what can happen in it.
 	flights           int     // requests of the browser under way at once
 	kinds, otherKinds []kind  // of the requests of the browser and of the other party
 	times             []units // that can pass
-	prompt            units   // answers arrive within; 0: at any time
+	prompt            units   // answers arrive within this time; 0 means at any time
 	lateOnes          uint8   // answers that may come later, but
 	lateUntil         units   // within that
 	apart             bool    // late ones are not under way at one time, and not counted
@@ -46,7 +46,7 @@ type search struct {
 	drops             bool  // old entries leave the log
 	life              units // of session cookies; 0: the access lifetime
 
-	// What it promises besides what always holds.
+	// The promises of this world, besides those that always hold.
 	neverReplayed, neverForgiven, neverRefused, neverLost bool
 	thiefLiteral, thiefClear                              bool
 	staleSaves, staleLiteral                              bool
@@ -58,11 +58,11 @@ type search struct {
 	printer              printer
 	nested, full         bool
 	violation            string
-	only                 string           // only what begins so is violated
-	trace                *strings.Builder // nil: nobody reads
+	only                 string           // only violations that begin with this count
+	trace                *strings.Builder // nil if the trace is not wanted
 }
 
-// found is what a search came to.
+// found is the result of a search.
 type found struct {
 	states, depth int
 	whole         bool // there are no more states
@@ -96,7 +96,8 @@ func (s *search) policy() refresh.Policy {
 	return tight
 }
 
-// begin makes the first world: one login, and a second where another device is.
+// begin makes the first world: one login, and a second if there is another
+// device.
 func (s *search) begin(t *testing.T) world {
 	s.store = &searchStore{search: s}
 	for _, r := range []**refresh.Refresher{&s.refresher, &s.neighbour} {
@@ -118,7 +119,7 @@ func (s *search) begin(t *testing.T) world {
 		s.login(&w, &r)
 		w.arrive(&r)
 	}
-	w.truth.theft.last = w.now
+	w.oracle.theft.last = w.now
 	s.store.read(&w)
 	return w
 }
@@ -129,8 +130,8 @@ type node struct {
 	move   move
 }
 
-// run searches until something is violated, or everything was seen, or the
-// limits are reached.
+// run searches until something is violated, everything was seen, or the limits
+// are reached.
 func (s *search) run(t *testing.T, states, depth int) (f found) {
 	t.Helper()
 	began := time.Now()
@@ -179,7 +180,7 @@ func (s *search) run(t *testing.T, states, depth int) (f found) {
 	return f
 }
 
-// retrace tells a trace in words, by going it again.
+// retrace describes a trace in words by repeating it.
 func (s *search) retrace(t *testing.T, f *found, nodes []node, at int32, last move) {
 	moves := []move{last}
 	for ; at > 0; at = nodes[at].parent {

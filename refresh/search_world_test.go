@@ -38,7 +38,7 @@ const (
 	other  = 1
 )
 
-// sealed is a session cookie. Family 0: none.
+// sealed is a session cookie. Its family is 0 if there is none.
 type sealed struct {
 	family     int8
 	generation uint32
@@ -50,13 +50,13 @@ type sealed struct {
 	sealed uint32 // the family's generation when it was sealed
 }
 
-// datum is a session's data: which commit it goes on from.
+// datum is a session's data: the commit from which it continues.
 type datum struct {
 	commit  uint8
 	present bool
 }
 
-// token is a refresh token. Family 0: none.
+// token is a refresh token. Its family is 0 if there is none.
 type token struct {
 	family     int8
 	generation uint32
@@ -67,7 +67,7 @@ type jar struct {
 	token  token
 }
 
-// kind is what a request is for.
+// kind is the purpose of a request.
 type kind uint8
 
 const (
@@ -86,7 +86,7 @@ func (k kind) String() string {
 	return [...]string{"read", "refresh", "upgrade", "Save", "Commit", "EndOthers", "Renew", "logout", "login"}[k]
 }
 
-// phase is how far the server is with a request.
+// phase is the server's progress with a request.
 type phase uint8
 
 const (
@@ -132,24 +132,24 @@ type world struct {
 	jars     [2]jar
 	asides   [maxAsides]jar // what the owner has kept
 	requests [maxFlights]request
-	log      *written // what the store was told, from the beginning
-	sees     *seen    // what the store says of itself after that
+	log      *written // the writes to the store, from the beginning
+	sees     *seen    // the state of the store after them
 	readAt   *written // when that was read
-	truth    truth
+	oracle   oracle
 	twisted  [maxFamilies]units // for rules that are broken on purpose
 
 	lost, lates, revocations uint8
 	stolen                   bool
 }
 
-// seen is what is read from the store for comparing states. Worlds share it.
+// seen is the part of the store's state that is compared. Worlds share it.
 type seen struct {
 	families [maxFamilies]store.Snapshot
 	cutoffs  [maxFamilies]store.Cutoffs
-	entries  []store.Entry // only where entries are dropped
+	entries  []store.Entry // only if entries are dropped
 }
 
-// generation returns the one that a family is at.
+// generation returns a family's current generation.
 func (w *world) generation(family int8) uint32 { return w.sees.families[family].Family.Generation }
 
 // flights counts a party's requests under way.
@@ -166,7 +166,7 @@ func familyID(family int8) store.ID { return store.ID{0xfa, byte(family)} }
 
 func familyOf(id store.ID) int8 { return int8(id[1]) }
 
-// arrive puts an answer into its browser's jar: under each name the last to
+// arrive puts an answer into its browser's jar. Under each name the last to
 // arrive counts.
 func (w *world) arrive(r *request) {
 	j := &w.jars[r.who]

@@ -7,9 +7,9 @@ import (
 	"github.com/waferkit/wafer/internal/rounds"
 )
 
-// searchWorlds are the worlds in which nothing may be violated. Those that are
-// whole are small enough for every full run to see all of them, whatever the
-// flags say: there the property holds for traces of any length.
+// searchWorlds are the worlds in which nothing may be violated. The whole ones
+// are small enough for every full run to see all of them, whatever the flags
+// are. There the property holds for traces of any length.
 var searchWorlds = []struct {
 	name  string
 	whole int // states
@@ -57,12 +57,12 @@ var searchWorlds = []struct {
 	{"two devices, and the log dropped", 0, func() *search {
 		s := deviceWorld().with(2, force, commit)
 		s.otherKinds, s.asides, s.drops = []kind{force, logout}, 0, true
-		s.times = []units{graceUnits + 1, accessUnits} // entries go, while a generation is young
+		s.times = []units{graceUnits + 1, accessUnits} // entries are dropped while a generation is young
 		return s
 	}},
 }
 
-// with is the world with other requests.
+// with returns the world with other requests.
 func (s *search) with(flights int, kinds ...kind) *search {
 	s.flights, s.kinds = flights, kinds
 	return s
@@ -96,8 +96,8 @@ func lateWorld() *search {
 	return s
 }
 
-// dueWorld: where nothing is committed and nobody refreshes before it is due,
-// the one answer may be late by that much less than cookies live.
+// dueWorld: if nothing is committed and nobody refreshes before it is due, the
+// one answer may be late by that much less than cookies live.
 func dueWorld() *search {
 	s := lateWorld()
 	s.life = accessUnits * 9 / 10
@@ -123,7 +123,7 @@ func thiefWorld() *search {
 	}
 }
 
-// revokedWorld: everything that ends sessions, with a thief about.
+// revokedWorld: everything that ends sessions, and a thief.
 func revokedWorld() *search {
 	return &search{
 		flights: 2, kinds: []kind{force, upgrade, save, commit, endOthers, renew, logout, login},
@@ -132,8 +132,8 @@ func revokedWorld() *search {
 	}
 }
 
-// droppedWorld: the same, with entries that leave the log while cookies live
-// that they name.
+// droppedWorld: the same, with entries that leave the log while cookies that
+// they name still live.
 func droppedWorld() *search {
 	s := revokedWorld().with(2, force, save, commit, endOthers, logout)
 	s.drops, s.times = true, []units{graceUnits + 1, halfUnits, accessUnits}
@@ -150,9 +150,9 @@ func deviceWorld() *search {
 	}
 }
 
-// TestSearch goes through every world. Nothing in any of them is violated.
+// TestSearch visits every world. Nothing in any of them is violated.
 func TestSearch(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(200)) // most of what a search makes stays until its end
+	defer debug.SetGCPercent(debug.SetGCPercent(200)) // most of a search's allocations stay until its end
 	total, gone, full := 0, 0, rounds.Full() && *searchDepth == wholeDepth && searchShare == 1
 	for _, w := range searchWorlds {
 		t.Run(w.name, func(t *testing.T) {
