@@ -1,5 +1,5 @@
-// Package flight lets callers that ask for the same thing at the same time
-// share one call. It is golang.org/x/sync/singleflight with a context, types,
+// Package flight lets concurrent callers that need the same result share one
+// call. It is golang.org/x/sync/singleflight with a context and type parameters,
 // and nothing else.
 package flight
 
@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// Group holds the calls that are under way. The zero value is ready; it is
+// Group holds the calls in flight. The zero value is ready to use. A Group is
 // safe for concurrent use.
 type Group[K comparable, V any] struct {
 	mu    sync.Mutex
@@ -22,13 +22,13 @@ type call[V any] struct {
 	err   error
 }
 
-// errAborted is what waiters get if the call's function panicked or exited its
-// goroutine.
+// errAborted is the waiters' error if the call's function panicked or exited
+// its goroutine.
 var errAborted = errors.New("flight: the shared call did not finish")
 
-// Do calls f, unless a call for the same key is under way: then it waits for
-// that one's result. ctx bounds the waiting alone; a caller that runs f runs it
-// to its end.
+// Do calls f and returns its result. If a call for the same key is in flight,
+// Do waits for that call's result instead. ctx bounds only the waiting: a
+// caller that runs f runs it to its end.
 func (g *Group[K, V]) Do(ctx context.Context, key K, f func() (V, error)) (V, error) {
 	g.mu.Lock()
 	if c, found := g.calls[key]; found {

@@ -15,7 +15,7 @@ import (
 
 var errFailed = errors.New("failed")
 
-// result is what a call of Do came to.
+// result is the outcome of a call of Do.
 type result struct {
 	value    int
 	err      error
@@ -71,8 +71,8 @@ func TestDo_Shares(t *testing.T) {
 	}
 }
 
-// A waiter waits no longer than its context; the call goes on for the others.
-// Who runs the call runs it to its end.
+// A waiter waits no longer than its context, and the call goes on for the
+// others. The caller that runs f runs it to its end.
 func TestDo_ContextBoundsTheWaitingAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g flight.Group[int, int]
