@@ -13,9 +13,9 @@ import (
 )
 
 // BenchmarkBudget measures the ratios of the performance budget (design,
-// section 10). A and B take short turns, A B B A, so that a busy machine slows
-// both alike; what is reported is the median of the pairs' ratios, A over B.
-// bench/guard holds these figures against the budget.
+// section 10). A and B run in short turns, A B B A, so that other load on the
+// machine slows both alike. It reports the median of the pairs' ratios, A over
+// B. bench/guard compares these figures with the budget.
 func BenchmarkBudget(b *testing.B) {
 	b.Run("identity-to-floor", func(b *testing.B) {
 		p := &paths{contender: openWafer(b)}
@@ -60,7 +60,7 @@ func BenchmarkBudget(b *testing.B) {
 		_, serve := again(h, r)
 		for range 3 {
 			serve()
-			time.Sleep(10 * time.Millisecond) // until the cache has it
+			time.Sleep(10 * time.Millisecond) // until it is cached
 		}
 		requests := 3
 		compare(b, func() { serve(); requests++ }, func() {
@@ -78,7 +78,7 @@ func BenchmarkBudget(b *testing.B) {
 }
 
 // compare reports the median of the ratios of A to B, and their 10th and 90th
-// percentile.
+// percentiles.
 func compare(b *testing.B, doA, doB func()) {
 	b.Helper()
 	ratios := pairs.Ratios(pairs.Turn, doA, doB, b.Loop)

@@ -19,10 +19,10 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// contenders are used as their documentation says, with their defaults; gob
-// knows the type once. What makes them differ is said in docs/benchmarks.md:
-// only wafer and scs end a session on the server; the memstore of scs forgets
-// everything at a restart, and has its data at no distance at all.
+// The contenders are used as their documentation says, with their defaults.
+// Types are registered with gob once. docs/benchmarks.md describes how they
+// differ: only wafer and scs end a session on the server, and the memstore of
+// scs loses everything at a restart and keeps its data in the process.
 // gorilla-format is gorilla/sessions over this library's own codec.
 var contenders = []struct {
 	name string
@@ -45,8 +45,8 @@ func benchRing(b testing.TB) *keyring.Ring {
 	return ring
 }
 
-// waferApp is an application on wafer, over the store in memory. Both have the
-// clock of now, which the refresh path moves.
+// waferApp is an application on wafer, over the memory store. Both use the same
+// clock, which the refresh benchmark moves.
 type waferApp struct {
 	*wafer.Sessions[benchAccount]
 	skipped time.Duration
@@ -102,8 +102,8 @@ func (a *waferApp) logout(w http.ResponseWriter, r *http.Request) error { return
 // gorillaApp is an application on gorilla/sessions.
 type gorillaApp struct{ sessions.Store }
 
-// openGorilla encrypts, as wafer does: with the MAC alone gorilla would be
-// faster and smaller, and the cookie plain to read.
+// openGorilla encrypts, as wafer does. With the MAC alone gorilla would be
+// faster and its cookie smaller, but readable.
 func openGorilla(testing.TB) contender {
 	keys := make([]byte, 64+32)
 	rand.Read(keys)

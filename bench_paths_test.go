@@ -9,8 +9,8 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// BenchmarkLogin begins a session: new ids, the cookies, and with wafer and
-// scs a record in the store in memory.
+// BenchmarkLogin begins a session: new ids, the cookies, and with wafer and scs
+// a record in the memory store.
 func BenchmarkLogin(b *testing.B) {
 	for _, c := range contenders {
 		b.Run(c.name, func(b *testing.B) {
@@ -26,26 +26,27 @@ func BenchmarkLogin(b *testing.B) {
 }
 
 // BenchmarkSave reads the session, changes a counter and saves: wafer and
-// gorilla into the cookie, scs into its store. wafer's is the save whose last
-// writer wins and which the owner can put back; Commit is the one that stands
-// against that, as a save of scs does.
+// gorilla into the cookie, scs into its store. wafer's Save is
+// last-writer-wins, and the cookie's owner can put old data back.
+// BenchmarkCommit measures the write that cannot be put back, as a save of scs
+// cannot.
 func BenchmarkSave(b *testing.B) {
 	for _, c := range contenders {
 		b.Run(c.name, func(b *testing.B) {
 			p := &paths{contender: c.open(b)}
-			came := p.loggedIn(b)
-			w, serve := again(p.onSave(), came)
+			request := p.loggedIn(b)
+			w, serve := again(p.onSave(), request)
 			b.ReportAllocs()
 			for b.Loop() {
 				serve()
 			}
 			finish(b, p, w)
-			p.serve(b, p.onSaved(), carrying((&http.Response{Header: w.header}).Cookies()))
+			p.serve(b, p.onSaved(), requestWith((&http.Response{Header: w.header}).Cookies()))
 		})
 	}
 }
 
-// onSaved wants the data of a save.
+// onSaved checks the data of a save.
 func (p *paths) onSaved() http.Handler {
 	return p.handler(func(_ http.ResponseWriter, r *http.Request) error {
 		_, a, err := p.read(r)
@@ -65,11 +66,11 @@ func TestBenchContenders(t *testing.T) {
 			r := p.loggedIn(t)
 			p.serve(t, p.onIdentity(), r.Clone(t.Context()))
 			p.serve(t, p.onData(), r.Clone(t.Context()))
-			saved := carrying(p.serve(t, p.onSave(), r.Clone(t.Context())))
+			saved := requestWith(p.serve(t, p.onSave(), r.Clone(t.Context())))
 			p.serve(t, p.onSaved(), saved)
 			p.serve(t, p.onLogout(), r.Clone(t.Context()))
 			w := httptest.NewRecorder()
-			p.onData().ServeHTTP(w, carrying(nil))
+			p.onData().ServeHTTP(w, requestWith(nil))
 			if p.failed == nil {
 				t.Error("a request without a cookie has the session's data")
 			}
@@ -77,7 +78,7 @@ func TestBenchContenders(t *testing.T) {
 	}
 }
 
-// BenchmarkCommit is wafer's alone: each iteration is another session's.
+// BenchmarkCommit exists for wafer alone. Each iteration uses another session.
 func BenchmarkCommit(b *testing.B) {
 	app := openWafer(b)
 	p := &paths{contender: app}
@@ -86,7 +87,7 @@ func BenchmarkCommit(b *testing.B) {
 		if err != nil {
 			return err
 		}
-		if err := arrived(subject, a); err != nil {
+		if err := checkRead(subject, a); err != nil {
 			return err
 		}
 		a.Counter++
@@ -96,10 +97,10 @@ func BenchmarkCommit(b *testing.B) {
 	finish(b, p, w)
 }
 
-// BenchmarkRefresh is wafer's alone: the access lifetime is over, the refresh
-// token takes the session to its next generation in the store, and the request
-// goes on with its data. The others have no such path: gorilla's cookie is
-// good until it expires, and scs asks its store at each request.
+// BenchmarkRefresh exists for wafer alone: the access lifetime is over, the
+// refresh token advances the session to its next generation in the store, and
+// the request goes on with its data. The others have no such path: gorilla's
+// cookie is good until it expires, and scs queries its store at each request.
 func BenchmarkRefresh(b *testing.B) {
 	app := openWafer(b)
 	p := &paths{contender: app}
@@ -110,8 +111,8 @@ func BenchmarkRefresh(b *testing.B) {
 	}
 }
 
-// BenchmarkLogout ends a session: on the server too with wafer and scs, in the
-// browser alone with gorilla, where a copied cookie stays good.
+// BenchmarkLogout ends a session: with wafer and scs on the server too, with
+// gorilla only in the browser, so that a copied cookie stays good.
 func BenchmarkLogout(b *testing.B) {
 	for _, c := range contenders {
 		b.Run(c.name, func(b *testing.B) {
@@ -130,8 +131,8 @@ func BenchmarkLogout(b *testing.B) {
 	}
 }
 
-// eachOnce has the handler answer requests that are good once. They are made
-// beforehand, off the clock.
+// eachOnce makes the handler answer requests that are good once. They are made
+// beforehand, with the timer stopped.
 func eachOnce(b *testing.B, h http.Handler, request func(testing.TB) *http.Request, prepared func()) *discard {
 	const batch = 256
 	w, left := newDiscard(), []*http.Request(nil)
@@ -152,7 +153,8 @@ func eachOnce(b *testing.B, h http.Handler, request func(testing.TB) *http.Reque
 	return w
 }
 
-// finish reports the cookies of the last answer, and fails if a handler has.
+// finish reports the sizes of the last answer's cookies, and fails if a handler
+// has failed.
 func finish(b *testing.B, p *paths, w *discard) {
 	b.Helper()
 	b.ReportMetric(float64(w.setCookieBytes()), "set-cookie-bytes")

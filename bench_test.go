@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// These benchmarks hold the whole request path, Cookie header in, identity and
-// data out, against session libraries that keep data in a cookie or in a
-// store. All have the same value, the same handlers and the same checks that
-// it arrived. docs/benchmarks.md tells what they gave.
+// These benchmarks compare the whole request path, from the Cookie header to
+// identity and data, with session libraries that keep data in a cookie or in a
+// store. All have the same value, the same handlers and the same checks of what
+// arrived. docs/benchmarks.md has the results.
 
-// benchAccount is session data as applications have it: five fields and a
-// time, of which one is a slice and one a small map.
+// benchAccount is typical session data: five fields and a time, of which one is
+// a slice and one a small map.
 type benchAccount struct {
 	Email   string         `cbor:"1,keyasint"`
 	Roles   []string       `cbor:"2,keyasint"`
@@ -49,8 +49,8 @@ func newBenchAccount() benchAccount {
 
 var benchWant = newBenchAccount()
 
-// arrived checks a session that was read, at a cost that no contender feels.
-func arrived(subject string, a benchAccount) error {
+// checkRead checks a session that was read, at a negligible cost.
+func checkRead(subject string, a benchAccount) error {
 	want := &benchWant
 	same := subject == benchSubject && a.Email == want.Email && a.Theme == want.Theme &&
 		a.Counter >= want.Counter && a.Since.Equal(want.Since) &&
@@ -63,7 +63,7 @@ func arrived(subject string, a benchAccount) error {
 
 // contender is an application on a session library.
 type contender interface {
-	// middleware is what the library wants around handlers.
+	// middleware wraps handlers as the library requires.
 	middleware(h http.Handler) http.Handler
 	login(w http.ResponseWriter, r *http.Request, subject string, a benchAccount) error
 	identity(r *http.Request) (subject string, err error)
@@ -72,8 +72,8 @@ type contender interface {
 	logout(w http.ResponseWriter, r *http.Request) error
 }
 
-// paths are the handlers of an application; an error of a handler is kept in
-// failed.
+// paths holds the handlers of an application. failed is the last error of a
+// handler.
 type paths struct {
 	contender
 	failed error
@@ -109,19 +109,18 @@ func (p *paths) onData() http.Handler {
 		if err != nil {
 			return err
 		}
-		return arrived(subject, a)
+		return checkRead(subject, a)
 	})
 }
 
-// onSave reads, changes and saves: the data has more in it each time that it
-// comes back.
+// onSave reads, changes and saves. The data grows by each round.
 func (p *paths) onSave() http.Handler {
 	return p.handler(func(w http.ResponseWriter, r *http.Request) error {
 		subject, a, err := p.read(r)
 		if err != nil {
 			return err
 		}
-		if err := arrived(subject, a); err != nil {
+		if err := checkRead(subject, a); err != nil {
 			return err
 		}
 		a.Counter++
@@ -131,7 +130,8 @@ func (p *paths) onSave() http.Handler {
 
 func (p *paths) onLogout() http.Handler { return p.handler(p.logout) }
 
-// serve has a handler answer one request, and returns the cookies it set.
+// serve makes a handler answer one request, and returns the cookies that it
+// set.
 func (p *paths) serve(b testing.TB, h http.Handler, r *http.Request) []*http.Cookie {
 	b.Helper()
 	w := httptest.NewRecorder()
@@ -142,8 +142,9 @@ func (p *paths) serve(b testing.TB, h http.Handler, r *http.Request) []*http.Coo
 	return w.Result().Cookies()
 }
 
-// carrying is a request as a browser sends it that was given these cookies.
-func carrying(cookies []*http.Cookie) *http.Request {
+// requestWith returns a request as a browser sends it after receiving the
+// cookies.
+func requestWith(cookies []*http.Cookie) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "https://example.com/", nil)
 	for _, c := range cookies {
 		if c.MaxAge >= 0 {
@@ -156,7 +157,7 @@ func carrying(cookies []*http.Cookie) *http.Request {
 // loggedIn logs in and returns the request that carries the session.
 func (p *paths) loggedIn(b testing.TB) *http.Request {
 	b.Helper()
-	r := carrying(p.serve(b, p.onLogin(), httptest.NewRequest(http.MethodPost, "https://example.com/login", nil)))
+	r := requestWith(p.serve(b, p.onLogin(), httptest.NewRequest(http.MethodPost, "https://example.com/login", nil)))
 	if r.Header.Get("Cookie") == "" {
 		b.Fatal("the login set no cookie")
 	}
@@ -172,7 +173,7 @@ func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(int)             {}
 
-// setCookieBytes is what the response's cookies take on the wire.
+// setCookieBytes returns the size of the response's cookies on the wire.
 func (d *discard) setCookieBytes() (n int) {
 	for _, line := range d.header["Set-Cookie"] {
 		n += len("Set-Cookie: \r\n") + len(line)
@@ -180,8 +181,8 @@ func (d *discard) setCookieBytes() (n int) {
 	return n
 }
 
-// cookieBytes is the size of the cookie that holds the session or its name,
-// and of all cookies that a request carries, as the header has them.
+// cookieBytes returns the size of the cookie that holds the session or its id,
+// and of all cookies in a request's header.
 func cookieBytes(r *http.Request) (session, all int) {
 	for _, c := range r.Cookies() {
 		if c.Name != "__Host-refresh" {
@@ -191,25 +192,24 @@ func cookieBytes(r *http.Request) (session, all int) {
 	return session, len(r.Header.Get("Cookie"))
 }
 
-// again returns a function that has the handler answer a request once more.
-// gorilla/sessions puts what it decoded into the request itself, which is then
-// put back as it came.
-func again(h http.Handler, came *http.Request) (*discard, func()) {
-	w, r, ctx := newDiscard(), new(http.Request), came.Context()
-	*r = *came
+// again returns a function that makes the handler answer a request once more.
+// gorilla/sessions stores what it decoded in the request itself, which is
+// restored each time.
+func again(h http.Handler, request *http.Request) (*discard, func()) {
+	w, r, ctx := newDiscard(), new(http.Request), request.Context()
+	*r = *request
 	return w, func() {
 		clear(w.header)
 		if r.Context() != ctx {
-			*r = *came
+			*r = *request
 		}
 		h.ServeHTTP(w, r)
 	}
 }
 
-// BenchmarkRequest is a request that reads its session: identity wants the
-// subject alone, data everything. Floor is the least that anything of the kind
-// must do with wafer's cookie, by the standard library: find it, decode it,
-// open it.
+// BenchmarkRequest is a request that reads its session: identity reads only the
+// subject, and data everything. Floor is the least work on wafer's cookie with
+// the standard library: find it, decode it, open it.
 func BenchmarkRequest(b *testing.B) {
 	b.Run("floor", func(b *testing.B) {
 		open := benchFloor(b)
@@ -244,7 +244,8 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkRequestParallel is the same on all processors, each request its own.
+// BenchmarkRequestParallel is the same on all processors, with a request of its
+// own for each goroutine.
 func BenchmarkRequestParallel(b *testing.B) {
 	b.Run("floor", func(b *testing.B) {
 		open := benchFloor(b)
@@ -260,10 +261,10 @@ func BenchmarkRequestParallel(b *testing.B) {
 	for _, c := range contenders {
 		b.Run("data/"+c.name, func(b *testing.B) {
 			p := &paths{contender: c.open(b)}
-			h, came := p.onData(), p.loggedIn(b)
+			h, request := p.onData(), p.loggedIn(b)
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
-				_, serve := again(h, came)
+				_, serve := again(h, request)
 				for pb.Next() {
 					serve()
 				}
@@ -277,8 +278,8 @@ func BenchmarkRequestParallel(b *testing.B) {
 
 var errFloor = errors.New("the floor found no cookie")
 
-// benchFloor returns the floor's work: on wafer's own header, where wafer's
-// session cookie is as long as ever but sealed plainly.
+// benchFloor returns the floor's work on wafer's own header, whose session
+// cookie has the usual length but is sealed with plain AES-GCM.
 func benchFloor(b *testing.B) func() error {
 	p := &paths{contender: openWafer(b)}
 	r := p.loggedIn(b)

@@ -68,10 +68,10 @@ func benchTokens(b *testing.B, n int) (*wafer.Sessions[benchAccount], []string, 
 	return sessions, tokens, key.(ed25519.PublicKey)
 }
 
-// BenchmarkBearer is a request with an access token: the Authorization header
-// in, identity out, not revoked. golang-jwt is that library's own parse of the
-// same token, signature and claims, with nothing said about revocation. "again"
-// is a token that was seen before; "first" one that was not.
+// BenchmarkBearer is a request with an access token: from the Authorization
+// header to the identity, not revoked. golang-jwt is that library's own parse
+// of the same token, signature and claims, without a check of revocation.
+// "again" presents a cached token, and "first" a new one.
 func BenchmarkBearer(b *testing.B) {
 	parse := func(b *testing.B, key ed25519.PublicKey, token string) {
 		var claims jwt.MapClaims
@@ -115,7 +115,7 @@ func BenchmarkBearer(b *testing.B) {
 		line := "Bearer " + tokens[0]
 		for range 3 {
 			request(line)
-			time.Sleep(10 * time.Millisecond) // until the cache has it
+			time.Sleep(10 * time.Millisecond) // until it is cached
 		}
 		b.ReportAllocs()
 		for b.Loop() {
@@ -123,7 +123,7 @@ func BenchmarkBearer(b *testing.B) {
 		}
 	})
 	b.Run("first", func(b *testing.B) {
-		const fresh = 20000 // more than any run sees, and than the cache holds
+		const fresh = 20000 // more than a run presents, and more than the cache holds
 		sessions, tokens, _ := benchTokens(b, fresh)
 		request := serve(b, sessions)
 		lines := make([]string, len(tokens))

@@ -15,8 +15,7 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// newAPI is what the examples of the API share: sessions that mint access
-// tokens.
+// newAPI returns the sessions of the API's examples, which mint access tokens.
 func newAPI() *wafer.Sessions[shopper] {
 	ring, err := keyring.Static(strings.Repeat("00ff", keyring.SecretSize/2))
 	if err != nil {
@@ -28,7 +27,7 @@ func newAPI() *wafer.Sessions[shopper] {
 		Tokens: &wafer.TokenConfig[shopper]{
 			Issuer:   "https://shop.example",
 			Audience: "https://shop.example/api",
-			// Pages may get tokens for the API, to call it from script.
+			// Pages may get tokens for the API, to call it from a script.
 			BrowserAudiences: []string{"https://shop.example/api"},
 			Claims: func(ctx context.Context, s *wafer.Session[shopper]) (wafer.TokenClaims, error) {
 				// Read the roles of s.Subject here.
@@ -42,7 +41,7 @@ func newAPI() *wafer.Sessions[shopper] {
 	return sessions
 }
 
-// call is a client's request, with an access token unless that is empty.
+// call makes a client's request, with an access token unless it is empty.
 func call(app http.Handler, method, path, token, form string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "https://shop.example"+path, strings.NewReader(form))
 	if form != "" {
@@ -123,8 +122,8 @@ func ExampleSessions_Issue() {
 	// 200 Bearer 300 orders:read
 }
 
-// The endpoints, under a prefix: here a native client refreshes, asks where it
-// is signed in, and logs out.
+// The endpoints, under a prefix. Here a native client refreshes, lists its
+// devices, and logs out.
 func ExampleSessions_Endpoints() {
 	sessions := newAPI()
 	defer sessions.Close()

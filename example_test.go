@@ -19,7 +19,8 @@ type shopper struct {
 	Coupon string
 }
 
-// newShop is what the examples share: a ring, a store, and the sessions.
+// newShop returns the sessions that the examples share, over a ring and a
+// store.
 func newShop() *wafer.Sessions[shopper] {
 	// In production: os.Getenv("WAFER_SECRET"), made by openssl rand -base64 32.
 	ring, err := keyring.Static(strings.Repeat("00ff", keyring.SecretSize/2))
@@ -28,7 +29,7 @@ func newShop() *wafer.Sessions[shopper] {
 	}
 	sessions, err := wafer.New(context.Background(), ring, memory.New(memory.Options{}), wafer.Config[shopper]{
 		Realm: "shop.example/production",
-		// To leave it out logs by log/slog.
+		// Without Observe, events go to log/slog.
 		Observe: func(wafer.Event) {},
 	})
 	if err != nil {
@@ -37,8 +38,8 @@ func newShop() *wafer.Sessions[shopper] {
 	return sessions
 }
 
-// send sends a request with a browser's cookies, prints the answer, and keeps
-// the cookies that it brings.
+// send sends a request with a browser's cookies, prints the answer, and stores
+// the cookies that it sets.
 func send(app http.Handler, browser map[string]string, path string) {
 	r := httptest.NewRequest(http.MethodPost, "https://shop.example"+path, nil)
 	for name, value := range browser {
@@ -91,7 +92,7 @@ func Example() {
 	// /cart 200 alice has map[pears:3]
 }
 
-// A coupon works once: what must not be rolled back is committed.
+// A coupon works once. A change that must not be rolled back is committed.
 func ExampleSessions_Commit() {
 	sessions := newShop()
 	defer sessions.Close()
@@ -135,7 +136,7 @@ func ExampleSessions_Commit() {
 		copied[name] = value
 	}
 	send(app, browser, "/coupon")
-	send(app, copied, "/coupon") // the cookies from before are put back
+	send(app, copied, "/coupon") // the old cookies are put back
 	// Output:
 	// /login 200 welcome
 	// /coupon 200 ten off
@@ -187,8 +188,8 @@ func ExampleNotBefore() {
 			sessions.Error(w, r, err)
 			return
 		}
-		// The password is checked here, against the old one. Meanwhile, in
-		// another request, it is changed, and the old sessions end:
+		// The password is checked here, against the old one. Meanwhile another
+		// request changes it, and the old sessions end:
 		if _, err := sessions.Revoke(r.Context(), wafer.Revocation{Subjects: []string{"alice"}, Reason: "password changed"}); err != nil {
 			sessions.Error(w, r, err)
 			return

@@ -15,15 +15,15 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// fuzzTokens is what the fuzzers of the API put into headers and forms: in
-// their inputs, {alice} stands for her access token.
+// fuzzTokens is the application that the fuzzers of the API send headers and
+// forms to. In their inputs, {alice} stands for alice's access token.
 type fuzzTokens struct {
 	*Sessions[string]
 	endpoints, api http.Handler
 	tokens         map[string]string
-	access         map[string]string // token to subject, of those that are good at the API
+	access         map[string]string // token to subject, for those that are good at the API
 	expand         *strings.Replacer
-	refused        string // the answer to a token that is no good
+	refused        string // the answer to a token that is refused
 }
 
 func newFuzzTokens(t testing.TB) *fuzzTokens {
@@ -73,7 +73,7 @@ func newFuzzTokens(t testing.TB) *fuzzTokens {
 	issue(f.Sessions, "carol") // revoked
 	_, err = f.Revoke(t.Context(), Revocation{Subjects: []string{"carol"}})
 	fatal(err)
-	issue(elsewhere, "erin") // another realm's
+	issue(elsewhere, "erin") // in another realm
 	for _, subject := range []string{"alice", "bob"} {
 		f.access[issue(f.Sessions, subject).AccessToken] = subject
 	}
@@ -82,11 +82,11 @@ func newFuzzTokens(t testing.TB) *fuzzTokens {
 		oldnew = append(oldnew, "{"+name+"}", token)
 	}
 	f.expand = strings.NewReplacer(oldnew...)
-	_, f.refused = f.look([]string{"Bearer junk"})
+	_, f.refused = f.response([]string{"Bearer junk"})
 	return f
 }
 
-func (f *fuzzTokens) look(lines []string) (status int, look string) {
+func (f *fuzzTokens) response(lines []string) (status int, response string) {
 	r, w := httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder()
 	r.Header["Authorization"] = lines
 	f.api.ServeHTTP(w, r)
@@ -109,8 +109,8 @@ var fuzzAuthorizations = []struct{ input, subject string }{
 	{"Basic {alice}", ""}, {"DPoP {alice}", ""}, {" Bearer {alice}", ""}, {"Bearer\t{alice}", ""}, {"Bearer {alice}\x00", ""},
 }
 
-// No token that we did not mint is ever accepted, nor two for one, and every
-// refusal looks the same.
+// No token that we did not mint is ever accepted, no header with two tokens is,
+// and every refusal looks the same.
 func FuzzAuthorization(f *testing.F) {
 	pool := newFuzzTokens(f)
 	for i, seed := range fuzzAuthorizations {
@@ -119,20 +119,20 @@ func FuzzAuthorization(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, input string, at uint16, xor byte) {
 		lines := strings.Split(pool.filled(input, at, xor), "\n")
-		status, look := pool.look(lines)
+		status, response := pool.response(lines)
 		switch status {
 		case http.StatusOK:
-			// Written without the code under test in mind.
+			// This check shares nothing with the code under test.
 			if len(lines) != 1 || len(lines[0]) < 8 || !strings.EqualFold(lines[0][:7], "bearer ") {
-				t.Errorf("%q was answered %q", lines, look)
+				t.Errorf("%q was answered %q", lines, response)
 				return
 			}
-			if subject := pool.access[strings.Trim(lines[0][7:], " ")]; subject == "" || !strings.HasSuffix(look, "session of "+subject) || strings.HasSuffix(lines[0], " ") {
-				t.Errorf("%q is of %q, and was answered %q", lines, subject, look)
+			if subject := pool.access[strings.Trim(lines[0][7:], " ")]; subject == "" || !strings.HasSuffix(response, "session of "+subject) || strings.HasSuffix(lines[0], " ") {
+				t.Errorf("%q is of %q, and was answered %q", lines, subject, response)
 			}
 		case http.StatusUnauthorized:
-			if look != pool.refused && look != strings.Replace(pool.refused, `Bearer error="invalid_token"`, "Bearer", 1) {
-				t.Errorf("%q was answered %q, another %q", lines, look, pool.refused)
+			if response != pool.refused && response != strings.Replace(pool.refused, `Bearer error="invalid_token"`, "Bearer", 1) {
+				t.Errorf("%q was answered %q, another %q", lines, response, pool.refused)
 			}
 		default:
 			t.Errorf("%q was answered %d", lines, status)
@@ -166,12 +166,12 @@ var fuzzForms = []struct{ path, media, query, body string }{
 	{"/logout", "", "", ""},
 }
 
-// fuzzGood are the tokens of which one must stand in a form, whole and
-// percent-decoded or not, for its answer to be other than a refusal.
+// fuzzGood names the tokens of which a form must contain at least one, whole
+// and percent-encoded or not, for its answer to be other than a refusal.
 var fuzzGood = []string{"alice", "bob", "alice-refresh", "bob-refresh", "dave-refresh"}
 
-// No form, whatever its type and address, is answered by a 5xx, by what is not
-// JSON, or by a token for a token that it does not hold.
+// No form, whatever its type and address, is answered by a 5xx, by anything but
+// JSON, or by a token for a token that it does not contain.
 func FuzzForms(f *testing.F) {
 	pool := newFuzzTokens(f)
 	for i, seed := range fuzzForms {
@@ -180,7 +180,7 @@ func FuzzForms(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, path, media, query, body string, at uint16, xor byte) {
 		if !slices.Contains([]string{"/refresh", "/introspect", "/token", "/logout"}, path) {
-			path = "/refresh" // revoke is for the seeds: it would end what is good
+			path = "/refresh" // only seeds revoke: a revocation would end good sessions
 			if body == "" {
 				path = "/revoke"
 			}
@@ -216,14 +216,14 @@ func FuzzForms(f *testing.F) {
 	})
 }
 
-// The seeds reach both answers at both doors.
+// The seeds reach acceptance and refusal at the API and at the endpoints.
 func TestFuzzAPISeeds(t *testing.T) {
 	pool := newFuzzTokens(t)
 	reached := map[string]int{}
 	for _, seed := range fuzzAuthorizations {
-		status, look := pool.look(strings.Split(pool.filled(seed.input, 0, 0), "\n"))
-		if seed.subject == "" && status != http.StatusUnauthorized || seed.subject != "" && !strings.HasSuffix(look, "session of "+seed.subject) {
-			t.Errorf("%.100q: %d %q, want the session of %q", seed.input, status, look, seed.subject)
+		status, response := pool.response(strings.Split(pool.filled(seed.input, 0, 0), "\n"))
+		if seed.subject == "" && status != http.StatusUnauthorized || seed.subject != "" && !strings.HasSuffix(response, "session of "+seed.subject) {
+			t.Errorf("%.100q: %d %q, want the session of %q", seed.input, status, response, seed.subject)
 		}
 		reached[seed.subject]++
 	}

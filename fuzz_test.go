@@ -17,13 +17,13 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// fuzzPair is a cookie that was really sealed. subject is whose session it
-// brings; "" if it must bring none, however authentic it is elsewhere.
+// fuzzPair is a cookie that was really sealed. subject is the subject of its
+// session, or "" if it must bring none, however authentic it is elsewhere.
 type fuzzPair struct{ name, value, subject string }
 
-// fuzzPool is what the fuzzer puts into headers: in its inputs, {alice} stands
-// for the value of that name. Sealing is random, so the values themselves
-// cannot be seeds: each process of the fuzzer has its own.
+// fuzzPool is the application that the fuzzer sends headers to. In its inputs,
+// {alice} stands for the value of that name. Sealing is random, so the values
+// themselves cannot be seeds: each process of the fuzzer has its own.
 type fuzzPool struct {
 	app       http.Handler
 	pairs     map[string]fuzzPair
@@ -96,8 +96,8 @@ func newFuzzPool(t testing.TB) *fuzzPool {
 	}
 	sessionName, tokenName := s.config.SessionCookie, s.config.RefreshCookie
 
-	// dave's first token is two generations old: presenting it ends his
-	// family, so no newer one of his is in the pool.
+	// dave's first token is two generations old. Presenting it ends his family,
+	// so no newer token of his is in the pool.
 	session, token := login(s, "dave")
 	add("dave", sessionName, session, "")
 	add("dave-token", tokenName, token, "")
@@ -120,7 +120,8 @@ func newFuzzPool(t testing.TB) *fuzzPool {
 	session, token = login(s, "alice")
 	add("alice", sessionName, session, "alice")
 	add("alice-token", tokenName, token, "alice")
-	// erin is another realm's; and alice's session is sealed in wrong places.
+	// erin is in another realm. Alice's session is also sealed where it must
+	// not be accepted.
 	session, token = login(elsewhere, "erin")
 	add("erin", sessionName, session, "")
 	add("erin-token", tokenName, token, "")
@@ -143,14 +144,14 @@ func newFuzzPool(t testing.TB) *fuzzPool {
 	}
 	pool.expand = strings.NewReplacer(oldnew...)
 	var status int
-	if status, pool.anonymous = pool.look(nil); status != http.StatusUnauthorized {
+	if status, pool.anonymous = pool.response(nil); status != http.StatusUnauthorized {
 		t.Fatalf("no cookies: %d", status)
 	}
 	return pool
 }
 
-// look returns the answer to a request with these Cookie lines.
-func (p *fuzzPool) look(lines []string) (status int, look string) {
+// response returns the answer to a request with these Cookie lines.
+func (p *fuzzPool) response(lines []string) (status int, response string) {
 	r, w := httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder()
 	if lines != nil {
 		r.Header["Cookie"] = lines
@@ -168,9 +169,9 @@ func (p *fuzzPool) lines(input string, at uint16, xor byte) []string {
 	return strings.Split(string(b), "\n")
 }
 
-// brings lists whose sessions the lines may bring at all: those of which a
-// pair is there exactly as it was sealed. It is written without the code under
-// test in mind: nothing is decoded.
+// brings returns the subjects whose sessions the lines may bring at all: those
+// with a pair exactly as it was sealed. It shares nothing with the code under
+// test and decodes nothing.
 func (p *fuzzPool) brings(lines []string) (subjects []string) {
 	for _, line := range lines {
 		for pair := range strings.SplitSeq(line, ";") {
@@ -184,7 +185,7 @@ func (p *fuzzPool) brings(lines []string) (subjects []string) {
 	return subjects
 }
 
-// fuzzHeaders are the seeds, with whose session each brings.
+// fuzzHeaders are the seeds, each with the subject whose session it brings.
 var fuzzHeaders = []struct{ input, subject string }{
 	{"", ""},
 	{"a=b", ""},
@@ -225,15 +226,15 @@ func FuzzCookieHeader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, input string, at uint16, xor byte) {
 		lines := pool.lines(input, at, xor)
-		status, look := pool.look(lines)
+		status, response := pool.response(lines)
 		switch status {
 		case http.StatusOK:
-			if !slices.ContainsFunc(pool.brings(lines), func(subject string) bool { return strings.HasSuffix(look, "session of "+subject) }) {
-				t.Errorf("%q brings the sessions of %q, and was answered %q", lines, pool.brings(lines), look)
+			if !slices.ContainsFunc(pool.brings(lines), func(subject string) bool { return strings.HasSuffix(response, "session of "+subject) }) {
+				t.Errorf("%q brings the sessions of %q, and was answered %q", lines, pool.brings(lines), response)
 			}
 		case http.StatusUnauthorized:
-			if look != pool.anonymous {
-				t.Errorf("%q was answered %q, no cookies %q", lines, look, pool.anonymous)
+			if response != pool.anonymous {
+				t.Errorf("%q was answered %q, no cookies %q", lines, response, pool.anonymous)
 			}
 		default:
 			t.Errorf("%q was answered %d", lines, status)
@@ -241,15 +242,15 @@ func FuzzCookieHeader(f *testing.F) {
 	})
 }
 
-// The seeds reach both answers, so that neither half of the fuzz test is
-// empty; and they are all there.
+// The seeds reach both answers, so that neither half of the fuzz test is empty,
+// and none is missing.
 func TestFuzzSeeds(t *testing.T) {
 	pool := newFuzzPool(t)
 	reached := map[string]int{}
 	for _, seed := range fuzzHeaders {
-		status, look := pool.look(pool.lines(seed.input, 0, 0))
-		if seed.subject == "" && status != http.StatusUnauthorized || seed.subject != "" && !strings.HasSuffix(look, "session of "+seed.subject) {
-			t.Errorf("%.100q: %d %q, want the session of %q", seed.input, status, look, seed.subject)
+		status, response := pool.response(pool.lines(seed.input, 0, 0))
+		if seed.subject == "" && status != http.StatusUnauthorized || seed.subject != "" && !strings.HasSuffix(response, "session of "+seed.subject) {
+			t.Errorf("%.100q: %d %q, want the session of %q", seed.input, status, response, seed.subject)
 		}
 		reached[seed.subject]++
 	}
@@ -263,7 +264,7 @@ func TestFuzzSeeds(t *testing.T) {
 	}
 	quoted, found := 0, 0
 	for _, seed := range fuzzFinds {
-		theirs, _ := fuzzTheirs(strings.Split(seed, "\n"), "__Host-session")
+		theirs, _ := fuzzNetHTTP(strings.Split(seed, "\n"), "__Host-session")
 		found += len(theirs)
 		quoted += strings.Count(seed, `"`)
 	}
@@ -287,10 +288,10 @@ var fuzzFinds = []string{
 	`__Host-session=a\b; __Host-session=a,b; $Path="/"; __Host-session=c`,
 }
 
-// fuzzTheirs returns the values that net/http reads under a name, without
-// those that were quoted; blank is true if a name may be followed by blanks,
-// which net/http skips and wafer does not.
-func fuzzTheirs(lines []string, name string) (values []string, blank bool) {
+// fuzzNetHTTP returns the values that net/http reads under a name, without
+// quoted ones. blank is true if a name may be followed by blanks, which
+// net/http skips and wafer does not.
+func fuzzNetHTTP(lines []string, name string) (values []string, blank bool) {
 	r := http.Request{Header: http.Header{"Cookie": lines}}
 	for _, c := range r.CookiesNamed(name) {
 		if !c.Quoted {
@@ -303,8 +304,9 @@ func fuzzTheirs(lines []string, name string) (values []string, blank bool) {
 	return values, blank
 }
 
-// The scan of the header finds what net/http's own parser finds, as far as
-// both read a pair: no value that is quoted or has bytes which no cookie may.
+// The scan of the header finds what net/http's own parser finds, as far as both
+// read a pair: no value that is quoted or has a byte that no cookie may
+// contain.
 func FuzzFind(f *testing.F) {
 	for _, seed := range fuzzFinds {
 		f.Add(seed)
@@ -324,7 +326,7 @@ func FuzzFind(f *testing.F) {
 				t.Fatalf("%d values", len(found))
 			}
 			ours := slices.DeleteFunc(slices.Clone(found), func(value string) bool { return !plain(value) })
-			theirs, blank := fuzzTheirs(lines, name)
+			theirs, blank := fuzzNetHTTP(lines, name)
 			switch {
 			case blank:
 				for _, value := range ours {

@@ -22,16 +22,16 @@ import (
 	"testing"
 )
 
-// These tests hold the shape of the house, design section 3. Whoever adds a
-// package or a dependency writes it down here, and says so in
-// docs/architecture.md.
+// These tests enforce the layout of the repository (design, section 3): which
+// package may import what, and what the root module may require. A new package
+// or dependency is listed here and described in docs/architecture.md.
 
-const houseModule = "github.com/waferkit/wafer"
+const layoutModule = "github.com/waferkit/wafer"
 
-// housePackages says what each package of the root module may import besides
-// the standard library: other packages of the module by their folder, and
-// those of other modules by their whole path.
-var housePackages = map[string][]string{
+// layoutPackages lists what each package of the root module may import besides
+// the standard library: packages of the module by their folder, and packages of
+// other modules by their full path.
+var layoutPackages = map[string][]string{
 	".":                   {"keyring", "codec", "store", "revocation", "refresh", "internal/bearer", "internal/gate", "internal/keywatch", "internal/live", "internal/node", "internal/remotekeys", "internal/resume", "internal/sentinel"},
 	"keyring":             {},
 	"keyring/passphrase":  {"keyring", "golang.org/x/crypto/argon2", "golang.org/x/crypto/scrypt"},
@@ -60,14 +60,15 @@ var housePackages = map[string][]string{
 	"wafertest":           {".", "keyring", "store/memory"},
 }
 
-// houseForTests are the packages that only tests import, which the test below
-// of import directions holds: the packages above do not list them.
-var houseForTests = []string{"wafertest", "store/storetest", "internal/faulttest", "internal/rounds", "internal/testserver"}
+// layoutTestOnly lists the packages that only tests import. Only they may
+// depend on package testing, and in layoutPackages only their own entries name
+// one another.
+var layoutTestOnly = []string{"wafertest", "store/storetest", "internal/faulttest", "internal/rounds", "internal/testserver"}
 
 const ristretto = "github.com/dgraph-io/ristretto/v2"
 
-// houseRequirements is everything that the root's go.mod may require.
-var houseRequirements = map[string]string{
+// layoutRequirements lists everything that the root's go.mod may require.
+var layoutRequirements = map[string]string{
 	"github.com/gorilla/securecookie": "the Codec interface that applications program against",
 	"github.com/golang-jwt/jwt/v5":    "access tokens",
 	ristretto:                         "bounded caches",
@@ -82,20 +83,21 @@ var houseRequirements = map[string]string{
 	"golang.org/x/sys":              "of ristretto and x/crypto",
 }
 
-type housePackage struct {
+type layoutPackage struct {
 	ImportPath, Name, Dir string
 	Standard              bool
 	Imports, Deps         []string
 }
 
-// houseList reads `go list -deps` of a module's packages, with the module by
-// itself: what a workspace adds is not what a user gets.
-func houseList(t *testing.T) map[string]housePackage {
+// layoutList returns the packages of the root module and their dependencies, as
+// `go list -deps` reports them without the workspace: a user does not get what
+// a workspace adds.
+func layoutList(t *testing.T) map[string]layoutPackage {
 	t.Helper()
-	out := houseGo(t, ".", "list", "-deps", "-json=ImportPath,Name,Dir,Standard,Imports,Deps", "./...")
-	packages := map[string]housePackage{}
+	out := layoutGo(t, ".", "list", "-deps", "-json=ImportPath,Name,Dir,Standard,Imports,Deps", "./...")
+	packages := map[string]layoutPackage{}
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
-		var p housePackage
+		var p layoutPackage
 		if err := d.Decode(&p); errors.Is(err, io.EOF) {
 			return packages
 		} else if err != nil {
@@ -105,7 +107,7 @@ func houseList(t *testing.T) map[string]housePackage {
 	}
 }
 
-func houseGo(t *testing.T, dir string, args ...string) []byte {
+func layoutGo(t *testing.T, dir string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK=off")
@@ -118,26 +120,27 @@ func houseGo(t *testing.T, dir string, args ...string) []byte {
 	return out
 }
 
-// houseFolder returns the folder of a package of the root module.
-func houseFolder(importPath string) (folder string, ours bool) {
-	if importPath == houseModule {
+// layoutFolder returns the folder of a package of the root module. ours is
+// false for any other package.
+func layoutFolder(importPath string) (folder string, ours bool) {
+	if importPath == layoutModule {
 		return ".", true
 	}
-	return strings.CutPrefix(importPath, houseModule+"/")
+	return strings.CutPrefix(importPath, layoutModule+"/")
 }
 
 func TestHouseImportDirections(t *testing.T) {
-	packages := houseList(t)
+	packages := layoutList(t)
 	seen := 0
 	for _, p := range packages {
-		folder, ours := houseFolder(p.ImportPath)
+		folder, ours := layoutFolder(p.ImportPath)
 		if !ours {
 			continue
 		}
 		seen++
-		allowed, listed := housePackages[folder]
+		allowed, listed := layoutPackages[folder]
 		if !listed {
-			t.Errorf("package %s has no place in the house: say in housePackages what it may import", folder)
+			t.Errorf("package %s is not listed: say in layoutPackages what it may import", folder)
 			continue
 		}
 		for _, imported := range p.Imports {
@@ -145,18 +148,18 @@ func TestHouseImportDirections(t *testing.T) {
 				continue
 			}
 			name := imported
-			if folder, ours := houseFolder(imported); ours {
+			if folder, ours := layoutFolder(imported); ours {
 				name = folder
 			}
 			if !slices.Contains(allowed, name) {
 				t.Errorf("%s imports %s: it may import %q and the standard library", folder, name, allowed)
 			}
 		}
-		// HTTP lives in the root, and with it in two packages for tests of it.
+		// HTTP lives in the root, and in two packages for tests of HTTP.
 		if !slices.Contains([]string{".", "wafertest", "internal/faulttest"}, folder) && slices.Contains(p.Deps, "net/http") {
 			t.Errorf("%s depends on net/http: HTTP lives in the root", folder)
 		}
-		if !slices.Contains(houseForTests, folder) && slices.Contains(p.Deps, "testing") {
+		if !slices.Contains(layoutTestOnly, folder) && slices.Contains(p.Deps, "testing") {
 			t.Errorf("%s depends on testing", folder)
 		}
 		if slices.Contains(p.Imports, "C") {
@@ -164,23 +167,23 @@ func TestHouseImportDirections(t *testing.T) {
 		}
 	}
 	if seen < 9 {
-		t.Errorf("go list shows %d packages of %s; the test looks in the wrong place", seen, houseModule)
+		t.Errorf("go list shows %d packages of %s; the test looks in the wrong place", seen, layoutModule)
 	}
 }
 
-// What is not in the root module: engines are built on the contract alone.
+// The other modules: an engine imports only the contract.
 func TestHouseImportDirectionsOfOtherModules(t *testing.T) {
-	for _, module := range houseModules(t) {
+	for _, module := range layoutModules(t) {
 		if module == "." || !strings.HasPrefix(module, "store/") {
 			continue // cmd and examples may import anything
 		}
-		houseFiles(t, module, func(name string, file *ast.File) {
+		layoutFiles(t, module, func(name string, file *ast.File) {
 			if strings.HasSuffix(name, "_test.go") {
 				return
 			}
 			for _, spec := range file.Imports {
 				imported, _ := strconv.Unquote(spec.Path.Value)
-				folder, ours := houseFolder(imported)
+				folder, ours := layoutFolder(imported)
 				if ours && folder != "store" && !strings.HasPrefix(folder, module) {
 					t.Errorf("%s imports %s: an engine may import store and its driver", name, imported)
 				}
@@ -189,29 +192,29 @@ func TestHouseImportDirectionsOfOtherModules(t *testing.T) {
 	}
 }
 
-// houseMod is what `go mod edit -json` tells.
-type houseMod struct {
+// layoutMod is the output of `go mod edit -json`.
+type layoutMod struct {
 	Module, Toolchain any
 	Require           []struct{ Path, Version string }
 	Replace           []struct{ Old, New struct{ Path string } }
 }
 
-func houseModFile(t *testing.T, module string) (m houseMod) {
+func layoutModFile(t *testing.T, module string) (m layoutMod) {
 	t.Helper()
-	if err := json.Unmarshal(houseGo(t, module, "mod", "edit", "-json"), &m); err != nil {
+	if err := json.Unmarshal(layoutGo(t, module, "mod", "edit", "-json"), &m); err != nil {
 		t.Fatal(err)
 	}
 	return m
 }
 
 func TestHouseRequirements(t *testing.T) {
-	m := houseModFile(t, ".")
+	m := layoutModFile(t, ".")
 	if len(m.Require) < 2 {
 		t.Errorf("go.mod requires %v; the test reads it wrong", m.Require)
 	}
 	for _, r := range m.Require {
-		if _, listed := houseRequirements[r.Path]; !listed {
-			t.Errorf("go.mod requires %s, which houseRequirements does not allow: no test framework, engine driver or telemetry", r.Path)
+		if _, listed := layoutRequirements[r.Path]; !listed {
+			t.Errorf("go.mod requires %s, which layoutRequirements does not allow: no test framework, engine driver or telemetry", r.Path)
 		}
 	}
 	if m.Toolchain != nil || len(m.Replace) != 0 {
@@ -219,17 +222,17 @@ func TestHouseRequirements(t *testing.T) {
 	}
 }
 
-// Until the first tag each nested module replaces every wafer module that it
+// Until the first tag, each nested module replaces every wafer module that it
 // requires by its folder, and go.work uses each module.
 func TestHouseNestedModules(t *testing.T) {
-	modules := houseModules(t)
+	modules := layoutModules(t)
 	for _, module := range modules {
 		if module == "." {
 			continue
 		}
-		m := houseModFile(t, module)
+		m := layoutModFile(t, module)
 		for _, r := range m.Require {
-			folder, ours := houseFolder(r.Path)
+			folder, ours := layoutFolder(r.Path)
 			if !ours {
 				continue
 			}
@@ -305,12 +308,12 @@ func TestHouseRootExportsFewNames(t *testing.T) {
 	}
 }
 
-// Every package that a user sees has an example that runs. Two of them need a
-// *testing.T, so theirs is a test in example_test.go.
+// Every public package has an example that runs. Two of them need a *testing.T,
+// so their example is a test in example_test.go.
 func TestHouseEveryPackageHasAnExample(t *testing.T) {
 	needTesting := []string{"wafertest", "store/storetest"}
-	for _, p := range houseList(t) {
-		folder, ours := houseFolder(p.ImportPath)
+	for _, p := range layoutList(t) {
+		folder, ours := layoutFolder(p.ImportPath)
 		if !ours || p.Name == "main" || strings.HasPrefix(folder, "internal/") {
 			continue
 		}
@@ -343,7 +346,7 @@ func TestHouseEveryPackageHasAnExample(t *testing.T) {
 func TestHouseNothingIsLeftForLater(t *testing.T) {
 	later := regexp.MustCompile(`\b(TODO|FIXME)\b`)
 	files := 0
-	houseWalk(t, ".", func(name string) {
+	layoutWalk(t, ".", func(name string) {
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return
 		}
@@ -363,10 +366,10 @@ func TestHouseNothingIsLeftForLater(t *testing.T) {
 	}
 }
 
-// houseModules returns the folders that have a go.mod, in slash form.
-func houseModules(t *testing.T) (modules []string) {
+// layoutModules returns the folders that have a go.mod, in slash form.
+func layoutModules(t *testing.T) (modules []string) {
 	t.Helper()
-	houseWalk(t, ".", func(name string) {
+	layoutWalk(t, ".", func(name string) {
 		if filepath.Base(name) == "go.mod" {
 			modules = append(modules, filepath.ToSlash(filepath.Dir(name)))
 		}
@@ -377,10 +380,10 @@ func houseModules(t *testing.T) (modules []string) {
 	return modules
 }
 
-// houseFiles parses the Go files below a folder, imports only.
-func houseFiles(t *testing.T, folder string, visit func(name string, file *ast.File)) {
+// layoutFiles parses the imports of the Go files below a folder.
+func layoutFiles(t *testing.T, folder string, visit func(name string, file *ast.File)) {
 	t.Helper()
-	houseWalk(t, folder, func(name string) {
+	layoutWalk(t, folder, func(name string) {
 		if !strings.HasSuffix(name, ".go") {
 			return
 		}
@@ -393,8 +396,8 @@ func houseFiles(t *testing.T, folder string, visit func(name string, file *ast.F
 	})
 }
 
-// houseWalk visits the files below a folder, without hidden ones and testdata.
-func houseWalk(t *testing.T, folder string, visit func(name string)) {
+// layoutWalk visits the files below a folder, except hidden ones and testdata.
+func layoutWalk(t *testing.T, folder string, visit func(name string)) {
 	t.Helper()
 	err := filepath.WalkDir(filepath.FromSlash(folder), func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// Operators find each kind of event in docs/operations.md, and each alarm of
-// the ring.
+// docs/operations.md contains each kind of event and each alarm of the ring.
 func TestOperationsNamesEveryEvent(t *testing.T) {
 	read := func(name string) string {
 		b, err := os.ReadFile(name)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The README's program is the one that is compiled and tested in
-// examples/readme.
+// The README's program is the program in examples/readme, which is compiled and
+// tested.
 func TestReadmeProgramIsTheExample(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// A service that holds no secret: the application's public keys by their URL,
-// and its log of revocations.
+// A service that holds no secret, only the application's public keys by their
+// URL and its revocation log.
 func ExampleNewVerifier() {
 	ctx := context.Background()
 	// The application, elsewhere.
