@@ -10,7 +10,7 @@ var advancing = []property{
 	{name: "TheNextGenerationOfExactlyThisOne", timed: true, test: func(h *harness) {
 		old := h.family("anna")
 		h.tick()
-		head := h.news()
+		head := h.appendUnrelated()
 		s := h.written(h.Advance(h.ctx, next(old)))
 		want := old
 		want.Generation, want.Position, want.Issued = 2, head, s.Family.Issued
@@ -26,7 +26,7 @@ var advancing = []property{
 	{name: "AnyOtherGenerationIsUnwritten", test: func(h *harness) {
 		f := h.written(h.Advance(h.ctx, next(h.family("anna")))).Family
 		f = h.written(h.Advance(h.ctx, next(f))).Family
-		h.news()
+		h.appendUnrelated()
 		for _, generation := range []uint32{1, 2, 4, 5, 1<<32 - 2} {
 			for _, only := range []bool{false, true} {
 				a := next(f)
@@ -56,7 +56,7 @@ var advancing = []property{
 		h.nothingWritten(func() { h.unwritten(h.Advance(h.ctx, a)) }, f.ID)
 		h.pass(h.unit())
 		f = h.written(h.Advance(h.ctx, a)).Family
-		a = next(f) // and counts from the issue time of the new one
+		a = next(f) // and the age counts from the issue time of the new one
 		a.Age = 2 * h.unit()
 		h.unwritten(h.Advance(h.ctx, a))
 		h.pass(2 * h.unit())
@@ -77,7 +77,7 @@ var advancing = []property{
 			c := login("anna")
 			c.Native = native
 			f := h.written(h.Create(h.ctx, c)).Family
-			h.news()
+			h.appendUnrelated()
 			for _, ask := range []func(store.Family) store.Advance{next, raise} {
 				a := ask(f)
 				a.Native = !native
@@ -89,7 +89,7 @@ var advancing = []property{
 	}},
 	{name: "BehindTheLastCommit", test: func(h *harness) {
 		f := h.committed("anna", "value")
-		h.news()
+		h.appendUnrelated()
 		for _, a := range []store.Advance{next(f), raise(f)} {
 			a.Basis = f.LastCommit - 1
 			h.nothingWritten(func() {
@@ -136,7 +136,7 @@ var advancing = []property{
 	{name: "PositionOnlyLeavesTheGenerationAndItsTime", timed: true, test: func(h *harness) {
 		f := h.committed("anna", "value")
 		h.tick()
-		head := h.news()
+		head := h.appendUnrelated()
 		a := raise(f)
 		a.Age = 24 * time.Hour // ignored
 		s := h.written(h.Advance(h.ctx, a))
@@ -144,7 +144,7 @@ var advancing = []property{
 		want.Position = head
 		h.same(s.Family, want)
 		h.same(h.look(f.ID).Family, want)
-		// At the head already, it is done all the same.
+		// A family that is at the head already gets Written all the same.
 		h.same(h.written(h.Advance(h.ctx, a)).Family, want)
 	}},
 	{name: "TheDeadAreUnwritten", test: func(h *harness) {

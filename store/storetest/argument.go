@@ -17,7 +17,8 @@ var arguing = []property{
 		calls := map[string]func() error{}
 		create := func(name string, change func(c *store.Creation)) {
 			calls["Create: "+name] = func() error {
-				// But for the one change it would renew, end and keep.
+				// But for the one change, the call would renew, end and store a
+				// value.
 				c := renewal(f)
 				c.Ends[0], c.Value = other.ID, []byte("value")
 				change(&c)

@@ -6,9 +6,9 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// bearing holds the birth check in every method: a family whose birth is below
-// a cutoff of its subject or of everyone does not live, whether or not the
-// engine has come round to its row.
+// bearing tests the birth check in every method: a family whose birth is below
+// a cutoff of its subject or of everyone is not alive, whether or not the
+// engine has already ended its row.
 var bearing = []property{
 	{name: "SubjectCutoff", test: func(h *harness) {
 		h.everyMethodSeesTheCutoff(store.Revocation{Subjects: []string{"bob", "anna"}})
@@ -28,16 +28,17 @@ var bearing = []property{
 		h.written(h.Create(h.ctx, renewal(f)))
 	}},
 	{name: "OnlyBirthCounts", test: func(h *harness) {
-		// A position that has risen above the cutoff is no birth.
+		// A position that has risen above the cutoff does not replace the
+		// birth.
 		f := h.family("anna")
-		h.news()
+		h.appendUnrelated()
 		f = h.written(h.Advance(h.ctx, next(f))).Family
 		c := keep(f, "value")
 		c.Above = f.Position + 1000
 		f = h.written(h.Commit(h.ctx, c)).Family
 		h.revokeSubject("anna")
 		h.wantState(store.CutOff, f.ID)
-		h.news()
+		h.appendUnrelated()
 		h.wantState(store.CutOff, f.ID)
 	}},
 	{name: "BornAtTheCutoffItLives", test: func(h *harness) {

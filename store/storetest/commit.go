@@ -11,7 +11,7 @@ var committing = []property{
 		f := h.family("anna")
 		f = h.written(h.Advance(h.ctx, next(f))).Family
 		h.tick()
-		head := h.news()
+		head := h.appendUnrelated()
 		c := keep(f, "value")
 		c.Actor = "anna herself"
 		s := h.written(h.Commit(h.ctx, c))

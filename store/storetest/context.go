@@ -8,8 +8,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// cancelling: after an error the write may have happened or not, and calling
-// again with the same arguments finds one consistent result.
+// cancelling: after an error the write may or may not have happened, and
+// repeating the call with the same arguments leads to one consistent result.
 var cancelling = []property{
 	{name: "EndedBeforeTheCall", test: func(h *harness) {
 		ended, cancel := context.WithCancel(h.ctx)
@@ -46,8 +46,8 @@ var cancelling = []property{
 	}},
 }
 
-// callAgain makes each write with ctx and, where that returned an error, once
-// more. Written or not the first time, what is there is what one call makes.
+// callAgain makes each write with ctx and, if that returned an error, once
+// more. Whether or not the first call wrote, the result is that of one call.
 func (h *harness) callAgain(ctx context.Context) {
 	h.t.Helper()
 	other := h.family("bob")

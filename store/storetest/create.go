@@ -10,7 +10,7 @@ import (
 var creating = []property{
 	{name: "BirthAndPositionAreTheHead", test: func(h *harness) {
 		for range 3 {
-			head := h.news()
+			head := h.appendUnrelated()
 			s := h.written(h.Create(h.ctx, login("anna")))
 			if f := s.Family; s.Head != head || f.Birth != head || f.Position != head {
 				h.t.Errorf("head %d, birth %d, position %d: want all %d", s.Head, f.Birth, f.Position, head)
@@ -81,7 +81,7 @@ var creating = []property{
 		}
 	}},
 	{name: "CalledAgainItIsTakenByTheSameFamily", test: func(h *harness) {
-		// An answer was lost: whatever the first call has changed since, the
+		// An answer was lost. Whatever the first call has changed since, the
 		// second finds the family.
 		ends, old := h.family("anna"), h.committed("anna", "value")
 		for range 2 {
@@ -140,7 +140,8 @@ var creating = []property{
 	}},
 }
 
-// wantEarly asks for a family that would replace another, and gets neither.
+// wantEarly requests a family that would replace another, and checks that
+// neither happens.
 func (h *harness) wantEarly(subject string, notBefore store.Position, watched ...store.ID) {
 	h.t.Helper()
 	ends := h.family("someone else")

@@ -58,7 +58,7 @@ var cutting = []property{
 		if c := h.cutoffs(newID(), "nobody"); c.Ending != 0 || c.Superseding != 0 || c.Subject != 0 {
 			h.t.Errorf("of others: %+v", c)
 		}
-		// A session and a subject that do not belong together.
+		// The session and the subject do not belong together.
 		if c := h.cutoffs(f.ID, "nobody"); c.Ending != end || c.Subject != 0 {
 			h.t.Errorf("of a session and another's subject: %+v", c)
 		}

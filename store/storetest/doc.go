@@ -1,4 +1,4 @@
-// Package storetest proves an engine against the contract of package store.
+// Package storetest tests an engine against the contract of package store.
 //
 // An engine's module calls [Run] in one test and keeps no copy of any check:
 //
@@ -17,31 +17,32 @@
 //		})
 //	}
 //
-// Every call of the function opens a store that is new and empty. What else
-// the suite may do to an engine (move its clock, open a second handle, count
-// its rows) are the optional hooks of [Engine]; the more an engine offers the
-// more is proven, and Run logs which are missing.
+// Every call of the function opens a store that is new and empty. The optional
+// hooks of [Engine] let the suite do more with an engine: move its clock, open
+// a second handle, count its rows. Each hook adds tests, and Run logs which
+// hooks are missing.
 //
-// A subtest is named after the sentence of the contract that it holds. Besides,
-// every answer of the engine in every subtest is held against what all answers
-// have in common: one log id, a head and a floor that never fall, a record that
-// agrees with itself.
+// A subtest is named after the sentence of the contract that it tests. In every
+// subtest, every answer of the engine is also checked for what all answers have
+// in common: one log id, a head and a floor that never fall, and a consistent
+// record.
 //
-// The model (Model/…) runs random operations beside a plain in-memory truth,
-// and the history (History/…) runs them from several goroutines and judges the
-// answers by the log that remains. Two environment variables steer both:
-// WAFER_SEED is the seed of a run to repeat, which a failure prints, and
-// WAFER_LONG a duration, such as 10m, to go on for with ever new seeds. A third,
-// WAFER_SCALE=full, tries 100,000 families of one subject, and everyone revoked
-// over a million.
+// The model (Model/…) runs random operations beside a simple reference in
+// memory. The history (History/…) runs them from several goroutines, and judges
+// the answers by the resulting log. Two environment variables control both.
+// WAFER_SEED repeats the run with that seed, which a failure prints. WAFER_LONG
+// is a duration, such as 10m, for which the run continues with new seeds. A
+// third, WAFER_SCALE=full, tests 100,000 families of one subject, and a
+// revocation of everyone over a million.
 //
-// By default everything is tried in few rounds, so that the suite takes seconds.
-// With WAFER_FULL=1 races, random operations and bursts of news are repeated for
-// as long as a change in an engine deserves: set it in CI, best together with
-// the race detector.
+// By default everything runs in few rounds, so that the suite takes seconds.
+// With WAFER_FULL=1, races, random operations and bursts of entries are
+// repeated for as long as a change in an engine deserves. Set it in CI,
+// preferably together with the race detector.
 //
-// What no suite inside the process can show is left to each engine's own tests:
-// a kill in mid-commit, a lost answer of the network, a failover.
+// Each engine has tests of its own for failures that a suite inside the process
+// cannot cause: a kill in mid-commit, an answer lost by the network, a
+// failover.
 //
-// The package imports testing, and the standard library alone.
+// The package imports testing, and otherwise only the standard library.
 package storetest

@@ -8,7 +8,7 @@ import (
 
 var ending = []property{
 	{name: "UpToTwoFamiliesAreEndedWithTheirEntries", test: func(h *harness) {
-		// One of another subject: a login over someone else's session.
+		// A family of another subject: a login over someone else's session.
 		a, b := h.family("anna"), h.family("bob")
 		head := h.head()
 		c := login("anna")

@@ -9,51 +9,52 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Engine is one new, empty store under test, and what the suite may do to it.
-// Only Store is required. What must be closed is closed by t.Cleanup in the
-// function that opened it. Several engines are open at a time, so each has its
-// own data: a file, a schema, a prefix.
+// Engine is one new, empty store under test, with hooks for the suite. Only
+// Store is required. The function that opens a store also closes it, with
+// t.Cleanup. Several engines are open at a time, so each needs its own data: a
+// file, a schema, a prefix.
 type Engine struct {
-	// Store is the handle that all subtests use. The Open that made it found
-	// nothing, so it has made the log.
+	// Store is the handle that all subtests use. It was opened on empty data,
+	// so that Open has made the log.
 	Store store.Store
 
-	// Clock moves the clock that the engine stamps and judges by, for all
-	// handles, by d, which may be negative. In between, the clock may stand
-	// still or run. Waiting in Since goes by real time regardless.
+	// Clock moves the engine's clock by d, which may be negative, for all
+	// handles. Between calls the clock may stand still or run. The wait of
+	// Since is in real time regardless.
 	//
-	// Nil: the clock is a real one. What depends on time then runs with limits
-	// of a second or so (longer where the engine's calls are slow), 16 subtests
-	// at once, and what needs a clock that jumps
-	// or many hours is left out.
+	// If Clock is nil, the engine uses a real clock. Tests that depend on time
+	// then run with limits of a second or so (longer if the engine is slow), 16
+	// subtests at once. Tests that need a clock that jumps, or many hours, are
+	// left out.
 	Clock func(d time.Duration)
 
-	// Reopen opens one more handle on the same data as another process would,
-	// while Store stays in use. Nil: the engine belongs to one process.
+	// Reopen opens one more handle on the same data, as another process would,
+	// while Store stays in use. It is nil if an engine belongs to one process.
 	Reopen func(t *testing.T) store.Store
 
-	// Restart closes every handle and opens the data again. A method called on
-	// an old handle afterwards is never part of the suite. Nil: the engine
-	// forgets when it is closed.
+	// Restart closes every handle and opens the data again. The suite calls no
+	// method of an old handle afterwards. It is nil if the engine loses its
+	// data when it is closed.
 	Restart func(t *testing.T) store.Store
 
-	// Backup copies the data as it is now, and returns what opens the copy: a
-	// store that went back. Nil: no more than a crash can bring the engine back.
+	// Backup copies the current data, and returns a function that opens the
+	// copy: a store that went back. It is nil if the engine can go back only by
+	// a crash.
 	Backup func(t *testing.T) (restore func(t *testing.T) store.Store)
 
 	// Tidy does one step of the housekeeping that the engine otherwise does in
-	// the background, at times of its own: dropping entries and cutoffs,
-	// deleting families past their limits. Nil: it happens in the course of
-	// the methods, or in the background within a second or two.
+	// the background at its own times: dropping entries and cutoffs, deleting
+	// families past their limits. It is nil if that happens during the methods,
+	// or in the background within a second or two.
 	Tidy func()
 
-	// Families counts the rows of families, of whatever state. Nil: it is not
-	// checked that they go away.
+	// Families returns the number of rows of families in any state. If it is
+	// nil, their removal is not tested.
 	Families func() int
 }
 
-// property is one sentence of the contract. One that is timed lets the
-// engine's clock pass; one that leaps needs a clock that can be moved.
+// property is one sentence of the contract. A timed one lets the engine's clock
+// pass; a leaping one needs a clock that can be moved.
 type property struct {
 	name  string
 	timed bool
@@ -79,7 +80,7 @@ func groups() []group {
 	}
 }
 
-// Run holds an engine against the contract. It calls open once for each
+// Run tests an engine against the contract. It calls open once for each
 // subtest, and once for itself.
 func Run(t *testing.T, open func(t *testing.T) Engine) {
 	t.Helper()
@@ -101,10 +102,10 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 	run := func(g group, p property) {
 		t.Run(g.name+"/"+p.name, func(t *testing.T) { p.test(newHarness(t, open, slack)) })
 	}
-	// Under a real clock the timed ones mostly sleep, so they do it together,
+	// Under a real clock the timed tests mostly sleep. They run together,
 	// before the others keep the machine busy.
 	var sleeping sync.WaitGroup
-	beds := make(chan struct{}, asleep)
+	slots := make(chan struct{}, asleep)
 	var rest []func()
 	for _, g := range groups() {
 		if g.name == "Handles" && has.Reopen == nil || g.name == "Restart" && has.Restart == nil || g.name == "Rollback" && has.Backup == nil {
@@ -116,8 +117,8 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 				rest = append(rest, func() { run(g, p) })
 			case p.timed:
 				sleeping.Go(func() {
-					beds <- struct{}{}
-					defer func() { <-beds }()
+					slots <- struct{}{}
+					defer func() { <-slots }()
 					run(g, p)
 				})
 			}

@@ -11,8 +11,8 @@ import (
 	"github.com/waferkit/wafer/store/storetest"
 )
 
-// TestMemory runs the suite over the engine of this module. It is also the
-// example: an engine's whole conformance test looks like this.
+// TestMemory runs the suite over the engine of this module. It is also an
+// example of an engine's whole conformance test.
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Engine {
@@ -33,8 +33,8 @@ func TestMemory(t *testing.T) {
 	})
 }
 
-// TestRealClock runs the suite as an engine that is a real server has it: its
-// clock cannot be moved, there are other handles, and answers get lost.
+// TestRealClock runs the suite as for an engine on a real server: its clock
+// cannot be moved, there are other handles, and answers get lost.
 func TestRealClock(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Engine {

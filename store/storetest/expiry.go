@@ -7,7 +7,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// expired are the ways past a limit.
+// expired are the ways to be past a limit.
 var expired = map[string]func(h *harness, c *store.Creation){
 	"idle":     func(h *harness, c *store.Creation) { c.Idle = 2 * h.unit() },
 	"absolute": func(h *harness, c *store.Creation) { c.Absolute = 2 * h.unit() },
@@ -89,7 +89,7 @@ var expiring = []property{
 			f := h.written(h.Create(h.ctx, c)).Family
 			deadline := f.Issued.Add(time.Hour)
 			h.pass(deadline.Sub(h.look(f.ID).Now) - time.Millisecond)
-			// Where the clock runs it may have come to the deadline by now.
+			// A clock that runs may have reached the deadline by now.
 			if s, err := h.Advance(h.ctx, raise(f)); err != nil || s.Outcome != store.Written && s.Now.Before(deadline) {
 				h.t.Errorf("%v before the deadline: %v, %v: want written", deadline.Sub(s.Now), s.Outcome, err)
 			}
@@ -132,7 +132,7 @@ var expiring = []property{
 			}
 		}
 		h.pass(4 * h.unit())
-		// The occasions make families of their own, which take their turn.
+		// housekeep makes families of its own, which are removed in their turn.
 		h.eventually("the expired families are gone", func() bool {
 			expire = slices.DeleteFunc(expire, func(id store.ID) bool { return h.look(id).State == store.Absent })
 			return len(expire) == 0 && (h.engine.Families == nil || h.engine.Families() <= len(stay)+30)
@@ -159,7 +159,7 @@ var expiring = []property{
 	}},
 }
 
-// housekeep gives the engine an occasion for what it does besides.
+// housekeep gives the engine an occasion for housekeeping.
 func (h *harness) housekeep() {
 	h.t.Helper()
 	if h.engine.Tidy != nil {
@@ -172,11 +172,11 @@ func (h *harness) housekeep() {
 	if _, err := h.Advance(h.ctx, store.Advance{ID: newID(), Generation: 1}); err != nil {
 		h.t.Fatalf("Advance: %v", err)
 	}
-	h.news()
+	h.appendUnrelated()
 }
 
-// eventually gives the engine occasions until done. With housekeeping in the
-// background that takes real time; in the course of the methods, calls.
+// eventually repeats housekeep until done returns true. That takes real time if
+// housekeeping is in the background, and calls if it is part of the methods.
 func (h *harness) eventually(what string, done func() bool) {
 	h.t.Helper()
 	began := time.Now()

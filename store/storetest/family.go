@@ -14,7 +14,7 @@ var reading = []property{
 	}},
 	{name: "TheSnapshotIsOfNow", test: func(h *harness) {
 		f := h.family("anna")
-		head := h.news()
+		head := h.appendUnrelated()
 		if s := h.look(f.ID); s.Head != head || s.Floor != 0 && s.Floor >= head {
 			h.t.Errorf("head %d, floor %d: want head %d", s.Head, s.Floor, head)
 		}
@@ -108,7 +108,7 @@ var listing = []property{
 	}},
 }
 
-// wantFamilies wants exactly these, in this order.
+// wantFamilies checks that exactly these are listed, in this order.
 func (h *harness) wantFamilies(subject string, limit int, want ...store.ID) {
 	h.t.Helper()
 	if got := h.listed(subject, limit); !slices.Equal(got, want) {
@@ -116,7 +116,7 @@ func (h *harness) wantFamilies(subject string, limit int, want ...store.ID) {
 	}
 }
 
-// wantAmong wants exactly these, in any order.
+// wantAmong checks that exactly these are listed, in any order.
 func (h *harness) wantAmong(subject string, want ...store.ID) {
 	h.t.Helper()
 	if got := h.listed(subject, store.MaxListed); !slices.Equal(sorted(got...), sorted(want...)) {

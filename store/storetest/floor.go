@@ -6,11 +6,11 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// ledger is all of a log, kept by a reader that began before anything was
+// ledger is a complete log, recorded by a reader that began before anything was
 // dropped.
 type ledger struct {
 	h       *harness
-	life    time.Duration // access lifetime and leeway as announced; 0: nothing may be dropped
+	life    time.Duration // announced access lifetime and leeway; if 0, nothing may be dropped
 	entries []store.Entry
 	latest  time.Time // by the engine's clock
 	floor   store.Position
@@ -24,8 +24,8 @@ func (h *harness) ledger(access, absolute, leeway time.Duration) *ledger {
 	return l
 }
 
-// read takes in the new entries and checks the floor: it stands at an entry,
-// whatever is below it was old, and whatever is above it is there.
+// read adds the new entries and checks the floor: it is at an entry, all
+// entries up to it were old, and all above it are there.
 func (l *ledger) read() {
 	l.h.t.Helper()
 	b, err := l.h.Since(l.h.ctx, 0, store.MaxEntries, 0)
@@ -77,7 +77,7 @@ var dropping = []property{
 	{name: "BeforeTheFirstAnnouncementNothingIsDropped", timed: true, test: func(h *harness) {
 		l := &ledger{h: h}
 		for range 5 {
-			h.news()
+			h.appendUnrelated()
 			h.pass(h.unit() / 2)
 			h.housekeep()
 			l.read()
@@ -96,7 +96,7 @@ var dropping = []property{
 	{name: "NoEntryIsDroppedBeforeItsTime", timed: true, test: func(h *harness) {
 		l := h.ledger(3*h.unit()/2, 10*h.unit(), h.unit()/2)
 		for range 12 {
-			h.news()
+			h.appendUnrelated()
 			h.pass(h.unit() / 2)
 			h.housekeep()
 			l.read()
@@ -108,8 +108,8 @@ var dropping = []property{
 	{name: "OldEntriesAreDropped", timed: true, test: func(h *harness) {
 		l := h.ledger(h.unit(), 10*h.unit(), h.unit())
 		for range 3 {
-			l.drop(h.news())
-			young := h.news()
+			l.drop(h.appendUnrelated())
+			young := h.appendUnrelated()
 			l.read()
 			if l.floor >= young {
 				h.t.Errorf("floor %d: entry %d is young", l.floor, young)
@@ -129,7 +129,7 @@ var dropping = []property{
 		h.announce(h.unit()/4, h.unit()/4, 0) // a node with shorter lifetimes
 		h.announce(0, 0, 0)
 		for range 4 {
-			h.news()
+			h.appendUnrelated()
 			h.pass(h.unit() / 2)
 			h.housekeep()
 			l.read()
@@ -141,7 +141,7 @@ var dropping = []property{
 		l.read()
 		h.announce(4*h.unit(), 10*h.unit(), h.unit())
 		l.life = 5 * h.unit()
-		h.news()
+		h.appendUnrelated()
 		for range 4 {
 			h.pass(h.unit() / 2)
 			h.housekeep()
@@ -153,12 +153,12 @@ var dropping = []property{
 		h.announce(3*time.Minute, 30*time.Minute, time.Minute)
 		l := &ledger{h: h, life: 5 * time.Minute}
 		for range 8 {
-			h.news()
+			h.appendUnrelated()
 			h.pass(time.Minute)
 			h.housekeep()
 			l.read()
 		}
-		l.drop(h.news())
+		l.drop(h.appendUnrelated())
 	}},
 	{name: "TheSessionsCutoffsGoWithTheirEntries", timed: true, test: func(h *harness) {
 		l := h.ledger(h.unit(), 20*h.unit(), 0)
@@ -173,7 +173,7 @@ var dropping = []property{
 				h.t.Errorf("cutoffs %+v: want none of the session, floor %d", c, p)
 			}
 		}
-		// What the rows know stays.
+		// The state of the rows stays.
 		h.wantState(store.Ended, f.ID)
 		h.unwritten(h.Revoke(h.ctx, store.Revocation{Sessions: []store.ID{f.ID}}))
 		c := keep(g, "more")
@@ -206,7 +206,8 @@ var dropping = []property{
 		if l.floor < p {
 			h.t.Errorf("floor %d: want entry %d dropped", l.floor, p)
 		}
-		// And goes away some time after that, or subjects would add up.
+		// The cutoff is removed some time after that. Otherwise subjects would
+		// accumulate.
 		h.pass(time.Hour)
 		h.eventually("the subject's cutoff is dropped", func() bool { return h.cutoffs(store.ID{}, "anna").Subject == 0 })
 		h.unwritten(h.Advance(h.ctx, next(f)))
@@ -227,7 +228,7 @@ var dropping = []property{
 	{name: "NotBeforeIsEarlyBelowTheFloor", timed: true, test: func(h *harness) {
 		l := h.ledger(h.unit(), 20*h.unit(), 0)
 		at := h.head()
-		dropped := h.news()
+		dropped := h.appendUnrelated()
 		l.drop(dropped)
 		h.early(h.createNotBefore("anna", at))
 		h.early(h.createNotBefore("anna", l.floor-1))
@@ -236,7 +237,7 @@ var dropping = []property{
 	{name: "AFamilyBelowTheFloorGoesOn", timed: true, test: func(h *harness) {
 		l := h.ledger(h.unit(), 20*h.unit(), 0)
 		f, g := h.committed("anna", "value"), h.family("anna")
-		l.drop(h.news())
+		l.drop(h.appendUnrelated())
 		for _, was := range []store.Family{f, g} {
 			s := h.look(was.ID)
 			h.same(s.Family, was)
@@ -262,8 +263,8 @@ var dropping = []property{
 	{name: "FromBelowTheFloorTheRestIsRead", timed: true, test: func(h *harness) {
 		l := h.ledger(h.unit(), 20*h.unit(), 0)
 		cursor := h.head()
-		l.drop(h.news())
-		h.news()
+		l.drop(h.appendUnrelated())
+		h.appendUnrelated()
 		l.read()
 		for _, after := range []store.Position{0, 1, cursor, l.floor - 1, l.floor} {
 			b, err := h.Since(h.ctx, after, 10, 0)
@@ -275,10 +276,10 @@ var dropping = []property{
 	{name: "YoungBehindOldThoughTheClockJumpsBack", leaps: true, test: func(h *harness) {
 		l := h.ledger(20*time.Minute, 10*time.Hour, 0)
 		h.pass(time.Hour)
-		h.news()
+		h.appendUnrelated()
 		l.read()
 		h.pass(-time.Hour)
-		last := h.news()
+		last := h.appendUnrelated()
 		for range 20 {
 			h.pass(5 * time.Minute)
 			h.housekeep()
@@ -319,7 +320,7 @@ var dropping = []property{
 		}()
 		var last store.Position
 		for i := range 300 {
-			last = h.news()
+			last = h.appendUnrelated()
 			if i%5 == 0 {
 				h.pass(7 * time.Second)
 			}
@@ -338,8 +339,8 @@ func (h *harness) createNotBefore(subject string, p store.Position) (store.Snaps
 	return h.Create(h.ctx, c)
 }
 
-// cutoffStays revokes, lets the entry be dropped, and finds the cutoff in
-// every method.
+// cutoffStays revokes, lets the entry be dropped, and checks that every method
+// still applies the cutoff.
 func (h *harness) cutoffStays(r store.Revocation) {
 	l := h.ledger(h.unit(), 20*h.unit(), 0)
 	f := h.committed("anna", "value")

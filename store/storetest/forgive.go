@@ -7,9 +7,9 @@ var forgiving = []property{
 		f := h.committed("anna", "value")
 		f = h.written(h.Advance(h.ctx, next(f))).Family
 		h.tick()
-		h.news()
+		h.appendUnrelated()
 		s := h.written(h.Forgive(h.ctx, f.ID, 1))
-		want := f // the generation, the position and all else stay
+		want := f // the generation, the position and everything else stay
 		want.Forgiven, want.Issued = 1, s.Family.Issued
 		h.same(s.Family, want)
 		h.same(h.look(f.ID).Family, want)
@@ -19,7 +19,7 @@ var forgiving = []property{
 	}},
 	{name: "OnlyTheGenerationBeforeTheCurrent", test: func(h *harness) {
 		f := h.family("anna")
-		h.nothingWritten(func() { h.unwritten(h.Forgive(h.ctx, f.ID, 1)) }, f.ID) // there is none before
+		h.nothingWritten(func() { h.unwritten(h.Forgive(h.ctx, f.ID, 1)) }, f.ID) // there is no generation before it
 		for range 3 {
 			f = h.written(h.Advance(h.ctx, next(f))).Family
 		}

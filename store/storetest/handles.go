@@ -8,13 +8,13 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// another is the harness on one more handle of the same data.
+// another returns the harness on one more handle of the same data.
 func (h *harness) another() *harness { return h.over(h.engine.Reopen(h.t)) }
 
 // sharing runs for engines that several processes can share.
 var sharing = []property{
 	{name: "OneLogAndOneFirstEntry", test: func(h *harness) {
-		h.news()
+		h.appendUnrelated()
 		all := h.entries(0)
 		h.another().sameEntries(h.entries(0), all)
 		if n := len(h.entries(0)); n != 2 {
@@ -56,9 +56,9 @@ var sharing = []property{
 		o := h.another()
 		for range 3 {
 			done := h.follow(h.ctx, h.head(), time.Minute)
-			h.wantNews(done, o.news())
+			h.wantEntryAt(done, o.appendUnrelated())
 			done = o.follow(h.ctx, h.head(), time.Minute)
-			o.wantNews(done, h.news())
+			o.wantEntryAt(done, h.appendUnrelated())
 		}
 	}},
 	{name: "OneSuccessorOfAGeneration", test: func(h *harness) {
@@ -109,7 +109,7 @@ var sharing = []property{
 		l := o.ledger(2*h.unit(), 10*h.unit(), h.unit())
 		h.announce(h.unit()/4, h.unit()/4, 0)
 		for range 4 {
-			h.news()
+			h.appendUnrelated()
 			h.pass(h.unit() / 2)
 			h.housekeep()
 			l.read()
@@ -147,7 +147,7 @@ var restarting = []property{
 		o.wantKeys(1, "document")
 		o.swap(0, "created again", false)
 		o.written(o.Advance(h.ctx, next(f)))
-		if p := o.news(); p <= all[len(all)-1].Position {
+		if p := o.appendUnrelated(); p <= all[len(all)-1].Position {
 			h.t.Errorf("position %d after %d", p, all[len(all)-1].Position)
 		}
 	}},

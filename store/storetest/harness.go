@@ -14,9 +14,9 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// harness is what a subtest works with: a watched store and a few verbs.
+// harness is the environment of a subtest: a checked store and a few verbs.
 type harness struct {
-	*watch
+	*checkedStore
 	engine Engine
 	open   func(t *testing.T) Engine // another, empty store
 	t      *testing.T
@@ -29,17 +29,17 @@ func newHarness(t *testing.T, open func(t *testing.T) Engine, slack time.Duratio
 	if e.Store == nil {
 		t.Fatal("Engine.Store is nil")
 	}
-	return &harness{watch: &watch{Store: e.Store, t: t, seen: new(seen)}, engine: e, open: open, t: t, ctx: t.Context(), slack: slack}
+	return &harness{checkedStore: &checkedStore{Store: e.Store, t: t, seen: new(seen)}, engine: e, open: open, t: t, ctx: t.Context(), slack: slack}
 }
 
-// over is the harness on another handle of the same data.
+// over returns the harness on another handle of the same data.
 func (h *harness) over(s store.Store) *harness {
 	other := *h
-	other.watch = &watch{Store: s, t: h.t, seen: h.seen}
+	other.checkedStore = &checkedStore{Store: s, t: h.t, seen: h.seen}
 	return &other
 }
 
-// unit is a stretch of time that no subtest's calls take.
+// unit returns a time that is longer than the calls of any subtest.
 func (h *harness) unit() time.Duration {
 	if h.engine.Clock != nil {
 		return time.Minute
@@ -47,9 +47,10 @@ func (h *harness) unit() time.Duration {
 	return h.slack
 }
 
-// slackOf returns a unit for an engine whose clock is a real one: many times
-// what its slowest call takes while as many are under way as there will be. So
-// a slow disk or a busy machine makes the limits longer and no subtest fail.
+// slackOf returns a unit for an engine with a real clock. It is many times the
+// duration of the slowest call while as many are in flight as the suite will
+// make. A slow disk or a busy machine therefore makes the limits longer and
+// fails no subtest.
 func slackOf(t *testing.T, s store.Store, together int) time.Duration {
 	t.Helper()
 	var mu sync.Mutex
@@ -66,7 +67,7 @@ func slackOf(t *testing.T, s store.Store, together int) time.Duration {
 				} else {
 					_, err = s.Advance(t.Context(), store.Advance{ID: c.ID, Generation: uint32(i)})
 				}
-				if took := time.Since(began); i > 1 { // connected by then
+				if took := time.Since(began); i > 1 { // the first call includes connecting
 					mu.Lock()
 					slowest = max(slowest, took)
 					mu.Unlock()
@@ -82,7 +83,7 @@ func slackOf(t *testing.T, s store.Store, together int) time.Duration {
 	return max(600*time.Millisecond, 20*slowest).Round(time.Millisecond)
 }
 
-// pass lets d go by on the engine's clock.
+// pass lets d pass on the engine's clock.
 func (h *harness) pass(d time.Duration) {
 	if h.engine.Clock != nil {
 		h.engine.Clock(d)
@@ -91,7 +92,7 @@ func (h *harness) pass(d time.Duration) {
 	time.Sleep(d)
 }
 
-// tick makes the engine's next millisecond another one than the last.
+// tick moves the engine's clock into another millisecond.
 func (h *harness) tick() { h.pass(2 * time.Millisecond) }
 
 func newID() store.ID {
@@ -100,7 +101,7 @@ func newID() store.ID {
 	return id
 }
 
-// login is a plain request for a new family.
+// login returns a plain request for a new family.
 func login(subject string) store.Creation {
 	return store.Creation{ID: newID(), Subject: subject, Idle: 30 * time.Minute, Absolute: 12 * time.Hour, Reason: "test", Actor: "storetest"}
 }
@@ -112,7 +113,7 @@ func renewal(of store.Family) store.Creation {
 	return c
 }
 
-// next asks for the next generation of f, from data as new as f.
+// next returns a request for the next generation of f, from data as new as f.
 func next(f store.Family) store.Advance {
 	return store.Advance{ID: f.ID, Generation: f.Generation, Native: f.Native, Basis: f.Position}
 }
@@ -201,8 +202,8 @@ func (h *harness) end(id store.ID) store.Position {
 	return h.revoke(store.Revocation{Sessions: []store.ID{id}})
 }
 
-// news appends an entry that concerns no family of the subtest.
-func (h *harness) news() store.Position {
+// appendUnrelated appends an entry that concerns no family of the subtest.
+func (h *harness) appendUnrelated() store.Position {
 	h.t.Helper()
 	return h.end(newID())
 }
@@ -239,7 +240,7 @@ func (h *harness) head() store.Position {
 	return h.cutoffs(store.ID{}, "").Head
 }
 
-// entries reads the log above after.
+// entries returns the log above after.
 func (h *harness) entries(after store.Position) []store.Entry {
 	h.t.Helper()
 	var all []store.Entry
@@ -292,7 +293,8 @@ func (h *harness) same(got, want store.Family) {
 	}
 }
 
-// difference says where two families differ; empty: nowhere.
+// difference describes the fields in which two families differ. It returns ""
+// if they are equal.
 func difference(got, want store.Family) string {
 	var d []string
 	differ := func(field string, g, w any) { d = append(d, fmt.Sprintf("%s %v, want %v", field, g, w)) }
@@ -322,7 +324,7 @@ func difference(got, want store.Family) string {
 	return strings.Join(d, "; ")
 }
 
-// wantEntry checks what an entry names and its texts.
+// wantEntry checks the name and the texts of an entry.
 func (h *harness) wantEntry(e store.Entry, kind store.Kind, session store.ID, subject, reason, actor string) {
 	h.t.Helper()
 	if e.Kind != kind || e.Session != session || e.Subject != subject {
@@ -333,7 +335,7 @@ func (h *harness) wantEntry(e store.Entry, kind store.Kind, session store.ID, su
 	}
 }
 
-// sessionsOf are the sessions that the entries end, in order of id.
+// sessionsOf returns the sessions that the entries end, in order of id.
 func sessionsOf(entries []store.Entry) []store.ID {
 	var ids []store.ID
 	for _, e := range entries {

@@ -17,9 +17,9 @@ var remembering = []property{
 	}},
 }
 
-// history is what several goroutines did and were answered. No time passes and
-// nothing is dropped, so the log that remains tells for every answer, by its
-// head alone, what the family's state had to be.
+// history is the record of calls from several goroutines, with their answers.
+// No time passes and nothing is dropped, so the resulting log and an answer's
+// head determine the family's state in that answer.
 type history struct {
 	h        *harness
 	handles  []*harness
@@ -28,7 +28,7 @@ type history struct {
 	subjects []string
 
 	mu       sync.Mutex
-	families []store.Family // as they were last seen by someone
+	families []store.Family // as they were last seen by some goroutine
 	events   []event
 }
 
@@ -38,7 +38,7 @@ type event struct {
 	method       string
 	id           store.ID       // the family that the Snapshot is about
 	basis        store.Position // of Advance, Commit, Renews and Except
-	only         bool           // PositionOnly
+	positionOnly bool           // Advance with PositionOnly
 	renews       store.ID
 	store.Snapshot
 }
@@ -80,7 +80,7 @@ func (y *history) ids() []store.ID {
 	return ids
 }
 
-// call makes and records a call, and lets others see the family.
+// call makes and records a call, and shows the family to the other goroutines.
 func (y *history) call(e event, act func() (store.Snapshot, error)) {
 	e.began = y.clock.Add(1)
 	s, err := act()
@@ -123,7 +123,7 @@ func (y *history) step(r *rand.Rand, h *harness) {
 	case n < 40:
 		a := next(f)
 		a.Basis, a.PositionOnly = basis, n < 5
-		y.call(event{method: "Advance", id: f.ID, basis: basis, only: a.PositionOnly}, func() (store.Snapshot, error) { return h.Advance(ctx, a) })
+		y.call(event{method: "Advance", id: f.ID, basis: basis, positionOnly: a.PositionOnly}, func() (store.Snapshot, error) { return h.Advance(ctx, a) })
 	case n < 60:
 		c := keep(f, "value")
 		c.Basis = basis
@@ -149,7 +149,8 @@ func (y *history) step(r *rand.Rand, h *harness) {
 			return h.Revoke(ctx, store.Revocation{Sessions: []store.ID{f.ID}})
 		})
 	case n < 94:
-		// As it was last seen, so whatever has ended it since covers that.
+		// The position is above that of the family when last seen, so if it has
+		// ended since, that covers the entry.
 		e := lostSession(f.ID, f.Position+1)
 		if r.IntN(3) == 0 {
 			e = lostSubject(f.Subject, f.Birth+1)
@@ -168,7 +169,7 @@ func (y *history) step(r *rand.Rand, h *harness) {
 	}
 }
 
-// judge holds all answers against the log.
+// judge checks all answers against the log.
 func (y *history) judge(log []store.Entry) {
 	at := map[store.Position]store.Entry{}
 	endings := map[store.ID]int{}
@@ -244,7 +245,7 @@ func (y *history) state(e event, log []store.Entry) {
 	}
 }
 
-// written checks what an outcome says of the answer itself.
+// written checks what an outcome implies for its own answer.
 func (y *history) written(e event) {
 	f := e.Family
 	switch e.Outcome {
@@ -275,8 +276,9 @@ func (y *history) written(e event) {
 	}
 }
 
-// winners checks that a generation has one successor, a family is forgiven and
-// renewed once, and no commit went on from data that another had replaced.
+// winners checks that a generation has one successor, that a family is forgiven
+// and renewed once, and that no commit continued from data that another had
+// replaced.
 func (y *history) winners() {
 	type once struct {
 		what       string
@@ -286,7 +288,7 @@ func (y *history) winners() {
 	won := map[once]int64{}
 	commits := map[store.ID][]event{}
 	for _, e := range y.events {
-		if e.Outcome != store.Written || e.only {
+		if e.Outcome != store.Written || e.positionOnly {
 			continue
 		}
 		key := once{what: e.method, id: e.id}
@@ -317,8 +319,8 @@ func (y *history) winners() {
 	}
 }
 
-// lineages checks that no family was reborn over a cutoff: from one birth to
-// the next its subject's entry is the first that reaches it.
+// lineages checks that no family was reborn over a cutoff: no entry of its
+// session, its subject or everyone lies between two of its births.
 func (y *history) lineages(log []store.Entry) {
 	births := map[store.ID][]event{}
 	for _, e := range y.events {
@@ -341,8 +343,8 @@ func (y *history) lineages(log []store.Entry) {
 	}
 }
 
-// order checks that what a call saw is never undone for one that began after
-// its end.
+// order checks that a call sees everything that was seen by calls that ended
+// before it began.
 func (y *history) order() {
 	byID := map[store.ID][]event{}
 	for _, e := range y.events {

@@ -24,7 +24,7 @@ var keeping = []property{
 		h.wantKeys(2, "second")
 		h.swap(1, "out of date", false)
 		h.swap(0, "created again", false)
-		h.swap(2, "second", true) // the same document is a new version
+		h.swap(2, "second", true) // the same document again makes a new version
 		h.wantKeys(3, "second")
 	}},
 	{name: "OneOfManyCreates", test: func(h *harness) { h.swapTogether(0) }},
@@ -73,8 +73,8 @@ func (h *harness) wantKeys(version uint64, document string) {
 	}
 }
 
-// swapTogether swaps from one version 16 times at once; the winner's document
-// is the one that stays.
+// swapTogether swaps from one version 16 times at once, and checks that the
+// winner's document stays.
 func (h *harness) swapTogether(version uint64) {
 	h.t.Helper()
 	var won atomic.Int64

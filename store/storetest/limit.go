@@ -109,7 +109,8 @@ var limiting = []property{
 			h.tick()
 		}
 		other := h.family("bob")
-		// What is refreshed or committed last is not what was started last.
+		// The family that was refreshed or committed last is not the one
+		// started last.
 		h.written(h.Advance(h.ctx, next(fs[0])))
 		h.written(h.Commit(h.ctx, keep(fs[1], "value")))
 		head := h.head()

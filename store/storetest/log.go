@@ -64,7 +64,7 @@ var logging = []property{
 	}},
 	{name: "InPartsItIsTheSame", test: func(h *harness) {
 		for range 10 {
-			h.news()
+			h.appendUnrelated()
 			h.revokeSubject("anna")
 		}
 		all := h.entries(0)
@@ -96,7 +96,7 @@ var logging = []property{
 		}
 	}},
 	{name: "AtTheHeadItIsEmpty", test: func(h *harness) {
-		head := h.news()
+		head := h.appendUnrelated()
 		for _, after := range []store.Position{head, head + 1, store.MaxPosition} {
 			b, err := h.Since(h.ctx, after, 10, 0)
 			if err != nil || len(b.Entries) != 0 || b.More || b.Head != head {
@@ -110,7 +110,7 @@ var logging = []property{
 		first := h.entries(0)
 		second := h.entries(0)
 		h.sameEntries(second, first)
-		first[0].Subject = "changed" // it is the caller's own
+		first[0].Subject = "changed" // the slice belongs to the caller
 		h.sameEntries(h.entries(0), second)
 	}},
 }

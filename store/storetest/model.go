@@ -10,10 +10,10 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// model is a plain truth to hold an engine against: maps, one at a time, no
-// cleverness. Positions, ids of entries and times are the engine's to choose;
-// the model takes them over after it has checked what the contract says of
-// them. Everything else it knows by itself.
+// model is a simple reference for an engine: maps, one call at a time, no
+// optimizations. The engine chooses positions, ids of entries and times. The
+// model checks them against the contract and then adopts them. It derives
+// everything else itself.
 type model struct {
 	h        *harness
 	families map[store.ID]*record
@@ -22,9 +22,9 @@ type model struct {
 	subject  map[string]store.Position
 	everyone store.Position
 	log      []store.Entry
-	fresh    []store.Entry // appended by the call under way, not yet accounted for
+	fresh    []store.Entry // appended by the current call, not yet matched with an expected entry
 	started  time.Time     // the engine's clock before the call
-	what     string        // the call under way
+	what     string        // the current call
 }
 
 type record struct {
@@ -32,10 +32,10 @@ type record struct {
 	ended bool
 }
 
-// expectation is what the model says of a call.
+// expectation is the model's result of a call.
 type expectation struct {
 	outcome store.Outcome
-	id      store.ID // the family of the Snapshot; zero: not checked
+	id      store.ID // the family of the Snapshot; not checked if zero
 	entry   store.Position
 }
 
@@ -70,7 +70,7 @@ func (m *model) state(f *record) store.State {
 
 func (m *model) cutOff(f *record) bool { return max(m.subject[f.Subject], m.everyone) > f.Birth }
 
-func (m *model) lives(f *record, now time.Time) bool {
+func (m *model) alive(f *record, now time.Time) bool {
 	return m.state(f) == store.Alive && !f.Past(now)
 }
 
@@ -80,7 +80,7 @@ func (m *model) begin(what string) {
 	m.started = m.h.cutoffs(store.ID{}, "").Now
 }
 
-// read takes up what the call has appended, and checks the chain.
+// read reads the entries that the call has appended, and checks the chain.
 func (m *model) read(above store.Position) {
 	m.fresh = m.h.entries(m.head())
 	previous := m.head()
@@ -95,8 +95,8 @@ func (m *model) read(above store.Position) {
 	}
 }
 
-// expect accounts for entries that the call must have appended: in this order,
-// or in any where the contract leaves it open.
+// expect matches the entries that the call must have appended, in this order,
+// or in any order if the contract leaves it open.
 func (m *model) expect(inOrder bool, reason *string, actor string, want ...store.Entry) store.Position {
 	if len(m.fresh) < len(want) {
 		m.fail("%d entries were appended, %+v: want %d, %+v", len(m.fresh), m.fresh, len(want), want)
@@ -134,7 +134,7 @@ func (m *model) expect(inOrder bool, reason *string, actor string, want ...store
 	return m.head()
 }
 
-// stamp takes over a time that the engine has set during the call.
+// stamp checks and adopts a time that the engine has set during the call.
 func (m *model) stamp(at, now time.Time) time.Time {
 	if at.Before(m.started.Truncate(time.Millisecond)) || at.After(now) {
 		m.fail("stamped %v: want between %v and %v", at, m.started, now)
@@ -142,7 +142,8 @@ func (m *model) stamp(at, now time.Time) time.Time {
 	return at
 }
 
-// agree compares an answer, after the model has made the same step.
+// agree compares an answer with the model, after the model has made the same
+// step.
 func (m *model) agree(s store.Snapshot, want expectation) {
 	m.h.t.Helper()
 	if len(m.fresh) != 0 {
@@ -159,9 +160,9 @@ func (m *model) agree(s store.Snapshot, want expectation) {
 	}
 	f := m.families[want.id]
 	if f != nil && f.Past(s.Now) && s.State == store.Absent {
-		return // its row has gone away
+		return // its row has been removed
 	}
-	// One that is both ended and cut off may be called either.
+	// A family that is both ended and cut off may be in either state.
 	if state := m.state(f); s.State != state && (state != store.Ended || s.State != store.CutOff || !m.cutOff(f)) {
 		m.fail("state %v: want %v", s.State, state)
 	}
@@ -184,24 +185,24 @@ func (m *model) create(c store.Creation) {
 		return
 	}
 
-	// What stands in the way; the contract leaves open what comes first.
-	var stand []expectation
+	// The contract leaves open which obstacle comes first.
+	var obstacles []expectation
 	var old *record
 	if c.NotBefore != 0 && max(m.subject[c.Subject], m.everyone) > c.NotBefore {
-		stand = append(stand, expectation{outcome: store.Early})
+		obstacles = append(obstacles, expectation{outcome: store.Early})
 	}
 	if c.Renews != nil {
 		old = m.families[c.Renews.ID]
 		switch {
-		case old == nil || old.Subject != c.Subject || old.Native != c.Native || !m.lives(old, s.Now):
-			stand = append(stand, expectation{outcome: store.Unwritten, id: c.Renews.ID})
+		case old == nil || old.Subject != c.Subject || old.Native != c.Native || !m.alive(old, s.Now):
+			obstacles = append(obstacles, expectation{outcome: store.Unwritten, id: c.Renews.ID})
 		case old.LastCommit > c.Renews.Basis:
-			stand = append(stand, expectation{outcome: store.Behind, id: c.Renews.ID})
+			obstacles = append(obstacles, expectation{outcome: store.Behind, id: c.Renews.ID})
 		}
 	}
 	var ends []store.ID
 	for _, id := range c.Ends {
-		if m.lives(m.families[id], s.Now) && !slices.Contains(ends, id) {
+		if m.alive(m.families[id], s.Now) && !slices.Contains(ends, id) {
 			ends = append(ends, id)
 		}
 	}
@@ -210,23 +211,23 @@ func (m *model) create(c store.Creation) {
 	}
 	var rest []*record // the living ones of the subject, the oldest first
 	for id, f := range m.families {
-		if f.Subject == c.Subject && m.lives(f, s.Now) && !slices.Contains(ends, id) {
+		if f.Subject == c.Subject && m.alive(f, s.Now) && !slices.Contains(ends, id) {
 			rest = append(rest, f)
 		}
 	}
 	slices.SortFunc(rest, func(a, b *record) int { return a.Started.Compare(b.Started) })
 	if many := len(rest) + 1 - c.Limit; c.Limit != 0 && many > 0 {
 		if !c.EndOldest {
-			stand = append(stand, expectation{outcome: store.Full})
+			obstacles = append(obstacles, expectation{outcome: store.Full})
 		} else {
 			for _, f := range rest[:many] {
 				ends = append(ends, f.ID)
 			}
 		}
 	}
-	if len(stand) > 0 {
-		i := slices.IndexFunc(stand, func(e expectation) bool { return e.outcome == s.Outcome })
-		m.agree(s, stand[max(i, 0)])
+	if len(obstacles) > 0 {
+		i := slices.IndexFunc(obstacles, func(e expectation) bool { return e.outcome == s.Outcome })
+		m.agree(s, obstacles[max(i, 0)])
 		return
 	}
 
@@ -263,7 +264,7 @@ func (m *model) advance(a store.Advance) {
 	want := expectation{id: a.ID}
 	f := m.families[a.ID]
 	switch {
-	case !m.lives(f, s.Now) || f.Generation != a.Generation || f.Native != a.Native:
+	case !m.alive(f, s.Now) || f.Generation != a.Generation || f.Native != a.Native:
 	case !a.PositionOnly && s.Now.Sub(f.Issued) < a.Age:
 	case f.LastCommit > a.Basis:
 		want.outcome = store.Behind
@@ -288,7 +289,7 @@ func (m *model) commit(c store.Commit) {
 	want := expectation{id: c.ID}
 	f := m.families[c.ID]
 	switch {
-	case !m.lives(f, s.Now):
+	case !m.alive(f, s.Now):
 	case f.LastCommit > c.Basis:
 		want.outcome = store.Behind
 	default:
@@ -307,7 +308,7 @@ func (m *model) forgive(id store.ID, generation uint32) {
 	}
 	m.read(0)
 	want := expectation{id: id}
-	if f := m.families[id]; m.lives(f, s.Now) && generation+1 == f.Generation && f.Forgiven == 0 {
+	if f := m.families[id]; m.alive(f, s.Now) && generation+1 == f.Generation && f.Forgiven == 0 {
 		want.outcome = store.Written
 		f.Forgiven, f.Issued = generation, m.stamp(s.Family.Issued, s.Now)
 	}
@@ -325,7 +326,7 @@ func (m *model) revoke(r store.Revocation) {
 	var reborn *record
 	if r.Except != nil {
 		want.id = r.Except.ID
-		if f := m.families[r.Except.ID]; m.lives(f, s.Now) {
+		if f := m.families[r.Except.ID]; m.alive(f, s.Now) {
 			reborn = f
 			if f.LastCommit > r.Except.Basis {
 				want.outcome = store.Behind
@@ -398,7 +399,7 @@ func (m *model) list(subject string, limit int) {
 	}
 	var want []store.Family
 	for _, f := range m.families {
-		if f.Subject == subject && m.lives(f, m.started) {
+		if f.Subject == subject && m.alive(f, m.started) {
 			want = append(want, f.Family)
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// overtaking: what a revocation or a commit has overtaken is not written, and
-// what a reader has passed by is not appended below it.
+// overtaking: a write that a revocation or a commit has overtaken does not
+// happen, and no entry is appended below a position that a reader has passed.
 var overtaking = []property{
 	{name: "AReaderMissesNoPosition", test: func(h *harness) { h.readerMissesNothing(h) }},
 	{name: "NoRefreshAfterTheRevocation", test: func(h *harness) {
@@ -148,8 +148,8 @@ var overtaking = []property{
 	}},
 }
 
-// readerMissesNothing follows the log by the handle reader while many write by
-// h, and wants every position in the order of the chain.
+// readerMissesNothing follows the log on the handle reader while many write on
+// h, and checks that it reads every position in the order of the chain.
 func (h *harness) readerMissesNothing(reader *harness) {
 	const writers, each = 12, 25
 	var mu sync.Mutex
@@ -199,7 +199,8 @@ func (h *harness) readerMissesNothing(reader *harness) {
 	}
 }
 
-// writeSome appends entries by one of several methods and returns the last.
+// writeSome appends entries by one of several methods and returns the last
+// position.
 func (h *harness) writeSome(i int) (store.Position, error) {
 	var s store.Snapshot
 	var err error
@@ -222,7 +223,7 @@ func (h *harness) writeSome(i int) (store.Position, error) {
 	return s.Entry, err
 }
 
-// revokedWhileRefreshing revokes by h while families of anna are refreshed by
+// revokedWhileRefreshing revokes on h while families of anna are refreshed on
 // the handle other.
 func (h *harness) revokedWhileRefreshing(other *harness, r store.Revocation) {
 	h.rounds(func() {

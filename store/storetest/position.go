@@ -11,7 +11,7 @@ var positioning = []property{
 		for range 3 {
 			h.pass(h.unit() / 4)
 			now := h.look(newID()).Now
-			if p := h.news(); int64(p) < now.UnixMicro() {
+			if p := h.appendUnrelated(); int64(p) < now.UnixMicro() {
 				h.t.Errorf("position %d at %d µs", p, now.UnixMicro())
 			}
 		}
@@ -89,7 +89,7 @@ var positioning = []property{
 				h.t.Errorf("%v, entry %d: want an error", s.Outcome, s.Entry)
 			}
 		}, f.ID)
-		// What appends nothing goes on.
+		// Calls that append nothing still work.
 		h.written(h.Advance(h.ctx, next(f)))
 		h.written(h.Create(h.ctx, login("anna")))
 	}},
@@ -98,10 +98,10 @@ var positioning = []property{
 		c.Idle = 12 * time.Hour
 		f := h.written(h.Create(h.ctx, c)).Family
 		h.pass(time.Hour)
-		last := h.news()
+		last := h.appendUnrelated()
 		h.pass(-2 * time.Hour)
 		for range 3 {
-			p := h.news()
+			p := h.appendUnrelated()
 			if p != last+1 {
 				h.t.Errorf("position %d after %d, the clock being behind: want the next", p, last)
 			}

@@ -9,7 +9,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// racing: of many who ask for the same at once, one gets it.
+// racing: of many callers with the same request at once, one gets it.
 var racing = []property{
 	{name: "OneSuccessorOfAGeneration", test: func(h *harness) {
 		f := h.family("anna")
@@ -166,7 +166,7 @@ var racing = []property{
 						reborn, err = h.Revoke(h.ctx, elsewhere(f))
 					case 1:
 						killed, err = h.Revoke(h.ctx, kill)
-					default: // others, to be in the way
+					default: // unrelated calls, for contention
 						_, err = h.Advance(h.ctx, next(f))
 					}
 					if err != nil {
@@ -184,8 +184,7 @@ var racing = []property{
 	}},
 }
 
-// rounds runs act three times at least, and for a while where the engine is
-// fast.
+// rounds runs act at least three times, and for a while if the engine is fast.
 func (h *harness) rounds(act func()) {
 	began := time.Now()
 	while := time.Duration(rounds.Of(30, 200)) * time.Millisecond
@@ -194,8 +193,8 @@ func (h *harness) rounds(act func()) {
 	}
 }
 
-// winners calls act n times at once and returns what was Written; every other
-// outcome must be loser.
+// winners calls act n times at once and returns the Written snapshots. Every
+// other outcome must be loser.
 func (h *harness) winners(n int, act func(i int) (store.Snapshot, error), loser store.Outcome) []store.Snapshot {
 	h.t.Helper()
 	var mu sync.Mutex

@@ -11,7 +11,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// seed is that of WAFER_SEED, or a new one.
+// seed returns the seed in WAFER_SEED, or a new one.
 func seed(t *testing.T) uint64 {
 	if s := os.Getenv("WAFER_SEED"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)
@@ -23,7 +23,7 @@ func seed(t *testing.T) uint64 {
 	return rand.Uint64()
 }
 
-// long is how long to go on for by WAFER_LONG, or else 0.
+// long returns the duration in WAFER_LONG, or 0.
 func long(t *testing.T) time.Duration {
 	s := os.Getenv("WAFER_LONG")
 	if s == "" {
@@ -36,8 +36,8 @@ func long(t *testing.T) time.Duration {
 	return d
 }
 
-// repeat runs act on new stores, each with its seed: some rounds at least, and
-// in a full run for a while where the engine is fast.
+// repeat runs act on new stores, each with its seed. It runs a minimum number
+// of rounds, and in a full run continues for a while if the engine is fast.
 func (h *harness) repeat(times int, act func(h *harness, seed uint64)) {
 	once := os.Getenv("WAFER_SEED") != ""
 	until := time.Now().Add(long(h.t))
@@ -65,21 +65,21 @@ var modelling = []property{
 	}},
 }
 
-// walk makes random calls: mostly those of honest clients, with some from the
-// past, of other kinds, and of families that do not exist.
+// walk makes random calls. Most are those of honest clients. Some are out of
+// date, of the other kind, or of families that do not exist.
 type walk struct {
 	*rand.Rand
 	m        *model
 	subjects []string
-	ids      []store.ID // families that were asked for
-	strange  []store.ID // sessions that never were families
+	ids      []store.ID // families that were requested
+	unknown  []store.ID // sessions that were never families
 	old      []store.Family
 }
 
 func newWalk(h *harness, seed uint64) *walk {
 	w := &walk{Rand: rand.New(rand.NewPCG(seed, 0)), m: newModel(h), subjects: []string{"anna", "bob", "carl"}}
 	for range 3 {
-		w.strange = append(w.strange, w.newID())
+		w.unknown = append(w.unknown, w.newID())
 	}
 	return w
 }
@@ -151,17 +151,18 @@ func (w *walk) step() {
 	default:
 		id, subject := f.ID, pick(w.Rand, w.subjects)
 		if w.chance(20) {
-			id = pick(w.Rand, w.strange)
+			id = pick(w.Rand, w.unknown)
 		}
 		m.cutoffs(id, subject)
 	}
 }
 
-// family picks a family as the model knows it, as it once was, or one that
-// does not exist. Of those that were asked for lately more are alive.
+// family picks a family in its current state, in an earlier state, or one that
+// does not exist. Families that were requested lately are picked more often,
+// since more of them are alive.
 func (w *walk) family() store.Family {
 	if len(w.ids) == 0 || w.chance(3) {
-		return store.Family{ID: pick(w.Rand, w.strange), Subject: "anna", Generation: 1}
+		return store.Family{ID: pick(w.Rand, w.unknown), Subject: "anna", Generation: 1}
 	}
 	if len(w.old) > 0 && w.chance(8) {
 		return pick(w.Rand, w.old)
@@ -173,7 +174,7 @@ func (w *walk) family() store.Family {
 	if f := w.m.families[pick(w.Rand, ids)]; f != nil {
 		return f.Family
 	}
-	return store.Family{ID: pick(w.Rand, w.strange), Subject: "anna", Generation: 1}
+	return store.Family{ID: pick(w.Rand, w.unknown), Subject: "anna", Generation: 1}
 }
 
 func (w *walk) basis(f store.Family) store.Position {
@@ -197,7 +198,8 @@ func (w *walk) creation(f store.Family) store.Creation {
 		Above: w.above(), Reason: pick(w.Rand, []string{"", "r"}), Actor: pick(w.Rand, []string{"", "a"}),
 	}
 	if w.chance(8) {
-		// Once more with an id that is taken; an expired one may be free again.
+		// An id that is taken is requested again; that of an expired family may
+		// be free by now.
 		if f := w.m.families[f.ID]; f != nil && !f.Past(w.now()) {
 			c.ID = f.ID
 		}
@@ -211,7 +213,8 @@ func (w *walk) creation(f store.Family) store.Creation {
 	}
 	for i := range c.Ends {
 		if w.chance(20) {
-			// Whether an expired one is ended or passed over is left open.
+			// The contract leaves open whether an expired family is ended or
+			// skipped.
 			id := w.family().ID
 			if f := w.m.families[id]; f == nil || !f.Past(w.now()) {
 				c.Ends[i] = id
@@ -247,7 +250,7 @@ func (w *walk) revocation(f store.Family) store.Revocation {
 		case n < 6:
 			r.Sessions = append(r.Sessions, w.family().ID)
 		case n < 7:
-			r.Sessions = append(r.Sessions, pick(w.Rand, w.strange))
+			r.Sessions = append(r.Sessions, pick(w.Rand, w.unknown))
 		case n < 9:
 			if s := pick(w.Rand, w.subjects); len(r.Subjects) == 0 || r.Subjects[0] != s {
 				r.Subjects = append(r.Subjects, s)
@@ -262,7 +265,7 @@ func (w *walk) revocation(f store.Family) store.Revocation {
 	return r
 }
 
-// restoration is of entries around the head and of the past, some of which are
+// restoration returns entries around the head and from the past. Some are
 // covered, by the log or by those before them.
 func (w *walk) restoration() store.Restoration {
 	var r store.Restoration
@@ -271,14 +274,14 @@ func (w *walk) restoration() store.Restoration {
 		if w.chance(60) {
 			e.Position = w.m.head() + store.Position(w.IntN(100))
 		}
-		// What its kind does not name is junk.
+		// The field that the kind does not use holds junk.
 		e.Session, e.Subject = w.family().ID, pick(w.Rand, w.subjects)
 		switch n := w.IntN(20); {
 		case n < 12:
 			e.Kind = store.KindSession
-			// Whether one past its limits is still there is left open.
+			// It is left open whether a family past its limits is still there.
 			if f := w.m.families[e.Session]; f != nil && f.Past(w.now()) || w.chance(20) {
-				e.Session = pick(w.Rand, w.strange)
+				e.Session = pick(w.Rand, w.unknown)
 			}
 		case n < 19:
 			e.Kind = store.KindSubject

@@ -6,7 +6,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// elsewhere is a revocation of f's subject everywhere else.
+// elsewhere returns a revocation of f's subject everywhere else.
 func elsewhere(f store.Family) store.Revocation {
 	return store.Revocation{Subjects: []string{f.Subject}, Except: &store.Rebirth{ID: f.ID, Basis: f.Position}, Reason: "elsewhere", Actor: "anna"}
 }
@@ -74,7 +74,7 @@ var rebearing = []property{
 		h.written(h.Revoke(h.ctx, r))
 	}},
 	{name: "OfTheDeadTheEntryIsAppendedAllTheSame", test: func(h *harness) {
-		// A thief who was faster does not survive it, whatever the basis.
+		// A thief who was faster does not survive it, whatever the basis is.
 		for _, kill := range []func(f store.Family){
 			func(f store.Family) { h.end(f.ID) },
 			func(f store.Family) { h.revokeSubject("anna") },

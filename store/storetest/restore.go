@@ -9,8 +9,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// lostSession is an entry as a node holds it that followed a log which is lost:
-// its id, predecessor and time are of that log.
+// lostSession returns an entry as held by a node that followed a lost log: its
+// id, predecessor and time are of that log.
 func lostSession(id store.ID, at store.Position) store.Entry {
 	return store.Entry{ID: newID(), Position: at, Previous: at - 1, Kind: store.KindSession, Session: id, Reason: "lost session", Actor: "a", Time: time.Unix(1, 0)}
 }
@@ -23,7 +23,8 @@ func lostEveryone(at store.Position) store.Entry {
 	return store.Entry{ID: newID(), Position: at, Previous: at - 1, Kind: store.KindEveryone, Reason: "lost everyone", Actor: "c", Time: time.Unix(3, 0)}
 }
 
-// restoration asks for the entries as a node does that knows of nothing above.
+// restoration returns a request for the entries from a node that knows no
+// higher position.
 func restoration(entries ...store.Entry) store.Restoration {
 	r := store.Restoration{Entries: entries}
 	for _, e := range entries {
@@ -32,13 +33,13 @@ func restoration(entries ...store.Entry) store.Restoration {
 	return r
 }
 
-// restore wants that something was lost, and returns the last new position.
+// restore checks that something was lost, and returns the last new position.
 func (h *harness) restore(entries ...store.Entry) store.Position {
 	h.t.Helper()
 	return h.written(h.Restore(h.ctx, restoration(entries...))).Entry
 }
 
-// covered wants each of the entries, and all together, to append nothing.
+// covered checks that each of the entries, and all together, append nothing.
 func (h *harness) covered(entries ...store.Entry) {
 	h.t.Helper()
 	h.nothingWritten(func() {
@@ -154,9 +155,9 @@ var restoring = []property{
 	{name: "ASubjectsCutoffCovers", test: func(h *harness) {
 		p := h.revokeSubject("anna")
 		h.covered(lostSubject("anna", p), lostSubject("anna", p-1), lostSubject("anna", 1))
-		h.restore(lostSubject("anna", p+1)) // above it, it does not
+		h.restore(lostSubject("anna", p+1)) // the cutoff does not cover an entry above it
 		p = h.revokeSubject("anna")
-		h.restore(lostSubject("bob", p)) // nor another's
+		h.restore(lostSubject("bob", p)) // nor is another subject's
 		h.restore(lostEveryone(p))
 		p = h.revokeSubject("anna")
 		id := newID()
@@ -187,7 +188,8 @@ var restoring = []property{
 		h.restore(lostSubject("anna", p))
 	}},
 	{name: "AnEndBelowTheEntryDoesNot", test: func(h *harness) {
-		// What was minted between the two before the loss may be with a client.
+		// A client may hold a credential minted between the two before the
+		// loss.
 		f, absent := h.family("anna"), newID()
 		for _, id := range []store.ID{f.ID, absent} {
 			p := h.end(id) + 1000
@@ -199,8 +201,8 @@ var restoring = []property{
 		h.wantState(store.Ended, f.ID)
 	}},
 	{name: "ALivingFamilyIsEndedWhateverTheCutoffs", test: func(h *harness) {
-		// Its end was acknowledged, and what covers the tokens of before does
-		// not cover what it would be refreshed to.
+		// The family's end was acknowledged. A cutoff that covers its earlier
+		// tokens does not cover those that a refresh would give it.
 		f := h.family("anna")
 		f = h.written(h.Revoke(h.ctx, elsewhere(f))).Family
 		h.restore(lostSession(f.ID, f.Birth))
@@ -210,7 +212,7 @@ var restoring = []property{
 		h.restore(lostSession(f.ID, p))
 		h.wantState(store.Ended, f.ID)
 		f = h.committed("anna", "value")
-		h.restore(lostSession(f.ID, f.LastCommit)) // a superseding cutoff is no end
+		h.restore(lostSession(f.ID, f.LastCommit)) // a superseding cutoff does not end a session
 		h.wantState(store.Ended, f.ID)
 	}},
 	{name: "NamedTwiceIsOneEntry", test: func(h *harness) {
@@ -249,7 +251,7 @@ var restoring = []property{
 		h.restore(subject, session)
 		h.wantState(store.Alive, f.ID, g.ID)
 		h.wantState(store.Ended, target.ID)
-		subject.Session, session.Subject = ended.ID, junk // what is ended already covers no subject
+		subject.Session, session.Subject = ended.ID, junk // the end of a session covers no subject
 		subject.Subject, session.Session = "erik", newID()
 		h.restore(subject)
 		h.restore(session)
@@ -264,7 +266,7 @@ var restoring = []property{
 		if c := h.cutoffs(f.ID, "bob"); c.Ending != 0 || c.Subject != 0 {
 			h.t.Errorf("cutoffs %+v of what was named beside", c)
 		}
-		// Nothing else of an entry counts.
+		// The other fields of an entry do not count.
 		h.covered(store.Entry{Kind: store.KindSubject, Subject: "erik", Position: subject.Position, Previous: 1 << 60})
 	}},
 	{name: "TheMostEntriesAtOnce", test: func(h *harness) {
@@ -303,7 +305,7 @@ var restoring = []property{
 			if s, err := h.Restore(h.ctx, r); err == nil {
 				h.t.Errorf("three with room for two: %v, entry %d: want an error", s.Outcome, s.Entry)
 			}
-			// What is covered needs no room.
+			// A covered entry needs no position.
 			r = restoration(lostSubject("bob", p), lostSubject("bob", 1))
 			r.Above = store.MaxPosition
 			h.unwritten(h.Restore(h.ctx, r))
@@ -387,7 +389,7 @@ var restoring = []property{
 			lostEveryone,
 		} {
 			done := h.follow(h.ctx, h.head(), time.Minute)
-			h.wantNews(done, h.restore(lost(h.head()+1)))
+			h.wantEntryAt(done, h.restore(lost(h.head()+1)))
 		}
 	}},
 }

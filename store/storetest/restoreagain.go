@@ -9,8 +9,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// restoringAgain: however many nodes restore the same, and whenever they come,
-// it is appended once.
+// restoringAgain: an entry is appended once, however many nodes restore it and
+// whenever they do.
 var restoringAgain = []property{
 	{name: "ALoginAfterTheFirstSurvivesTheSecond", test: func(h *harness) {
 		for _, lost := range []func(p store.Position) store.Entry{func(p store.Position) store.Entry { return lostSubject("anna", p) }, lostEveryone} {
@@ -21,7 +21,7 @@ var restoringAgain = []property{
 			f := h.family("anna")
 			for range 3 {
 				h.covered(e)
-				e.ID = newID() // it is not the id that tells
+				e.ID = newID() // entries are not matched by id
 				h.covered(e)
 			}
 			h.same(h.look(f.ID).Family, f)
@@ -59,7 +59,7 @@ var restoringAgain = []property{
 	{name: "TheFloorCoversNoSubjectAndNothingThatLives", timed: true, test: func(h *harness) {
 		l := h.ledger(h.unit(), 20*h.unit(), 0)
 		f := h.family("anna")
-		p := h.news()
+		p := h.appendUnrelated()
 		l.drop(p)
 		h.covered(lostSession(newID(), l.floor))
 		h.restore(lostSession(newID(), l.floor+1))
@@ -90,8 +90,8 @@ var restoringAgain = []property{
 	}},
 }
 
-// restoreThoughDropped restores an entry, lets what was written back be
-// dropped, and restores again, as a node does that comes late.
+// restoreThoughDropped restores an entry, lets the new entry be dropped, and
+// restores again, as a late node does.
 func (h *harness) restoreThoughDropped(lost func(p store.Position) store.Entry, cutsOff bool) {
 	l := h.ledger(h.unit(), 20*h.unit(), 0)
 	old := h.family("anna")
@@ -110,8 +110,8 @@ func (h *harness) restoreThoughDropped(lost func(p store.Position) store.Entry, 
 	}
 }
 
-// restoreAgain restores with ctx and, where that returned an error, puts the
-// list to another use and restores once more.
+// restoreAgain restores with ctx. If that returned an error, it reuses the
+// slice for other entries and restores once more.
 func (h *harness) restoreAgain(ctx context.Context) {
 	h.t.Helper()
 	f, stranger, absent, subject := h.family("anna"), h.family("bob"), newID(), newID().String()
@@ -171,9 +171,9 @@ func (h *harness) restoreTogether(hs ...*harness) {
 	}
 }
 
-// restoredWhileRefreshing restores by h while families are born and refreshed
-// by the handle other: once it has returned, none of before is refreshed, and
-// those born after it live.
+// restoredWhileRefreshing restores on h while families are created and
+// refreshed on the handle other. Once it has returned, no earlier family is
+// refreshed, and those created after it live.
 func (h *harness) restoredWhileRefreshing(other *harness) {
 	h.rounds(func() {
 		fs := []store.Family{h.family("anna"), h.family("anna"), h.family("bob")}

@@ -110,7 +110,7 @@ var revoking = []property{
 			h.t.Fatalf("%d entries: want 1", len(entries))
 		}
 		h.wantEntry(entries[0], store.KindSession, id, "", "by hand", "")
-		h.news()
+		h.appendUnrelated()
 		h.nothingWritten(func() {
 			if s := h.unwritten(h.Revoke(h.ctx, r)); s.Entry != p {
 				h.t.Errorf("entry %d: want the one found, %d", s.Entry, p)

@@ -7,12 +7,12 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// rollingBack is what the others see of a store that lost its newest entries, as
-// by a restored backup: enough to notice, and nothing that breaks.
+// rollingBack tests the view of other nodes on a store that lost its newest
+// entries, as by a restored backup: they can detect it, and nothing breaks.
 var rollingBack = []property{
 	{name: "ABackupIsTheSameLogFurtherBack", test: func(h *harness) {
 		f, other := h.family("anna"), h.family("bob")
-		h.news()
+		h.appendUnrelated()
 		was := h.head()
 		restore := h.engine.Backup(h.t)
 		p := h.revokeSubject("anna")
@@ -29,8 +29,8 @@ var rollingBack = []property{
 		if b.Head != was || len(b.Entries) != 0 || b.More {
 			h.t.Errorf("asked for what is above %d it answers %+v: want its head, %d, and nothing", ended, b, was)
 		}
-		// What was lost is alive, and can be revoked anew above all that was
-		// known.
+		// A family whose end was lost is alive, and can be revoked again above
+		// every position that was known.
 		for _, id := range []store.ID{f.ID, other.ID} {
 			if s, err := back.Family(h.ctx, id); err != nil || s.State != store.Alive || s.Head != was {
 				h.t.Errorf("%v is %v at head %d, %v: want alive at %d", id, s.State, s.Head, err, was)
@@ -43,8 +43,8 @@ var rollingBack = []property{
 		if s, err := back.Family(h.ctx, f.ID); err != nil || s.State != store.CutOff {
 			h.t.Errorf("revoked again it is %v, %v", s.State, err)
 		}
-		// Who follows from before sees a predecessor that is not the entry it
-		// holds.
+		// A reader that followed before sees a predecessor that is not the
+		// entry it holds.
 		b, err = back.Since(h.ctx, ended, store.MaxEntries, 0)
 		if err != nil || len(b.Entries) != 1 || b.Entries[0].Previous != was || b.Entries[0].Position != s.Entry {
 			h.t.Errorf("%+v, %v: want one entry, at %d, after %d (and not %d or %d)", b, err, s.Entry, was, p, ended)
@@ -64,9 +64,9 @@ var rollingBack = []property{
 			h.t.Fatalf("%d entries: want 4", len(lost))
 		}
 
-		back := h.goneBack(restore(h.t))
+		back := h.rolledBack(restore(h.t))
 		back.wantState(store.Alive, ended.ID, cut.ID, committed.ID, other.ID)
-		early := back.family("bob") // between the loss and the first who writes back
+		early := back.family("bob") // between the loss and the first restoration
 		head := back.head()
 		last := lost[len(lost)-1].Position
 		s := back.written(back.Restore(h.ctx, store.Restoration{Entries: lost, Above: last}))
@@ -86,7 +86,8 @@ var rollingBack = []property{
 		back.unwritten(back.Advance(h.ctx, store.Advance{ID: ended.ID, Generation: 1, Basis: ended.Position}))
 		back.unwritten(back.Advance(h.ctx, next(cut)))
 
-		// Every other node comes with the same, or a part, in its own order.
+		// Every other node restores the same entries, or a part, in its own
+		// order.
 		young := back.family("bob")
 		back.covered(lost...)
 		slices.Reverse(lost)
@@ -103,7 +104,7 @@ var rollingBack = []property{
 		h.revokeEveryone()
 		lost := h.entries(was)
 
-		back := h.goneBack(restore(h.t))
+		back := h.rolledBack(restore(h.t))
 		back.restore(lost...)
 		if n := len(back.entries(was)); n != 3 {
 			h.t.Errorf("%d entries: want 3", n)
@@ -120,11 +121,11 @@ var rollingBack = []property{
 		f := h.family("anna")
 		h.end(f.ID)
 		h.revokeSubject("bob")
-		h.news()
-		held := h.entries(0) // with the first, that revokes everyone
+		h.appendUnrelated()
+		held := h.entries(0) // including the first entry, which revokes everyone
 		restore := h.engine.Backup(h.t)
 		h.end(newID())
-		back := h.goneBack(restore(h.t))
+		back := h.rolledBack(restore(h.t))
 		back.covered(held...)
 	}},
 	{name: "ABackupsFamiliesAreFurtherBack", test: func(h *harness) {
@@ -140,10 +141,10 @@ var rollingBack = []property{
 	}},
 }
 
-// goneBack is the harness on a copy that went back: what it answers may be
-// below what was seen.
-func (h *harness) goneBack(s store.Store) *harness {
+// rolledBack returns the harness on a copy that went back. Its answers may be
+// below those seen before.
+func (h *harness) rolledBack(s store.Store) *harness {
 	other := *h
-	other.watch = &watch{Store: s, t: h.t, seen: new(seen)}
+	other.checkedStore = &checkedStore{Store: s, t: h.t, seen: new(seen)}
 	return &other
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// scaled returns how many families a property of scale is tried with:
-// WAFER_SCALE=full is what the contract is held to, and takes minutes.
+// scaled returns the number of families for a test of scale. With
+// WAFER_SCALE=full it is the number that the contract requires, which takes
+// minutes.
 func scaled(full, usual int) int {
 	if os.Getenv("WAFER_SCALE") == "full" {
 		return full
@@ -39,10 +40,10 @@ func (h *harness) crowd(n int, subject func(i int) string) {
 	}
 }
 
-// short checks that a revocation of many takes no longer than one of a single
-// session, but for noise: whatever it cuts off, it is one entry. It is measured
-// three times, with as many to cut off that again makes, and the quickest
-// counts: the others may have had to wait for the processor or the disk.
+// short checks that a revocation of many takes about as long as one of a single
+// session, since it is one entry whatever it cuts off. It measures three times,
+// with as many to cut off as again makes, and the quickest counts: the others
+// may have waited for the processor or the disk.
 func (h *harness) short(r store.Revocation, again func()) {
 	var single []time.Duration
 	for range 9 {

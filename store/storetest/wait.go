@@ -12,30 +12,31 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// promptly is how long after the commit a waiting Since may take to return: far
-// less than the minute that it asks for, and far more than a busy machine needs.
+// promptly is the time after the commit in which a waiting Since must return.
+// It is far less than the minute for which Since waits, and far more than a
+// busy machine needs.
 const promptly = 20 * time.Second
 
-// answer is what a Since that waits came back with, and when.
-type answer struct {
+// sinceResult is the result of a waiting Since, and its time.
+type sinceResult struct {
 	store.Batch
 	err error
 	at  time.Time
 }
 
 // follow calls Since in the background and gives it time to begin waiting.
-func (h *harness) follow(ctx context.Context, after store.Position, wait time.Duration) <-chan answer {
-	done := make(chan answer, 1)
+func (h *harness) follow(ctx context.Context, after store.Position, wait time.Duration) <-chan sinceResult {
+	done := make(chan sinceResult, 1)
 	go func() {
 		b, err := h.Since(ctx, after, 10, wait)
-		done <- answer{b, err, time.Now()}
+		done <- sinceResult{b, err, time.Now()}
 	}()
 	time.Sleep(30 * time.Millisecond)
 	return done
 }
 
-// news waits for the answer and wants the entry at p first.
-func (h *harness) wantNews(done <-chan answer, p store.Position) {
+// wantEntryAt waits for the result and checks that its first entry is at p.
+func (h *harness) wantEntryAt(done <-chan sinceResult, p store.Position) {
 	h.t.Helper()
 	select {
 	case a := <-done:
@@ -50,7 +51,7 @@ func (h *harness) wantNews(done <-chan answer, p store.Position) {
 var waiting = []property{
 	{name: "WhatIsThereIsReturnedAtOnce", test: func(h *harness) {
 		head := h.head()
-		h.wantNews(h.follow(h.ctx, head, time.Minute), h.news())
+		h.wantEntryAt(h.follow(h.ctx, head, time.Minute), h.appendUnrelated())
 		began := time.Now()
 		if b, err := h.Since(h.ctx, 0, 1, time.Minute); err != nil || len(b.Entries) != 1 || time.Since(began) > promptly {
 			h.t.Errorf("%d entries after %v, %v", len(b.Entries), time.Since(began), err)
@@ -60,7 +61,7 @@ var waiting = []property{
 		f, old, replaced := h.family("anna"), h.family("anna"), h.family("anna")
 		for _, write := range []func() store.Position{
 			func() store.Position { return h.end(f.ID) },
-			func() store.Position { return h.news() },
+			func() store.Position { return h.appendUnrelated() },
 			func() store.Position { return h.revokeSubject("bob") },
 			func() store.Position { return h.written(h.Commit(h.ctx, keep(old, "value"))).Entry },
 			func() store.Position { return h.written(h.Create(h.ctx, renewal(h.look(old.ID).Family))).Entry },
@@ -72,30 +73,30 @@ var waiting = []property{
 			func() store.Position { return h.revokeEveryone() },
 		} {
 			done := h.follow(h.ctx, h.head(), time.Minute)
-			h.wantNews(done, write())
+			h.wantEntryAt(done, write())
 		}
 	}},
 	{name: "EveryoneWhoWaitsWakes", test: func(h *harness) {
-		var all []<-chan answer
+		var all []<-chan sinceResult
 		head := h.head()
 		for range 30 {
-			done := make(chan answer, 1)
+			done := make(chan sinceResult, 1)
 			go func() {
 				b, err := h.Since(h.ctx, head, 10, time.Minute)
-				done <- answer{b, err, time.Now()}
+				done <- sinceResult{b, err, time.Now()}
 			}()
 			all = append(all, done)
 		}
 		time.Sleep(50 * time.Millisecond)
-		p := h.news()
+		p := h.appendUnrelated()
 		for _, done := range all {
-			h.wantNews(done, p)
+			h.wantEntryAt(done, p)
 		}
 	}},
 	{name: "NoNewsIsLostBetweenTwoCalls", test: func(h *harness) {
-		// Entries come before, while and after each of many followers goes back
-		// to waiting; the last one of a burst has none after it to make up for
-		// a follower that was not woken.
+		// Entries are appended before, while and after each of many followers
+		// starts to wait again. No entry follows the last one of a burst, so a
+		// follower that was not woken by it is noticed.
 		const followers = 8
 		var read [followers]atomic.Uint64
 		ctx, cancel := context.WithCancel(h.ctx)
@@ -123,7 +124,7 @@ var waiting = []property{
 		for burst := 0; burst < 20 || rounds.Full() && time.Since(began) < time.Second; burst++ {
 			var last store.Position
 			for range 1 + burst%4 {
-				last = h.news()
+				last = h.appendUnrelated()
 			}
 			written := time.Now()
 			for i := range read {
@@ -165,7 +166,7 @@ var waiting = []property{
 		case <-time.After(promptly):
 			h.t.Errorf("still waiting %v after the context ended", promptly)
 		}
-		h.wantNews(h.follow(h.ctx, h.head(), time.Minute), h.news())
+		h.wantEntryAt(h.follow(h.ctx, h.head(), time.Minute), h.appendUnrelated())
 	}},
 	{name: "WaitingHoldsNobodyUp", test: func(h *harness) {
 		ctx, cancel := context.WithCancel(h.ctx)

@@ -9,15 +9,15 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// watch holds every answer of a store against what all answers have in common.
-// It fails the subtest and passes the answer on.
-type watch struct {
+// checkedStore checks every answer of a store for what all answers have in
+// common. It fails the subtest and returns the answer unchanged.
+type checkedStore struct {
 	store.Store
 	t    *testing.T
 	seen *seen
 }
 
-// seen is what the calls that have returned have shown, by any handle.
+// seen holds what the calls that have returned have shown, on any handle.
 type seen struct {
 	mu          sync.Mutex
 	log         store.ID
@@ -26,14 +26,14 @@ type seen struct {
 
 type view struct{ head, floor store.Position }
 
-func (w *watch) before() view {
+func (w *checkedStore) before() view {
 	w.seen.mu.Lock()
 	defer w.seen.mu.Unlock()
 	return view{w.seen.head, w.seen.floor}
 }
 
 // after checks the log of an answer to a call that began at v.
-func (w *watch) after(method string, v view, log store.ID, head, floor store.Position, now time.Time) {
+func (w *checkedStore) after(method string, v view, log store.ID, head, floor store.Position, now time.Time) {
 	w.seen.mu.Lock()
 	defer w.seen.mu.Unlock()
 	switch {
@@ -57,7 +57,7 @@ func (w *watch) after(method string, v view, log store.ID, head, floor store.Pos
 	w.seen.floor = max(w.seen.floor, floor)
 }
 
-func (w *watch) snapshot(method string, v view, s store.Snapshot) {
+func (w *checkedStore) snapshot(method string, v view, s store.Snapshot) {
 	w.after(method, v, s.Log, s.Head, s.Floor, s.Now)
 	if s.Entry > s.Head {
 		w.t.Errorf("%s: entry %d is above head %d", method, s.Entry, s.Head)
@@ -74,8 +74,8 @@ func (w *watch) snapshot(method string, v view, s store.Snapshot) {
 	}
 }
 
-// family checks that a record agrees with itself.
-func (w *watch) family(method string, f *store.Family) {
+// family checks that a record is consistent.
+func (w *checkedStore) family(method string, f *store.Family) {
 	if f.ID.IsZero() || f.Subject == "" {
 		w.t.Errorf("%s: a family without id or subject", method)
 	}
@@ -92,14 +92,14 @@ func (w *watch) family(method string, f *store.Family) {
 	}
 }
 
-// alive checks that a living family's value goes with its last Commit.
-func (w *watch) alive(method string, s store.Snapshot) {
+// alive checks that the value of a living family matches its last Commit.
+func (w *checkedStore) alive(method string, s store.Snapshot) {
 	if s.State == store.Alive && (s.Family.LastCommit == 0) != (s.Family.Value == nil) {
 		w.t.Errorf("%s: last commit %d, a value of %d bytes", method, s.Family.LastCommit, len(s.Family.Value))
 	}
 }
 
-func (w *watch) check(method string, v view, id store.ID, s store.Snapshot, err error) {
+func (w *checkedStore) check(method string, v view, id store.ID, s store.Snapshot, err error) {
 	if err != nil {
 		return
 	}
@@ -110,7 +110,7 @@ func (w *watch) check(method string, v view, id store.ID, s store.Snapshot, err 
 	}
 }
 
-func (w *watch) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
+func (w *checkedStore) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Create(ctx, c)
 	id := c.ID
@@ -121,7 +121,7 @@ func (w *watch) Create(ctx context.Context, c store.Creation) (store.Snapshot, e
 	return s, err
 }
 
-func (w *watch) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
+func (w *checkedStore) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Advance(ctx, a)
 	w.check("Advance", v, a.ID, s, err)
@@ -131,21 +131,21 @@ func (w *watch) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 	return s, err
 }
 
-func (w *watch) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
+func (w *checkedStore) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Commit(ctx, c)
 	w.check("Commit", v, c.ID, s, err)
 	return s, err
 }
 
-func (w *watch) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
+func (w *checkedStore) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Forgive(ctx, id, generation)
 	w.check("Forgive", v, id, s, err)
 	return s, err
 }
 
-func (w *watch) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
+func (w *checkedStore) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Family(ctx, id)
 	w.check("Family", v, id, s, err)
@@ -155,7 +155,7 @@ func (w *watch) Family(ctx context.Context, id store.ID) (store.Snapshot, error)
 	return s, err
 }
 
-func (w *watch) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
+func (w *checkedStore) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
 	fs, err := w.Store.Families(ctx, subject, limit)
 	if len(fs) > limit {
 		w.t.Errorf("Families: %d of them, asked for %d", len(fs), limit)
@@ -172,7 +172,7 @@ func (w *watch) Families(ctx context.Context, subject string, limit int) ([]stor
 	return fs, err
 }
 
-func (w *watch) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
+func (w *checkedStore) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Revoke(ctx, r)
 	var id store.ID
@@ -183,7 +183,7 @@ func (w *watch) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 	return s, err
 }
 
-func (w *watch) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
+func (w *checkedStore) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Restore(ctx, r)
 	w.check("Restore", v, store.ID{}, s, err)
@@ -199,7 +199,7 @@ func (w *watch) Restore(ctx context.Context, r store.Restoration) (store.Snapsho
 	return s, err
 }
 
-func (w *watch) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (w *checkedStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
 	v := w.before()
 	b, err := w.Store.Since(ctx, after, limit, wait)
 	if err != nil {
@@ -229,7 +229,7 @@ func (w *watch) Since(ctx context.Context, after store.Position, limit int, wait
 	return b, nil
 }
 
-func (w *watch) entry(e store.Entry) {
+func (w *checkedStore) entry(e store.Entry) {
 	named := 0
 	if !e.Session.IsZero() {
 		named++
@@ -249,7 +249,7 @@ func (w *watch) entry(e store.Entry) {
 	}
 }
 
-func (w *watch) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
+func (w *checkedStore) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
 	v := w.before()
 	c, err := w.Store.Cutoffs(ctx, session, subject)
 	if err != nil {
