@@ -65,7 +65,7 @@ type AccessTokensConfig struct {
 	Issuer string
 	// Algorithms lists the algorithms in use. The first one signs; all of
 	// them verify and are published. To change the algorithm that signs,
-	// first publish the new one as a second one. Default: EdDSA alone.
+	// first publish the new one behind it. Default: EdDSA alone.
 	Algorithms []Algorithm
 }
 

@@ -35,8 +35,8 @@ func wellFormed(text string, longest int) bool {
 	return text != "" && len(text) <= longest && utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
 }
 
-// check holds the rules that a token's content must follow, both for minting
-// and for verifying. The error names a claim, never its value.
+// check returns an error if the content of a token breaks a rule. Minting and
+// verifying both call it. The error names a claim, never its value.
 func (t *AccessToken) check() error {
 	for _, text := range [...]struct {
 		claim, text string

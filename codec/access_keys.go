@@ -94,7 +94,7 @@ type keyPair struct {
 	private crypto.Signer
 	public  crypto.PublicKey
 	kid     string
-	head    string // the token's first segment, with the dot behind it
+	head    string // the first segment of a token, and the dot after it
 }
 
 // pairID identifies a key pair among those of one key of the ring.

@@ -114,7 +114,7 @@ var (
 // The length is checked first, and the header before a key is looked up. The
 // payload is not used before the signature is verified. The only key that is
 // tried is the one that the token names. The error matches one of this package,
-// or one of package keyring about the key.
+// or one that the Keys of the configuration returned.
 func (v *AccessVerifier) Verify(ctx context.Context, now time.Time, token string) (AccessToken, error) {
 	if token == "" || len(token) > MaxAccessToken {
 		return AccessToken{}, ErrLength

@@ -20,7 +20,7 @@ import (
 // browser holds for a few minutes. It is not a session, and is never accepted
 // as one.
 func ExampleValues() {
-	ring, err := keyring.Static("y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=") // a program would read it from the environment
+	ring, err := keyring.Static("y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=") // a real program reads it from the environment
 	if err != nil {
 		panic(err)
 	}
@@ -93,7 +93,7 @@ func ExampleValues_gorillaSessions() {
 // An access token for an API is verified by another service, which has only the
 // public keys and not the ring.
 func ExampleAccessTokens() {
-	ring, err := keyring.Static("y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=") // a program would read it from the environment
+	ring, err := keyring.Static("y9l3gW3yy7pJYIYpSLSHfKfcC7Hbvq5JmYAQjF4mz4M=") // a real program reads it from the environment
 	if err != nil {
 		panic(err)
 	}

@@ -36,7 +36,7 @@ type GorillaConfig struct {
 // Gorilla decodes only cookies that it encoded. It does not accept cookies that
 // an application sealed with its own securecookie keys.
 //
-// Gorilla uses the system clock, because securecookie's timestamp does.
+// Gorilla reads the system clock, as securecookie does for its timestamp.
 type Gorilla struct {
 	ring   *keyring.Ring
 	realm  string

@@ -21,17 +21,22 @@ var (
 // onEdwards25519 reports whether a public key is the canonical encoding of a
 // point of the curve (RFC 8032, section 5.1.3), and not one of the eight points
 // of small order, for which anybody can make signatures. The standard library
-// checks the first only with each signature, and never checks the second. It
-// has no public arithmetic of the curve, and filippo.io/edwards25519 would be a
-// dependency, so this file has its own. It is slow, but runs only once for each
-// key of a set that is fetched. Its time depends on the key, which is public.
+// checks the encoding only when it verifies a signature, and never checks the
+// order.
+//
+// The standard library has no public arithmetic of the curve, and
+// filippo.io/edwards25519 would be a dependency, so this file has its own. It
+// is slow, but runs only once for each key of a set that is fetched. Its time
+// depends on the key, which is public.
 func onEdwards25519(key []byte) bool {
 	if len(key) != ed25519.PublicKeySize {
 		return false
 	}
 	b := slices.Clone(key)
 	slices.Reverse(b)
-	b[0] &= 0x7f // clear the sign of x; it is invalid only if x is 0, and then the point is of small order
+	// Clear the sign of x. It is invalid only if x is 0, and then the point is of
+	// small order.
+	b[0] &= 0x7f
 	y := new(big.Int).SetBytes(b)
 	if y.Cmp(edwardsP) >= 0 {
 		return false

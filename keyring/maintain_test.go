@@ -203,7 +203,7 @@ func TestMaintainRetriesWithBackoff(t *testing.T) {
 		errs, at := failures.take()
 		time.Sleep(10 * time.Hour)
 		if more, _ := failures.take(); len(more) != 0 || len(at) < 40 || len(at) > 120 {
-			t.Fatalf("told of %d failures in 6 hours, and of %d after them", len(at), len(more))
+			t.Fatalf("reported %d failures in 6 hours, and %d after them", len(at), len(more))
 		}
 		stop()
 		for _, err := range errs {
@@ -262,12 +262,12 @@ func TestMaintainGivesUpAPassThatHangs(t *testing.T) {
 		stop := startMaintain(t, r, failures.observe)
 		time.Sleep(61 * time.Second)
 		if errs, _ := failures.take(); len(errs) != 1 {
-			t.Fatalf("told %v in the first minute", errs)
+			t.Fatalf("reported %v in the first minute", errs)
 		}
 		hangs.Store(false)
 		time.Sleep(time.Hour)
 		if errs, _ := failures.take(); len(errs) != 0 {
-			t.Errorf("told %v after it", errs)
+			t.Errorf("reported %v after it", errs)
 		}
 		stop()
 	})
@@ -344,7 +344,7 @@ func TestMaintainTellsOfADocumentThatItCannotTake(t *testing.T) {
 				time.Sleep(time.Hour)
 				stop()
 				if errs, _ := failures.take(); len(errs) < 5 || !strings.Contains(errs[0].Error(), c.want) {
-					t.Errorf("told %v", errs)
+					t.Errorf("reported %v", errs)
 				}
 			})
 			if r.Set() != before || !bytes.Equal(readFile(t, path), spoilt) {

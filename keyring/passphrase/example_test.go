@@ -21,7 +21,7 @@ func Example() {
 	ctx := context.Background()
 	source := keyring.File(filepath.Join(dir, "ring"))
 
-	keeper, err := passphrase.New("plank gravel ozone tulip harbor vest") // a program would ask for it
+	keeper, err := passphrase.New("plank gravel ozone tulip harbor vest") // a real program prompts for it
 	if err != nil {
 		log.Fatal(err)
 	}
