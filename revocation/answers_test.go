@@ -192,13 +192,13 @@ func testAnyOrderOfAnswers(t *testing.T) {
 		synctest.Wait()
 	}
 	for n := range 200 {
-		got, know := replica.List().Cutoffs(session(n), subject(n)), d.revoked(session(n), subject(n))
-		if got.Floor != know.Floor || got.Head != know.Head {
-			t.Fatalf("floor %d, head %d: want %d, %d", got.Floor, got.Head, know.Floor, know.Head)
+		got, want := replica.List().Cutoffs(session(n), subject(n)), d.revoked(session(n), subject(n))
+		if got.Floor != want.Floor || got.Head != want.Head {
+			t.Fatalf("floor %d, head %d: want %d, %d", got.Floor, got.Head, want.Floor, want.Head)
 		}
-		if f := got.Floor; above(got.Subject, f) != above(know.Subject, f) || above(got.Ending, f) != above(know.Ending, f) ||
-			know.Ending == 0 && above(got.Superseding, f) != above(know.Superseding, f) {
-			t.Fatalf("session %d: %+v: want %+v", n, got, know)
+		if f := got.Floor; above(got.Subject, f) != above(want.Subject, f) || above(got.Ending, f) != above(want.Ending, f) ||
+			want.Ending == 0 && above(got.Superseding, f) != above(want.Superseding, f) {
+			t.Fatalf("session %d: %+v: want %+v", n, got, want)
 		}
 	}
 	if everyones > want || everyones < 2 {

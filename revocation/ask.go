@@ -53,30 +53,30 @@ func newQuerier(source Source, c Config) *querier {
 
 // ask returns the store's answer. began is false if the query had been sent
 // before the call.
-func (a *querier) ask(ctx context.Context, q query) (res result, began bool, err error) {
-	res, err = a.flights.Do(ctx, q, func() (result, error) {
+func (qr *querier) ask(ctx context.Context, q query) (res result, began bool, err error) {
+	res, err = qr.flights.Do(ctx, q, func() (result, error) {
 		began = true
-		return a.send(ctx, q)
+		return qr.send(ctx, q)
 	})
 	return res, began, err
 }
 
-func (a *querier) send(ctx context.Context, q query) (result, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+func (qr *querier) send(ctx context.Context, q query) (result, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), qr.timeout)
 	defer cancel()
 	select {
-	case a.slots <- struct{}{}:
-		defer func() { <-a.slots }()
+	case qr.slots <- struct{}{}:
+		defer func() { <-qr.slots }()
 	case <-ctx.Done():
 		return result{}, fmt.Errorf("revocation: %d questions to the store are under way already: %w", maxQueries, ctx.Err())
 	}
-	res := result{sent: a.now(), seq: a.lastSeq.Add(1)}
+	res := result{sent: qr.now(), seq: qr.lastSeq.Add(1)}
 	var err error
-	res.Cutoffs, err = a.source.Cutoffs(ctx, q.session, q.subject)
-	if err == nil && a.accept != nil {
-		err = a.accept(ctx, q, res)
+	res.Cutoffs, err = qr.source.Cutoffs(ctx, q.session, q.subject)
+	if err == nil && qr.accept != nil {
+		err = qr.accept(ctx, q, res)
 	}
-	if err == nil && clock.Elapsed(res.sent, a.now()) > a.maxAge {
+	if err == nil && clock.Elapsed(res.sent, qr.now()) > qr.maxAge {
 		err = errors.New("revocation: the store's answer is older than MaxStaleness; was the process paused?")
 	}
 	return res, err
@@ -85,9 +85,9 @@ func (a *querier) send(ctx context.Context, q query) (result, error) {
 // judge asks the store and judges a token by the result and by what this node
 // holds. Results of queries numbered up to voidUpTo are ignored. Ahead means
 // that the store itself does not have the token's position.
-func (a *querier) judge(ctx context.Context, q query, at store.Position, voidUpTo uint64, held func() store.Cutoffs) (Verdict, error) {
+func (qr *querier) judge(ctx context.Context, q query, at store.Position, voidUpTo uint64, held func() store.Cutoffs) (Verdict, error) {
 	for attempt := 0; ; attempt++ {
-		res, began, err := a.ask(ctx, q)
+		res, began, err := qr.ask(ctx, q)
 		if err != nil {
 			return Unconfirmed, err
 		}
@@ -96,7 +96,7 @@ func (a *querier) judge(ctx context.Context, q query, at store.Position, voidUpT
 		}
 		local := held()
 		if storeLost(local, res.Cutoffs) {
-			if attempt == 0 && a.writeBack != nil && a.writeBack(ctx, q, local, res.Cutoffs) == nil {
+			if attempt == 0 && qr.writeBack != nil && qr.writeBack(ctx, q, local, res.Cutoffs) == nil {
 				continue
 			}
 			return Revoked, nil

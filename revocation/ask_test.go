@@ -165,12 +165,12 @@ func TestPromise8_AskIsCoalescedAndBounded(t *testing.T) {
 		}
 		synctest.Wait()
 		if now.Load() != revocation.MaxQueries || all.Load() != revocation.MaxQueries {
-			t.Errorf("%d questions are under way, %d were asked: want %d", now.Load(), all.Load(), revocation.MaxQueries)
+			t.Errorf("%d queries are under way, %d were asked: want %d", now.Load(), all.Load(), revocation.MaxQueries)
 		}
 		close(gate)
 		wait.Wait()
 		if all.Load() != sessions || most.Load() > revocation.MaxQueries {
-			t.Errorf("%d questions for %d sessions, %d at a time", all.Load(), sessions, most.Load())
+			t.Errorf("%d queries for %d sessions, %d at a time", all.Load(), sessions, most.Load())
 		}
 	})
 }
@@ -236,11 +236,11 @@ func TestAsk_JoinsNoAnswerFromBeforeTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
 		r := still(t, d, revocation.Config{})
-		gate, questions := make(chan struct{}), 0
+		gate, queries := make(chan struct{}), 0
 		d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
-			questions++
+			queries++
 			c := d.revoked(id, name)
-			if questions == 1 {
+			if queries == 1 {
 				<-gate
 			}
 			return c, nil
@@ -256,12 +256,12 @@ func TestAsk_JoinsNoAnswerFromBeforeTheToken(t *testing.T) {
 		synctest.Wait()
 		close(gate)
 		<-done
-		if questions != 2 {
-			t.Errorf("%d questions", questions)
+		if queries != 2 {
+			t.Errorf("%d queries", queries)
 		}
 		ask(t, r, 1, at+1, revocation.Ahead)
-		if questions != 3 {
-			t.Errorf("%d questions: who has asked by itself need not ask again", questions)
+		if queries != 3 {
+			t.Errorf("%d queries: a caller that sent the query itself need not ask again", queries)
 		}
 	})
 }

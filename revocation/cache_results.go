@@ -39,15 +39,15 @@ func newResultCache(limit int, ttl time.Duration) (*resultCache, error) {
 }
 
 // key returns a hash of a query that cannot be predicted outside the process.
-func (a *resultCache) key(q query) uint64 {
-	return maphash.Bytes(a.seeds[0], q.session[:]) ^ maphash.String(a.seeds[1], q.subject)
+func (rc *resultCache) key(q query) uint64 {
+	return maphash.Bytes(rc.seeds[0], q.session[:]) ^ maphash.String(rc.seeds[1], q.subject)
 }
 
 // get returns the cached result of a query.
-func (a *resultCache) get(q query) (result, bool) {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	k, found := a.cache.Get(a.key(q))
+func (rc *resultCache) get(q query) (result, bool) {
+	rc.mu.RLock()
+	defer rc.mu.RUnlock()
+	k, found := rc.cache.Get(rc.key(q))
 	if !found || k.query != q {
 		return result{}, false
 	}
@@ -56,18 +56,18 @@ func (a *resultCache) get(q query) (result, bool) {
 
 // put caches a result if there is room for it. ristretto evicts it by the wall
 // clock once it is useless; the reader of the result checks its age.
-func (a *resultCache) put(q query, res result) {
+func (rc *resultCache) put(q query, res result) {
 	// The subject may be a substring of something large.
 	q.subject = strings.Clone(q.subject)
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	a.cache.SetWithTTL(a.key(q), &cached{q, res}, 1, a.ttl)
+	rc.mu.RLock()
+	defer rc.mu.RUnlock()
+	rc.cache.SetWithTTL(rc.key(q), &cached{q, res}, 1, rc.ttl)
 }
 
-func (a *resultCache) len() int { return int(a.cache.MaxCost() - a.cache.RemainingCost()) }
+func (rc *resultCache) len() int { return int(rc.cache.MaxCost() - rc.cache.RemainingCost()) }
 
-func (a *resultCache) close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.cache.Close()
+func (rc *resultCache) close() {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	rc.cache.Close()
 }

@@ -98,11 +98,11 @@ func TestCache_AnswersOutOfOrder(t *testing.T) {
 			return func() { close(gate); <-done; synctest.Wait() }
 		}
 		d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
-			said := d.revoked(id, name)
+			res := d.revoked(id, name)
 			if gate := gates[id[15]]; gate != nil {
 				<-gate
 			}
-			return said, nil
+			return res, nil
 		})
 		first := slow(1, revocation.Good)
 		d.add(superseding(session(8), 0), superseding(session(8), 0)) // 20, 30
@@ -179,9 +179,9 @@ func TestCache_AnswersMadeOutOfOrder(t *testing.T) {
 					<-late
 					return d.revoked(id, name), nil
 				}
-				said := d.revoked(id, name) // made when it is asked for
+				res := d.revoked(id, name) // made when it is asked for
 				<-early
-				return said, nil
+				return res, nil
 			})
 			var all sync.WaitGroup
 			all.Go(func() { confirm(t, c, 1, 10, revocation.Good) })

@@ -57,7 +57,7 @@ func TestCache_KeepsPositions(t *testing.T) {
 		confirm(t, c, n, 40, revocation.Good)
 	}
 	if asked.Load() != 4 {
-		t.Errorf("%d questions about 4 sessions", asked.Load())
+		t.Errorf("%d queries about 4 sessions", asked.Load())
 	}
 	for _, want := range []struct {
 		n  int
@@ -77,7 +77,7 @@ func TestCache_KeepsPositions(t *testing.T) {
 	confirm(t, c, 4, p, revocation.Good)
 	checks(t, c, clock.Now(), 4, p-1, revocation.Revoked)
 	if asked.Load() != 5 || c.Head() != p {
-		t.Errorf("%d questions, head %d", asked.Load(), c.Head())
+		t.Errorf("%d queries, head %d", asked.Load(), c.Head())
 	}
 	confirm(t, c, 4, p+1, revocation.Ahead) // the store does not know it either
 }
@@ -87,9 +87,9 @@ func TestPromise1_CacheCountsFromTheQuestion(t *testing.T) {
 	clock, d := newClock(), newDouble()
 	c := newCache(t, d, revocation.Config{Now: clock.Now, MaxStaleness: 30 * time.Second})
 	d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
-		said := d.revoked(id, name)
+		res := d.revoked(id, name)
 		clock.move(20 * time.Second) // it sits in a socket
-		return said, nil
+		return res, nil
 	})
 	confirm(t, c, 1, 10, revocation.Good)
 	d.add(ending(session(1), 0))
@@ -101,9 +101,9 @@ func TestPromise1_CacheCountsFromTheQuestion(t *testing.T) {
 	// A result that took longer is an outage, and is not used later either.
 	clock.move(time.Hour)
 	d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
-		said := d.revoked(id, name)
+		res := d.revoked(id, name)
 		clock.move(31 * time.Second)
-		return said, nil
+		return res, nil
 	})
 	if v, err := c.Confirm(t.Context(), session(2), subject(2), 10); v != revocation.Unconfirmed || err == nil {
 		t.Errorf("an answer of 31 s ago: %v, %v", v, err)
@@ -184,15 +184,15 @@ func TestPromise1_CacheJoinsWhatConcernsAll(t *testing.T) {
 func TestPromise1_CacheAppliesItsOwnAtOnce(t *testing.T) {
 	clock, d := newClock(), newDouble()
 	asked := counted(d)
-	var told []store.Entry
-	c := newCache(t, d, revocation.Config{Now: clock.Now, Applied: func(e []store.Entry) { told = append(told, e...) }})
+	var applied []store.Entry
+	c := newCache(t, d, revocation.Config{Now: clock.Now, Applied: func(e []store.Entry) { applied = append(applied, e...) }})
 	for n := 1; n <= 4; n++ {
 		confirm(t, c, n, 10, revocation.Good)
 	}
-	told = nil
+	applied = nil
 	c.Apply(ending(session(1), 15), ofSubject(subject(2), 15), superseding(session(3), 15))
-	if len(told) != 3 || !c.Ended(session(1)) || c.Ended(session(2)) || c.Ended(session(3)) || c.ExpiredBelow(session(3)) != 15 {
-		t.Errorf("told %v", told)
+	if len(applied) != 3 || !c.Ended(session(1)) || c.Ended(session(2)) || c.Ended(session(3)) || c.ExpiredBelow(session(3)) != 15 {
+		t.Errorf("applied %v", applied)
 	}
 	for range 2 {
 		checks(t, c, clock.Now(), 1, 10, revocation.Revoked)
@@ -206,7 +206,7 @@ func TestPromise1_CacheAppliesItsOwnAtOnce(t *testing.T) {
 		}
 	}
 	if asked.Load() != 5 {
-		t.Errorf("%d questions: what is known needs none", asked.Load())
+		t.Errorf("%d queries: what is known needs none", asked.Load())
 	}
 	c.Apply(everyone(16))
 	checks(t, c, clock.Now(), 4, 15, revocation.Revoked)
@@ -237,7 +237,7 @@ func TestPromise1_CacheCatchesUp(t *testing.T) {
 		confirm(t, c, 1, p, revocation.Good)
 		checks(t, c, clock.Now(), 1, p, revocation.Good)
 		if all != 1 {
-			t.Errorf("%s: it was told %d times that anything may be revoked", name, all)
+			t.Errorf("%s: Applied was called %d times with nil", name, all)
 		}
 	}
 }
@@ -248,14 +248,14 @@ func TestPromise1_CacheCatchesUpWithAQuestionUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()
 		c := newCache(t, d, revocation.Config{})
-		gate, questions := make(chan struct{}), 0
+		gate, queries := make(chan struct{}), 0
 		d.onCutoffs(func(_ context.Context, id store.ID, name string) (store.Cutoffs, error) {
-			questions++
-			said := d.revoked(id, name)
-			if questions == 1 {
+			queries++
+			res := d.revoked(id, name)
+			if queries == 1 {
 				<-gate
 			}
-			return said, nil
+			return res, nil
 		})
 		go confirm(t, c, 1, 10, revocation.Good) // called before
 		synctest.Wait()
@@ -272,8 +272,8 @@ func TestPromise1_CacheCatchesUpWithAQuestionUnderWay(t *testing.T) {
 		close(gate)
 		<-done
 		checks(t, c, time.Now(), 1, 10, revocation.Revoked)
-		if questions != 2 {
-			t.Errorf("%d questions", questions)
+		if queries != 2 {
+			t.Errorf("%d queries", queries)
 		}
 		c.Close()
 	})

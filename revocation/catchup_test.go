@@ -72,7 +72,7 @@ func TestPromise1_CatchUpAsksAfterTheCall(t *testing.T) {
 			synctest.Wait()
 		}
 		if n := len(d.calls()); n != 1 {
-			t.Fatalf("%d questions", n)
+			t.Fatalf("%d queries", n)
 		}
 		close(h.take(0).deliver)
 		synctest.Wait()
@@ -80,7 +80,7 @@ func TestPromise1_CatchUpAsksAfterTheCall(t *testing.T) {
 			t.Errorf("%d callers returned with an answer from before their call", n)
 		}
 		if h.len() != 1 {
-			t.Fatalf("%d questions are under way", h.len())
+			t.Fatalf("%d queries are under way", h.len())
 		}
 		close(h.take(0).deliver)
 		synctest.Wait()
@@ -162,7 +162,7 @@ func TestWaitFor(t *testing.T) {
 			}
 		}
 		if n := len(d.calls()); n != 0 {
-			t.Errorf("%d questions about what is known", n)
+			t.Errorf("%d queries about what is known", n)
 		}
 		// Entries in the store are applied after one query.
 		gate := make(chan struct{})
@@ -203,7 +203,7 @@ func TestWaitFor(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		if n := len(d.calls()); n < 5 || n > 60 {
-			t.Errorf("%d questions in a minute", n)
+			t.Errorf("%d queries in a minute", n)
 		}
 		d.onSince(func(context.Context, sinceCall) (store.Batch, error) { return store.Batch{}, errDown })
 		close(gate)

@@ -36,8 +36,8 @@ func TestPromise1_ReplicaIsConfirmedAsOfTheQuestion(t *testing.T) {
 	}
 	d.onSince(slow)
 	for name, ask := range map[string]func() error{
-		"the goroutine's question": func() error { return r.Read(t.Context(), 0) },
-		"CatchUp":                  func() error { return r.CatchUp(t.Context()) },
+		"the goroutine's query": func() error { return r.Read(t.Context(), 0) },
+		"CatchUp":               func() error { return r.CatchUp(t.Context()) },
 	} {
 		d.onSince(slow)
 		delay = 2 * time.Minute
@@ -105,7 +105,7 @@ func TestPromise1_FirstReadingIsConfirmedAsOfItsLastQuestion(t *testing.T) {
 	})
 	defer r.Close()
 	if age, ok := r.Confirmed(now); !ok || age < 20*time.Second || age > 20*time.Second {
-		t.Errorf("confirmed %v ago, %v: want 20s, as of the last of four questions", age, ok)
+		t.Errorf("confirmed %v ago, %v: want 20s, as of the last of four queries", age, ok)
 	}
 }
 
@@ -245,7 +245,7 @@ func TestPromise1_ReplicaIsFreshOnlyWhenItIs(t *testing.T) {
 			age := time.Since(began) - time.Duration(asked.Load())
 			if replica.State(read()) == revocation.Fresh {
 				if fresh++; age > staleness {
-					t.Fatalf("fresh, and the last answered question was sent %v ago", age)
+					t.Fatalf("fresh, and the last answered query was sent %v ago", age)
 				}
 			} else {
 				stale++

@@ -166,9 +166,9 @@ func (c *conformance) note() store.Position {
 
 // truth is what the store holds of a session.
 func (c *conformance) truth(n int) store.Cutoffs {
-	said, err := c.db.Cutoffs(context.Background(), session(n), subject(n%conformSubjects))
+	res, err := c.db.Cutoffs(context.Background(), session(n), subject(n%conformSubjects))
 	must(c.t, err)
-	return said
+	return res
 }
 
 func (c *conformance) step() {
@@ -318,9 +318,9 @@ func TestConformance_EachKindOfRevocation(t *testing.T) {
 					must(t, err)
 					return snap.Entry
 				}
-				said, err := db.Cutoffs(ctx, store.ID{}, "")
+				res, err := db.Cutoffs(ctx, store.ID{}, "")
 				must(t, err)
-				at := said.Head
+				at := res.Head
 				for n := range 4 {
 					says("before", n, at, revocation.Good)
 				}

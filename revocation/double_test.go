@@ -15,17 +15,17 @@ import (
 // double is the part of a store that a replica reads, under the test's
 // control. Positions are ten apart, so that there is room for tokens between.
 type double struct {
-	mu        sync.Mutex
-	id        store.ID
-	head      store.Position
-	floor     store.Position
-	entries   []store.Entry // those above the floor
-	dropped   []store.Entry // those below: the cutoffs of subjects and everyone outlive them
-	news      chan struct{}
-	most      int // how many entries an answer holds at most; 0: as asked
-	questions []sinceCall
-	since     func(context.Context, sinceCall) (store.Batch, error)
-	cutoffs   func(context.Context, store.ID, string) (store.Cutoffs, error)
+	mu       sync.Mutex
+	id       store.ID
+	head     store.Position
+	floor    store.Position
+	entries  []store.Entry // those above the floor
+	dropped  []store.Entry // those below: the cutoffs of subjects and everyone outlive them
+	appended chan struct{}
+	most     int // how many entries an answer holds at most; 0: as asked
+	queries  []sinceCall
+	since    func(context.Context, sinceCall) (store.Batch, error)
+	cutoffs  func(context.Context, store.ID, string) (store.Cutoffs, error)
 }
 
 // sinceCall is a call of Since.
@@ -38,7 +38,7 @@ type sinceCall struct {
 
 // newDouble returns a log that has begun, with an entry at 10.
 func newDouble() *double {
-	d := &double{id: store.ID{0: 0xd0}, news: make(chan struct{})}
+	d := &double{id: store.ID{0: 0xd0}, appended: make(chan struct{})}
 	d.add(everyone(0))
 	return d
 }
@@ -52,8 +52,8 @@ func (d *double) add(entries ...store.Entry) store.Position {
 		d.head = e.Position
 		d.entries = append(d.entries, e)
 	}
-	close(d.news)
-	d.news = make(chan struct{})
+	close(d.appended)
+	d.appended = make(chan struct{})
 	return d.head
 }
 
@@ -116,8 +116,8 @@ func (d *double) onCutoffs(f func(context.Context, store.ID, string) (store.Cuto
 func (d *double) calls() []sinceCall {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	all := d.questions
-	d.questions = nil
+	all := d.queries
+	d.queries = nil
 	return all
 }
 
@@ -125,7 +125,7 @@ func (d *double) calls() []sinceCall {
 func (d *double) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
 	q := sinceCall{after, limit, wait, time.Now()}
 	d.mu.Lock()
-	d.questions = append(d.questions, q)
+	d.queries = append(d.queries, q)
 	f := d.since
 	d.mu.Unlock()
 	if f != nil {
@@ -142,12 +142,12 @@ func (d *double) honest(ctx context.Context, q sinceCall) (store.Batch, error) {
 	timeout := time.NewTimer(q.wait)
 	defer timeout.Stop()
 	for waited := q.wait <= 0; ; {
-		b, news := d.batch(q)
+		b, appended := d.batch(q)
 		if waited || len(b.Entries) > 0 {
 			return b, ctx.Err()
 		}
 		select {
-		case <-news:
+		case <-appended:
 		case <-timeout.C:
 			waited = true
 		case <-ctx.Done():
@@ -175,7 +175,7 @@ func (d *double) batch(q sinceCall) (store.Batch, <-chan struct{}) {
 		}
 		b.Entries = append(b.Entries, e)
 	}
-	return b, d.news
+	return b, d.appended
 }
 
 // Cutoffs implements [revocation.Source].

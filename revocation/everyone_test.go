@@ -45,14 +45,14 @@ func TestPromise1_BeforeEveryone(t *testing.T) {
 		fail.Store(true)
 		calls.Store(0)
 		d.mu.Lock() // all in one answer
-		news := d.news
-		d.news = make(chan struct{})
+		appended := d.appended
+		d.appended = make(chan struct{})
 		d.mu.Unlock()
 		d.add(ending(session(1), 0))      // 20
 		d.add(superseding(session(2), 0)) // 30
 		d.add(everyone(0))                // 40
 		d.add(ending(session(3), 0))      // 50
-		close(news)
+		close(appended)
 		synctest.Wait()
 		if calls.Load() == 0 {
 			t.Fatal("it was not called")

@@ -71,11 +71,11 @@ func ExampleCache() {
 	}
 	defer cache.Close()
 
-	said, err := db.Cutoffs(ctx, store.ID{}, "")
+	cutoffs, err := db.Cutoffs(ctx, store.ID{}, "")
 	if err != nil {
 		log.Fatal(err)
 	}
-	session, minted := store.ID{15: 1}, said.Head
+	session, minted := store.ID{15: 1}, cutoffs.Head
 	judge := func() {
 		verdict := cache.Check(time.Now(), session, "alice", minted) // no query
 		fmt.Print(verdict)

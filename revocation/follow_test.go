@@ -58,10 +58,10 @@ func TestPromise1_ReplicaReadsTheWholeLogFirst(t *testing.T) {
 			d.add(ending(session(i), 0))
 		}
 		d.most = 400
-		gate, questions := make(chan struct{}), 0
+		gate, queries := make(chan struct{}), 0
 		d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
 			<-gate
-			questions++
+			queries++
 			return d.honest(ctx, q)
 		})
 		var r *revocation.Replica
@@ -75,7 +75,7 @@ func TestPromise1_ReplicaReadsTheWholeLogFirst(t *testing.T) {
 		}
 		synctest.Wait()
 		if r == nil {
-			t.Fatalf("it does not follow after %d answers", questions)
+			t.Fatalf("it does not follow after %d answers", queries)
 		}
 		d.onSince(nil)
 		close(gate)
@@ -93,7 +93,7 @@ func TestPromise1_ReplicaReadsTheWholeLogFirst(t *testing.T) {
 		asked := d.calls()
 		for i, q := range asked[:7] {
 			if want := store.Position(min(i*400, 2501) * 10); q.after != want || q.wait != 0 || q.limit != store.MaxEntries {
-				t.Errorf("question %d was %+v: want after %d", i, q, want)
+				t.Errorf("query %d was %+v: want after %d", i, q, want)
 			}
 		}
 		if age, ok := r.Confirmed(now.Add(time.Second)); !ok || age != time.Second {
@@ -133,7 +133,7 @@ func TestFollow_ReturnsTheLastErrorWhenTheContextEnds(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		if n := len(d.calls()); n < 5 || n > 10 {
-			t.Errorf("%d questions of 3s each in 30s", n)
+			t.Errorf("%d queries of 3s each in 30s", n)
 		}
 		// And a store that says there is more, and gives nothing, is an error
 		// and not an endless loop.
@@ -147,7 +147,7 @@ func TestFollow_ReturnsTheLastErrorWhenTheContextEnds(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		if n := len(d.calls()); n > 50 {
-			t.Errorf("%d questions in 30s", n)
+			t.Errorf("%d queries in 30s", n)
 		}
 		// A context that has ended already.
 		ctx, cancel = context.WithCancel(t.Context())
@@ -257,7 +257,7 @@ func TestReplica_StaysFresh(t *testing.T) {
 			}
 		}
 		if n := len(d.calls()); n < 450 || n > 600 {
-			t.Errorf("%d questions in 194s, of 375ms each", n)
+			t.Errorf("%d queries in 194s, of 375ms each", n)
 		}
 		if e := rec.take(); len(e) != 0 {
 			t.Errorf("%+v", e)
@@ -411,7 +411,7 @@ func TestReplica_Close(t *testing.T) {
 		check(t, r, time.Now(), 2, 20, revocation.Unconfirmed)
 		check(t, r, time.Now(), 1, 19, revocation.Revoked)
 		if n := len(d.calls()); n != 0 {
-			t.Errorf("%d questions after Close", n)
+			t.Errorf("%d queries after Close", n)
 		}
 	})
 	// Close waits for a query that does not end with its context.

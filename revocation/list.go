@@ -218,8 +218,8 @@ func (l *List) rebuild(s *atomic.Pointer[table]) *table {
 	old.eachAbove(floor, func(k key, c cutoff) { t.put(k, c) })
 	if old != nil && len(old.subjects) > 0 {
 		// The list of subjects gets as much room as before, or if most were
-		// dropped, as much as the new table can use. It then seldom grows
-		// meanwhile.
+		// dropped, as much as the new table can use. It then seldom has to grow
+		// while the table fills.
 		room := min(1, float64(t.used)*4/3/float64(old.used))
 		t.subjects = make(subjectList, 0, int(room*float64(len(old.subjects))))
 		old.subjects.each(func(subject []byte) {

@@ -37,12 +37,12 @@ func wantMissing(t *testing.T, l, from *revocation.List, want ...store.Entry) {
 	got := missing(t, l, from)
 	for _, e := range want {
 		if !got[e] {
-			t.Errorf("it is not said that %+v is missing", e)
+			t.Errorf("%+v is not reported as missing", e)
 		}
 		delete(got, e)
 	}
 	for e := range got {
-		t.Errorf("it is said that %+v is missing", e)
+		t.Errorf("%+v is reported as missing", e)
 	}
 }
 
@@ -171,13 +171,13 @@ func TestPromise1_MissingWhileListsAreWritten(t *testing.T) {
 					fail("an entry that nobody applied, or twice: %+v", e)
 				}
 				if int(e.Position) <= last && !lacks(int(e.Position)) {
-					fail("entry %d is said to be missing, and was there", e.Position)
+					fail("entry %d is reported as missing, and was there", e.Position)
 				}
 				got[e] = true
 			}
 			for i := max(1, int(l.Floor())+1); i <= last; i++ {
 				if lacks(i) && !got[entry(i)] {
-					fail("entry %d of %d is missing, and not said to be: the floor is %d", i, last, l.Floor())
+					fail("entry %d of %d is missing, and not reported: the floor is %d", i, last, l.Floor())
 					return
 				}
 			}

@@ -69,15 +69,15 @@ func (m *listModel) missing(floor store.Position, other *listModel, from *revoca
 	if p := m.everyone; p > floor && p > other.everyone {
 		want[everyone(p)] = true
 	}
-	for n, mark := range m.sessions {
+	for n, cutoff := range m.sessions {
 		var covered store.Position
 		if has := other.sessions[n]; has.at <= from.Floor() {
 			covered = from.Cutoffs(session(n), "").Ending
 		} else if has.ended {
 			covered = has.at
 		}
-		if mark.ended && mark.at > floor && max(covered, other.everyone) < mark.at {
-			want[ending(session(n), mark.at)] = true
+		if cutoff.ended && cutoff.at > floor && max(covered, other.everyone) < cutoff.at {
+			want[ending(session(n), cutoff.at)] = true
 		}
 	}
 	for n, at := range m.subjects {
@@ -98,8 +98,8 @@ func newListModel() *listModel {
 
 func (m *listModel) above(floor store.Position) int {
 	n := 0
-	for _, mark := range m.sessions {
-		if mark.at > floor {
+	for _, cutoff := range m.sessions {
+		if cutoff.at > floor {
 			n++
 		}
 	}

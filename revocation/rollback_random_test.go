@@ -49,8 +49,8 @@ func (s *roughStore) append(e store.Entry, above store.Position) store.Position 
 	s.used[p] = true
 	e.Previous, e.Position, d.head = d.head, p, p
 	d.entries = append(d.entries, e)
-	close(d.news)
-	d.news = make(chan struct{})
+	close(d.appended)
+	d.appended = make(chan struct{})
 	return p
 }
 

@@ -209,12 +209,12 @@ func TestPromise8_ReadingAnewEndsBesideRevocations(t *testing.T) {
 		if err := r.Read(t.Context(), 0); !errors.Is(err, revocation.ErrRollback) {
 			t.Fatal(err)
 		}
-		questions := 0
+		queries := 0
 		d.onSince(func(ctx context.Context, q sinceCall) (store.Batch, error) {
-			questions++
+			queries++
 			b, err := d.honest(ctx, q)
-			p := d.add(ending(session(100+questions), 0))
-			r.Apply(ending(session(100+questions), p))
+			p := d.add(ending(session(100+queries), 0))
+			r.Apply(ending(session(100+queries), p))
 			return b, err
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -222,8 +222,8 @@ func TestPromise8_ReadingAnewEndsBesideRevocations(t *testing.T) {
 		for range 20 {
 			_ = r.Read(ctx, 0)
 		}
-		if r.State(time.Now()) != revocation.Fresh || questions > 20 {
-			t.Errorf("after %d questions it is %v", questions, r.State(time.Now()))
+		if r.State(time.Now()) != revocation.Fresh || queries > 20 {
+			t.Errorf("after %d queries it is %v", queries, r.State(time.Now()))
 		}
 		if !r.Dead(&store.Family{ID: session(1), Subject: subject(1), Birth: 500, Position: 500}) {
 			t.Error("what is lost does not count")

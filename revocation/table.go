@@ -131,8 +131,8 @@ func (t *table) get(k key) cutoff {
 	return cutoff(s.cutoff.Load())
 }
 
-// put joins c into the key's cutoff. It returns the cutoff before, which is 0
-// if the key is new, and after. The table must not be full.
+// put joins c into the key's cutoff and returns the cutoff before and now. before
+// is 0 if the key is new. The table must not be full.
 func (t *table) put(k key, c cutoff) (before, now cutoff) {
 	s, end := t.find(k)
 	if s != nil {
