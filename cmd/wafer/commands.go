@@ -1,6 +1,6 @@
 package main
 
-// commands are all there are, in the order in which usage shows them.
+// commands lists all commands, in the order of the usage text.
 var commands = []command{
 	{"keys list", "shows the keys, and which one seals", keysList},
 	{"keys create", "makes a key set, of fresh keys or of the secrets in variables", keysCreate},

@@ -12,8 +12,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// finding is what doctor found, and what to do. One that is ok and has
-// something to do is a warning.
+// finding is the result of one check, with the remedy in Do. A finding that is
+// OK and has a remedy is a warning.
 type finding struct {
 	Check string `json:"check"`
 	OK    bool   `json:"ok"`
@@ -39,7 +39,7 @@ func doctor(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if c.ring.ring == "" && c.db == "" {
-		return c.wrong("want --ring, --store or both")
+		return c.usageError("want --ring, --store or both")
 	}
 	if c.ring.ring != "" {
 		if err := c.checkRing(ctx); err != nil {
@@ -52,7 +52,7 @@ func doctor(ctx context.Context, e *env, args []string) error {
 		}
 	}
 	c.checkFiles()
-	if err := c.answer(c.findings, c.print); err != nil {
+	if err := c.output(c.findings, c.print); err != nil {
 		return err
 	}
 	for _, f := range c.findings {
@@ -78,8 +78,8 @@ func (c *checkup) print(w io.Writer) {
 	}
 }
 
-// failed makes a finding of an error, but for one about how the command was
-// written.
+// failed adds an error as a finding. It returns the error if it is about the
+// command line.
 func (c *checkup) failed(check, do string, err error) error {
 	if errors.Is(err, errUsage) || errors.Is(err, flag.ErrHelp) {
 		return err
@@ -126,8 +126,8 @@ func (c *checkup) checkNext(set *keyring.Set, now time.Time) {
 	c.add("next key", false, "run wafer keys rotate, and have it run daily: a key must be known to every node before it seals", "none is published")
 }
 
-// How far the clocks may be apart. Nodes excuse twice Config.Skew, 5 s by
-// default, between any two of them.
+// Limits of the difference between this clock and the store's. Between any two
+// clocks, nodes excuse twice Config.Skew, which is 5 s by default.
 const (
 	skewWarns = 2500 * time.Millisecond
 	skewFails = 5 * time.Second
@@ -150,8 +150,8 @@ func (c *checkup) checkStore(ctx context.Context) error {
 	return nil
 }
 
-// checkClock holds the store's clock, read between two moments of ours, against
-// this one.
+// checkClock compares the store's clock with this machine's. stores was read
+// between before and after.
 func (c *checkup) checkClock(before, after, stores time.Time) {
 	apart := max(before.Sub(stores), stores.Sub(after), 0)
 	const do = "let a time service set the clocks of every node and of the store's machine"

@@ -2,5 +2,5 @@
 
 package main
 
-// freeSpace is not known here.
+// freeSpace is not implemented on this system.
 func freeSpace(string) (free uint64, known bool, err error) { return 0, false, nil }

@@ -4,7 +4,7 @@ package main
 
 import "syscall"
 
-// freeSpace returns how many bytes this user may still write at a path.
+// freeSpace returns the number of bytes that this user may still write at a path.
 func freeSpace(path string) (free uint64, known bool, err error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(path, &s); err != nil {

@@ -11,8 +11,9 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// checkDurability asks the engine what of "it has returned, so it is kept" its
-// server's settings leave. What no engine may run on, its Open has refused.
+// checkDurability checks whether the settings of the engine's server keep every
+// write that has returned. Settings that the engine must not run with at all are
+// refused by its Open.
 func (c *checkup) checkDurability(ctx context.Context, db store.Store) {
 	var err error
 	switch s := db.(type) {
@@ -37,7 +38,7 @@ func (c *checkup) checkDurability(ctx context.Context, db store.Store) {
 	}
 }
 
-// judge adds the settings, and each thing that they can lose as a warning.
+// judge adds the settings as a finding, or each of their warnings as one.
 func (c *checkup) judge(settings, folder string, warnings []string) {
 	if len(warnings) == 0 {
 		c.add("durability", true, "", "%s: what is written survives a crash", settings)
@@ -72,7 +73,7 @@ func onOff(on bool) string {
 }
 
 func (c *checkup) judgeSQLite(journal string, synchronous int) {
-	const full = 2 // of PRAGMA synchronous
+	const full = 2 // PRAGMA synchronous=FULL
 	found := fmt.Sprintf("journal_mode=%s, synchronous=%d", journal, synchronous)
 	if journal == "wal" && synchronous >= full {
 		c.add("durability", true, "", "%s: what is written survives a loss of power", found)

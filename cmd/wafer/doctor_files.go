@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// checkFiles looks at who may read and change the files, and at how much room
-// there is for them.
+// checkFiles checks the modes of the files and their directories, and the free
+// space on their disks.
 func (c *checkup) checkFiles() {
 	var files []string
 	if path := c.ring.ring; path != "" && path != "store:" {
@@ -32,7 +32,7 @@ func (c *checkup) checkFiles() {
 	var dirs []string
 	for _, file := range files {
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-			continue // that is told where it is opened; the last two come and go
+			continue // opening the ring or store reports it; SQLite creates and removes the last two
 		}
 		c.checkFile(file)
 		if dir := filepath.Dir(file); !slices.Contains(dirs, dir) {
@@ -69,8 +69,8 @@ func (c *checkup) checkDir(dir string) {
 	}
 }
 
-// Free space from which on it is low. The write-ahead log alone takes some
-// 4 MB, a million families some 250.
+// Limits of free space, in bytes. The write-ahead log alone takes some 4 MB, and
+// a million families some 250 MB.
 const (
 	spaceWarns = 1 << 30
 	spaceFails = 100 << 20

@@ -12,7 +12,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// doctor runs doctor with ring and store, and returns what it found of a check.
+// doctor runs doctor with ring and store, and returns its findings by check.
 func (s *shop) doctor(want int) map[string][]finding {
 	s.t.Helper()
 	args := with([]string{"doctor", "--ring", s.ringPath}, s.store()...)
@@ -36,7 +36,8 @@ func (s *shop) doctor(want int) map[string][]finding {
 	return found
 }
 
-// wrong sees to it that of a check some are wrong, and all else is well.
+// wrong fails the test unless exactly one finding of the check is wrong with
+// that text, and every other check is fine.
 func (s *shop) wrong(check, says string) {
 	s.t.Helper()
 	count := 0
@@ -71,7 +72,7 @@ func TestDoctor(t *testing.T) {
 	}
 	contains(t, found["durability"][0].Found, "journal_mode=wal, synchronous=2")
 	contains(t, found["log"][0].Found, "everywhere after 30s", "floor 0")
-	// One alone will do, and none will not.
+	// One of them is enough, and none is not.
 	contains(t, s.command(exitDone, "", with([]string{"doctor"}, s.store()...)...).out, "durability")
 	contains(t, s.command(exitDone, "", "doctor", "--ring", s.ringPath).out, "next key")
 	contains(t, s.command(exitUsage, "", "doctor").err, "--ring, --store or both")
@@ -80,23 +81,23 @@ func TestDoctor(t *testing.T) {
 }
 
 func TestDoctorRing(t *testing.T) {
-	// The next key takes over by itself; then none is published any more.
+	// The next key takes over by itself; then no next key is published.
 	s := openShop(t, keyring.DefaultSeals+time.Hour)
 	s.doctorKeys("next key", "none is published")
-	// Long after that nothing has sealed the next one's successor either.
+	// Long after that, the next key is overdue for replacement too.
 	s = openShop(t, 2*keyring.DefaultSeals+3*time.Hour)
 	s.doctorKeys("rotation", "overdue for 3h0m0s")
 	// A clock before the first key.
 	s = openShop(t, -time.Hour)
 	s.doctorKeys("primary", "no key may seal now")
-	// Not there, and not ours.
+	// A file that is not a ring.
 	if err := os.WriteFile(s.ringPath, []byte("junk"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.doctorKeys("ring", "not a whole ring file")
 }
 
-// doctorKeys looks at the ring alone.
+// doctorKeys runs doctor on the ring alone.
 func (s *shop) doctorKeys(check, says string) {
 	s.t.Helper()
 	r := s.command(exitNo, "", "doctor", "--ring", s.ringPath, "--json")
@@ -146,7 +147,7 @@ func TestDoctorLog(t *testing.T) {
 	s.execute("UPDATE entries SET time = ?", time.Now().Add(time.Minute).UnixMilli())
 	s.wrong("log", "from the future")
 
-	// Nobody has used it yet: that is a warning.
+	// No node has used the store yet, which is a warning.
 	s = &shop{t: t, dbPath: filepath.Join(t.TempDir(), "wafer.db")}
 	openStoreFile(t, s.dbPath)
 	if err := os.Chmod(filepath.Dir(s.dbPath), 0o700); err != nil {
@@ -154,7 +155,7 @@ func TestDoctorLog(t *testing.T) {
 	}
 	contains(t, s.command(exitDone, "", with([]string{"doctor"}, s.store()...)...).out, "no node has ever announced itself")
 
-	// Everything in it was dropped.
+	// Every entry was dropped.
 	s = openShop(t, 0)
 	b, err := s.db.Since(t.Context(), 0, store.MaxEntries, 0)
 	if err != nil {
@@ -199,7 +200,7 @@ func TestDoctorFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// A key that others can read opens no ring, and that is told too.
+	// A key that others can read opens no ring, and both are reported.
 	if err := os.Chmod(s.ringPath+".key", 0o640); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +230,7 @@ func TestDoctorDisk(t *testing.T) {
 	}
 }
 
-// Settings under which a loss of power forgets.
+// Settings that lose data at a loss of power.
 func TestDoctorDurability(t *testing.T) {
 	for _, d := range []struct {
 		journal     string

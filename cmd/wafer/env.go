@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// env is what a command sees of the world.
+// env is the environment of a command.
 type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	now            func() time.Time
-	terminal       bool // somebody at a keyboard can be asked
+	terminal       bool // standard input is a terminal, so the user can be asked
 }
 
 func newEnv() *env {
@@ -29,7 +29,8 @@ func newEnv() *env {
 	}
 }
 
-// flags is a command's set of flags, with those that many share.
+// flags is the flag set of a command, with the values of the flags that several
+// commands share.
 type flags struct {
 	*flag.FlagSet
 	env  *env
@@ -39,7 +40,7 @@ type flags struct {
 	db   string
 }
 
-// flags returns a new set. Each command adds what it needs of the shared ones.
+// flags returns a new set. Each command adds the shared flags that it needs.
 func (e *env) flags(name, summary, example string) *flags {
 	f := &flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), env: e}
 	f.SetOutput(e.stderr)
@@ -51,7 +52,8 @@ func (e *env) flags(name, summary, example string) *flags {
 	return f
 }
 
-// parse parses the arguments; what is left must be at most as many as are named.
+// parse parses the arguments. names are the positional arguments that may follow
+// the flags.
 func (f *flags) parse(args []string, names ...string) error {
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -60,20 +62,21 @@ func (f *flags) parse(args []string, names ...string) error {
 		return errUsage
 	}
 	if f.NArg() > len(names) {
-		return f.wrong("unexpected argument %q", f.Arg(len(names)))
+		return f.usageError("unexpected argument %q", f.Arg(len(names)))
 	}
 	return nil
 }
 
-// wrong tells how a command was written wrongly.
-func (f *flags) wrong(format string, args ...any) error {
+// usageError prints an error of the command line and the usage, and returns
+// errUsage.
+func (f *flags) usageError(format string, args ...any) error {
 	fmt.Fprintf(f.env.stderr, "wafer %s: %s\n\n", f.Name(), fmt.Sprintf(format, args...))
 	f.Usage()
 	return errUsage
 }
 
-// answer prints v as JSON, or what text writes.
-func (f *flags) answer(v any, text func(w io.Writer)) error {
+// output prints v as JSON with --json, and calls text otherwise.
+func (f *flags) output(v any, text func(w io.Writer)) error {
 	if !f.json {
 		text(f.env.stdout)
 		return nil
@@ -83,21 +86,21 @@ func (f *flags) answer(v any, text func(w io.Writer)) error {
 	return e.Encode(v)
 }
 
-// withYes adds --yes, for commands that destroy something.
+// withYes adds --yes, for commands that cannot be undone.
 func (f *flags) withYes() { f.BoolVar(&f.yes, "yes", false, "do not ask") }
 
-// confirm asks whoever sits at the terminal. Without --yes, and without
-// anybody to ask, the answer is no.
+// confirm asks the user at the terminal for a confirmation, unless --yes is set.
+// It returns errNo if the user does not confirm, or if there is no terminal.
 func (f *flags) confirm(format string, args ...any) error {
 	if f.yes {
 		return nil
 	}
-	question := fmt.Sprintf(format, args...)
+	prompt := fmt.Sprintf(format, args...)
 	if !f.env.terminal {
-		fmt.Fprintf(f.env.stderr, "wafer %s: %s\nNobody is there to ask: say --yes.\n", f.Name(), question)
+		fmt.Fprintf(f.env.stderr, "wafer %s: %s\nNobody is there to ask: say --yes.\n", f.Name(), prompt)
 		return errNo
 	}
-	fmt.Fprintf(f.env.stderr, "%s [y/N] ", question)
+	fmt.Fprintf(f.env.stderr, "%s [y/N] ", prompt)
 	line, err := bufio.NewReader(f.env.stdin).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err

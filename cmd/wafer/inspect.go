@@ -15,18 +15,18 @@ import (
 
 const inspectExample = `wl-paste | wafer inspect --ring data/ring --realm shop.example/production --store sqlite:data/wafer.db`
 
-// inspector is one run of inspect.
+// inspector is one run of the inspect command.
 type inspector struct {
 	*flags
 	realm, name   string
 	issuer        string
-	audience      texts
+	audience      stringList
 	access, grace time.Duration
 	reveal        bool
 
 	now  time.Time
 	keys *keyring.Ring
-	db   store.Store // nil: none was given
+	db   store.Store // nil without --store
 
 	report report
 }
@@ -41,7 +41,7 @@ func inspect(ctx context.Context, e *env, args []string) error {
 	i.DurationVar(&i.access, "access", 0, "the application's Config.Access (default 5m for refresh tokens; a cookie says its own)")
 	i.DurationVar(&i.grace, "grace", 0, "the application's Config.Grace (default 30s, or an eighth of --access where that is less)")
 	i.BoolVar(&i.reveal, "reveal", false, "show the application's data too")
-	// Not parse: it would print what it does not expect.
+	// Not flags.parse, which prints an unexpected argument.
 	secret := slices.ContainsFunc(args, looksSecret)
 	if !secret {
 		if err := i.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -51,11 +51,11 @@ func inspect(ctx context.Context, e *env, args []string) error {
 		}
 	}
 	if secret || i.NArg() > 0 {
-		return i.wrong("there is an argument that is no flag's: arguments are seen by every user of the machine and kept by the shell.\n" +
+		return i.usageError("there is an argument that is no flag's: arguments are seen by every user of the machine and kept by the shell.\n" +
 			"Give the credential on standard input. If that was one, take it for leaked: revoke its session, and clear the shell's history.")
 	}
 	if i.realm == "" {
-		return i.wrong("--realm is missing: what is sealed opens in its realm alone")
+		return i.usageError("--realm is missing: what is sealed opens in its realm alone")
 	}
 	close, err := i.open(ctx)
 	if err != nil {
@@ -69,7 +69,7 @@ func inspect(ctx context.Context, e *env, args []string) error {
 	if err := i.judge(ctx, text); err != nil {
 		return err
 	}
-	if err := i.answer(&i.report, i.report.print); err != nil {
+	if err := i.output(&i.report, i.report.print); err != nil {
 		return err
 	}
 	if i.report.Refused {
@@ -96,8 +96,8 @@ func (i *inspector) open(ctx context.Context) (close func() error, err error) {
 	return func() error { return errors.Join(closer.Close(), closeRing()) }, nil
 }
 
-// judge finds out which format the text has, and has it judged. The error is a
-// fault of ours or of the store's, never of the text.
+// judge determines the format of the text and judges it. An error is a fault of
+// this program or of the store, never of the text.
 func (i *inspector) judge(ctx context.Context, text string) error {
 	i.report.Bytes = len(text)
 	switch format := formatOf(text); format {
@@ -115,9 +115,10 @@ func (i *inspector) judge(ctx context.Context, text string) error {
 	return nil
 }
 
-// key shows the state of a key that the text names, and returns when to open
-// what it sealed: now, or while the key still opened. That is to see what is in
-// it; whether it is refused is judged now.
+// key adds the state of a key that the text names to the report. It returns the
+// time at which to open what the key sealed: now, or shortly before the key
+// expired. That time serves to show the content; whether the text is refused is
+// judged by the current time.
 func (i *inspector) key(id keyring.ID) (opens time.Time) {
 	i.report.KeyID = id.String()
 	for _, v := range viewKeys(i.keys.Set(), i.now) {
@@ -138,9 +139,9 @@ func (i *inspector) key(id keyring.ID) (opens time.Time) {
 	return i.now
 }
 
-// opened takes over what opening has found. It reports whether the content is
-// authentic.
-func (i *inspector) opened(err error, unauthentic string) bool {
+// recordOpen adds the result of opening to the report, and reports whether the
+// content is authentic.
+func (i *inspector) recordOpen(err error, unauthentic string) bool {
 	i.report.Authentic = err == nil
 	switch {
 	case err == nil:
@@ -152,15 +153,15 @@ func (i *inspector) opened(err error, unauthentic string) bool {
 	return err == nil
 }
 
-// aboutKey reports whether an error is about the key alone: inspector.key has
-// told that.
+// aboutKey reports whether an error is about the key alone, which inspector.key
+// has reported already.
 func aboutKey(err error) bool {
 	return errors.Is(err, keyring.ErrUnknown) || errors.Is(err, keyring.ErrRevoked) || errors.Is(err, keyring.ErrExpired)
 }
 
 const unauthentic = "another realm or name, or it was changed or cut off"
 
-// report is what inspect tells. It never holds the credential.
+// report is the output of inspect. It never contains the credential.
 type report struct {
 	Format    string   `json:"format"`
 	Bytes     int      `json:"bytes"`
@@ -183,7 +184,7 @@ type report struct {
 	Client        string          `json:"client,omitempty"`
 
 	DataBytes *int    `json:"data_bytes,omitempty"`
-	Data      *string `json:"data,omitempty"` // with --reveal alone
+	Data      *string `json:"data,omitempty"` // only with --reveal
 
 	Store *storeReport `json:"store,omitempty"`
 
@@ -192,7 +193,7 @@ type report struct {
 	Notes   []string `json:"notes,omitempty"`
 }
 
-// storeReport is what the store knows of the session.
+// storeReport is the state of the session in the store.
 type storeReport struct {
 	Family     string         `json:"family"` // alive, ended, cut off, absent
 	Generation uint32         `json:"generation,omitempty"`
@@ -201,7 +202,7 @@ type storeReport struct {
 	Floor      store.Position `json:"floor"`
 }
 
-// reason is one of those for which it would be refused.
+// reason is a reason for which the credential would be refused.
 type reason struct {
 	Code string `json:"code"`
 	Why  string `json:"why"`

@@ -9,8 +9,8 @@ import (
 	"github.com/waferkit/wafer/codec"
 )
 
-// looksSecret reports whether an argument could be a credential. What is given
-// to the flags does not look like one.
+// looksSecret reports whether an argument could be a credential. The flags have
+// no values that look like one.
 func looksSecret(arg string) bool {
 	parts := strings.FieldsFunc(arg, func(r rune) bool { return strings.ContainsRune("=; ", r) })
 	for _, text := range parts {
@@ -31,14 +31,14 @@ const (
 	formatValue   = "sealed value, version 1"
 )
 
-// minSealed is the length of an empty value that is sealed.
+// minSealed is the length of a sealed empty value, in characters.
 const minSealed = (codec.Overhead*8 + 5) / 6
 
-// secondOfVersion1 are the second characters of base64 that begins with the
-// byte 1: four bits of it are the key id's.
+// secondOfVersion1 holds the possible second characters of base64 text whose
+// first byte is 1. Four bits of that character belong to the key id.
 const secondOfVersion1 = "QRSTUVWXYZabcdef"
 
-// formatOf tells the format by its outside, or "".
+// formatOf returns the format that the text appears to have, or "".
 func formatOf(text string) string {
 	head, tail, dotted := strings.Cut(text, ".")
 	switch {
@@ -65,7 +65,8 @@ func notBase64(r rune) bool {
 	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_')
 }
 
-// maxInput bounds what is read: a header line with other cookies in it.
+// maxInput bounds the input, in bytes: enough for a header line with other
+// cookies in it.
 const maxInput = 64 << 10
 
 // read reads the credential from standard input.
@@ -83,12 +84,13 @@ func (i *inspector) read() (string, error) {
 	}
 	text := strings.TrimSpace(string(b))
 	if text == "" {
-		return "", i.wrong("standard input is empty: give it the cookie or token")
+		return "", i.usageError("standard input is empty: give it the cookie or token")
 	}
 	return i.pick(text)
 }
 
-// pick finds the credential in a line of a header that was pasted whole.
+// pick returns the credential in a whole header line that was pasted, or the text
+// itself.
 func (i *inspector) pick(text string) (string, error) {
 	name, rest, found := strings.Cut(text, ":")
 	pairs := false
@@ -122,7 +124,7 @@ func (i *inspector) pick(text string) (string, error) {
 	case len(values) == 1:
 		return values[0], nil
 	case pairs:
-		return "", i.wrong("the header has no cookie named %s; --name says another", i.name)
+		return "", i.usageError("the header has no cookie named %s; --name says another", i.name)
 	}
 	return text, nil
 }

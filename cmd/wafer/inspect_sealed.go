@@ -15,8 +15,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// judgeSealed judges a session cookie; or a sealed value, if the text opens as
-// one and not as a cookie.
+// judgeSealed judges a session cookie, or a sealed value if the text opens only
+// as one.
 func (i *inspector) judgeSealed(ctx context.Context, text string) error {
 	i.report.Format = formatSealed
 	opens := i.now
@@ -25,7 +25,7 @@ func (i *inspector) judgeSealed(ctx context.Context, text string) error {
 	}
 	cookies, err := codec.NewCookies(i.keys, i.realm, i.name)
 	if err != nil {
-		return i.wrong("%v", err)
+		return i.usageError("%v", err)
 	}
 	session, data, err := cookies.Open(ctx, opens, text)
 	if errors.Is(err, codec.ErrForged) && i.isValue(ctx, text) {
@@ -33,17 +33,17 @@ func (i *inspector) judgeSealed(ctx context.Context, text string) error {
 		i.judgeValue(ctx, text)
 		return nil
 	}
-	if !i.opened(err, unauthentic) {
+	if !i.recordOpen(err, unauthentic) {
 		return nil
 	}
 	i.report.Format = formatCookie
 	i.showSession(&session)
 	i.showData(data)
-	i.inTime(&session)
+	i.judgeTimes(&session)
 	return i.judgePosition(ctx, store.ID(session.ID), session.Subject, store.Position(session.Position))
 }
 
-// sealedKey reads the key id that stands in clear in front.
+// sealedKey decodes the key id, which is not encrypted.
 func sealedKey(text string) (id keyring.ID, ok bool) {
 	const size = 1 + len(keyring.ID{})
 	b := make([]byte, base64.RawURLEncoding.DecodedLen(8))
@@ -69,8 +69,8 @@ func utc(t time.Time) *time.Time {
 	return &t
 }
 
-// inTime holds the cookie against its times, as a node does.
-func (i *inspector) inTime(s *codec.Session) {
+// judgeTimes compares the cookie's times with the current time, as a node does.
+func (i *inspector) judgeTimes(s *codec.Session) {
 	access := i.access
 	if access == 0 {
 		access = s.Access.Sub(s.Issued)
@@ -89,7 +89,8 @@ func (i *inspector) inTime(s *codec.Session) {
 	}
 }
 
-// judgePosition asks the store what is revoked of a session.
+// judgePosition queries the store for revocations that cover a session's
+// position, and for its family.
 func (i *inspector) judgePosition(ctx context.Context, id store.ID, subject string, at store.Position) error {
 	if i.db == nil {
 		i.report.note("whether it is revoked is not judged: that takes --store")
@@ -132,7 +133,8 @@ func (i *inspector) showFamily(snap *store.Snapshot) {
 	i.report.Store = r
 }
 
-// showData shows the application's data, if that is asked for.
+// showData adds the size of the application's data to the report, and with
+// --reveal the data.
 func (i *inspector) showData(data []byte) {
 	n := len(data)
 	i.report.DataBytes = &n
@@ -146,13 +148,14 @@ func (i *inspector) showData(data []byte) {
 	i.report.Data = &text
 }
 
-// values is the codec of sealed values, by a clock of its own.
+// values returns the codec of sealed values with a clock that stands at now.
 func (i *inspector) values(now time.Time) (*codec.Values, error) {
 	return codec.NewValues(i.keys, codec.ValuesConfig{Realm: i.realm, Lifetime: i.keys.Life(), Now: func() time.Time { return now }})
 }
 
-// isValue reports whether the text is an authentic sealed value of the name.
-// At the beginning of time neither it nor its key has expired.
+// isValue reports whether the text is an authentic sealed value of the name, and
+// shows it if so. It opens the value at the Unix epoch, when neither the value
+// nor its key can have expired.
 func (i *inspector) isValue(ctx context.Context, text string) bool {
 	values, err := i.values(time.Unix(0, 0))
 	if err != nil {
@@ -184,11 +187,12 @@ func (i *inspector) judgeValue(ctx context.Context, text string) {
 	if errors.Is(err, codec.ErrExpired) {
 		i.report.refuse("past its lifetime", "%v", err)
 	} else if err != nil {
-		i.opened(err, unauthentic)
+		i.recordOpen(err, unauthentic)
 	}
 }
 
-// judgeGorilla judges a cookie in gorilla's format. Its clock is the system's.
+// judgeGorilla judges a cookie in gorilla's format. The format's codec uses the
+// system's clock.
 func (i *inspector) judgeGorilla(text string) error {
 	i.report.Format = formatGorilla
 	if id, err := keyring.ParseID(text[:8]); err == nil {
@@ -196,7 +200,7 @@ func (i *inspector) judgeGorilla(text string) error {
 	}
 	g, err := codec.NewGorilla(i.keys, codec.GorillaConfig{Realm: i.realm, Lifetime: i.keys.Life()})
 	if err != nil {
-		return i.wrong("%v", err)
+		return i.usageError("%v", err)
 	}
 	var values map[any]any
 	err = g.Decode(i.name, text, &values)
@@ -209,7 +213,7 @@ func (i *inspector) judgeGorilla(text string) error {
 		i.report.note("its values are of types that this program does not know")
 		err = nil
 	}
-	if i.opened(err, unauthentic) && i.reveal && values != nil {
+	if i.recordOpen(err, unauthentic) && i.reveal && values != nil {
 		text := fmt.Sprint(values)
 		i.report.Data = &text
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// inspect runs inspect with ring, realm and store, and returns what it reports.
+// inspect runs inspect with ring, realm and store, and returns its report.
 func (s *shop) inspect(want int, stdin string, more ...string) report {
 	s.t.Helper()
 	args := []string{"inspect", "--json", "--ring", s.ringPath, "--realm", shopRealm}
@@ -35,7 +35,7 @@ func (s *shop) inspect(want int, stdin string, more ...string) report {
 	return got
 }
 
-// refused inspects what would be refused, for these reasons.
+// refused inspects a credential that would be refused for these reasons.
 func (s *shop) refused(stdin string, codes []string, more ...string) report {
 	s.t.Helper()
 	got := s.inspect(exitNo, stdin, more...)
@@ -86,12 +86,12 @@ func TestInspectCookie(t *testing.T) {
 	if got.Data == nil || *got.Data != `{1: ["a very private pear"]}` {
 		t.Errorf("%+v", got.Data)
 	}
-	// Without the store that part is not judged, and told so.
+	// Without the store that part is not judged, and a note says so.
 	r := s.command(exitDone, anna.session, "inspect", "--ring", s.ringPath, "--realm", shopRealm)
 	contains(t, r.out, "not judged: that takes --store")
 }
 
-// What has gone wrong with a cookie by itself.
+// Faults of the cookie itself.
 func TestInspectCookieNotAuthentic(t *testing.T) {
 	s := openShop(t, 0)
 	anna := s.login("anna")
@@ -108,7 +108,7 @@ func TestInspectCookieNotAuthentic(t *testing.T) {
 	s.refused(flip(t, anna.session, 1), []string{"key unknown"})
 	s.refused(strings.Repeat(anna.session, 20), not)        // too long
 	s.refused(flip(t, anna.session, 0), []string{"format"}) // another version
-	// Another shop's, of the same name and realm.
+	// A cookie of another shop with the same name and realm.
 	other := openShop(t, 0)
 	b := other.login("anna")
 	s.secret(b.session)
@@ -122,8 +122,8 @@ func TestInspectCookieKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Long after its successor took over: the session is over as well, which
-	// can be seen since the key still opens here.
+	// Long after the key's successor took over. The session is over as well,
+	// which can be seen since the key still opens here.
 	s.now = time.Now().Add(keyring.DefaultSeals + keyring.DefaultLife + time.Hour)
 	got := s.refused(anna.session, []string{"key expired", "past idle", "past absolute"})
 	if got.Key.State != "expired" || got.Subject != "anna" {
@@ -164,7 +164,7 @@ func TestInspectCookieTimes(t *testing.T) {
 			s.refused(anna.session, want)
 		}
 	}
-	// A shorter access lifetime that is configured now.
+	// A shorter access lifetime, configured now.
 	s.now = h.Issued.Add(2 * time.Minute)
 	s.refused(anna.session, []string{"past access"}, "--access", "1m")
 	s.inspect(exitDone, anna.session, "--access", "3m")
@@ -173,7 +173,7 @@ func TestInspectCookieTimes(t *testing.T) {
 	s.refused(s.seal(h), []string{"past absolute"})
 }
 
-// What the store knows to be revoked.
+// Revocations in the store.
 func TestInspectCookieRevoked(t *testing.T) {
 	s := openShop(t, 0)
 	revoke := func(r store.Revocation) store.Position {
@@ -215,7 +215,7 @@ func TestInspectCookieRevoked(t *testing.T) {
 	s.refused(dora.session, []string{"below the floor"})
 }
 
-// raiseFloor does what dropping does when everything in the log is old.
+// raiseFloor drops everything in the log, as the store does once it is old.
 func (s *shop) raiseFloor() {
 	s.t.Helper()
 	at := store.Position(0)
@@ -318,7 +318,7 @@ func TestInspectAccessToken(t *testing.T) {
 		}
 	}
 	if got := s.inspect(exitDone, text); len(got.Notes) != 2 {
-		t.Errorf("what is not judged is not told: %q", got.Notes)
+		t.Errorf("what is not judged is not reported: %q", got.Notes)
 	}
 	other := []string{"issuer or audience"}
 	s.refused(text, other, "--issuer", "https://evil.example")
@@ -436,7 +436,7 @@ func TestInspectValues(t *testing.T) {
 	s.inspect(exitDone, typed, "--name", "shop", "--reveal")
 }
 
-// A subject comes from outside: it must not reach the terminal as it is.
+// A subject comes from outside and must not reach the terminal unchanged.
 func TestInspectPrintsPlainly(t *testing.T) {
 	s := openShop(t, 0)
 	b := s.login("anna\x1b[2J\nrefused: no")
@@ -451,7 +451,7 @@ func TestInspectPrintsPlainly(t *testing.T) {
 	}
 }
 
-// What is no credential at all is refused, and never shown.
+// Text that is no credential is refused and never shown.
 func TestInspectGarbage(t *testing.T) {
 	s := openShop(t, 0)
 	binary := make([]byte, 1<<20)
@@ -486,7 +486,7 @@ func TestInspectGarbage(t *testing.T) {
 	contains(t, r.out, "there are 2 cookies")
 }
 
-// A credential among the arguments is refused loudly, and not repeated.
+// A credential among the arguments is refused with a warning and not repeated.
 func TestInspectArguments(t *testing.T) {
 	s := openShop(t, 0)
 	anna := s.login("anna")
@@ -505,7 +505,7 @@ func TestInspectArguments(t *testing.T) {
 	contains(t, s.command(exitUsage, anna.session, "inspect", "--ring", s.ringPath).err, "--realm")
 	contains(t, s.command(exitUsage, anna.session, "inspect", "--realm", shopRealm).err, "--ring")
 	s.command(exitUsage, anna.session, "inspect", "--ring", s.ringPath, "--realm", "a\x00b")
-	// What looks a little like one is none.
+	// Arguments that only resemble a credential.
 	s.command(exitNo, anna.session, "inspect", "--ring", s.ringPath, "--realm", "eyewear.shop.example")
 	s.command(exitError, anna.session, "inspect", "--ring", s.ringPath+"x", "--keeper", "file:"+s.ringPath+".key", "--realm", shopRealm)
 }

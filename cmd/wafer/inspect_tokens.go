@@ -14,8 +14,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// judgeRefresh judges a refresh token: by its tag, and by the family that the
-// store holds.
+// judgeRefresh judges a refresh token by its tag and by its family in the store.
 func (i *inspector) judgeRefresh(ctx context.Context, text string) error {
 	i.report.Format = formatRefresh
 	opens := i.now
@@ -24,10 +23,10 @@ func (i *inspector) judgeRefresh(ctx context.Context, text string) error {
 	}
 	tokens, err := codec.NewRefreshTokens(i.keys, i.realm)
 	if err != nil {
-		return i.wrong("%v", err)
+		return i.usageError("%v", err)
 	}
 	token, err := tokens.Parse(ctx, opens, text)
-	if !i.opened(err, "another realm, or it was changed or cut off") {
+	if !i.recordOpen(err, "another realm, or it was changed or cut off") {
 		return nil
 	}
 	id := store.ID(token.Family)
@@ -38,7 +37,7 @@ func (i *inspector) judgeRefresh(ctx context.Context, text string) error {
 	}
 	policy, err := i.policy()
 	if err != nil {
-		return i.wrong("--access and --grace: %v", err)
+		return i.usageError("--access and --grace: %v", err)
 	}
 	snap, err := i.db.Family(ctx, id)
 	if err != nil {
@@ -60,9 +59,9 @@ func (i *inspector) policy() (refresh.Policy, error) {
 	return p, p.Check()
 }
 
-// judgeGeneration applies the table of refresh. Of the kind of client nothing
-// is known here, so each comes by its own door; and the data is not what is
-// judged, so it is new enough.
+// judgeGeneration applies the policy of package refresh. The kind of client is
+// unknown here, so the token is judged at the endpoint of its own family's kind.
+// The session cookie beside it is unknown too, so its data is judged as current.
 func (i *inspector) judgeGeneration(policy refresh.Policy, generation uint32, snap *store.Snapshot) {
 	f := &snap.Family
 	if snap.State != store.Absent {
@@ -98,7 +97,7 @@ var refusals = map[refresh.Reason]string{
 	refresh.ReasonAbsolute: "its absolute limit has ended: only a login helps",
 }
 
-// claimed is what an access token says of itself, before anything is proven.
+// claimed holds the unverified claims of an access token.
 type claimed struct {
 	Issuer    string          `json:"iss"`
 	Audience  json.RawMessage `json:"aud"`
@@ -107,24 +106,24 @@ type claimed struct {
 	Kid       string          `json:"kid"`
 }
 
-// judgeAccess judges an access token. It is verified twice: once by what it
-// claims itself, to see what is in it if it is authentic at all, and once as a
-// node would.
+// judgeAccess judges an access token. It verifies the token twice: first against
+// its own claims, to show the content of any authentic token, and then as a node
+// would.
 func (i *inspector) judgeAccess(ctx context.Context, text string) error {
 	i.report.Format = formatAccess
-	var says claimed
+	var claims claimed
 	for _, segment := range strings.Split(text, ".")[:2] {
 		if b, err := base64.RawURLEncoding.DecodeString(segment); err == nil {
-			_ = json.Unmarshal(b, &says) // a part of it will do; the verifier judges
+			_ = json.Unmarshal(b, &claims) // a partial result is enough: the verifier decides
 		}
 	}
-	if head, _, _ := strings.Cut(says.Kid, "-"); head != "" {
+	if head, _, _ := strings.Cut(claims.Kid, "-"); head != "" {
 		if id, err := keyring.ParseID(head); err == nil {
 			i.key(id)
 		}
 	}
-	token, err := i.verify(ctx, time.Unix(max(says.Issued, says.NotBefore), 0), text, says.Issuer, audiences(says.Audience))
-	if !i.opened(err, "another realm, not one of ours, or it was changed or cut off") {
+	token, err := i.verify(ctx, time.Unix(max(claims.Issued, claims.NotBefore), 0), text, claims.Issuer, audiences(claims.Audience))
+	if !i.recordOpen(err, "another realm, not one of ours, or it was changed or cut off") {
 		return nil
 	}
 	i.showAccess(&token)
@@ -153,7 +152,7 @@ func audiences(raw json.RawMessage) (all []string) {
 }
 
 func (i *inspector) verify(ctx context.Context, now time.Time, text, issuer string, audience []string) (codec.AccessToken, error) {
-	// The verifier is not built without these; none of our tokens lacks them.
+	// The verifier requires both, and every token of ours has them.
 	if issuer == "" {
 		issuer = "-"
 	}
@@ -172,11 +171,11 @@ func (i *inspector) verify(ctx context.Context, now time.Time, text, issuer stri
 	return verifier.Verify(ctx, now, text)
 }
 
-// refuseAccess tells why an authentic token is refused now.
+// refuseAccess adds the reason why an authentic token is refused now.
 func (i *inspector) refuseAccess(err error) {
 	switch {
 	case aboutKey(err):
-		// the key has been told
+		// inspector.key has reported it
 	case errors.Is(err, codec.ErrExpired):
 		i.report.refuse("past its lifetime", "it ended at %s", stamp(*i.report.Access))
 	case errors.Is(err, codec.ErrEarly):

@@ -30,8 +30,8 @@ type cart struct {
 	Items []string `cbor:"1,keyasint"`
 }
 
-// shop is an application with a ring and a store in files, and a command line
-// beside it.
+// shop is an application with a ring and a store in files, and the command line
+// used on them.
 type shop struct {
 	t        *testing.T
 	dir      string
@@ -41,8 +41,8 @@ type shop struct {
 	db       *sqlite.Store
 	sessions *wafer.Sessions[cart]
 
-	now     time.Time // the command line's clock; zero: the system's
-	secrets []string  // what no output may show
+	now     time.Time // the command line's clock; the system's if zero
+	secrets []string  // must not appear in any output
 }
 
 // openShop makes a shop. past is how far the clock of its store is behind.
@@ -74,14 +74,15 @@ func openShop(t *testing.T, past time.Duration) *shop {
 	return s
 }
 
-// browser is what a browser holds of the shop.
+// browser holds a browser's cookies of the shop.
 type browser struct{ session, refresh string }
 
 func (b browser) header() string {
 	return "theme=dark; __Host-session=" + b.session + "; __Host-refresh=" + b.refresh
 }
 
-// request has the shop answer a request of a browser, whose cookies change.
+// request makes the shop answer a request of a browser, and updates its
+// cookies.
 func (s *shop) request(b *browser, act func(w http.ResponseWriter, r *http.Request) error) {
 	s.t.Helper()
 	r := httptest.NewRequest(http.MethodPost, "https://shop.example/", nil)
@@ -114,7 +115,7 @@ func (s *shop) login(subject string) *browser {
 	return b
 }
 
-// secret notes a credential and its parts.
+// secret registers a credential and its parts.
 func (s *shop) secret(texts ...string) {
 	for _, text := range texts {
 		s.secrets = append(s.secrets, text)
@@ -140,7 +141,7 @@ func (s *shop) open(b *browser) codec.Session {
 	return session
 }
 
-// seal returns the cookie that says session.
+// seal returns a cookie that contains session.
 func (s *shop) seal(session codec.Session) string {
 	s.t.Helper()
 	cookies, err := codec.NewCookies(s.ring, shopRealm, "__Host-session")
@@ -155,14 +156,14 @@ func (s *shop) seal(session codec.Session) string {
 	return text
 }
 
-// ran is what a command did.
-type ran struct {
+// result is the result of a command.
+type result struct {
 	code     int
 	out, err string
 }
 
-// run runs a command and sees to it that it shows no secret.
-func (s *shop) run(ctx context.Context, stdin string, args ...string) ran {
+// run runs a command and checks that it shows no secret.
+func (s *shop) run(ctx context.Context, stdin string, args ...string) result {
 	s.t.Helper()
 	var out, err bytes.Buffer
 	now := time.Now
@@ -170,12 +171,12 @@ func (s *shop) run(ctx context.Context, stdin string, args ...string) ran {
 		now = func() time.Time { return s.now }
 	}
 	e := &env{stdin: strings.NewReader(stdin), stdout: &out, stderr: &err, getenv: func(string) string { return "" }, now: now}
-	r := ran{run(ctx, e, args), out.String(), err.String()}
+	r := result{run(ctx, e, args), out.String(), err.String()}
 	s.quiet(r)
 	return r
 }
 
-func (s *shop) quiet(r ran) {
+func (s *shop) quiet(r result) {
 	s.t.Helper()
 	for _, secret := range s.secrets {
 		if secret != "" && strings.Contains(r.out+r.err, secret) {
@@ -184,8 +185,8 @@ func (s *shop) quiet(r ran) {
 	}
 }
 
-// command runs one that is to end with a code.
-func (s *shop) command(want int, stdin string, args ...string) ran {
+// command runs a command, which must end with the exit code want.
+func (s *shop) command(want int, stdin string, args ...string) result {
 	s.t.Helper()
 	r := s.run(s.t.Context(), stdin, args...)
 	if r.code != want {
@@ -196,8 +197,8 @@ func (s *shop) command(want int, stdin string, args ...string) ran {
 
 func (s *shop) store() []string { return []string{"--store", "sqlite:" + s.dbPath} }
 
-// parse reads JSON output.
-func parse[V any](t *testing.T, r ran) (v V) {
+// parse decodes JSON output.
+func parse[V any](t *testing.T, r result) (v V) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(r.out), &v); err != nil {
 		t.Fatalf("%v in %q, %q", err, r.out, r.err)
@@ -214,7 +215,7 @@ func contains(t *testing.T, text string, wants ...string) {
 	}
 }
 
-// flip changes one bit of what a text encodes.
+// flip changes one bit of the bytes that a text encodes.
 func flip(t *testing.T, text string, at int) string {
 	t.Helper()
 	b, err := base64.RawURLEncoding.DecodeString(text)
@@ -232,7 +233,7 @@ func with(args []string, more ...string) []string {
 	return append(append([]string{}, args...), more...)
 }
 
-// Every command of these files has a help with an example, and JSON.
+// Every command in these files has help with an example, and JSON output.
 func TestHelp(t *testing.T) {
 	s := &shop{t: t}
 	for _, name := range []string{"sessions list", "revoke", "revocations", "inspect", "doctor", "restored"} {

@@ -24,7 +24,7 @@ func keysCreate(ctx context.Context, e *env, args []string) (err error) {
 	if *from != "" {
 		for i, name := range strings.Split(*from, ",") {
 			secret := e.getenv(strings.TrimSpace(name))
-			if secret == "" { // the name is not quoted: it may be the secret itself
+			if secret == "" { // the message omits the name, which may be the secret itself
 				return fmt.Errorf("variable %d that --from-env names is empty or not set", i+1)
 			}
 			secrets = append(secrets, secret)
@@ -35,7 +35,7 @@ func keysCreate(ctx context.Context, e *env, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	// Before a key file is made: the one of the ring that is there may only be
+	// This comes before a key file is made: an existing ring may have its key file
 	// elsewhere.
 	if version, _, err := source.LoadKeys(ctx); err != nil {
 		return err
@@ -62,5 +62,5 @@ func keysCreate(ctx context.Context, e *env, args []string) (err error) {
 	if secrets != nil {
 		lines = append(lines, "Deploy every node with this ring before the next key activates, and then delete the secrets from their configuration.")
 	}
-	return f.answerRing(ring, ringAnswer{Changed: true, Keeper: made}, lines...)
+	return f.outputRing(ring, ringResult{Changed: true, Keeper: made}, lines...)
 }

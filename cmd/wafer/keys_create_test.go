@@ -85,13 +85,13 @@ func TestKeysCreateUnderAKeeperThatIsNone(t *testing.T) {
 	w.hidden = []string{"short one", "plank gravel"}
 	w.write("short", "short one\n", 0o600)
 	w.write("seen", "plank gravel ozone tulip harbor vest\n", 0o644)
-	for keeper, told := range map[string]string{
+	for keeper, message := range map[string]string{
 		"passphrase:":       "nobody is there to ask",
 		"passphrase:@short": "at least 15",
 		"passphrase:@none":  "no such file",
 		"env:NOT_SET":       "is empty",
 	} {
-		w.want(exitError, told, "keys", "create", "--ring", "@ring", "--keeper", keeper)
+		w.want(exitError, message, "keys", "create", "--ring", "@ring", "--keeper", keeper)
 	}
 	if runtime.GOOS != "windows" {
 		w.want(exitError, "chmod 600", "keys", "create", "--ring", "@ring", "--keeper", "passphrase:@seen")
@@ -103,9 +103,9 @@ func TestKeysCreateUnderAKeeperThatIsNone(t *testing.T) {
 	w.absent("ring")
 }
 
-// An application that has secrets in variables gets a ring: what its nodes have
-// sealed opens until it ends, and both kinds of node understand each other
-// meanwhile.
+// An application with secrets in variables gets a ring. Whatever its nodes have
+// sealed opens until it expires, and both kinds of node accept each other's
+// credentials meanwhile.
 func TestKeysCreateFromStaticSecretsLogsNobodyOut(t *testing.T) {
 	w := newKeysWorld(t)
 	first, second := strings.Repeat("1f", 32), strings.Repeat("2e", 32)
@@ -163,8 +163,8 @@ func TestKeysCreateFromStaticSecretsLogsNobodyOut(t *testing.T) {
 	w.now = keysEpoch.Add(20*24*time.Hour - time.Second)
 	opens("the old secret's at its end", imported, byOld)
 
-	// After the takeover the ring goes on by itself, and the last seals of the
-	// static secrets still open.
+	// After the takeover the ring goes on by itself, and the last credentials
+	// sealed under the static secrets still open.
 	w.now = keysEpoch.Add(30 * 24 * time.Hour)
 	late := seal(nodes)
 	w.now = w.now.Add(19 * 24 * time.Hour)

@@ -22,14 +22,14 @@ func keysExportJWKS(ctx context.Context, e *env, args []string) (err error) {
 	}
 	for name, value := range map[string]string{"realm": *realm, "issuer": *issuer} {
 		if value == "" {
-			return f.wrong("--%s is missing", name)
+			return f.usageError("--%s is missing", name)
 		}
 	}
 	config := codec.AccessTokensConfig{Realm: *realm, Issuer: *issuer}
 	for name := range strings.SplitSeq(*algorithms, ",") {
 		algorithm := codec.Algorithm(strings.TrimSpace(name))
 		if algorithm != codec.EdDSA && algorithm != codec.ES256 {
-			return f.wrong("--alg %q: want EdDSA, ES256 or EdDSA,ES256", *algorithms)
+			return f.usageError("--alg %q: want EdDSA, ES256 or EdDSA,ES256", *algorithms)
 		}
 		config.Algorithms = append(config.Algorithms, algorithm)
 	}
@@ -50,5 +50,5 @@ func keysExportJWKS(ctx context.Context, e *env, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	return f.answer(set, func(w io.Writer) { fmt.Fprintf(w, "%s\n", b) })
+	return f.output(set, func(w io.Writer) { fmt.Fprintf(w, "%s\n", b) })
 }

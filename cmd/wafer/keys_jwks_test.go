@@ -21,8 +21,8 @@ func TestKeysExportJWKS(t *testing.T) {
 	if len(set.KeyIDs()) != 2 {
 		t.Errorf("%v: want the primary's and the next one's", set)
 	}
-	// What the ring signs verifies with what was exported, and with no other
-	// realm's.
+	// A token that the ring signs verifies with the exported set, and not with
+	// another realm's.
 	tokens, err := codec.NewAccessTokens(w.open("ring"), codec.AccessTokensConfig{Realm: "shop/test", Issuer: "https://shop.example"})
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestKeysExportJWKS(t *testing.T) {
 	if n := strings.Count(both.stdout, `"kid"`); n != 4 {
 		t.Errorf("%d keys for two algorithms", n)
 	}
-	// A revoked key is no longer in it, and the next one is.
+	// The set no longer contains a revoked key, and contains the next one.
 	w.must("keys", "revoke", first.Keys[0].ID, "--ring", "@ring", "--reason", "x", "--yes")
 	a = w.run(base...)
 	if err := verify(a.stdout); err == nil {

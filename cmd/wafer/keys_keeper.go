@@ -14,15 +14,16 @@ import (
 	"github.com/waferkit/wafer/keyring/passphrase"
 )
 
-// The variables that a passphrase comes from where nobody is there to type it.
-// A change of passphrase needs both at once.
+// The environment variables of a passphrase, for use without a terminal. A change
+// of passphrase needs both.
 const (
 	passphraseVariable    = "WAFER_PASSPHRASE"
 	newPassphraseVariable = "WAFER_NEW_PASSPHRASE"
 )
 
-// openPassphrase opens the keeper of a passphrase: from the first line of the
-// file, or the variable, or whoever sits at the terminal.
+// openPassphrase opens the keeper of a passphrase. The passphrase is the first
+// line of the file at path if that is not empty, else the value of
+// passphraseVariable, else typed at the terminal.
 func (f *flags) openPassphrase(path string) (keyring.Keeper, error) {
 	if path != "" {
 		return passphrase.Open(path)
@@ -37,16 +38,16 @@ func (f *flags) openPassphrase(path string) (keyring.Keeper, error) {
 	return passphrase.New(text)
 }
 
-// makeKeeper opens the keeper that the flag names for a document that it is to
-// seal for the first time: the key file is made where it is absent, and a
-// passphrase is typed twice. made is the file that was made, or empty.
+// makeKeeper opens the keeper that the flag names, for a document that it has not
+// sealed before: it makes the key file if that is absent, and has a passphrase
+// typed twice. made is the path of the file that it made, or "".
 func (f *flags) makeKeeper(flag, name, ring, variable string) (k keyring.Keeper, made string, err error) {
 	if name == "" && ring != "store:" {
 		name = "file:" + ring + ".key"
 	}
 	switch kind, rest, _ := strings.Cut(name, ":"); {
 	case name == "":
-		return nil, "", f.wrong("--%s is missing: a ring in the store needs it", flag)
+		return nil, "", f.usageError("--%s is missing: a ring in the store needs it", flag)
 	case kind == "file" && rest != "":
 		k, err = keyring.CreateKeeper(rest)
 		if errors.Is(err, fs.ErrExist) {
@@ -61,7 +62,7 @@ func (f *flags) makeKeeper(flag, name, ring, variable string) (k keyring.Keeper,
 		k, err = f.openKeeper(name, ring)
 		return k, "", err
 	}
-	return nil, "", f.wrong("--%s %q: want file:PATH, env:NAME, passphrase:FILE or passphrase:", flag, name)
+	return nil, "", f.usageError("--%s %q: want file:PATH, env:NAME, passphrase:FILE or passphrase:", flag, name)
 }
 
 func (f *flags) newPassphrase(variable string) (keyring.Keeper, error) {
@@ -86,12 +87,12 @@ func (f *flags) newPassphrase(variable string) (keyring.Keeper, error) {
 	return k, nil
 }
 
-// askSecret asks whoever sits at the terminal, which does not show the answer.
-func (f *flags) askSecret(question, variable string) (string, error) {
+// askSecret asks the user for a secret at the terminal, without echo.
+func (f *flags) askSecret(prompt, variable string) (string, error) {
 	if !f.env.terminal {
 		return "", fmt.Errorf("nobody is there to ask for the passphrase: name its file, as passphrase:FILE, or set %s", variable)
 	}
-	fmt.Fprint(f.env.stderr, question)
+	fmt.Fprint(f.env.stderr, prompt)
 	defer fmt.Fprintln(f.env.stderr)
 	if terminal, ok := f.env.stdin.(*os.File); ok {
 		b, err := term.ReadPassword(int(terminal.Fd()))
@@ -100,7 +101,8 @@ func (f *flags) askSecret(question, variable string) (string, error) {
 	return readLine(f.env.stdin)
 }
 
-// readLine reads a line and nothing behind it: that is the next answer.
+// readLine reads a line and nothing after it: the next line answers the next
+// prompt.
 func readLine(r io.Reader) (string, error) {
 	var line []byte
 	for b := make([]byte, 1); len(line) <= passphrase.MaxLength; {

@@ -10,7 +10,7 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// keyView is a key as the commands show it. It holds no secret.
+// keyView is the output form of a key. It contains no secret.
 type keyView struct {
 	ID        string     `json:"id"`
 	State     string     `json:"state"` // next, primary, opens, expired, revoked
@@ -71,5 +71,5 @@ func keysList(ctx context.Context, e *env, args []string) error {
 	}
 	defer done()
 	views := viewKeys(ring.Set(), e.now())
-	return f.answer(map[string]any{"version": ring.Set().Version(), "keys": views}, func(w io.Writer) { printKeys(w, views) })
+	return f.output(map[string]any{"version": ring.Set().Version(), "keys": views}, func(w io.Writer) { printKeys(w, views) })
 }

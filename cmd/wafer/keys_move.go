@@ -19,9 +19,9 @@ func keysMove(ctx context.Context, e *env, args []string) (err error) {
 	}
 	switch *to {
 	case "":
-		return f.wrong("--to is missing")
+		return f.usageError("--to is missing")
 	case f.ring.ring:
-		return f.wrong("--ring and --to are the same")
+		return f.usageError("--ring and --to are the same")
 	}
 	from, done, err := f.openSource(ctx)
 	if err != nil {
@@ -45,7 +45,7 @@ func keysMove(ctx context.Context, e *env, args []string) (err error) {
 		defer closer.Close()
 		target = db
 	}
-	// Before a key file is made.
+	// This comes before a key file is made.
 	if version, _, err := target.LoadKeys(ctx); err != nil {
 		return err
 	} else if version != 0 {
@@ -61,6 +61,6 @@ func keysMove(ctx context.Context, e *env, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	return f.answerRing(moved, ringAnswer{Changed: true, Keeper: made},
+	return f.outputRing(moved, ringResult{Changed: true, Keeper: made},
 		"The keys are in "+*to+" now, too. Deploy every node with it before the next key activates; until then rotate nothing by hand, and revoke in both. Then delete "+f.ring.ring+".")
 }

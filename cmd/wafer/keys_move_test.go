@@ -79,7 +79,7 @@ func TestKeysRewrap(t *testing.T) {
 	if err := node.Reload(t.Context()); err == nil || node.Set() != before {
 		t.Errorf("a node with the old keeper: %v", err)
 	}
-	// Back to a key that is there.
+	// Back to a key that exists.
 	w.want(exitDone, "Restart every node", "keys", "rewrap", "--ring", "@ring", "--keeper", "file:@new.key", "--to", "file:@ring.key")
 	w.want(exitDone, "primary", "keys", "list", "--ring", "@ring")
 	w.usage("keys rewrap", "", "--ring @ring", "--ring @ring --to what:ever", "--ring @ring --to file:@ring.key", "--ring @ring --keeper env:X --to env:X", "--ring @ring --to passphrase")

@@ -20,5 +20,5 @@ func keysPrune(ctx context.Context, e *env, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	return f.answerRing(ring, ringAnswer{Changed: changed}, said(changed))
+	return f.outputRing(ring, ringResult{Changed: changed}, changeText(changed))
 }

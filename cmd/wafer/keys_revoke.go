@@ -12,8 +12,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// everyoneWait bounds the second half of a revocation after a compromise. It
-// is not left off because somebody presses ^C after the first half.
+// everyoneWait bounds the second half of a revocation after a compromise. An
+// interrupt after the first half does not cancel it.
 const everyoneWait = 30 * time.Second
 
 func keysRevoke(ctx context.Context, e *env, args []string) (err error) {
@@ -45,25 +45,25 @@ func keysRevoke(ctx context.Context, e *env, args []string) (err error) {
 	var id keyring.ID
 	switch {
 	case *all && name != "":
-		return f.wrong("a key and --all: want one of them")
+		return f.usageError("a key and --all: want one of them")
 	case *all:
 		*compromised = true
 	case name == "":
-		return f.wrong("the key's ID is missing; see: wafer keys list")
+		return f.usageError("the key's ID is missing; see: wafer keys list")
 	default:
 		if id, err = keyring.ParseID(name); err != nil {
-			return f.wrong("%v", err)
+			return f.usageError("%v", err)
 		}
 	}
 	if *reason == "" {
-		return f.wrong("--reason is missing")
+		return f.usageError("--reason is missing")
 	}
 	if *compromised && f.db == "" {
-		return f.wrong("--store is missing: after a compromise everyone is revoked too")
+		return f.usageError("--store is missing: after a compromise everyone is revoked too")
 	}
 	for flag, text := range map[string]string{"reason": *reason, "actor": *actor} {
 		if len(text) > store.MaxReason || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-			return f.wrong("--%s has %d bytes: want at most %d, of UTF-8 without NUL", flag, len(text), store.MaxReason)
+			return f.usageError("--%s has %d bytes: want at most %d, of UTF-8 without NUL", flag, len(text), store.MaxReason)
 		}
 	}
 	ring, done, err := f.openRing(ctx)
@@ -76,7 +76,7 @@ func keysRevoke(ctx context.Context, e *env, args []string) (err error) {
 	}
 	var db store.Store
 	if *compromised {
-		// Before anything is changed: a store that is not there shows now.
+		// This comes before any change, so that a missing store is noticed in time.
 		opened, closer, err := f.openStore(ctx)
 		if err != nil {
 			return err
@@ -99,8 +99,9 @@ func keysRevoke(ctx context.Context, e *env, args []string) (err error) {
 		return fmt.Errorf("nothing was revoked: %w", err)
 	}
 
-	// The key first: who is logged out must not come back by a cookie forged
-	// under it, and a node reloads its ring before it takes the second entry.
+	// The key is revoked first: a user who is logged out must not come back with a
+	// cookie forged under it, and a node reloads its ring before it applies the
+	// second half's entry.
 	changed := true
 	if *all {
 		err = ring.RevokeAll(ctx, e.now(), *reason)
@@ -108,23 +109,23 @@ func keysRevoke(ctx context.Context, e *env, args []string) (err error) {
 		changed, err = ring.Revoke(ctx, e.now(), id, *reason)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: perhaps not revoked: %w\nRun again, until it says that it is done:\n  wafer keys revoke %s", what, err, again(given))
+		return fmt.Errorf("%s: perhaps not revoked: %w\nRun again, until it says that it is done:\n  wafer keys revoke %s", what, err, shellWords(given))
 	}
 	if !*compromised {
-		return f.answerRing(ring, ringAnswer{Changed: changed}, "Revoked "+what+". Each node takes it at its next reload.")
+		return f.outputRing(ring, ringResult{Changed: changed}, "Revoked "+what+". Each node takes it at its next reload.")
 	}
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), everyoneWait)
 	defer cancel()
 	snap, err := db.Revoke(after, store.Revocation{Everyone: true, Reason: *reason, Actor: *actor})
 	if err != nil {
-		return fmt.Errorf("%s: revoked. Everyone: NOT revoked: %w\nWho had the key may still be logged in. Run again, until it says that everyone is revoked:\n  wafer keys revoke %s", what, err, again(given))
+		return fmt.Errorf("%s: revoked. Everyone: NOT revoked: %w\nWho had the key may still be logged in. Run again, until it says that everyone is revoked:\n  wafer keys revoke %s", what, err, shellWords(given))
 	}
-	return f.answerRing(ring, ringAnswer{Changed: true, Position: uint64(snap.Entry)},
+	return f.outputRing(ring, ringResult{Changed: true, Position: uint64(snap.Entry)},
 		fmt.Sprintf("Revoked %s, and then everyone, at position %d.", what, snap.Entry))
 }
 
-// again writes the arguments for a shell.
-func again(args []string) string {
+// shellWords quotes the arguments for a shell, and adds --yes if it is missing.
+func shellWords(args []string) string {
 	quoted := make([]string, 0, len(args)+1)
 	yes := false
 	for _, a := range args {

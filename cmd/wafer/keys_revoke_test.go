@@ -12,8 +12,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// everyone returns where everyone was revoked last, and how many entries the
-// log has.
+// everyone returns the position of the last revocation of everyone, and the
+// number of entries in the log.
 func (w *keysWorld) everyone() (store.Position, int) {
 	w.Helper()
 	db := w.openStore()
@@ -109,7 +109,7 @@ func TestKeysRevokeCompromised(t *testing.T) {
 	if _, err := node.Key(t.Context(), id, w.now); err != keyring.ErrRevoked {
 		t.Errorf("a node takes the key: %v", err)
 	}
-	// A mistyped store is found before anything is done.
+	// A mistyped store is noticed before anything is done.
 	ring := w.read("ring")
 	w.want(exitError, "no store at", "keys", "revoke", v.Keys[1].ID, "--compromised", "--ring", "@ring", "--store", "sqlite:@typo", "--reason", "x", "--yes")
 	if w.read("ring") != ring {
@@ -136,26 +136,26 @@ func TestKeysRevokeAll(t *testing.T) {
 		}
 	}
 	if after, _ := w.everyone(); after <= before || uint64(after) != v.Position {
-		t.Errorf("everyone: %d, then %d; told %d", before, after, v.Position)
+		t.Errorf("everyone: %d, then %d; reported %d", before, after, v.Position)
 	}
 }
 
-// spoilsAtTheQuestion says yes, and spoils something before it does.
-type spoilsAtTheQuestion struct {
-	spoil func()
-	r     io.Reader
+// damagesAtPrompt answers yes, and damages something first.
+type damagesAtPrompt struct {
+	damage func()
+	r      io.Reader
 }
 
-func (s *spoilsAtTheQuestion) Read(b []byte) (int, error) {
-	if s.spoil != nil {
-		s.spoil()
-		s.spoil = nil
+func (s *damagesAtPrompt) Read(b []byte) (int, error) {
+	if s.damage != nil {
+		s.damage()
+		s.damage = nil
 	}
 	return s.r.Read(b)
 }
 
-// Where the second half fails, the first stands, and the words to run again are
-// said; they do the rest.
+// If the second half fails, the first stands, and the message contains the
+// command to run again, which does the rest.
 func TestKeysRevokeWhoseSecondHalfFails(t *testing.T) {
 	w := newKeysWorld(t)
 	id := w.ring().Keys[0].ID
@@ -169,16 +169,16 @@ func TestKeysRevokeWhoseSecondHalfFails(t *testing.T) {
 	args := []string{"keys", "revoke", id, "--compromised", "--ring", w.path("ring"), "--store", "sqlite:" + w.path("db"), "--reason", "it's bad; $(rm x)"}
 	var stdout, stderr strings.Builder
 	e := &env{stdout: &stdout, stderr: &stderr, terminal: true, getenv: func(string) string { return "" }, now: func() time.Time { return w.now }}
-	e.stdin = &spoilsAtTheQuestion{r: strings.NewReader("y\n"), spoil: func() {
+	e.stdin = &damagesAtPrompt{r: strings.NewReader("y\n"), damage: func() {
 		if err := os.WriteFile(w.path("db"), []byte(strings.Repeat("junk", 4096)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}}
 	code := run(t.Context(), e, args)
-	told := stderr.String()
+	message := stderr.String()
 	want := "  wafer keys revoke " + id + " --compromised --ring " + w.path("ring") + " --store sqlite:" + w.path("db") + ` --reason 'it'\''s bad; $(rm x)' --yes` + "\n"
-	if code != exitError || stdout.String() != "" || !strings.Contains(told, "key "+id+": revoked. Everyone: NOT revoked: ") || !strings.HasSuffix(told, want) {
-		t.Fatalf("%d: %s%s\nwant at the end %s", code, stdout.String(), told, want)
+	if code != exitError || stdout.String() != "" || !strings.Contains(message, "key "+id+": revoked. Everyone: NOT revoked: ") || !strings.HasSuffix(message, want) {
+		t.Fatalf("%d: %s%s\nwant at the end %s", code, stdout.String(), message, want)
 	}
 	if k := viewKeys(w.open("ring").Set(), w.now)[0]; k.ID != id || k.State != "revoked" {
 		t.Errorf("the key: %+v", k)
@@ -195,9 +195,9 @@ func TestKeysRevokeWhoseSecondHalfFails(t *testing.T) {
 	}
 }
 
-// ^C: before the first half nothing is done, and after it both are.
+// ^C before the first half prevents both halves; after it, both are done.
 func TestKeysRevokeIsNotCutInHalf(t *testing.T) {
-	for _, atTheQuestion := range []bool{true, false} {
+	for _, atPrompt := range []bool{true, false} {
 		w := newKeysWorld(t)
 		w.store()
 		id := w.ring().Keys[0].ID
@@ -208,8 +208,8 @@ func TestKeysRevokeIsNotCutInHalf(t *testing.T) {
 		answered := false
 		var stderr strings.Builder
 		e := &env{stdout: io.Discard, stderr: &stderr, terminal: true, getenv: func(string) string { return "" }}
-		e.stdin = &spoilsAtTheQuestion{r: strings.NewReader("y\n"), spoil: func() {
-			if answered = true; atTheQuestion {
+		e.stdin = &damagesAtPrompt{r: strings.NewReader("y\n"), damage: func() {
+			if answered = true; atPrompt {
 				cancel()
 			}
 		}}
@@ -221,14 +221,15 @@ func TestKeysRevokeIsNotCutInHalf(t *testing.T) {
 		}
 		code := run(ctx, e, []string{"keys", "revoke", id, "--compromised", "--ring", w.path("ring"), "--store", "sqlite:" + w.path("db"), "--reason", "x"})
 		after, _ := w.everyone()
-		want := !atTheQuestion
+		want := !atPrompt
 		if key, all := w.read("ring") != ring, after > before; key != want || all != want || (code == exitDone) != want {
-			t.Errorf("^C at the question %v: the key is revoked: %v; everyone: %v; code %d: %s", atTheQuestion, key, all, code, &stderr)
+			t.Errorf("^C at the prompt %v: the key is revoked: %v; everyone: %v; code %d: %s", atPrompt, key, all, code, &stderr)
 		}
 	}
 }
 
-// A first half that fails leaves the second undone, and says what to run again.
+// A first half that fails leaves the second undone, and the message says what
+// to run again.
 func TestKeysRevokeWhoseFirstHalfFails(t *testing.T) {
 	w := newKeysWorld(t)
 	w.store()
@@ -237,7 +238,7 @@ func TestKeysRevokeWhoseFirstHalfFails(t *testing.T) {
 	whole := w.read("ring")
 	var stderr strings.Builder
 	e := &env{stdout: io.Discard, stderr: &stderr, terminal: true, getenv: func(string) string { return "" }, now: func() time.Time { return w.now }}
-	e.stdin = &spoilsAtTheQuestion{r: strings.NewReader("y\n"), spoil: func() { w.write("ring", whole[:100], 0o600) }}
+	e.stdin = &damagesAtPrompt{r: strings.NewReader("y\n"), damage: func() { w.write("ring", whole[:100], 0o600) }}
 	code := run(t.Context(), e, []string{"keys", "revoke", "--all", "--ring", w.path("ring"), "--store", "sqlite:" + w.path("db"), "--reason", "x"})
 	if after, _ := w.everyone(); code != exitError || after != before || !strings.Contains(stderr.String(), "not a whole ring file") ||
 		!strings.Contains(stderr.String(), "wafer keys revoke --all --ring ") {

@@ -14,10 +14,10 @@ func keysRewrap(ctx context.Context, e *env, args []string) (err error) {
 		return err
 	}
 	if *to == "" {
-		return f.wrong("--to is missing")
+		return f.usageError("--to is missing")
 	}
 	if *to != "passphrase:" && (*to == f.ring.keeper || f.ring.keeper == "" && *to == "file:"+f.ring.ring+".key") {
-		return f.wrong("--to names the keeper that the ring has")
+		return f.usageError("--to names the keeper that the ring has")
 	}
 	ring, done, err := f.openRing(ctx)
 	if err != nil {
@@ -35,5 +35,5 @@ func keysRewrap(ctx context.Context, e *env, args []string) (err error) {
 	if made != "" {
 		lines = append(lines, "Made its key in "+made+": without it the key set is lost.")
 	}
-	return f.answerRing(ring, ringAnswer{Changed: true, Keeper: made}, lines...)
+	return f.outputRing(ring, ringResult{Changed: true, Keeper: made}, lines...)
 }

@@ -16,7 +16,7 @@ func keysRotate(ctx context.Context, e *env, args []string) (err error) {
 		return err
 	}
 	if *older < 0 {
-		return f.wrong("--if-older-than is %v: want 0 or more", *older)
+		return f.usageError("--if-older-than is %v: want 0 or more", *older)
 	}
 	ring, done, err := f.openRing(ctx)
 	if err != nil {
@@ -27,10 +27,10 @@ func keysRotate(ctx context.Context, e *env, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	return f.answerRing(ring, ringAnswer{Changed: changed}, said(changed))
+	return f.outputRing(ring, ringResult{Changed: changed}, changeText(changed))
 }
 
-func said(changed bool) string {
+func changeText(changed bool) string {
 	if changed {
 		return "The key set was changed."
 	}

@@ -40,8 +40,8 @@ func TestKeysRotate(t *testing.T) {
 	w.absent("other")
 }
 
-// A crontab's line, for half a year: one new key a month, published ahead, and
-// the old ones go when nothing under them lives.
+// A crontab line for half a year: one new key a month, published ahead, and old
+// keys disappear when nothing under them is alive.
 func TestKeysRotateInACrontab(t *testing.T) {
 	w := newKeysWorld(t)
 	w.ring()
@@ -79,13 +79,14 @@ func TestKeysPrune(t *testing.T) {
 	w.usage("keys prune", "")
 }
 
-// keysChildVariable makes a test binary run a command line, one word a line.
+// keysChildVariable makes the test binary run a command line, one word per
+// line.
 const keysChildVariable = "WAFER_KEYS_TEST_CHILD"
 
 func TestKeysChild(t *testing.T) {
 	line := os.Getenv(keysChildVariable)
 	if line == "" {
-		return // it is no child
+		return // it is not a child
 	}
 	e := newEnv()
 	e.now = func() time.Time { return keysEpoch.Add(31 * 24 * time.Hour) }
@@ -105,13 +106,13 @@ func TestKeysRotateByProcessesAtOnceMakesOneKey(t *testing.T) {
 			w.must(append([]string{"keys", "create"}, args...)...)
 			line := strings.Join(append([]string{"keys", "rotate", "--json", "--if-older-than", "720h"}, args...), "\n")
 			var group sync.WaitGroup
-			answers := make(chan ringAnswer, 4)
+			answers := make(chan ringResult, 4)
 			for range cap(answers) {
 				group.Go(func() {
 					c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKeysChild$")
 					c.Env = append(os.Environ(), keysChildVariable+"="+line)
 					out, err := c.Output()
-					var v ringAnswer
+					var v ringResult
 					if err == nil {
 						err = json.Unmarshal(out, &v)
 					}

@@ -15,7 +15,7 @@ import (
 
 type keysAccount struct{ Theme string }
 
-// keysNode is a node of an application, over a ring and the store of the world.
+// keysNode is a node of an application, over a ring and the world's store.
 func (w *keysWorld) node(ring *keyring.Ring, db store.Store) http.Handler {
 	w.Helper()
 	sessions, err := wafer.New(w.Context(), ring, db, wafer.Config[keysAccount]{
@@ -65,12 +65,12 @@ func (w *keysWorld) logIn(node http.Handler) (session, refresh *http.Cookie) {
 }
 
 // Browsers that logged in at nodes with static secrets stay logged in, by
-// either cookie, at nodes over each further place of the keys; and those that
-// log in there stay so at the nodes that were not deployed yet. After a
-// compromise nobody does.
+// either cookie, at nodes over each later place of the keys. Browsers that log
+// in there stay logged in at nodes that are not deployed yet. After a
+// compromise nobody stays logged in.
 func TestKeysMoveUnderLiveSessions(t *testing.T) {
 	w := newKeysWorld(t)
-	w.now = time.Now() // the application's clock is the real one
+	w.now = time.Now() // the application uses the real clock
 	w.store()
 	db := w.openStore()
 	secret := strings.Repeat("3c", 32)

@@ -13,7 +13,7 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// keysWorld is a folder with what the key commands work on, at a time that a
+// keysWorld is a directory with the files of the key commands, at a time that a
 // test sets.
 type keysWorld struct {
 	*testing.T
@@ -25,8 +25,8 @@ type keysWorld struct {
 	hidden   []string // must not be printed
 }
 
-// keysAnswer is what a run of the command line gave.
-type keysAnswer struct {
+// keysRun is the result of a run of the command line.
+type keysRun struct {
 	code           int
 	stdout, stderr string
 }
@@ -39,8 +39,9 @@ func newKeysWorld(t *testing.T) *keysWorld {
 
 func (w *keysWorld) path(name string) string { return filepath.Join(w.dir, name) }
 
-// run runs the command line. A word that begins with @ is a file of the folder.
-func (w *keysWorld) run(words ...string) keysAnswer {
+// run runs the command line. A word that begins with @ is a file of the
+// directory.
+func (w *keysWorld) run(words ...string) keysRun {
 	w.Helper()
 	args := make([]string, len(words))
 	for i, word := range words {
@@ -55,7 +56,7 @@ func (w *keysWorld) run(words ...string) keysAnswer {
 		getenv: func(name string) string { return w.vars[name] },
 		now:    func() time.Time { return w.now },
 	}, args)
-	a := keysAnswer{code, stdout.String(), stderr.String()}
+	a := keysRun{code, stdout.String(), stderr.String()}
 	for _, secret := range w.hidden {
 		if strings.Contains(a.stdout+a.stderr, secret) {
 			w.Fatalf("wafer %s prints a secret:\n%s%s", strings.Join(args, " "), a.stdout, a.stderr)
@@ -64,8 +65,8 @@ func (w *keysWorld) run(words ...string) keysAnswer {
 	return a
 }
 
-// must runs what has to succeed, with --json, and returns its answer.
-func (w *keysWorld) must(words ...string) (v ringAnswer) {
+// must runs a command with --json, which must succeed, and returns its output.
+func (w *keysWorld) must(words ...string) (v ringResult) {
 	w.Helper()
 	a := w.run(append(words, "--json")...)
 	if a.code != exitDone || a.stderr != "" {
@@ -77,8 +78,9 @@ func (w *keysWorld) must(words ...string) (v ringAnswer) {
 	return v
 }
 
-// want runs what has to end with that code and tell, on the right channel.
-func (w *keysWorld) want(code int, told string, words ...string) keysAnswer {
+// want runs a command, which must end with that code and print that message on
+// the right channel.
+func (w *keysWorld) want(code int, message string, words ...string) keysRun {
 	w.Helper()
 	a := w.run(words...)
 	channel := a.stderr
@@ -87,13 +89,13 @@ func (w *keysWorld) want(code int, told string, words ...string) keysAnswer {
 	} else if a.stdout != "" {
 		w.Errorf("wafer %s answers %q beside its error", strings.Join(words, " "), a.stdout)
 	}
-	if a.code != code || !strings.Contains(channel, told) {
-		w.Errorf("wafer %s: code %d: %q; want code %d and %q", strings.Join(words, " "), a.code, a.stdout+"|"+a.stderr, code, told)
+	if a.code != code || !strings.Contains(channel, message) {
+		w.Errorf("wafer %s: code %d: %q; want code %d and %q", strings.Join(words, " "), a.code, a.stdout+"|"+a.stderr, code, message)
 	}
 	return a
 }
 
-// usage checks -h and the wrong ways to write a command.
+// usage checks -h and wrong command lines.
 func (w *keysWorld) usage(command string, wrong ...string) {
 	w.Helper()
 	words := strings.Fields(command)
@@ -108,14 +110,14 @@ func (w *keysWorld) usage(command string, wrong ...string) {
 }
 
 // ring creates a ring file and its key file.
-func (w *keysWorld) ring() ringAnswer {
+func (w *keysWorld) ring() ringResult {
 	w.Helper()
 	v := w.must("keys", "create", "--ring", "@ring")
 	w.hide("ring.key")
 	return v
 }
 
-// hide forbids to print what is in a file.
+// hide registers the content of a file, which must not be printed.
 func (w *keysWorld) hide(name string) { w.hidden = append(w.hidden, strings.TrimSpace(w.read(name))) }
 
 // store makes a store, as the application does.

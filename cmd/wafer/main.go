@@ -1,10 +1,11 @@
-// Wafer is the operator's command line: keys, revocations, and what to look at
-// when something is wrong. It works beside the running application, on the same
-// ring and store.
+// Wafer is the operator's command line. It manages keys and revocations, and
+// diagnoses faults. It works on the ring and the store of an application while
+// that is running.
 //
-// Exit codes: 0 done; 1 it failed, standard error says why; 2 the command was
-// written wrongly; 3 the answer is no (doctor found a fault, inspect would
-// refuse, a confirmation was not given).
+// The exit code is 0 on success; 1 if the command failed, with the reason on
+// standard error; 2 if the command line was wrong; and 3 if the answer is no:
+// doctor found a fault, inspect found a reason to refuse, or a confirmation was
+// not given.
 package main
 
 import (
@@ -35,13 +36,13 @@ const (
 )
 
 var (
-	// errUsage: the command was written wrongly, and the user was told how.
+	// errUsage means that the command line was wrong and the error was printed.
 	errUsage = errors.New("usage")
-	// errNo: the answer is no, and the user was told why.
+	// errNo means that the answer is no and the reason was printed.
 	errNo = errors.New("no")
 )
 
-// command is a subcommand: its words, what it does in a line, and what does it.
+// command is a subcommand. name is one word or two.
 type command struct {
 	name    string
 	summary string
@@ -62,7 +63,7 @@ func run(ctx context.Context, e *env, args []string) int {
 	return exitError
 }
 
-// dispatch finds the command by its first word or two.
+// dispatch runs the command that the first word or two of args name.
 func dispatch(ctx context.Context, e *env, args []string) error {
 	for _, words := range []int{2, 1} {
 		if len(args) < words {
@@ -79,8 +80,8 @@ func dispatch(ctx context.Context, e *env, args []string) error {
 		usage(e.stdout)
 		return nil
 	}
-	// Only what looks like a command is repeated: a credential may have been
-	// given in its place.
+	// The message repeats the word only if it looks like a command: it may be a
+	// credential.
 	named := ""
 	if regexp.MustCompile(`^[a-z-]{1,16}$`).MatchString(args[0]) {
 		named = fmt.Sprintf(" %q", args[0])

@@ -33,7 +33,7 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%q said %q", c.args, both)
 		}
 	}
-	// Every command has an example, and its own help.
+	// Every command has an example and its own help.
 	for _, c := range commands {
 		var err bytes.Buffer
 		e := &env{stdin: strings.NewReader(""), stdout: &err, stderr: &err, getenv: func(string) string { return "" }, now: time.Now}

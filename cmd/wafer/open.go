@@ -9,7 +9,7 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// ringFlags say where the ring is and what opens it.
+// ringFlags holds the values of --ring and --keeper.
 type ringFlags struct {
 	ring   string
 	keeper string
@@ -33,7 +33,7 @@ func (f *flags) withStore() {
 func (f *flags) openKeeper(name, ring string) (keyring.Keeper, error) {
 	if name == "" {
 		if ring == "store:" {
-			return nil, f.wrong("a ring in the store needs --keeper")
+			return nil, f.usageError("a ring in the store needs --keeper")
 		}
 		name = "file:" + ring + ".key"
 	}
@@ -50,15 +50,15 @@ func (f *flags) openKeeper(name, ring string) (keyring.Keeper, error) {
 	case kind == "passphrase" && name != kind:
 		return f.openPassphrase(rest)
 	}
-	return nil, f.wrong("--keeper %q: want file:PATH, env:NAME, passphrase:FILE or passphrase:", name)
+	return nil, f.usageError("--keeper %q: want file:PATH, env:NAME, passphrase:FILE or passphrase:", name)
 }
 
-// openSource finds where the ring's document is kept. close closes the store
-// that it needed.
+// openSource returns the source of the ring's document. close closes the store if
+// the source is one.
 func (f *flags) openSource(ctx context.Context) (source keyring.Source, close func() error, err error) {
 	switch f.ring.ring {
 	case "":
-		return nil, nil, f.wrong("--ring is missing")
+		return nil, nil, f.usageError("--ring is missing")
 	case "store:":
 		db, closer, err := f.openStore(ctx)
 		if err != nil {
@@ -69,7 +69,7 @@ func (f *flags) openSource(ctx context.Context) (source keyring.Source, close fu
 	return keyring.File(f.ring.ring), func() error { return nil }, nil
 }
 
-// openRing opens the ring.
+// openRing opens the ring. close closes its source.
 func (f *flags) openRing(ctx context.Context) (ring *keyring.Ring, close func() error, err error) {
 	source, close, err := f.openSource(ctx)
 	if err != nil {

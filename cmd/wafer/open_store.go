@@ -20,15 +20,14 @@ import (
 
 const storeNames = "sqlite:FILE, redis://…[#NAME], postgres://…[#SCHEMA], or env:VARIABLE that holds one of them, which keeps a password from the list of processes"
 
-// engine is an open store that is closed in the end.
+// engine is a store that must be closed.
 type engine interface {
 	store.Store
 	io.Closer
 }
 
-// openStore opens the store that --store names. It never makes one: a name that
-// was mistyped must not become an empty store in which everything was revoked
-// in vain.
+// openStore opens the store that --store names. It never makes a store: with a
+// mistyped name, a revocation would go to a new and empty one, in vain.
 func (f *flags) openStore(ctx context.Context) (store.Store, io.Closer, error) {
 	db, err := f.openEngine(ctx)
 	if err != nil {
@@ -40,7 +39,7 @@ func (f *flags) openStore(ctx context.Context) (store.Store, io.Closer, error) {
 func (f *flags) openEngine(ctx context.Context) (engine, error) {
 	name := f.db
 	if name == "" {
-		return nil, f.wrong("--store is missing")
+		return nil, f.usageError("--store is missing")
 	}
 	kind, rest, _ := strings.Cut(name, ":")
 	if kind == "env" && rest != "" {
@@ -55,27 +54,27 @@ func (f *flags) openEngine(ctx context.Context) (engine, error) {
 		if _, err := os.Stat(rest); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("there is no store at %s", rest)
 		}
-		return opened(sqlite.Open(ctx, rest, sqlite.Options{}))
+		return asEngine(sqlite.Open(ctx, rest, sqlite.Options{}))
 	case kind == "redis" || kind == "rediss":
-		goredis.SetLogger(silent{})
-		// doctor tells what Open would log.
-		return opened(redis.OpenURL(ctx, address, redis.Options{Name: part, MustExist: true, Logger: slog.New(slog.DiscardHandler)}))
+		goredis.SetLogger(discardLogger{})
+		// doctor reports what Open would log.
+		return asEngine(redis.OpenURL(ctx, address, redis.Options{Name: part, MustExist: true, Logger: slog.New(slog.DiscardHandler)}))
 	case kind == "postgres" || kind == "postgresql":
-		return opened(postgres.OpenURL(ctx, address, postgres.Options{Schema: part, MustExist: true}))
+		return asEngine(postgres.OpenURL(ctx, address, postgres.Options{Schema: part, MustExist: true}))
 	}
-	return nil, f.wrong("--store names no engine: want %s", storeNames) // not what it is: it may hold a password
+	return nil, f.usageError("--store names no engine: want %s", storeNames) // the message omits the name, which may contain a password
 }
 
-// opened keeps a nil pointer from becoming an engine.
-func opened[E engine](db E, err error) (engine, error) {
+// asEngine returns a nil interface on an error, in place of a nil pointer in one.
+func asEngine[E engine](db E, err error) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
 	return db, nil
 }
 
-// silent keeps the client's own log, which repeats what the errors say, from
-// standard error.
-type silent struct{}
+// discardLogger keeps the Redis client's own log off standard error. It repeats
+// the errors.
+type discardLogger struct{}
 
-func (silent) Printf(context.Context, string, ...any) {}
+func (discardLogger) Printf(context.Context, string, ...any) {}

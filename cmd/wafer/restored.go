@@ -19,8 +19,8 @@ revoked since the backup are accepted again: look at "wafer keys list", and revo
 them once more.
 `
 
-// ahead is how far beyond the clock the position is taken: what was lost may
-// have been written by a clock that was ahead of this one.
+// ahead is added to the current time for the position of the revocation: the
+// clock that wrote the lost entries may have been ahead of this one.
 const ahead = time.Minute
 
 func restored(ctx context.Context, e *env, args []string) error {

@@ -30,7 +30,7 @@ func TestRestored(t *testing.T) {
 	if e.Kind != store.KindEveryone || e.Reason != "the store was restored from a backup" || e.Actor != "ops" {
 		t.Errorf("%+v", e)
 	}
-	// What was lost may have been written by a clock that was ahead.
+	// The lost entries may have been written by a clock that was ahead.
 	if least := store.Position(time.Now().Add(50 * time.Second).UnixMicro()); got.Position < least {
 		t.Errorf("position %d: want at least %d", got.Position, least)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// entryView is an entry of the log as the commands show it.
+// entryView is the output form of an entry of the log.
 type entryView struct {
 	Position store.Position `json:"position"`
 	Time     time.Time      `json:"time"`
@@ -30,7 +30,7 @@ func viewEntry(e *store.Entry) entryView {
 	return v
 }
 
-// line is the entry on one line, whatever its texts hold.
+// line returns the entry as one line, whatever its texts contain.
 func (v *entryView) line() string {
 	parts := []string{fmt.Sprint(v.Position), stamp(v.Time), v.Kind}
 	if name := v.Session + v.Subject; name != "" {
@@ -45,8 +45,8 @@ func (v *entryView) line() string {
 	return strings.Join(parts, "  ")
 }
 
-// printable replaces what could move a terminal's cursor or change its colours:
-// labels, reasons and subjects come from outside.
+// printable replaces unprintable characters, which could move a terminal's cursor
+// or change its colours: labels, reasons and subjects come from outside.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -58,7 +58,7 @@ func printable(text string) string {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// followWait is how long one question for news waits.
+// followWait is how long one query of --follow waits for entries.
 const followWait = 10 * time.Second
 
 func revocations(ctx context.Context, e *env, args []string) error {
@@ -71,7 +71,7 @@ func revocations(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if *after > uint64(store.MaxPosition) {
-		return f.wrong("--after %d: positions end at %d", *after, store.MaxPosition)
+		return f.usageError("--after %d: positions end at %d", *after, store.MaxPosition)
 	}
 	db, closer, err := f.openStore(ctx)
 	if err != nil {
@@ -82,7 +82,7 @@ func revocations(ctx context.Context, e *env, args []string) error {
 	for {
 		more, err := r.next(ctx, *follow)
 		if err != nil && *follow && ctx.Err() != nil {
-			return nil // to be interrupted is how following ends
+			return nil // an interrupt is the normal end of --follow
 		}
 		if err != nil || !more && !*follow {
 			return err
@@ -90,7 +90,7 @@ func revocations(ctx context.Context, e *env, args []string) error {
 	}
 }
 
-// logReader prints the log as it reads on in it.
+// logReader reads the log and prints it.
 type logReader struct {
 	*flags
 	db    store.Store

@@ -25,7 +25,7 @@ func openStoreFile(t *testing.T, path string) *sqlite.Store {
 	return db
 }
 
-// lines reads JSON lines.
+// lines decodes JSON lines.
 func lines(t *testing.T, text string) (all []entryView) {
 	t.Helper()
 	for line := range strings.Lines(text) {
@@ -78,7 +78,7 @@ func TestRevocations(t *testing.T) {
 	s.command(exitUsage, "", with(args, "--after", "-1")...)
 }
 
-// A log of more than one batch, read whole.
+// A log of more than one batch is read whole.
 func TestRevocationsOfManyBatches(t *testing.T) {
 	s := openShop(t, 0)
 	const n = 2*store.MaxEntries + 300
@@ -97,7 +97,7 @@ func TestRevocationsOfManyBatches(t *testing.T) {
 	}
 }
 
-// Following shows what comes later, and ends in peace when it is interrupted.
+// Following shows later entries, and an interrupt ends it without an error.
 func TestRevocationsFollow(t *testing.T) {
 	s := openShop(t, 0)
 	ctx, interrupt := context.WithCancel(t.Context())
@@ -139,13 +139,13 @@ func TestRevocationsFollow(t *testing.T) {
 	}
 }
 
-// goneBack is a store whose log is another one from the second question on.
-type goneBack struct {
+// rolledBackLog is a store whose log is another one from the second query on.
+type rolledBackLog struct {
 	store.Store
 	asked int
 }
 
-func (g *goneBack) Since(_ context.Context, after store.Position, _ int, _ time.Duration) (store.Batch, error) {
+func (g *rolledBackLog) Since(_ context.Context, after store.Position, _ int, _ time.Duration) (store.Batch, error) {
 	g.asked++
 	b := store.Batch{Log: store.ID{1}, Head: 30, Floor: 10, Entries: []store.Entry{{Position: 30, Kind: store.KindEveryone}}}
 	if g.asked > 1 {
@@ -157,11 +157,11 @@ func (g *goneBack) Since(_ context.Context, after store.Position, _ int, _ time.
 	return b, nil
 }
 
-// A log that went back is told, and read from its beginning.
+// A log that was rolled back is reported, and read from its beginning.
 func TestRevocationsWentBack(t *testing.T) {
 	var out, stderr bytes.Buffer
 	e := &env{stdout: &out, stderr: &stderr}
-	r := logReader{flags: e.flags("revocations", "", ""), db: &goneBack{}}
+	r := logReader{flags: e.flags("revocations", "", ""), db: &rolledBackLog{}}
 	for range 3 {
 		if _, err := r.next(t.Context(), true); err != nil {
 			t.Fatal(err)

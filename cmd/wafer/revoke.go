@@ -10,14 +10,14 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// texts is a flag that may be given several times. It never refuses, since the
-// flag package would then print the text: a credential, if somebody pasted one.
-type texts []string
+// stringList is a flag that may be given several times. Set never fails, since the
+// flag package would then print the text, which may be a pasted credential.
+type stringList []string
 
-func (t *texts) String() string     { return strings.Join(*t, " ") }
-func (t *texts) Set(s string) error { *t = append(*t, s); return nil }
+func (t *stringList) String() string     { return strings.Join(*t, " ") }
+func (t *stringList) Set(s string) error { *t = append(*t, s); return nil }
 
-// revokeFlags are those of every command that revokes.
+// revokeFlags are the flags of the commands that revoke.
 type revokeFlags struct {
 	*flags
 	reason, actor string
@@ -37,7 +37,7 @@ func (e *env) revokeFlags(name, summary, example, reason string) *revokeFlags {
 func revoke(ctx context.Context, e *env, args []string) error {
 	f := e.revokeFlags("revoke", "ends sessions, at once where it is noticed and MaxStaleness later everywhere",
 		"wafer revoke --store sqlite:data/wafer.db --subject alice --reason \"laptop stolen\" --wait", "")
-	var subjects, sessions texts
+	var subjects, sessions stringList
 	f.Var(&subjects, "subject", "end all sessions of this `name`; may be given several times")
 	f.Var(&sessions, "session", "end the session with this `id`; may be given several times")
 	everyone := f.Bool("everyone", false, "end all sessions of everyone")
@@ -48,29 +48,29 @@ func revoke(ctx context.Context, e *env, args []string) error {
 	for i, text := range sessions {
 		id, err := store.ParseID(text)
 		if err != nil || id.IsZero() {
-			return f.wrong("--session %d of %d is no session's id: want 32 hexadecimal digits in lower case, as sessions list shows them", i+1, len(sessions))
+			return f.usageError("--session %d of %d is no session's id: want 32 hexadecimal digits in lower case, as sessions list shows them", i+1, len(sessions))
 		}
 		r.Sessions = append(r.Sessions, id)
 	}
 	for i, subject := range subjects {
 		if err := store.CheckSubject(subject); err != nil {
-			return f.wrong("--subject %d of %d: %v", i+1, len(subjects), err)
+			return f.usageError("--subject %d of %d: %v", i+1, len(subjects), err)
 		}
 	}
 	if len(subjects)+len(sessions) == 0 && !*everyone {
-		return f.wrong("nobody is named: want --subject, --session or --everyone")
+		return f.usageError("nobody is named: want --subject, --session or --everyone")
 	}
-	var question string
+	var prompt string
 	switch {
 	case *everyone:
-		question = "This ends the sessions of everyone. Go on?"
+		prompt = "This ends the sessions of everyone. Go on?"
 	case len(subjects) > 0:
-		question = fmt.Sprintf("This ends all sessions of %s. Go on?", names(subjects))
+		prompt = fmt.Sprintf("This ends all sessions of %s. Go on?", names(subjects))
 	}
-	return f.run(ctx, r, question)
+	return f.run(ctx, r, prompt)
 }
 
-// names lists some subjects for a question.
+// names lists some of the subjects for a prompt.
 func names(subjects []string) string {
 	const most = 5
 	shown := make([]string, 0, most)
@@ -84,22 +84,22 @@ func names(subjects []string) string {
 	return list
 }
 
-// run asks the question, unless it is empty, revokes, and prints the position.
-func (f *revokeFlags) run(ctx context.Context, r store.Revocation, question string) error {
+// run confirms the prompt unless it is empty, revokes, and prints the position.
+func (f *revokeFlags) run(ctx context.Context, r store.Revocation, prompt string) error {
 	if f.reason == "" {
-		return f.wrong("--reason is missing: it is kept in the log, for an audit")
+		return f.usageError("--reason is missing: it is kept in the log, for an audit")
 	}
 	r.Reason, r.Actor = f.reason, f.actor
 	if err := (&store.Revocation{Everyone: true, Reason: r.Reason, Actor: r.Actor}).Check(); err != nil {
-		return f.wrong("--reason or --actor: %v", err)
+		return f.usageError("--reason or --actor: %v", err)
 	}
 	db, closer, err := f.openStore(ctx)
 	if err != nil {
 		return err
 	}
 	defer closer.Close()
-	if question != "" {
-		if err := f.confirm("%s", question); err != nil {
+	if prompt != "" {
+		if err := f.confirm("%s", prompt); err != nil {
 			return err
 		}
 	}
@@ -112,7 +112,7 @@ func (f *revokeFlags) run(ctx context.Context, r store.Revocation, question stri
 	if err != nil {
 		return fmt.Errorf("it is revoked at position %d; how long nodes may take is not known: %w", last, err)
 	}
-	err = f.answer(map[string]any{"position": last, "max_staleness_seconds": c.MaxStaleness.Seconds()}, func(w io.Writer) {
+	err = f.output(map[string]any{"position": last, "max_staleness_seconds": c.MaxStaleness.Seconds()}, func(w io.Writer) {
 		fmt.Fprintf(w, "revoked at position %d\n", last)
 	})
 	if err != nil || !f.wait {
@@ -121,7 +121,7 @@ func (f *revokeFlags) run(ctx context.Context, r store.Revocation, question stri
 	return f.await(ctx, committed, c.MaxStaleness)
 }
 
-// revokeAll revokes in as many steps as the store's bound asks for, and returns
+// revokeAll revokes in as many steps as the store's bound requires, and returns
 // the position of the last one.
 func revokeAll(ctx context.Context, db store.Store, r store.Revocation) (last store.Position, err error) {
 	for len(r.Sessions)+len(r.Subjects) > 0 || r.Everyone {
@@ -143,15 +143,15 @@ func revokeAll(ctx context.Context, db store.Store, r store.Revocation) (last st
 }
 
 const (
-	// granularity is more than the coarsest clock's step: what a node takes for
-	// MaxStaleness may be that much longer.
+	// granularity is more than the coarsest clock's step. A node may measure
+	// MaxStaleness longer by that much.
 	granularity = 20 * time.Millisecond
-	// progress is how often a wait says how long it still is.
+	// progress is the interval between two reports of the remaining wait.
 	progress = 5 * time.Second
 )
 
 // await returns when no node that has announced itself can accept what was
-// revoked: each has asked the store since, or has found its list stale.
+// revoked: each has read the log since, or treats its list as stale.
 func (f *revokeFlags) await(ctx context.Context, committed time.Time, staleness time.Duration) error {
 	until := committed.Add(staleness + granularity)
 	if staleness == 0 {

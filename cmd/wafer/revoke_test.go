@@ -36,7 +36,7 @@ func TestRevokeNames(t *testing.T) {
 	}
 	args := with([]string{"revoke"}, with(s.store(), "--subject", "anna", "--subject=bob", "--session", id, "--reason", "stolen", "--actor", "ops", "--json")...)
 
-	// Nobody is there to ask.
+	// Without a terminal there is no confirmation.
 	r := s.command(exitNo, "y\n", args...)
 	contains(t, r.err, "anna, bob", "--yes")
 	if s.state(anna) != store.Alive || s.state(carl) != store.Alive {
@@ -124,7 +124,7 @@ func TestRevokeIsWrittenWrongly(t *testing.T) {
 	contains(t, r.err, "there is no store at")
 }
 
-// More than one call of the store can take.
+// More than one call of the store can carry.
 func TestRevokeMany(t *testing.T) {
 	s := openShop(t, 0)
 	anna := s.login("anna")
@@ -173,7 +173,7 @@ func TestRevokeWaits(t *testing.T) {
 	}
 }
 
-// interrupting is an output that interrupts the program when it says something.
+// interrupting is an output that interrupts the program when a text is written.
 type interrupting struct {
 	bytes.Buffer
 	when      string
@@ -193,12 +193,12 @@ func TestRevokeWaitInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	var out bytes.Buffer
-	told := &interrupting{when: "Every node has it in at most", interrupt: interrupt}
-	e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: told, now: time.Now}
+	output := &interrupting{when: "Every node has it in at most", interrupt: interrupt}
+	e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: output, now: time.Now}
 	if code := run(ctx, e, []string{"revoke", "--store", "sqlite:" + s.dbPath, "--subject", "anna", "--reason", "x", "--yes", "--wait"}); code != exitNo {
-		t.Errorf("exit code %d\n%s", code, told)
+		t.Errorf("exit code %d\n%s", code, output)
 	}
-	contains(t, told.String(), "revoked all the same")
+	contains(t, output.String(), "revoked all the same")
 	contains(t, out.String(), "revoked at position ")
 	if c, err := s.db.Cutoffs(t.Context(), store.ID{}, "anna"); err != nil || c.Subject == 0 {
 		t.Errorf("%+v, %v", c, err)

@@ -8,7 +8,7 @@ import (
 )
 
 // schema prints the SQL for databases in which the application's role may not
-// make tables.
+// create tables.
 func schema(_ context.Context, e *env, args []string) error {
 	f := e.flags("schema", "prints the SQL that makes or migrates a Postgres store, to be run in one transaction by the schema's owner",
 		"wafer schema --schema wafer | psql --single-transaction -v ON_ERROR_STOP=1 shop")

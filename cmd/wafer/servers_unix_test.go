@@ -20,7 +20,7 @@ import (
 
 // The commands on the engines that have a server.
 
-// on runs a command with variables of its environment.
+// on runs a command with environment variables.
 func on(t *testing.T, want int, variables map[string]string, args ...string) (stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
@@ -31,7 +31,7 @@ func on(t *testing.T, want int, variables map[string]string, args ...string) (st
 	return out.String(), err.String()
 }
 
-// findings are the checks of doctor's answer.
+// findings decodes doctor's output.
 func findings(t *testing.T, want int, args ...string) map[string][]finding {
 	t.Helper()
 	out, _ := on(t, want, nil, append([]string{"doctor", "--json"}, args...)...)
@@ -46,7 +46,8 @@ func findings(t *testing.T, want int, args ...string) map[string][]finding {
 	return found
 }
 
-// beside works as the application would, and the commands work beside it.
+// beside works as the application would, with the commands working on the same
+// store.
 func beside(t *testing.T, name string, db engine) {
 	t.Helper()
 	id := store.ID{1}
@@ -92,7 +93,7 @@ func TestCommandsOnRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	on(t, exitError, nil, "restored", "--store", name, "--yes") // of the default name there is none
+	on(t, exitError, nil, "restored", "--store", name, "--yes") // there is none with the default name
 	beside(t, name+"#shop", db)
 
 	s.RedisCommand(t, "CONFIG", "SET", "appendfsync", "everysec")
@@ -111,14 +112,15 @@ func TestCommandsOnPostgres(t *testing.T) {
 	s := testserver.Postgres(t)
 	name := s.PostgresURL("postgres", "postgres")
 	on(t, exitNo, nil, "doctor", "--store", name)
-	// The schema by hand, as somebody does whose application's role may not.
+	// The schema is applied by hand, as in databases where the application's
+	// role may not do so.
 	text, _ := on(t, exitDone, nil, "schema", "--schema", "Shop")
 	psql := exec.CommandContext(t.Context(), "psql", "--quiet", "--single-transaction", "-v", "ON_ERROR_STOP=1", name)
 	psql.Stdin = strings.NewReader(text)
 	if out, err := psql.CombinedOutput(); err != nil {
 		t.Fatalf("psql: %v\n%s", err, out)
 	}
-	on(t, exitError, nil, "restored", "--store", name, "--yes") // in the default schema there is none
+	on(t, exitError, nil, "restored", "--store", name, "--yes") // there is none in the default schema
 	db, err := postgres.OpenURL(t.Context(), name, postgres.Options{Schema: "Shop", MustExist: true})
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// sessionView is a living session as the commands show it.
+// sessionView is the output form of a living session.
 type sessionView struct {
 	ID            string    `json:"id"`
 	Label         string    `json:"label"`
@@ -18,7 +18,7 @@ type sessionView struct {
 	Started       time.Time `json:"started"`
 	Authenticated time.Time `json:"authenticated"`
 	Seen          time.Time `json:"seen"`     // its last refresh
-	Deadline      time.Time `json:"deadline"` // unless it is refreshed before
+	Deadline      time.Time `json:"deadline"` // unless it is refreshed earlier
 	Generation    uint32    `json:"generation"`
 }
 
@@ -44,10 +44,10 @@ func sessionsList(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if *subject == "" {
-		return f.wrong("--subject is missing")
+		return f.usageError("--subject is missing")
 	}
 	if err := store.CheckSubject(*subject); err != nil {
-		return f.wrong("--subject: %v", err)
+		return f.usageError("--subject: %v", err)
 	}
 	db, closer, err := f.openStore(ctx)
 	if err != nil {
@@ -63,7 +63,7 @@ func sessionsList(ctx context.Context, e *env, args []string) error {
 		views[i] = viewSession(&families[i])
 	}
 	more := len(families) == store.MaxListed
-	return f.answer(map[string]any{"subject": *subject, "sessions": views, "more": more}, func(w io.Writer) {
+	return f.output(map[string]any{"subject": *subject, "sessions": views, "more": more}, func(w io.Writer) {
 		printSessions(w, views)
 		if more {
 			fmt.Fprintf(e.stderr, "These are the %d that were started last; there may be more.\n", len(views))

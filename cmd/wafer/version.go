@@ -19,5 +19,5 @@ func version(_ context.Context, e *env, args []string) error {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		v.Version, v.Go = info.Main.Version, info.GoVersion
 	}
-	return f.answer(v, func(w io.Writer) { fmt.Fprintf(w, "wafer %s, %s\n", v.Version, v.Go) })
+	return f.output(v, func(w io.Writer) { fmt.Fprintf(w, "wafer %s, %s\n", v.Version, v.Go) })
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// A ring that cannot be taken is an error that says why, for every command; and
-// none of them changes it.
+// A ring that cannot be opened is an error that says why, for every command,
+// and no command changes it.
 func TestKeysOfASpoiltRing(t *testing.T) {
 	for name, c := range map[string]struct {
-		spoil func(w *keysWorld)
-		told  string
+		damage  func(w *keysWorld)
+		message string
 	}{
 		"half written": {func(w *keysWorld) {
 			b := w.read("ring")
@@ -72,7 +72,7 @@ func TestKeysOfASpoiltRing(t *testing.T) {
 		}, "directory"},
 		"unreadable": {func(w *keysWorld) {
 			w.write("ring", w.read("ring"), 0o000)
-			if f, err := os.Open(w.path("ring")); err == nil { // as root, who reads everything
+			if f, err := os.Open(w.path("ring")); err == nil { // as root, who can read everything
 				f.Close()
 				w.write("ring", "", 0o000)
 			}
@@ -80,13 +80,13 @@ func TestKeysOfASpoiltRing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if runtime.GOOS == "windows" && (strings.Contains(name, "read") || name == "a folder" || name == "no key file") {
-				return // it has no such modes, and other words
+				return // Windows has no such modes, and other messages
 			}
 			w := newKeysWorld(t)
 			id := w.ring().Keys[0].ID
 			w.store()
 			_, entries := w.everyone()
-			c.spoil(w)
+			c.damage(w)
 			content := func() string {
 				b, _ := os.ReadFile(w.path("ring"))
 				return string(b)
@@ -99,7 +99,7 @@ func TestKeysOfASpoiltRing(t *testing.T) {
 				{"revoke", "--all", "--store", "sqlite:@db", "--reason", "x", "--yes"},
 				{"export-jwks", "--realm", "r", "--issuer", "i"},
 			} {
-				w.want(exitError, c.told, append(append([]string{"keys"}, words...), "--ring", "@ring")...)
+				w.want(exitError, c.message, append(append([]string{"keys"}, words...), "--ring", "@ring")...)
 			}
 			if content() != before {
 				t.Error("the ring was changed")
@@ -113,7 +113,8 @@ func TestKeysOfASpoiltRing(t *testing.T) {
 	}
 }
 
-// A backup that is put back is refused by whoever has seen the newer one.
+// A backup that is put back is refused by every process that has seen the newer
+// document.
 func TestKeysOfARestoredBackup(t *testing.T) {
 	w := newKeysWorld(t)
 	id := w.ring().Keys[0].ID
@@ -126,8 +127,8 @@ func TestKeysOfARestoredBackup(t *testing.T) {
 	}
 }
 
-// The operator's clock is an hour off: the keys take over an hour early or
-// late, and everything any node seals still opens on all.
+// The operator's clock is an hour off. The keys take over an hour early or
+// late, and everything that any node seals still opens on all.
 func TestKeysRotateByAClockThatIsAnHourOff(t *testing.T) {
 	for _, off := range []time.Duration{-time.Hour, time.Hour} {
 		w := newKeysWorld(t)
