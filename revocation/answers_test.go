@@ -211,7 +211,7 @@ func testAnyOrderOfAnswers(t *testing.T) {
 	}
 }
 
-// above returns a position, or 0 where the floor covers it.
+// above returns a position, or 0 if the floor covers it.
 func above(p, floor store.Position) store.Position {
 	if p <= floor {
 		return 0
@@ -219,8 +219,8 @@ func above(p, floor store.Position) store.Position {
 	return p
 }
 
-// Dropped entries leave a gap that the floor explains, be it that some remain
-// or that all are gone, after however long an outage.
+// Dropped entries leave a gap that the floor explains, whether some remain or
+// all are gone, after an outage of any length.
 func TestPromise1_GapsThatTheFloorExplains(t *testing.T) {
 	for name, c := range map[string]struct {
 		more  int            // entries that come after the replica's cursor, 210

@@ -149,7 +149,7 @@ func (m *mapList) revoked(session store.ID, subject string, at store.Position) b
 const batch = 64
 
 // oneReader runs batches of checks and reports the time of one: the mean and
-// the 99.9th percentile of the batches, and where the machine can tell it the
+// the 99.9th percentile of the batches, and on machines that can measure it the
 // reader's own processor time. It returns the mean.
 func oneReader(b *testing.B, check func(i int)) (mean float64) {
 	runtime.LockOSThread()
@@ -179,11 +179,12 @@ func oneReader(b *testing.B, check func(i int)) (mean float64) {
 	return mean
 }
 
-// BenchmarkCheck is a replica's whole check of a session: where nothing names
-// it or its subject, as of nearly every request, and where entries name both.
-// The budget is 100 ns at 1 M entries beside a writer at 100,000 a second, and
-// to scale with cores (-cpu 1,2,8). A quarter of the entries name subjects.
-// "xmap" is how many times as long a locked map takes in the same run, alone.
+// BenchmarkCheck is a replica's whole check of a session, once when no entry
+// names it or its subject, as in nearly every request, and once when entries
+// name both. The budget is 100 ns at 1 M entries beside a writer at 100,000 a
+// second, and to scale with cores (-cpu 1,2,8). A quarter of the entries name
+// subjects. "xmap" is how many times as long a locked map takes in the same
+// run, alone.
 func BenchmarkCheck(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("entries=%d", n), func(b *testing.B) {

@@ -164,8 +164,8 @@ func TestCache_AnswersOutOfOrder(t *testing.T) {
 }
 
 // An answer that was made late and came first proves nothing about one that was
-// sent after it and made before; nor does one of another log, where neither is
-// known to be the later one.
+// sent after it and made before. Nor does an answer of another log, if neither
+// is known to be the later one.
 func TestCache_AnswersMadeOutOfOrder(t *testing.T) {
 	for _, another := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -112,8 +112,8 @@ func TestPromise1_CacheCountsFromTheQuestion(t *testing.T) {
 	checks(t, c, clock.Now(), 2, 10, revocation.Unconfirmed)
 }
 
-// A function that was frozen, or whose clock was set, notices by whichever of
-// the two clocks went on.
+// A function that was frozen, or whose clock was set, shows it on one of the
+// two clocks.
 func TestPromise1_CacheThatWasFrozen(t *testing.T) {
 	for name, moves := range map[string][2]time.Duration{
 		"the wall clock alone went on":      {time.Hour, 0},
@@ -414,7 +414,8 @@ func TestCache_Close(t *testing.T) {
 	}
 }
 
-// It keeps no more answers than it may, in no more memory than NewCache says.
+// A cache holds no more results than its limit, in no more memory than NewCache
+// states.
 func TestPromise8_CacheIsBounded(t *testing.T) {
 	const limit = 20_000
 	long := strings.Repeat("s", store.MaxSubject-8)

@@ -226,8 +226,8 @@ func TestWaitFor_Fresh(t *testing.T) {
 	}
 }
 
-// Where each answer is older than MaxStaleness when it comes, the replica is
-// never fresh, and the wait ends with the context all the same.
+// If each answer is older than MaxStaleness when it comes, the replica is never
+// fresh, and the wait ends with the context all the same.
 func TestWaitFor_EndsWhereAnswersAreAlwaysOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()

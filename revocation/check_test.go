@@ -12,7 +12,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// What Check says of each kind of token in each state.
+// Check's verdict on each kind of token in each state.
 func TestCheck_InEveryState(t *testing.T) {
 	clock := newClock()
 	d := newDouble()
@@ -67,7 +67,7 @@ func TestCheck_InEveryState(t *testing.T) {
 	in(revocation.Unknown)
 }
 
-// Entries that this node knows of before the log brings them count at once, in
+// Entries that this node applies before the log brings them count at once, in
 // every state, and still when the log has brought them, or others.
 func TestPromise1_ReplicaAppliesItsOwnAtOnce(t *testing.T) {
 	clock := newClock()
@@ -93,13 +93,13 @@ func TestPromise1_ReplicaAppliesItsOwnAtOnce(t *testing.T) {
 }
 
 // A reader is interrupted while the replica, which was stale, catches up: it
-// must not take what the list was for what the state is now.
+// must not combine the old list with the new state.
 func TestPromise1_CheckWhileTheReplicaCatchesUp(t *testing.T) {
 	clock := newClock()
 	d := newDouble()
 	r := still(t, d, revocation.Config{Now: clock.Now})
-	// round is what is checked: a session that is ended, at a position that
-	// the replica knows.
+	// round is one check: a session that is ended, at a position that the
+	// replica has reached.
 	type round struct {
 		n   int
 		now time.Time

@@ -58,7 +58,7 @@ func TestPromise1_ReplicaIsConfirmedAsOfTheQuestion(t *testing.T) {
 		if s := r.State(c.Now().Add(1)); s != revocation.Stale {
 			t.Errorf("%s: and a nanosecond later %v", name, s)
 		}
-		// An answer that is older than what is known takes nothing back.
+		// An answer that is older than the last one undoes nothing.
 		d.onSince(nil)
 		if err := ask(); err != nil {
 			t.Fatal(err)
@@ -182,7 +182,7 @@ func TestPromise1_ReplicaUnderAWallClockSetBack(t *testing.T) {
 }
 
 // A request reads its time first, and the replica may be confirmed before the
-// request looks: that is no clock that was set back.
+// request checks it. That does not count as a clock that was set back.
 func TestReplica_TimeReadBeforeTheConfirmation(t *testing.T) {
 	d, c := newDouble(), newSplitClock()
 	r := still(t, d, revocation.Config{Now: c.Now})

@@ -14,8 +14,8 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// checker is what a Replica and a Cache have in common, and with it what the
-// root package uses of them.
+// checker holds the methods that a Replica and a Cache have in common, and so
+// those that the root package uses.
 type checker interface {
 	Check(now time.Time, session store.ID, subject string, at store.Position) revocation.Verdict
 	Confirm(ctx context.Context, session store.ID, subject string, at store.Position) (revocation.Verdict, error)
@@ -29,7 +29,8 @@ type checker interface {
 	Close()
 }
 
-// kinds are what must pass: the list, and the cache however little it keeps.
+// kinds are the implementations under test: the replica, and the cache however
+// little it holds.
 var kinds = map[string]func(testing.TB, revocation.Source, revocation.Config) checker{
 	"replica": func(t testing.TB, s revocation.Source, c revocation.Config) checker { return follow(t, s, c) },
 	"cache":   func(t testing.TB, s revocation.Source, c revocation.Config) checker { return newCache(t, s, c) },
@@ -94,10 +95,10 @@ func (a *acknowledged) names(n int) bool {
 }
 
 // TestPromise1_Conformance: random revocations, commits, drops and tokens, over
-// a real store. What a node says is never laxer than what it revoked itself and
-// what anybody had revoked MaxStaleness ago, and never stricter than the store.
-// When nothing has happened for MaxStaleness it is what [Judge] says of the
-// store's own cutoffs.
+// a real store. A node's verdict is never laxer than its own revocations and
+// everybody's of MaxStaleness ago, and never stricter than the store. When
+// nothing has happened for MaxStaleness, it is [Judge]'s verdict on the store's
+// own cutoffs.
 func TestPromise1_Conformance(t *testing.T) {
 	for name, open := range kinds {
 		t.Run(name, func(t *testing.T) {
@@ -164,7 +165,7 @@ func (c *conformance) note() store.Position {
 	return head
 }
 
-// truth is what the store holds of a session.
+// truth returns the store's cutoffs of a session.
 func (c *conformance) truth(n int) store.Cutoffs {
 	res, err := c.db.Cutoffs(context.Background(), session(n), subject(n%conformSubjects))
 	must(c.t, err)
@@ -250,7 +251,7 @@ func (c *conformance) token() (n int, at store.Position) {
 	return c.some(), c.seen[max(0, len(c.seen)-back)] - store.Position(c.random.IntN(2))
 }
 
-// judge is how a token is judged.
+// judge returns a node's verdict on a token.
 func (c *conformance) judge(node checker, n int, at store.Position) revocation.Verdict {
 	v := node.Check(time.Now(), session(n), subject(n%conformSubjects), at)
 	c.counts[v.String()]++

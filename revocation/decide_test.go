@@ -10,8 +10,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// A replica that is fresh decides without a query. One that is not asks the
-// store, and without an answer there is no verdict but for what it holds.
+// A fresh replica decides without a query. One that is not fresh asks the
+// store, and without an answer decides only by what it holds.
 func TestReplica_Decide(t *testing.T) {
 	clock, d := newClock(), newDouble()
 	d.add(ending(session(1), 0), ofSubject(subject(2), 0)) // 20, 30

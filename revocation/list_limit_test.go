@@ -47,8 +47,8 @@ func TestPromise1_RevocationListAtItsLimitNeverForgets(t *testing.T) {
 	}
 }
 
-// The limit is on the entries that are held, however they came to be: also
-// where what is named was named before.
+// The limit is on the entries that are held, however they came to be, and also
+// if their names were named before.
 func TestPromise8_RevocationListLimitHoldsForNamesThatComeAgain(t *testing.T) {
 	const limit = 1024
 	t.Run("all are named again and some are new", func(t *testing.T) {

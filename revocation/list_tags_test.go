@@ -8,8 +8,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// The first slot with a tag is found whatever the other seven have; and no tag
-// if there is none. 1 is not a tag: see tagOf.
+// The first slot with a tag is found whatever the other seven hold, and no slot
+// if none has the tag. 1 is not a tag: see tagOf.
 func TestList_TagsFindTheFirstSlot(t *testing.T) {
 	r := random(t)
 	few := []byte{0, 2, 3, 0x7f, 0x80, 0x81, 0xfe, 0xff}
@@ -32,8 +32,8 @@ func TestList_TagsFindTheFirstSlot(t *testing.T) {
 	}
 }
 
-// Ids are random, and where they are not (an application may bring its own)
-// a list still finds each, and none that is like it.
+// Ids are random. If they are not, since an application may bring its own, a
+// list still finds each of them, and nothing similar.
 func TestList_FindsIDsThatAreNotRandom(t *testing.T) {
 	l := revocation.NewList(1 << 20)
 	var ids []store.ID

@@ -40,8 +40,8 @@ func TestList_TheHighestPositionFits(t *testing.T) {
 	cutoffsEqual(t, l, session(2), "bob", store.Cutoffs{Everyone: top, Superseding: top})
 }
 
-// An end is an end: whatever else is applied of the session, before or after,
-// it stays refused below the highest position that names it.
+// An end is final: whatever else is applied of the session, before or after, it
+// stays refused below the highest position that names it.
 func TestPromise1_RevocationListKeepsAnEnd(t *testing.T) {
 	entries := []store.Entry{
 		superseding(session(1), 10), superseding(session(1), 20), ending(session(1), 30),
@@ -129,7 +129,7 @@ func TestPromise1_RevocationListFloorCoversWhatItDrops(t *testing.T) {
 	}
 }
 
-// A dropped end that is named again is as good as new.
+// A dropped end that is applied again is in force again.
 func TestList_NamedAgainAfterItWasDropped(t *testing.T) {
 	l := revocation.NewList(1024)
 	l.Apply(ofSubject("alice", 10), superseding(session(1), 10))
@@ -141,7 +141,7 @@ func TestList_NamedAgainAfterItWasDropped(t *testing.T) {
 	}
 }
 
-// Raising the floor gives the memory back, a part at each call, even where
+// Raising the floor gives the memory back, a part at each call, even if
 // nothing new comes in.
 func TestPromise8_RevocationListFreesWhatItDrops(t *testing.T) {
 	l := revocation.NewList(1 << 20)

@@ -12,7 +12,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Restore is what an honest store does: it appends what nothing covers.
+// Restore does what an honest store does: it appends the entries that no cutoff
+// covers.
 func (d *double) Restore(_ context.Context, r store.Restoration) (store.Snapshot, error) {
 	if err := r.Check(); err != nil {
 		return store.Snapshot{}, err
@@ -80,7 +81,7 @@ func (r *restorer) took() []store.Restoration {
 	return calls
 }
 
-// entries returns those of a kind that the log has above p.
+// after returns the log's entries of a kind above p.
 func (d *double) after(p store.Position, kind store.Kind) (found []store.Entry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -92,10 +93,10 @@ func (d *double) after(p store.Position, kind store.Kind) (found []store.Entry) 
 	return found
 }
 
-// A log loses an end, a subject and everyone, and goes on. What the store
-// mints then is above all of them: it counts as revoked all the same, from the
-// moment in which the loss is seen until it is written back, and what is
-// revoked by nothing goes on.
+// A log loses an end, a subject and everyone, and goes on. New tokens from the
+// store are above all of them. They count as revoked all the same, from the
+// moment in which the loss is seen until it is written back. Tokens that
+// nothing revokes are still good.
 func TestPromise1_WhatTheLogLostCountsAboveEveryPosition(t *testing.T) {
 	for _, everyoneToo := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -117,7 +118,7 @@ func TestPromise1_WhatTheLogLostCountsAboveEveryPosition(t *testing.T) {
 			if err := r.CatchUp(t.Context()); err != nil && !errors.Is(err, revocation.ErrRollback) {
 				t.Fatalf("CatchUp: %v", err)
 			}
-			// Asked while the log may not be read anew yet, and after.
+			// Called while the log may not be reloaded yet, and again after.
 			verdicts := func(when string) {
 				t.Helper()
 				for n, lost := range map[int]bool{1: true, 2: true, 3: false, 5: false} {
@@ -312,8 +313,8 @@ func (d *double) mu2(f func()) {
 	f()
 }
 
-// A log that goes back a second time, before what it lost at first is written
-// back, is owed both.
+// A log goes back a second time, before its first losses are written back. Both
+// losses are written back.
 func TestPromise1_LogThatGoesBackTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &restorer{double: newDouble(), fails: true}
@@ -340,8 +341,8 @@ func TestPromise1_LogThatGoesBackTwice(t *testing.T) {
 	})
 }
 
-// A logout that the store has not taken is refused an hour of positions ahead;
-// it is written back below what the store has had.
+// A logout that the store has not accepted is refused an hour of positions
+// ahead. It is written back no higher than the store's highest position.
 func TestReplica_WritesNothingBackAboveTheHighest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &restorer{double: newDouble()}

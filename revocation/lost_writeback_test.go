@@ -12,9 +12,9 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// The store takes all that was lost and then fails for a moment, before this
-// node has read what it wrote. That must not leave the lost revocations above
-// every position for ever.
+// The store accepts all that was lost and then fails for a moment, before this
+// node has read what it wrote. The lost revocations must not stay above every
+// position for ever.
 func TestPromise5_OutageRightAfterTheWriteBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rec recorder
@@ -54,8 +54,8 @@ func TestPromise5_OutageRightAfterTheWriteBack(t *testing.T) {
 	})
 }
 
-// A log goes back, and cannot be written; it drops what is old, and goes back
-// once more. What it lost the first time is lost still.
+// A log goes back and cannot be written. It drops old entries, and goes back
+// once more. The entries of the first loss are still lost.
 func TestPromise1_LogThatWentBackTwiceUnwritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &restorer{double: newDouble(), fails: true}
@@ -88,9 +88,9 @@ func TestPromise1_LogThatWentBackTwiceUnwritten(t *testing.T) {
 	})
 }
 
-// "Log out everywhere else" on this node, while it reads a log anew that went
-// back: what the store has taken since the answer that ends the reading is not
-// lost, and the session that was reborn by it goes on.
+// This node logs a user out everywhere else while it reloads a log that went
+// back. Entries that the store has accepted since the answer that ends the
+// reload are not lost, and the session that was reborn goes on.
 func TestPromise5_RevokedHereWhileTheLogIsReadAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDouble()

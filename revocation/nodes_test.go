@@ -72,8 +72,8 @@ func (n *network) Cutoffs(ctx context.Context, id store.ID, name string) (store.
 }
 
 // Three nodes behind bad networks follow one log that drops its entries, with
-// lists that drop theirs. Whatever a node accepts, by its replica or by asking,
-// was not revoked MaxStaleness ago, nor ever by the node itself.
+// lists that drop theirs. A token that a node accepts, by its replica or by a
+// query, was not revoked MaxStaleness ago, nor ever by the node itself.
 func TestPromise1_NodesAcceptNothingRevokedMaxStalenessAgo(t *testing.T) {
 	for range 3 {
 		synctest.Test(t, testNodes)

@@ -11,11 +11,12 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Why the list of revocations is not a cache. The obvious one, an entry for
-// each ended session until its token is past its lifetime, in ristretto as its
-// documentation sets it up, loses most of what Set said that it had taken; each
-// that is lost is a logout that is forgotten. The List keeps all. Whoever thinks
-// of making one out of the other finds this test failing.
+// This test shows why the list of revocations is not a cache. The obvious cache
+// has an entry for each ended session until its tokens are past their lifetime.
+// In ristretto, set up as its documentation advises, it loses most of the
+// entries that Set reported as accepted, and each one is a logout that is
+// forgotten. The List keeps all of them. Do not make the list a cache because
+// the two look alike.
 func TestRistrettoIsNoRevocationList(t *testing.T) {
 	entries := smaller(100_000, 5)
 	list := revocation.NewList(2 * entries)
@@ -35,12 +36,13 @@ func TestRistrettoIsNoRevocationList(t *testing.T) {
 	for _, shape := range []struct {
 		name   string
 		config ristretto.Config[string, store.Position]
-		loses  bool // always, and not only where writers meet
+		loses  bool // always, and not only when writers meet
 	}{
-		// An entry of cost 1 takes 57: what it is kept in counts too.
+		// An entry of cost 1 takes 57, since its own overhead counts too.
 		{"room for all", ristretto.Config[string, store.Position]{MaxCost: int64(entries)}, true},
 		{"room for ten times all", ristretto.Config[string, store.Position]{MaxCost: int64(10 * entries)}, true},
-		// And where it does not, writes are dropped while others are under way.
+		// If the overhead does not count, writes are dropped while others are
+		// under way.
 		{"room for ten times all, its own cost ignored", ristretto.Config[string, store.Position]{MaxCost: int64(10 * entries), IgnoreInternalCost: true}, false},
 	} {
 		shape.config.NumCounters, shape.config.BufferItems = int64(10*entries), 64

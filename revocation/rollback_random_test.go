@@ -112,8 +112,8 @@ func (s *roughStore) entryBefore(n int) store.Position {
 	return s.entries[max(1, len(s.entries)-1-n)].Position
 }
 
-// rememberer is a node, and the tokens that its list has taken for dead: by the
-// number of the subject, the newest position.
+// rememberer is a node with the tokens that its list has refused: the newest
+// position of each subject, by its number.
 type rememberer struct {
 	*revocation.Replica
 	mu      sync.Mutex

@@ -231,8 +231,8 @@ func TestPromise8_ReadingAnewEndsBesideRevocations(t *testing.T) {
 	})
 }
 
-// Two losses, neither written back: both count. What another node has written
-// back in between counts no more.
+// Two losses, neither written back: both count, except for what another node
+// has written back in between.
 func TestPromise1_TwoLosses(t *testing.T) {
 	for name, by := range map[string]func(d *double, p store.Position) store.Position{
 		"nobody":          nil,

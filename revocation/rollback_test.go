@@ -58,8 +58,8 @@ func rolledBack(events []revocation.Event) (n int) {
 	return n
 }
 
-// All of the ways are noticed and reported; the log is read whole, from the
-// start; and whatever the list held goes on counting.
+// Every way is noticed and reported, the log is read whole from the start, and
+// the contents of the list remain in force.
 func TestPromise1_LogThatWentBack(t *testing.T) {
 	for name, goBack := range waysBack {
 		t.Run(name, func(t *testing.T) {
@@ -144,8 +144,8 @@ func TestReplica_WentBackIsReportedOnce(t *testing.T) {
 	}
 }
 
-// While the log is read anew, in several answers, the replica is unknown; what
-// is revoked is so all the same.
+// While the log is reloaded, in several answers, the replica is unknown, and
+// revoked tokens are revoked all the same.
 func TestPromise1_ReplicaIsUnknownWhileItReadsAnew(t *testing.T) {
 	d, clock := newDouble(), newClock()
 	for i := range 10 {
@@ -179,8 +179,8 @@ func TestPromise1_ReplicaIsUnknownWhileItReadsAnew(t *testing.T) {
 	check(t, r, clock.Now(), 9, 109, revocation.Revoked)
 }
 
-// An answer from before the log was read anew is from another past. It neither
-// puts the cursor where it was, nor confirms, nor raises the alarm again.
+// An answer from before the reload is from another past. It neither puts the
+// cursor back, nor confirms, nor raises the alarm again.
 func TestPromise1_AnswersFromBeforeTheReload(t *testing.T) {
 	for _, before := range []bool{true, false} { // the answer was made before the log went back, or after
 		synctest.Test(t, func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestPromise1_AnswersFromBeforeTheReload(t *testing.T) {
 	}
 }
 
-// The head may fall then: positions above it are not known any more.
+// The head may fall then: the log no longer has the positions above it.
 func TestReplica_HeadFallsWithTheLog(t *testing.T) {
 	d, clock := newDouble(), newClock()
 	for i := range 10 {
