@@ -15,8 +15,8 @@ import (
 // has an entry for each ended session until its tokens are past their lifetime.
 // In ristretto, set up as its documentation advises, it loses most of the
 // entries that Set reported as accepted, and each one is a logout that is
-// forgotten. The List keeps all of them. Do not make the list a cache because
-// the two look alike.
+// forgotten. The List keeps all of them. An attempt to make the list such a
+// cache fails this test.
 func TestRistrettoIsNoRevocationList(t *testing.T) {
 	entries := smaller(100_000, 5)
 	list := revocation.NewList(2 * entries)
