@@ -26,16 +26,18 @@ func (s *Store) Rows(ctx context.Context) (n int, err error) {
 // Fill puts a schema's name into a text.
 func Fill(text, schema string) string { return fill(text, schema) }
 
-// Hears reports whether the listener is known to hear.
-func (s *Store) Hears() bool {
-	s.news.mu.Lock()
-	defer s.news.mu.Unlock()
-	return s.news.told
-}
+// Hears reports whether the listener is known to work.
+func (s *Store) Hears() bool { return s.listening.Load() }
 
-// Wait waits for news as one who has read up to a head.
+// Wait waits for a notification, as a caller of Since that has read up to a head.
 func (s *Store) Wait(ctx context.Context, head store.Position, d time.Duration) error {
-	listening := s.news.listen()
-	defer s.news.leave()
-	return s.news.wait(ctx, listening, head, d)
+	notified := false
+	_, err := s.notifier.Since(ctx, d, func() (store.Batch, error) {
+		if notified {
+			return store.Batch{Entries: make([]store.Entry, 1)}, nil
+		}
+		notified = true
+		return store.Batch{Head: head}, nil
+	})
+	return err
 }

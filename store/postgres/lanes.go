@@ -112,7 +112,7 @@ func (s *Store) appendGroup(group []*write[call]) {
 		appended = appended || err == nil && w.out.Entry != 0
 	}
 	if appended {
-		s.news.tell()
+		s.notifier.Notify()
 	}
 	for _, w := range group {
 		w.finish(err)

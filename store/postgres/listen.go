@@ -23,10 +23,10 @@ const (
 
 // listenAlways hears of news on a connection of its own until ctx ends.
 // Whenever it does not, polling goes on at its usual pace.
-func (n *news) listenAlways(ctx context.Context) {
+func (s *Store) listenAlways(ctx context.Context) {
 	for {
-		_ = n.listenOnce(ctx) // polling finds out what there is to say
-		n.hears(false)
+		_ = s.listenOnce(ctx) // polling finds out what there is to say
+		s.listening.Store(false)
 		select {
 		case <-ctx.Done():
 			return
@@ -35,21 +35,15 @@ func (n *news) listenAlways(ctx context.Context) {
 	}
 }
 
-func (n *news) hears(told bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.told = told
-}
-
-func (n *news) listenOnce(ctx context.Context) error {
-	pool := n.s.pool.Config()
+func (s *Store) listenOnce(ctx context.Context) error {
+	pool := s.pool.Config()
 	config := pool.ConnConfig.Copy()
 	if pool.BeforeConnect != nil {
 		if err := pool.BeforeConnect(ctx, config); err != nil {
 			return err
 		}
 	}
-	short, cancel := context.WithTimeout(ctx, n.s.options.Timeout)
+	short, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(short, config)
 	if err != nil {
@@ -64,11 +58,11 @@ func (n *news) listenOnce(ctx context.Context) error {
 		return err
 	}
 	for {
-		if err := n.prove(ctx, conn); err != nil {
+		if err := s.prove(ctx, conn); err != nil {
 			return err
 		}
 		until, cancel := context.WithTimeout(ctx, proveEvery)
-		err := n.hear(until, conn, n.s.options.Schema)
+		err := s.hear(until, conn, s.options.Schema)
 		cancel()
 		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return err
@@ -77,31 +71,31 @@ func (n *news) listenOnce(ctx context.Context) error {
 }
 
 // prove returns when a notice that was sent through the pool has arrived.
-func (n *news) prove(ctx context.Context, conn *pgx.Conn) error {
+func (s *Store) prove(ctx context.Context, conn *pgx.Conn) error {
 	proof := "proof " + rand.Text()
-	ctx, cancel := context.WithTimeout(ctx, n.s.options.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
-	if _, err := n.s.pool.Exec(ctx, "SELECT pg_notify($1::text, $2::text)", channel, proof); err != nil {
+	if _, err := s.pool.Exec(ctx, "SELECT pg_notify($1::text, $2::text)", channel, proof); err != nil {
 		return err
 	}
-	if err := n.hear(ctx, conn, proof); err != nil {
+	if err := s.hear(ctx, conn, proof); err != nil {
 		return err
 	}
-	n.hears(true)
-	n.tell() // what came before it listened
+	s.listening.Store(true)
+	s.notifier.Notify() // what came before it listened
 	return nil
 }
 
 // hear wakes everybody at each of the schema's notices, and returns at one that
 // is not the schema's and equals last, or when ctx ends.
-func (n *news) hear(ctx context.Context, conn *pgx.Conn, last string) error {
+func (s *Store) hear(ctx context.Context, conn *pgx.Conn, last string) error {
 	for {
 		notice, err := conn.WaitForNotification(ctx)
 		switch {
 		case err != nil:
 			return err
-		case notice.Payload == n.s.options.Schema:
-			n.tell()
+		case notice.Payload == s.options.Schema:
+			s.notifier.Notify()
 		case notice.Payload == last:
 			return nil
 		}

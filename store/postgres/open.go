@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/internal/engine"
 )
 
 // Options configures [Open]. The zero value is ready.
@@ -40,15 +42,16 @@ type Options struct {
 // Store is the engine. It is safe for concurrent use, and by other processes on
 // the same schema.
 type Store struct {
-	pool    *pgxpool.Pool
-	owned   bool // Close closes the pool
-	options Options
-	sql     statements
-	news    *news
-	lanes   lanes
-	stop    context.CancelFunc
-	done    sync.WaitGroup
-	once    sync.Once // of Close
+	pool      *pgxpool.Pool
+	owned     bool // Close closes the pool
+	options   Options
+	sql       statements
+	notifier  *engine.Notifier
+	listening atomic.Bool // the listener is known to work
+	lanes     lanes
+	stop      context.CancelFunc
+	done      sync.WaitGroup
+	once      sync.Once // of Close
 }
 
 var _ store.Store = (*Store)(nil)
@@ -125,12 +128,12 @@ func open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	}
 	run, stop := context.WithCancel(context.Background())
 	s := &Store{pool: pool, options: o, sql: statementsOf(o.Schema), stop: stop}
-	s.news = newNews(s)
+	s.notifier = engine.NewNotifier(errClosed, s.watchHead)
 	s.lanes = newLanes(s)
 	s.done.Go(func() { s.lanes.run(run) })
-	s.done.Go(func() { s.tidyAlways(run) })
+	s.done.Go(func() { engine.Sweep(run, engine.SweepEvery, s.tidy) })
 	if o.Notify {
-		s.done.Go(func() { s.news.listenAlways(run) })
+		s.done.Go(func() { s.listenAlways(run) })
 	}
 	return s, nil
 }
@@ -140,7 +143,8 @@ func open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.stop()
-		s.news.close()
+		s.notifier.Close()
+		s.notifier.Wait()
 		s.done.Wait()
 		if s.owned {
 			s.pool.Close()

@@ -72,24 +72,11 @@ func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait
 	if err := store.CheckSince(after, limit); err != nil {
 		return store.Batch{}, err
 	}
-	until := time.Now().Add(wait)
-	for {
-		listening := s.news.listen() // before the read: no news falls between
-		b, err := s.batch(ctx, after, limit)
-		left := time.Until(until)
-		if err == nil && len(b.Entries) == 0 && left > 0 {
-			err = s.news.wait(ctx, listening, b.Head, left)
-		} else {
-			left = 0
-		}
-		s.news.leave()
-		if err != nil {
-			return store.Batch{}, wrap("since", err)
-		}
-		if left <= 0 {
-			return b, nil
-		}
+	b, err := s.notifier.Since(ctx, wait, func() (store.Batch, error) { return s.batch(ctx, after, limit) })
+	if err != nil {
+		return store.Batch{}, wrap("since", err)
 	}
+	return b, nil
 }
 
 // batchQuery reads the log's row with each entry, so that both are of one

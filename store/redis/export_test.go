@@ -55,12 +55,8 @@ func DialedOptions(ctx context.Context, url string) *goredis.ClusterOptions {
 // NotServing reports whether an error says that another server has the store.
 func NotServing(err error) bool { return notServing(err) }
 
-// Listening reports whether the listener runs.
-func (s *Store) Listening() bool {
-	s.news.mu.Lock()
-	defer s.news.mu.Unlock()
-	return s.news.listening
-}
+// Listening reports whether the stream is watched.
+func (s *Store) Listening() bool { return s.notifier.Watching() }
 
 // ShiftClock makes the scripts go by a clock that is off from the server's by
 // the milliseconds in the key "shift" of their store, until the returned

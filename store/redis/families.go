@@ -58,7 +58,7 @@ func (s *Store) snapshot(sc *script, reply any, id store.ID) (store.Snapshot, er
 	}
 	s.seen.head(snap.Head)
 	if snap.Entry != 0 {
-		s.news.tell(snap.Log, snap.Head)
+		s.notifier.notifyHead(snap.Log, snap.Head)
 	}
 	return snap, nil
 }

@@ -12,6 +12,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/internal/engine"
 )
 
 // Options configures [Open]. The zero value is ready.
@@ -83,7 +84,7 @@ type Store struct {
 	servers   *servers
 	gather    *gatherer
 	reads     *gatherer // where writes wait for replicas; else gather
-	news      *news
+	notifier  *notifier
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 	owned     goredis.UniversalClient // by OpenURL; else nil
@@ -146,7 +147,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		s.reads = newGatherer(s.servers, s.options, false) // reads do not stand behind writes that wait
 		s.reads.start(run, &s.done)
 	}
-	s.news = newNews(run, s)
+	s.notifier = newNotifier(run, s)
 	s.gather.start(run, &s.done)
 	if err := s.find(ctx); err != nil {
 		stop()
@@ -156,8 +157,14 @@ func (s *Store) prepare(ctx context.Context) error {
 	for _, w := range d.Warnings() {
 		s.options.Logger.WarnContext(ctx, "wafer: redis: "+w, slog.String("store", s.name))
 	}
-	every := tidyEvery
-	s.done.Go(func() { s.tidyAlways(run, every) })
+	watch, every := newWatch(s), tidyEvery
+	s.done.Go(func() {
+		engine.Sweep(run, every, func(ctx context.Context) (bool, error) {
+			more, err := s.tidy(ctx)
+			watch.tidied(ctx, err)
+			return more, err
+		})
+	})
 	return nil
 }
 
@@ -182,10 +189,10 @@ func OpenURL(ctx context.Context, url string, o Options) (*Store, error) {
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.stop()
-		s.news.close()
+		s.notifier.Close()
 		s.closeErr = s.servers.close()
 		s.done.Wait()
-		s.news.done.Wait()
+		s.notifier.Wait()
 		if s.owned != nil {
 			s.closeErr = errors.Join(s.closeErr, s.owned.Close())
 		}

@@ -103,21 +103,7 @@ func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait
 	if err := store.CheckSince(after, limit); err != nil {
 		return store.Batch{}, err
 	}
-	until := time.Now().Add(wait)
-	for {
-		listening := s.news.listen() // before the read: no news falls between
-		b, err := s.batch(ctx, after, limit)
-		left := time.Until(until)
-		if err == nil && len(b.Entries) == 0 && left > 0 {
-			err = s.news.wait(ctx, listening, left)
-		} else {
-			left = 0
-		}
-		s.news.leave()
-		if err != nil || left <= 0 {
-			return b, err
-		}
-	}
+	return s.notifier.Since(ctx, wait, func() (store.Batch, error) { return s.batch(ctx, after, limit) })
 }
 
 // glances is how often a part of the log is read without holding it.

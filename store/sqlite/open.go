@@ -15,6 +15,7 @@ import (
 	_ "modernc.org/sqlite" // the driver
 
 	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/internal/engine"
 )
 
 // Options configures [Open]. The zero value is ready.
@@ -29,12 +30,12 @@ type Options struct {
 // Store is the engine. It is safe for concurrent use, and by other processes on
 // the same file.
 type Store struct {
-	now     func() time.Time
-	writer  *committer
-	readers *sql.DB
-	news    *news
-	stop    context.CancelFunc
-	done    sync.WaitGroup
+	now      func() time.Time
+	writer   *committer
+	readers  *sql.DB
+	notifier *engine.Notifier
+	stop     context.CancelFunc
+	done     sync.WaitGroup
 
 	once     sync.Once // of Close
 	closeErr error
@@ -83,10 +84,10 @@ func open(ctx context.Context, path string, o Options) (*Store, error) {
 	}
 	run, stop := context.WithCancel(context.Background())
 	s := &Store{now: o.Now, readers: readers, stop: stop}
-	s.news = newNews(readers)
-	s.writer = newCommitter(c, conn, o, s.news.tell)
+	s.notifier = engine.NewNotifier(errClosed, s.watchFile)
+	s.writer = newCommitter(c, conn, o, s.notifier.Notify)
 	s.done.Go(func() { s.writer.run(run) })
-	s.done.Go(func() { s.tidyAlways(run) })
+	s.done.Go(func() { engine.Sweep(run, engine.SweepEvery, s.tidy) })
 	return s, nil
 }
 
@@ -233,7 +234,8 @@ func prepareWriter(ctx context.Context, db *sql.DB, o Options, fresh bool) (*sql
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.stop()
-		s.news.close()
+		s.notifier.Close()
+		s.notifier.Wait()
 		s.done.Wait()
 		s.closeErr = errors.Join(s.writer.close(), s.readers.Close())
 	})

@@ -3,39 +3,17 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"time"
 
 	"github.com/waferkit/wafer/store"
 )
 
 const (
-	// tidyEvery is how often housekeeping looks. After a full step it goes on
-	// as soon as writers have had as long as it took.
-	tidyEvery = time.Second
 	// tidyRows bounds one step of each kind, so that no writer waits long.
 	tidyRows = 128
 	// tidyPages bounds how many free pages one step gives back to the file
 	// system.
 	tidyPages = 256
 )
-
-// tidyAlways keeps house until ctx ends.
-func (s *Store) tidyAlways(ctx context.Context) {
-	timer := time.NewTimer(tidyEvery)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		again, began := tidyEvery, time.Now()
-		if full, err := s.tidy(ctx); err == nil && full {
-			again = max(time.Millisecond, time.Since(began))
-		}
-		timer.Reset(again)
-	}
-}
 
 // tidy does one bounded step: it drops old entries under a rising floor,
 // forgets cutoffs that cannot matter any more, removes families past their

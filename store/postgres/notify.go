@@ -1,0 +1,34 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/waferkit/wafer/store"
+)
+
+// slowPoll is the interval of polling while the listener works: polling is then
+// for safety alone.
+const slowPoll = time.Second
+
+// watchHead polls the log's head and notifies of changes by other processes, until
+// nobody waits any more.
+func (s *Store) watchHead(head store.Position) {
+	for first := true; !s.notifier.Idle(); {
+		every := s.options.Poll
+		if s.listening.Load() {
+			every = max(every, slowPoll)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
+		var now int64
+		err := s.pool.QueryRow(ctx, s.sql.head).Scan(&now)
+		cancel()
+		// A different head, not only a higher one: a log may be rolled back. The
+		// first time even the same head: others who wait may have read less.
+		if err == nil && (first || store.Position(now) != head) {
+			first, head = false, store.Position(now)
+			s.notifier.Notify()
+		}
+		s.notifier.Pause(every)
+	}
+}
