@@ -22,13 +22,15 @@ type pending struct {
 	mu      sync.Mutex
 	waiting []store.Revocation
 	running bool
-	once    sync.Once
-	closing chan struct{}
+	closing context.Context // done when the node closes
+	cancel  context.CancelFunc
 	done    sync.WaitGroup
 }
 
 func newPending(s store.Store, timeout time.Duration, observer Observer) *pending {
-	return &pending{store: s, timeout: timeout, observer: observer, closing: make(chan struct{})}
+	p := &pending{store: s, timeout: timeout, observer: observer}
+	p.closing, p.cancel = context.WithCancel(context.Background())
+	return p
 }
 
 // add queues a logout that failed.
@@ -57,22 +59,23 @@ func (p *pending) run() {
 	defer p.done.Done()
 	for attempt := 0; ; attempt++ {
 		select {
-		case <-p.closing:
-			p.try(p.timeout) // for all of them together
+		case <-p.closing.Done():
+			last, cancel := context.WithTimeout(context.Background(), p.timeout) // for all of them together
+			defer cancel()
+			p.try(last)
 			return
 		case <-time.After(min(100*time.Millisecond<<min(attempt, 10), 30*time.Second)):
 		}
-		if p.try(time.Hour) {
+		// An attempt that Close interrupts is made once more, by the last one.
+		if p.try(p.closing) {
 			return
 		}
 	}
 }
 
-// try reports whether none is left. It tries for at most limit, and for the
+// try reports whether none is left. It tries until all ends, and for at most the
 // store's timeout with each.
-func (p *pending) try(limit time.Duration) bool {
-	all, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
+func (p *pending) try(all context.Context) bool {
 	for {
 		p.mu.Lock()
 		if len(p.waiting) == 0 {
@@ -99,6 +102,6 @@ func (p *pending) try(limit time.Duration) bool {
 }
 
 func (p *pending) close() {
-	p.once.Do(func() { close(p.closing) })
+	p.cancel()
 	p.done.Wait()
 }

@@ -1,0 +1,295 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waferkit/wafer/internal/sentinel"
+	"github.com/waferkit/wafer/revocation"
+	"github.com/waferkit/wafer/store"
+)
+
+var errDown = errors.New("down")
+
+// settle waits until the retries have done what the time allows.
+func settle(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// running reports whether the goroutine of the retries runs.
+func (w *world) running() bool {
+	w.pending.mu.Lock()
+	defer w.pending.mu.Unlock()
+	return w.pending.running
+}
+
+// A logout is in force on this node before the store is asked, and the store's
+// entry replaces what was assumed.
+func TestPromise1_EndRefusesBeforeTheStoreAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		before := w.db.head()
+		w.db.answer(func(ctx context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error) {
+			for _, id := range []store.ID{a, b} {
+				if v := w.verdict(id, before+500); v != revocation.Revoked {
+					t.Errorf("while the store is asked, the cookie of %d is %v", id[0], v)
+				}
+			}
+			return perform()
+		})
+		if err := w.End(t.Context(), before+500, "logout", "alice", a, b); err != nil {
+			t.Fatal(err)
+		}
+		w.wantReports("ended 1: logout", "ended 2: logout")
+		if w.running() {
+			t.Error("a logout that the store took is tried again")
+		}
+	})
+}
+
+// A logout that the store did not take is in force on this node for the cookies
+// that other nodes mint meanwhile too. It is tried again until the store takes
+// it, as it was given, and its goroutine then ends.
+func TestPromise1_EndIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		before := w.db.head()
+		w.db.fail(errDown)
+		if err := w.End(hungUp(t), before, "logout", "alice", a, b); !errors.Is(err, sentinel.ErrUnavailable) {
+			t.Errorf("%v, want unavailable", err)
+		}
+		w.wantReports("unavailable 1")
+		for _, id := range []store.ID{a, b} {
+			for _, at := range []store.Position{before, before + pendingMargin - 1} {
+				if v := w.verdict(id, at); v != revocation.Revoked {
+					t.Errorf("the cookie of %d at %d is %v", id[0], at, v)
+				}
+			}
+		}
+		began := time.Now()
+		settle(10 * time.Minute)
+		made := w.db.made()
+		var pauses []time.Duration
+		last := began
+		for i, c := range made {
+			if !reflect.DeepEqual(c.revocation, made[0].revocation) {
+				t.Errorf("attempt %d is %+v after %+v", i, c.revocation, made[0].revocation)
+			}
+			if i > 0 {
+				pauses = append(pauses, c.at.Sub(last))
+			}
+			last = c.at
+		}
+		const ms = time.Millisecond
+		want := []time.Duration{100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 6400 * ms, 12800 * ms, 25600 * ms, 30 * time.Second}
+		if len(pauses) < len(want) || !slices.Equal(pauses[:len(want)], want) || slices.Max(pauses) != 30*time.Second {
+			t.Errorf("pauses %v, want %v, and so on", pauses, want)
+		}
+		if r := made[0].revocation; r.Reason != "logout" || r.Actor != "alice" || !slices.Equal(r.Sessions, []store.ID{a, b}) {
+			t.Errorf("asked for %+v", r)
+		}
+		w.wantReports()
+
+		w.db.fail(nil)
+		settle(30 * time.Second)
+		for _, id := range []store.ID{a, b} {
+			if w.family(id).State != store.Ended {
+				t.Errorf("the store has not ended %d", id[0])
+			}
+		}
+		if w.running() {
+			t.Error("the goroutine goes on")
+		}
+		w.db.made()
+		settle(10 * time.Minute)
+		if made := w.db.made(); asked(made, "Revoke") != 0 {
+			t.Errorf("%d calls after the store took it", len(made))
+		}
+
+		// The next one starts anew, with short pauses.
+		w.db.fail(errDown)
+		if err := w.End(t.Context(), before, "logout", "bob", c); err == nil {
+			t.Error("no error of a store that is down")
+		}
+		w.db.fail(nil)
+		settle(100 * time.Millisecond)
+		if w.family(c).State != store.Ended {
+			t.Error("the second logout was not tried again")
+		}
+	})
+}
+
+// The number of logouts that wait is bounded. One too many is in force on this
+// node, and an alarm says that it is nowhere else.
+func TestPromise8_PendingLogoutsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1024
+		w := newWorld(t)
+		ids := many(most+2, 0, false).Sessions
+		w.db.fail(errDown)
+		for i, id := range ids {
+			if err := w.End(t.Context(), 0, "logout", "", id); !errors.Is(err, sentinel.ErrUnavailable) || !w.Ended(id) {
+				t.Fatalf("logout %d: %v, refused here: %v", i, err, w.Ended(id))
+			}
+		}
+		const alarm = "alarm 200: too many logouts wait for the store; this one is in force on this node only"
+		reports := w.reported()
+		alarms := slices.DeleteFunc(slices.Clone(reports), func(r string) bool { return r != alarm })
+		if len(alarms) != 2 || len(reports) != len(ids)+2 {
+			t.Errorf("%d alarms among %d reports", len(alarms), len(reports))
+		}
+		if n := len(w.pending.waiting); n != most {
+			t.Errorf("%d wait, want %d", n, most)
+		}
+		w.db.fail(nil)
+		before := w.db.head()
+		settle(time.Second)
+		var taken []store.ID
+		for _, e := range w.db.entries(before) {
+			taken = append(taken, e.Session)
+		}
+		if !slices.Equal(taken, ids[:most]) {
+			t.Errorf("the store took %d logouts, want the first %d in their order", len(taken), most)
+		}
+		w.db.fail(errDown)
+		w.reported()
+		if w.End(t.Context(), 0, "logout", "", ids[most]); !w.running() {
+			t.Error("there is room again, and the logout does not wait")
+		}
+		w.wantReports("unavailable 200")
+		w.db.fail(nil)
+	})
+}
+
+// A logout that the store will never take does not block the ones behind it.
+func TestPendingLogoutThatTheStoreRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.db.fail(errDown)
+		long := string(make([]byte, store.MaxReason+1))
+		if err := w.End(t.Context(), 0, long, "", a); err == nil {
+			t.Error("no error")
+		}
+		if err := w.End(t.Context(), 0, "logout", "", b); err == nil {
+			t.Error("no error")
+		}
+		w.reported()
+		w.db.fail(nil)
+		settle(time.Second)
+		w.wantReports("alarm 1: the store refuses a logout")
+		if w.family(b).State != store.Ended || !w.Ended(a) || w.running() {
+			t.Errorf("the one behind is %v; the refused one ended here: %v; running: %v", w.family(b).State, w.Ended(a), w.running())
+		}
+	})
+}
+
+// A store that hangs holds each attempt up for the timeout.
+func TestPendingAttemptsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.db.hang()
+		if err := w.End(t.Context(), 0, "logout", "", a); err == nil {
+			t.Error("no error")
+		}
+		settle(time.Minute)
+		made := w.db.made()
+		for i, want := range []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond} {
+			if got := made[i+1].at.Sub(made[i].at); got != timeout+want {
+				t.Errorf("attempt %d came after %v, want %v", i+1, got, timeout+want)
+			}
+		}
+		w.db.fail(nil)
+	})
+}
+
+// Close gives what waits one last attempt, at once.
+func TestPromise1_CloseTriesThePendingLogouts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.db.fail(errDown)
+		for _, id := range []store.ID{a, b, c} {
+			if err := w.End(t.Context(), 0, "logout", "", id); err == nil {
+				t.Error("no error")
+			}
+		}
+		settle(time.Minute) // the next attempt is far away
+		w.db.fail(nil)
+		began := time.Now()
+		w.Node.Close()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+		for _, id := range []store.ID{a, b, c} {
+			if w.family(id).State != store.Ended {
+				t.Errorf("the store has not ended %d", id[0])
+			}
+		}
+	})
+}
+
+// Close takes at most the timeout for all pending logouts together, whatever the
+// store does, also if an attempt is in flight. The bubble fails if a goroutine
+// is left.
+func TestPromise8_CloseIsBounded(t *testing.T) {
+	inBubbles(t, map[string]struct {
+		answer func(ctx context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error)
+		wait   time.Duration // before Close
+		want   time.Duration
+	}{
+		"nothing waits": {},
+		"down": {
+			answer: func(context.Context, func() (store.Snapshot, error)) (store.Snapshot, error) {
+				return store.Snapshot{}, errDown
+			},
+			wait: time.Minute,
+		},
+		"hangs":                  {answer: untilDone, wait: 50 * time.Millisecond, want: timeout},
+		"hangs, and it is asked": {answer: untilDone, wait: 200 * time.Millisecond, want: timeout},
+		"slow":                   {answer: slowly, wait: 50 * time.Millisecond, want: timeout},
+		"slow, and it is asked":  {answer: slowly, wait: 200 * time.Millisecond, want: timeout},
+		"slow, and long at work": {answer: slowly, wait: 20 * time.Second, want: timeout},
+	}, func(t *testing.T, row struct {
+		answer func(ctx context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error)
+		wait   time.Duration
+		want   time.Duration
+	}) {
+		w := newWorld(t)
+		if row.answer != nil {
+			w.db.fail(errDown)
+			for _, id := range many(100, 0, false).Sessions {
+				if err := w.End(t.Context(), 0, "logout", "", id); err == nil {
+					t.Error("no error")
+				}
+			}
+			w.db.answer(row.answer)
+		}
+		settle(row.wait)
+		began := time.Now()
+		w.Node.Close()
+		if took := time.Since(began); took != row.want {
+			t.Errorf("it took %v, want %v", took, row.want)
+		}
+	})
+}
+
+// untilDone answers when its context ends.
+func untilDone(ctx context.Context, _ func() (store.Snapshot, error)) (store.Snapshot, error) {
+	<-ctx.Done()
+	return store.Snapshot{}, ctx.Err()
+}
+
+// slowly answers just in time.
+func slowly(ctx context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error) {
+	select {
+	case <-time.After(timeout - time.Millisecond):
+		return perform()
+	case <-ctx.Done():
+		return store.Snapshot{}, ctx.Err()
+	}
+}
