@@ -80,23 +80,37 @@ func (g *Gate) Judge(ctx context.Context, now time.Time, cookies *Cookies, c *Cr
 			now = g.Now() // after a wait, the replica may have grown stale
 		}
 		good, err := g.good(ctx, now, &c.Cookie)
-		// A leaked key seals any position. The ring is reloaded before an entry
-		// that revokes everyone is applied. If that happened since the cookie was
-		// opened, the cookie must open after it too.
-		if good && g.Ring.Set() != keys {
-			var again Credentials
-			g.readCookie(ctx, now, cookies, &again)
-			good = again.HasCookie && again.Cookie == c.Cookie
+		if err != nil {
+			return Anonymous, err
 		}
-		if good || err != nil {
-			return Valid, err
+		if good && g.opensStill(ctx, now, keys, cookies, c) {
+			return Valid, nil
 		}
 	}
 	g.readToken(ctx, now, c)
-	if c.HasToken {
-		return Refreshable, nil
+	if !c.HasToken {
+		return Anonymous, nil
 	}
-	return Anonymous, nil
+	// The refresh may go on with the cookie's data, and seal it under another key.
+	g.opensStill(ctx, now, keys, cookies, c)
+	return Refreshable, nil
+}
+
+// opensStill reports whether the session cookie opens, and drops it if not. It
+// opens the cookie again if the ring has changed since keys. A leaked key seals
+// any position and any data, and the ring is reloaded before an entry that
+// revokes everyone is applied. If that happened since the cookie was opened, the
+// cookie must open after it too.
+func (g *Gate) opensStill(ctx context.Context, now time.Time, keys *keyring.Set, cookies *Cookies, c *Credentials) bool {
+	if !c.HasCookie || g.Ring.Set() == keys {
+		return c.HasCookie
+	}
+	again := Credentials{reloaded: true} // its key was known, so a reload brings nothing
+	g.readCookie(ctx, now, cookies, &again)
+	if !again.HasCookie || again.Cookie != c.Cookie {
+		c.Cookie, c.Content, c.HasCookie = codec.Session{}, nil, false
+	}
+	return c.HasCookie
 }
 
 // ReasonMixed is the reason of a refusal that operators should see.
