@@ -21,20 +21,21 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// The benchmarks hold the engine against the bare statements that its work
-// comes down to: through the same driver, on the same schema and file system,
-// with the same pragmas, in the same run. Rounds of both alternate, and what is
-// reported is the median of each and of their ratio:
+// The benchmarks compare the engine with the bare statements that do the same
+// work: through the same driver, on the same schema and file system, with the
+// same pragmas, in the same run. Rounds of both alternate. Reported are the
+// medians of both rates and of their ratio:
 //
-//	bare/s     what the statements alone make
-//	store/s    what the Store makes of them
+//	bare/s     operations a second by the statements alone
+//	store/s    operations a second by the Store
 //	%of-bare   the ratio
 //
-// The budgets are 60% with 64 clients, of the statements committed in groups,
-// and 80% with one, of the statements committed one by one. That is in BEGIN
-// IMMEDIATE and COMMIT, which makes more than a statement that commits itself.
+// The budgets are 60% with 64 clients, against statements that are committed in
+// groups, and 80% with one client, against statements that are committed one by
+// one: in BEGIN IMMEDIATE and COMMIT, which is faster than a statement that
+// commits itself.
 
-// BenchmarkAdvance is a refresh against its UPDATE.
+// BenchmarkAdvance compares a refresh with its UPDATE.
 func BenchmarkAdvance(b *testing.B) {
 	compare(b, func(b *testing.B, clients int) (bare, engine func(i int) error) {
 		path, ids := filled(b, 10_000)
@@ -63,7 +64,7 @@ func BenchmarkAdvance(b *testing.B) {
 	})
 }
 
-// BenchmarkRevoke is a logout against its INSERT and UPDATE.
+// BenchmarkRevoke compares a logout with its INSERT and UPDATE.
 func BenchmarkRevoke(b *testing.B) {
 	compare(b, func(b *testing.B, clients int) (bare, engine func(i int) error) {
 		path, ids := filled(b, 40_000)
@@ -106,8 +107,8 @@ func compare(b *testing.B, prepare func(b *testing.B, clients int) (bare, engine
 			done := 0
 			for b.Loop() {
 				var r [2]float64
-				// Who goes first changes, so that neither always pays for
-				// what the other left to the disk.
+				// The order alternates, so that neither always pays for what
+				// the other left to the disk.
 				for turn := range 2 {
 					which := (turn + len(ratios)) % 2
 					r[which] = rate(b, clients, done, ops, [2]func(int) error{bare, engine}[which])
@@ -152,8 +153,8 @@ func rate(b *testing.B, clients, from, ops int, do func(i int) error) float64 {
 	return float64(ops) / time.Since(began).Seconds()
 }
 
-// bareCommitter is the least that commits in groups: no errors told apart, no
-// contexts, no log.
+// bareCommitter is the smallest thing that commits in groups. It distinguishes no
+// errors, and has no contexts and no log.
 type bareCommitter struct {
 	conn                *sql.Conn
 	update, insert, end *sql.Stmt
@@ -273,7 +274,7 @@ func (c *bareCommitter) revoke(id store.ID) error {
 	return err
 }
 
-// named returns an id of a number; ids of near numbers are far apart.
+// named returns the id of a number. The ids of near numbers are far apart.
 func named(i int) (id store.ID) {
 	r := rand.New(rand.NewPCG(uint64(i), 1))
 	binary.BigEndian.PutUint64(id[:8], r.Uint64())
@@ -281,7 +282,8 @@ func named(i int) (id store.ID) {
 	return id
 }
 
-// filled returns a file of n families, each of its own subject, and their ids.
+// filled returns a file of n families, each with a subject of its own, and their
+// ids.
 func filled(tb testing.TB, n int) (path string, ids []store.ID) {
 	tb.Helper()
 	path = filepath.Join(tb.TempDir(), "wafer.db")
@@ -306,7 +308,7 @@ func filled(tb testing.TB, n int) (path string, ids []store.ID) {
 	return path, ids
 }
 
-// parallel has workers do 0 to n-1.
+// parallel calls do with 0 to n-1 from several goroutines.
 func parallel(tb testing.TB, workers, n int, do func(i int) error) {
 	tb.Helper()
 	var next atomic.Int64
@@ -354,8 +356,8 @@ func median[T cmp.Ordered](list []T) T {
 	return list[len(list)/2]
 }
 
-// fileSystem names what a directory is on, so that figures of a tmpfs are not
-// taken for a disk's.
+// fileSystem returns the name of a directory's file system, so that nobody
+// mistakes the figures of a tmpfs for a disk's.
 func fileSystem(dir string) string {
 	mounts, _ := os.ReadFile("/proc/self/mounts")
 	at, kind := "", "a file system of unknown kind"

@@ -19,8 +19,8 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// roleVariable makes the test binary another process of the test: what it does
-// is the variable's value, and os.Args[1:] are its arguments.
+// roleVariable names the variable that makes the test binary another process of
+// the test. Its value is the process's role, and os.Args[1:] are the arguments.
 const roleVariable = "WAFER_SQLITE_ROLE"
 
 // roles are the processes that tests start.
@@ -41,10 +41,11 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// command is this binary in another role. It ends with the test at the latest.
+// command returns a command that runs this binary in another role. The process
+// ends with the test at the latest.
 func command(ctx context.Context, role string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	// The race detector has a process that ends sleep for a second.
+	// Under the race detector a process sleeps for a second before it exits.
 	cmd.Env = append(os.Environ(), roleVariable+"="+role, "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	return cmd
 }
@@ -56,15 +57,15 @@ const (
 
 func crashSubject(i int) string { return fmt.Sprintf("subject%d", i) }
 
-// say reports one acknowledged operation: a line is one write, so that lines of
-// several goroutines stay whole and nothing waits in a buffer when it is killed.
-func say(format string, args ...any) {
+// report reports one acknowledged operation. A line is one write, so that the lines
+// of several goroutines stay whole and a kill finds nothing in a buffer.
+func report(format string, args ...any) {
 	_, _ = io.WriteString(os.Stdout, fmt.Sprintf(format, args...)+"\n")
 }
 
 // crashChild works on the file at full speed until it is killed. Its arguments
 // are the file, a number from 0 of this child among its siblings, how many they
-// are, and whether to keep house ("tidy").
+// are, and whether to do housekeeping ("tidy").
 func crashChild(args []string) error {
 	var number, siblings int
 	if _, err := fmt.Sscan(args[1]+" "+args[2], &number, &siblings); err != nil {
@@ -103,16 +104,16 @@ func crashChild(args []string) error {
 	return <-failed
 }
 
-// crashWorker works on the families that are its own by their ids, so that of
-// each at most one operation is under way when the process is killed. Subjects
-// are everybody's.
+// crashWorker works on its own families, which it recognizes by their ids. So at
+// most one operation on each is under way when the process is killed. All
+// workers share the subjects.
 type crashWorker struct {
 	db         *sqlite.Store
 	number, of int
 	families   []*store.Family
 }
 
-// newID returns a random id of this worker's.
+// newID returns a random id that belongs to this worker.
 func (w *crashWorker) newID() (id store.ID) {
 	for i := range id {
 		id[i] = byte(rand.Uint32())
@@ -121,7 +122,7 @@ func (w *crashWorker) newID() (id store.ID) {
 	return id
 }
 
-// load takes over the worker's families that still live.
+// load finds the worker's families that are still alive.
 func (w *crashWorker) load() error {
 	for i := range crashSubjects {
 		list, err := w.db.Families(context.Background(), crashSubject(i), 200)
@@ -163,7 +164,7 @@ func (w *crashWorker) step() error {
 	case dice < 988:
 		s, err := w.db.Revoke(context.Background(), store.Revocation{Everyone: true})
 		if err == nil {
-			say("everyone %d", s.Entry)
+			report("everyone %d", s.Entry)
 		}
 		return err
 	default:
@@ -191,11 +192,11 @@ func (w *crashWorker) create() error {
 		old := w.families[replaced]
 		w.drop(replaced)
 		if s.Entry != 0 {
-			say("session %s %d", old.ID, s.Entry)
+			report("session %s %d", old.ID, s.Entry)
 		}
 	}
 	if s.Outcome == store.Written {
-		say("create %s %s %d", c.ID, c.Subject, s.Family.Birth)
+		report("create %s %s %d", c.ID, c.Subject, s.Family.Birth)
 		w.families = append(w.families, &s.Family)
 	}
 	return nil
@@ -212,7 +213,7 @@ func (w *crashWorker) advance(i int) error {
 		return nil
 	}
 	w.families[i] = &s.Family
-	say("advance %s", standing(&s.Family))
+	report("advance %s", standing(&s.Family))
 	return nil
 }
 
@@ -228,17 +229,18 @@ func (w *crashWorker) commit(i int) error {
 		return nil
 	}
 	w.families[i] = &s.Family
-	say("commit %d %s", s.Entry, standing(&s.Family))
+	report("commit %d %s", s.Entry, standing(&s.Family))
 	return nil
 }
 
-// standing is all that an acknowledgement says of a family: also what earlier
-// operations left, which were not acknowledged before a kill.
+// standing formats the state of a family that an acknowledgement shows. It
+// includes the effect of earlier operations that a kill left unacknowledged.
 func standing(f *store.Family) string {
 	return fmt.Sprint(f.ID, " ", f.Generation, " ", f.Position, " ", crashValue(f.Value), " ", uint64(f.LastCommit))
 }
 
-// crashValue is the number that a committed value begins with; 0: none.
+// crashValue returns the number at the start of a committed value, or 0 if there
+// is no value.
 func crashValue(value []byte) (n int) {
 	_, _ = fmt.Sscan(string(value), &n)
 	return n
@@ -249,7 +251,7 @@ func (w *crashWorker) end(i int) error {
 	w.drop(i)
 	s, err := w.db.Revoke(context.Background(), store.Revocation{Sessions: []store.ID{id}, Reason: "logout"})
 	if err == nil {
-		say("session %s %d", id, s.Entry)
+		report("session %s %d", id, s.Entry)
 	}
 	return err
 }
@@ -266,15 +268,15 @@ func (w *crashWorker) cutOff(i int, except bool) error {
 	}
 	if except && s.State == store.Alive && s.Family.Birth == s.Entry {
 		w.families[i] = &s.Family
-		say("subject %s %d %s", f.Subject, s.Entry, standing(&s.Family)) // in one line: it was one operation
+		report("subject %s %d %s", f.Subject, s.Entry, standing(&s.Family)) // in one line: it was one operation
 		return nil
 	}
-	say("subject %s %d", f.Subject, s.Entry)
+	report("subject %s %d", f.Subject, s.Entry)
 	return nil
 }
 
-// restore writes back what a log of before is said to have held, and once more,
-// as the next node does.
+// restore writes back an entry as if the log had lost it, and then once more, as
+// the next node does.
 func (w *crashWorker) restore(i int, subject bool) error {
 	f := w.families[i]
 	w.drop(i)
@@ -290,9 +292,9 @@ func (w *crashWorker) restore(i int, subject bool) error {
 	switch {
 	case s.Outcome != store.Written: // others have cut it off meanwhile
 	case subject:
-		say("subject %s %d", f.Subject, s.Entry)
+		report("subject %s %d", f.Subject, s.Entry)
 	default:
-		say("session %s %d", f.ID, s.Entry)
+		report("session %s %d", f.ID, s.Entry)
 	}
 	if s, err = w.db.Restore(context.Background(), r); err == nil && s.Outcome != store.Unwritten {
 		err = fmt.Errorf("%+v was restored twice: %v at %d", e, s.Outcome, s.Entry)
@@ -308,21 +310,21 @@ func (w *crashWorker) swap() error {
 	document := w.newID().String()
 	swapped, err := w.db.SwapKeys(context.Background(), version, []byte(document))
 	if err == nil && swapped {
-		say("keys %d %s", version+1, document)
+		report("keys %d %s", version+1, document)
 	}
 	return err
 }
 
-// process is a child that runs, and what it says.
+// process is a running child process.
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	stderr strings.Builder
-	lines  sync.WaitGroup // until the child's output is at its end
+	lines  sync.WaitGroup // waits for the end of the child's output
 }
 
-// start starts a child; heard is called with each line, one after another.
-func start(t *testing.T, cmd *exec.Cmd, heard func(line string)) *process {
+// start starts a child, and calls handle with each line of its output in turn.
+func start(t *testing.T, cmd *exec.Cmd, handle func(line string)) *process {
 	t.Helper()
 	p := &process{t: t, cmd: cmd}
 	cmd.Stderr = &p.stderr
@@ -340,14 +342,14 @@ func start(t *testing.T, cmd *exec.Cmd, heard func(line string)) *process {
 			if err != nil {
 				return // a line that was cut short was not acknowledged
 			}
-			heard(strings.TrimSuffix(line, "\n"))
+			handle(strings.TrimSuffix(line, "\n"))
 		}
 	})
 	return p
 }
 
-// kill kills the child by SIGKILL and waits until all that it said was heard.
-// A child that had ended by itself had failed.
+// kill kills the child by SIGKILL and waits until its whole output was handled.
+// A child that has ended by itself has failed.
 func (p *process) kill() {
 	p.t.Helper()
 	err := p.cmd.Process.Kill()

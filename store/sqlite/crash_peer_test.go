@@ -17,11 +17,11 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// peerChild opens the file and does what it is told on stdin, a line each,
-// answering each with a line on stdout.
+// peerChild opens the file and runs the commands on stdin, one a line. It answers
+// each with a line on stdout.
 func peerChild(args []string) error {
 	in := bufio.NewScanner(os.Stdin)
-	say("ready") // to open
+	report("ready") // it opens the file at the first line
 	if !in.Scan() {
 		return in.Err()
 	}
@@ -30,13 +30,13 @@ func peerChild(args []string) error {
 	if err != nil {
 		return err
 	}
-	say("open")
+	report("open")
 	for in.Scan() {
 		answer, err := obey(ctx, db, strings.Fields(in.Text()))
 		if err != nil {
 			return fmt.Errorf("%s: %w", in.Text(), err)
 		}
-		say("%s", answer)
+		report("%s", answer)
 	}
 	return db.Close()
 }
@@ -44,7 +44,7 @@ func peerChild(args []string) error {
 func obey(ctx context.Context, db *sqlite.Store, words []string) (string, error) {
 	var id store.ID
 	if len(words) > 1 {
-		_ = id.UnmarshalText([]byte(words[1])) // where it is one
+		_ = id.UnmarshalText([]byte(words[1])) // not every command has an id
 	}
 	switch words[0] {
 	case "log":
@@ -86,15 +86,15 @@ func obey(ctx context.Context, db *sqlite.Store, words []string) (string, error)
 	return "", fmt.Errorf("unknown command")
 }
 
-// peer is another process with the file, which does what it is told.
+// peer is another process that has the file open and runs commands.
 type peer struct {
 	t       *testing.T
 	in      io.Writer
 	answers chan string
-	close   func() // has the process close the file and end
+	close   func() // makes the process close the file and exit
 }
 
-// startPeer starts a process that will open the file when it is told to.
+// startPeer starts a process that opens the file at the first command.
 func startPeer(t *testing.T, path string) *peer {
 	t.Helper()
 	// Not the test's context, which ends before its cleanup.
@@ -115,18 +115,18 @@ func startPeer(t *testing.T, path string) *peer {
 		}
 	})
 	t.Cleanup(p.close)
-	p.hear()
+	p.receive()
 	return p
 }
 
 func openPeer(t *testing.T, path string) *peer {
 	t.Helper()
 	p := startPeer(t, path)
-	p.tell("open")
+	p.do("open")
 	return p
 }
 
-func (p *peer) hear() string {
+func (p *peer) receive() string {
 	p.t.Helper()
 	select {
 	case answer := <-p.answers:
@@ -137,26 +137,26 @@ func (p *peer) hear() string {
 	}
 }
 
-func (p *peer) say(format string, args ...any) {
+func (p *peer) send(format string, args ...any) {
 	p.t.Helper()
 	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
-// tell has a command done.
-func (p *peer) tell(format string, args ...any) string {
+// do runs a command in the process and returns its answer.
+func (p *peer) do(format string, args ...any) string {
 	p.t.Helper()
-	p.say(format, args...)
-	return p.hear()
+	p.send(format, args...)
+	return p.receive()
 }
 
-// all has one command done by several peers at once.
+// all runs one command in several peers at once.
 func all(peers []*peer, format string, args ...any) []string {
 	answers := make([]string, len(peers))
 	var group sync.WaitGroup
 	for _, p := range peers {
-		p.say(format, args...)
+		p.send(format, args...)
 	}
 	for i, p := range peers {
 		group.Go(func() { answers[i] = <-p.answers })

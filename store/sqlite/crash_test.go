@@ -26,9 +26,9 @@ var (
 )
 
 // TestPromise1_Kill lets processes create, advance, commit, revoke and restore at
-// full speed on one file, kills them at random moments, and holds what the file then
-// says against everything that they had reported as acknowledged. The file is
-// the same over all kills.
+// full speed on one file and kills them at random moments. After each kill it
+// compares the file with everything that they had reported as acknowledged. The
+// file stays the same over all kills.
 func TestPromise1_Kill(t *testing.T) {
 	seed := *crashSeed
 	if seed == 0 {
@@ -39,12 +39,12 @@ func TestPromise1_Kill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	m := newTruth()
 	// A machine that is slow does little between two kills, and has more of them.
-	for round := 0; round < *kills || m.sofar() < 3**kills && round < 50**kills; round++ {
+	for round := 0; round < *kills || m.count() < 3**kills && round < 50**kills; round++ {
 		if t.Failed() {
 			return
 		}
-		// Some with another handle open, which sees the log's index survive
-		// the kill; the others recover the file when they open it.
+		// In some rounds another handle is open, so that the WAL's index survives
+		// the kill. In the others the next Open recovers the file.
 		var beside *sqlite.Store
 		if round > 0 && r.IntN(2) == 0 {
 			beside = openOnly(t, path, sqlite.Options{})
@@ -61,7 +61,7 @@ func TestPromise1_Kill(t *testing.T) {
 			cmd := command(t.Context(), "crash", path, fmt.Sprint(i), fmt.Sprint(siblings), housekeeping)
 			children = append(children, start(t, cmd, func(line string) {
 				acknowledged.Add(1)
-				m.hear(t, line)
+				m.record(t, line)
 			}))
 		}
 		if r.IntN(8) == 0 {
@@ -75,11 +75,11 @@ func TestPromise1_Kill(t *testing.T) {
 		children[0].kill()
 		if siblings == 2 {
 			// The other goes on without it.
-			heard := acknowledged.Load()
-			for began := time.Now(); acknowledged.Load() < heard+5 && time.Since(began) < 2*time.Minute; {
+			before := acknowledged.Load()
+			for began := time.Now(); acknowledged.Load() < before+5 && time.Since(began) < 2*time.Minute; {
 				time.Sleep(time.Millisecond)
 			}
-			if acknowledged.Load() < heard+5 && heard > 0 {
+			if acknowledged.Load() < before+5 && before > 0 {
 				t.Errorf("round %d: a killed process stops the other", round)
 			}
 			children[1].kill()
@@ -95,52 +95,52 @@ func TestPromise1_Kill(t *testing.T) {
 	db := open(t, path, sqlite.Options{})
 	m.check(t, db, m.all())
 	check(t, path)
-	t.Logf("%d kills, %d acknowledged operations on %d families, %d entries at their places", *kills, m.heard, len(m.families), m.entries)
-	if m.heard < 3**kills {
-		t.Errorf("only %d operations in %d rounds", m.heard, *kills)
+	t.Logf("%d kills, %d acknowledged operations on %d families, %d entries at their places", *kills, m.operations, len(m.families), m.entries)
+	if m.operations < 3**kills {
+		t.Errorf("only %d operations in %d rounds", m.operations, *kills)
 	}
 }
 
-// TestPromise1_KillFirstOpen kills processes while they make the file: it is
-// there whole, or not at all.
+// TestPromise1_KillFirstOpen kills processes while they create the file, which
+// must then exist whole or not at all.
 func TestPromise1_KillFirstOpen(t *testing.T) {
 	for round := range 10 {
 		path := filepath.Join(t.TempDir(), "data", "wafer.db")
 		m := newTruth()
-		p := start(t, command(t.Context(), "crash", path, "0", "1", "leave"), func(line string) { m.hear(t, line) })
+		p := start(t, command(t.Context(), "crash", path, "0", "1", "leave"), func(line string) { m.record(t, line) })
 		time.Sleep(time.Duration(rand.IntN(40*(round+1)/4)) * time.Millisecond)
 		p.kill()
 		m.check(t, open(t, path, sqlite.Options{}), m.all())
 	}
 }
 
-// sofar returns how many operations were acknowledged.
-func (m *truth) sofar() int {
+// count returns how many operations were acknowledged.
+func (m *truth) count() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.heard
+	return m.operations
 }
 
-// truth is what was acknowledged.
+// truth holds what was acknowledged.
 type truth struct {
-	mu       sync.Mutex
-	round    int
-	heard    int
-	families map[store.ID]*acknowledged
-	subjects map[string]store.Position
-	everyone store.Position
-	version  uint64
-	keys     map[uint64]string
-	touched  map[store.ID]bool         // since the last check
-	appended map[store.Position]string // since the last check: what the log must hold there
+	mu         sync.Mutex
+	round      int
+	operations int
+	families   map[store.ID]*acknowledged
+	subjects   map[string]store.Position
+	everyone   store.Position
+	version    uint64
+	keys       map[uint64]string
+	touched    map[store.ID]bool         // since the last check
+	appended   map[store.Position]string // since the last check: what the log must hold there
 
 	log     store.ID
-	head    store.Position // all up to here was checked
-	last    store.ID       // the entry there
+	head    store.Position // entries up to here were checked
+	last    store.ID       // the entry at head
 	entries int
 }
 
-// acknowledged is one family as its owner last heard of it.
+// acknowledged is one family as its owner last saw it.
 type acknowledged struct {
 	subject    string
 	birth      store.Position
@@ -150,7 +150,7 @@ type acknowledged struct {
 	lastCommit store.Position
 	ended      bool
 	gone       bool // it was seen ended or cut off
-	round      int  // when this was exact: since then each kill may have hidden one operation
+	round      int  // when this was exact: each kill since then may have hidden one operation
 }
 
 func newTruth() *truth {
@@ -160,11 +160,11 @@ func newTruth() *truth {
 	}
 }
 
-// hear takes in one acknowledged operation.
-func (m *truth) hear(t *testing.T, line string) {
+// record records one acknowledged operation.
+func (m *truth) record(t *testing.T, line string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.heard++
+	m.operations++
 	words := strings.Fields(line)
 	number := func(i int) uint64 {
 		n, err := strconv.ParseUint(words[i], 10, 64)
@@ -174,8 +174,8 @@ func (m *truth) hear(t *testing.T, line string) {
 		return n
 	}
 	at := func(i int) store.Position { return store.Position(number(i)) }
-	// stands takes in what the words from i on say of a family.
-	stands := func(i int) *acknowledged {
+	// update records the state of a family from the words from i on.
+	update := func(i int) *acknowledged {
 		f := m.family(t, words[i])
 		before := *f
 		f.generation, f.position = uint32(number(i+1)), at(i+2)
@@ -193,8 +193,8 @@ func (m *truth) hear(t *testing.T, line string) {
 	case "subject":
 		m.subjects[words[1]] = max(m.subjects[words[1]], at(2))
 		m.append(t, at(2), line, "subject "+words[1])
-		if len(words) > 3 { // but for one family
-			stands(3).birth = at(2)
+		if len(words) > 3 { // all of the subject's families except one
+			update(3).birth = at(2)
 		}
 	case "session":
 		m.family(t, words[1]).ended = true
@@ -202,9 +202,9 @@ func (m *truth) hear(t *testing.T, line string) {
 	case "create":
 		*m.family(t, words[1]) = acknowledged{subject: words[2], birth: at(3), position: at(3), generation: 1, round: m.round}
 	case "advance":
-		stands(1)
+		update(1)
 	case "commit":
-		stands(2)
+		update(2)
 		m.append(t, at(1), line, "superseding "+words[2])
 	case "keys":
 		version := number(1)
@@ -217,8 +217,8 @@ func (m *truth) hear(t *testing.T, line string) {
 	}
 }
 
-// family is what is known of a family. One whose creation was not acknowledged
-// may be found by a later child; of it nothing is known.
+// family returns what was acknowledged of a family. A later child may find a
+// family whose creation was not acknowledged: its record is empty.
 func (m *truth) family(t *testing.T, name string) *acknowledged {
 	id := parse(t, name)
 	m.touched[id] = true
@@ -271,7 +271,7 @@ func (m *truth) some(r *rand.Rand, n int) []store.ID {
 	return ids
 }
 
-// check holds the file against what was acknowledged.
+// check compares the file with what was acknowledged.
 func (m *truth) check(t *testing.T, db *sqlite.Store, ids []store.ID) {
 	t.Helper()
 	m.mu.Lock()
@@ -321,7 +321,7 @@ func (m *truth) checkLog(t *testing.T, db *sqlite.Store, fail func(string, ...an
 			m.log = b.Log
 		}
 		if b.Floor > m.head {
-			m.head = b.Floor // what was dropped is out of sight
+			m.head = b.Floor // dropped entries cannot be checked
 		}
 		for at := range m.appended {
 			if at <= b.Floor {
@@ -399,7 +399,7 @@ func (m *truth) checkFamily(t *testing.T, db *sqlite.Store, id store.ID, fail fu
 	case s.State == store.CutOff && max(c.Subject, c.Everyone) <= is.Birth:
 		fail("family %v is cut off by nothing", id)
 	}
-	// At each kill since it was known, one operation at most was under way.
+	// At each kill since the record was exact, at most one operation was under way.
 	known, hidden := f.generation != 0, m.round-f.round+1
 	if n := int(is.Generation) - int(f.generation); known && (n < 0 || n > hidden) {
 		fail("family %v has generation %d; acknowledged was %d", id, is.Generation, f.generation)
@@ -427,7 +427,7 @@ func openOnly(t *testing.T, path string, o sqlite.Options) *sqlite.Store {
 	return db
 }
 
-// check has SQLite look the whole file over.
+// check runs SQLite's integrity check over the whole file.
 func check(t *testing.T, path string) {
 	t.Helper()
 	db := raw(t, path)

@@ -2,14 +2,15 @@ package sqlite
 
 import "context"
 
-// Durability is what a power failure is survived by: want "wal" and 2 (FULL).
+// Durability holds the settings that decide whether a write survives a power
+// failure.
 type Durability struct {
-	JournalMode string
-	Synchronous int
+	JournalMode string // should be "wal"
+	Synchronous int    // should be 2 (FULL)
 }
 
-// Durability reads the settings of the connection that writes. It waits for the
-// file's write lock, as a write does.
+// Durability returns the settings of the connection that writes. It waits for
+// the file's write lock, as a write does.
 func (s *Store) Durability(ctx context.Context) (Durability, error) {
 	d := new(Durability)
 	err := s.writer.submit(ctx, func(t *tx) error {
@@ -20,7 +21,7 @@ func (s *Store) Durability(ctx context.Context) (Durability, error) {
 		return row.Scan(&d.JournalMode, &d.Synchronous)
 	})
 	if err != nil {
-		return Durability{}, err // what waits no more may still be written
+		return Durability{}, err // if the call gave up, the writer may still fill in d
 	}
 	return *d, nil
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// What a call has returned is in the file, and there again when it is opened
-// the next time.
+// A write is in the file when its call returns, and still there when the file is
+// opened again.
 func Example() {
 	dir, err := os.MkdirTemp("", "wafer")
 	if err != nil {
@@ -20,13 +20,13 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 	ctx := context.Background()
-	path := filepath.Join(dir, "data", "wafer.db") // the directory is made, too
+	path := filepath.Join(dir, "data", "wafer.db") // Open creates the directory, too
 
 	db, err := sqlite.Open(ctx, path, sqlite.Options{})
 	if err != nil {
 		panic(err)
 	}
-	laptop, phone := store.ID{1}, store.ID{2} // random, in earnest
+	laptop, phone := store.ID{1}, store.ID{2} // random in a real program
 	for _, id := range []store.ID{laptop, phone} {
 		if _, err := db.Create(ctx, store.Creation{ID: id, Subject: "alice", Idle: time.Hour, Absolute: 12 * time.Hour}); err != nil {
 			panic(err)

@@ -15,7 +15,7 @@ func (s *Store) Tidy(ctx context.Context) error {
 	}
 }
 
-// Families counts the rows, living or not.
+// Rows returns the number of families, living or not.
 func (s *Store) Rows(ctx context.Context) (n int, err error) {
 	err = s.readers.QueryRowContext(ctx, "SELECT count(*) FROM families").Scan(&n)
 	return n, err

@@ -10,15 +10,15 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// write has a transaction's work done, and returns the snapshot it filled in.
-// What do reads must be its own: a caller that gives up may put its slices to
-// another use while the committer still reads them.
+// write runs do in a transaction and returns the snapshot that do filled in. do
+// must not read memory of the caller's: a caller that gives up may reuse its
+// slices while the writer still reads them.
 func (s *Store) write(ctx context.Context, argument error, do func(t *tx, out *store.Snapshot) error) (store.Snapshot, error) {
 	if argument != nil {
 		return store.Snapshot{}, argument
 	}
-	// Its own variable: a caller that gives up must not share it with the
-	// committer.
+	// out is shared with the writer, and is not returned until it is done: a
+	// caller that gives up gets a snapshot of its own.
 	out := new(store.Snapshot)
 	if err := s.writer.submit(ctx, func(t *tx) error { return do(t, out) }); err != nil {
 		return store.Snapshot{}, err
@@ -65,7 +65,7 @@ func (t *tx) create(c *store.Creation, out *store.Snapshot) error {
 		if err != nil {
 			return err
 		}
-		if !old.lives(t.log.everyone, t.now) || old.Subject != c.Subject || old.Native != c.Native {
+		if !old.live(t.log.everyone, t.now) || old.Subject != c.Subject || old.Native != c.Native {
 			return t.snapshot(old, store.Unwritten, out)
 		}
 		if c.Renews.Basis < old.LastCommit {
@@ -91,16 +91,16 @@ func (t *tx) create(c *store.Creation, out *store.Snapshot) error {
 		}
 	}
 	if c.Limit > 0 {
-		over, err := t.tooMany(c, ends)
+		excess, err := t.excess(c, ends)
 		if err != nil {
 			return err
 		}
-		if len(over) > 0 && !c.EndOldest {
+		if len(excess) > 0 && !c.EndOldest {
 			return t.snapshot(nil, store.Full, out)
 		}
-		ends = append(ends, over...)
+		ends = append(ends, excess...)
 	}
-	if err := t.room(c.Above, len(ends)); err != nil {
+	if err := t.checkRoom(c.Above, len(ends)); err != nil {
 		return err
 	}
 	for _, id := range ends {
@@ -127,9 +127,9 @@ func (t *tx) create(c *store.Creation, out *store.Snapshot) error {
 	return err
 }
 
-// tooMany returns the families of the subject that are too many beside a new
-// one, those that were started first.
-func (t *tx) tooMany(c *store.Creation, ends []store.ID) ([]store.ID, error) {
+// excess returns the subject's families that exceed the limit beside a new one:
+// those that were started first. It does not count the families in ends.
+func (t *tx) excess(c *store.Creation, ends []store.ID) ([]store.ID, error) {
 	living, err := t.living(c.Subject)
 	if err != nil {
 		return nil, err
@@ -144,16 +144,16 @@ func (t *tx) tooMany(c *store.Creation, ends []store.ID) ([]store.ID, error) {
 			others = append(others, f.ID)
 		}
 	}
-	over := len(others) + 1 - c.Limit
-	if over <= 0 {
+	n := len(others) + 1 - c.Limit
+	if n <= 0 {
 		return nil, nil
 	}
-	return others[len(others)-over:], nil
+	return others[len(others)-n:], nil
 }
 
 // livingQuery selects the living families of a subject that are within their
-// limits, those started last first. A family of somebody who was cut off is
-// found by its birth.
+// limits, and returns the one that was started last first. The condition on the
+// birth excludes families that were cut off.
 const livingQuery = "SELECT " + familyColumns + ` FROM families WHERE subject = ?1 AND ended = 0
 	AND birth >= max(?2, coalesce((SELECT position FROM subjects WHERE subject = ?1), 0))
 	AND issued + idle > ?3 AND absolute > ?3 ORDER BY started DESC, id DESC LIMIT ?4`
@@ -189,15 +189,15 @@ func (t *tx) insert(f *familyRow) error {
 		f.IdleDeadline().UnixMilli())
 }
 
-// advanceQuery is the common case in one statement: every condition is in it,
-// and what it returns is the row as it is then.
+// advanceQuery handles the common case in one statement. It has all conditions,
+// and returns the updated row.
 const advanceQuery = `UPDATE families SET generation = generation + 1, issued = ?1, position = max(position, ?2)
 	WHERE id = ?3 AND generation = ?4 AND native = ?5 AND ended = 0
 	AND birth >= max(?6, coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0))
 	AND ?1 - issued >= ?7 AND issued + idle > ?1 AND absolute > ?1 AND last_commit <= ?8
 	RETURNING ` + familyColumns
 
-// raiseQuery is the same for a position alone.
+// raiseQuery is advanceQuery for an Advance that raises the position alone.
 const raiseQuery = `UPDATE families SET position = max(position, ?2)
 	WHERE id = ?3 AND generation = ?4 AND native = ?5 AND ended = 0
 	AND birth >= max(?6, coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0))
@@ -216,7 +216,7 @@ func (t *tx) advance(a *store.Advance, out *store.Snapshot) error {
 	if a.PositionOnly {
 		row, err = t.row(raiseQuery, now, t.log.head, a.ID[:], a.Generation, a.Native, t.log.everyone, int64(a.Basis))
 	} else {
-		// Ages are in whole milliseconds: one that is asked for is rounded up.
+		// Times have whole milliseconds, so the age is rounded up.
 		age := int64((a.Age + time.Millisecond - 1) / time.Millisecond)
 		row, err = t.row(advanceQuery, now, t.log.head, a.ID[:], a.Generation, a.Native, t.log.everyone, age, int64(a.Basis))
 	}
@@ -230,12 +230,12 @@ func (t *tx) advance(a *store.Advance, out *store.Snapshot) error {
 	case !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
-	// Why not?
+	// No row met the conditions: find out which one failed.
 	if f, err = t.family(a.ID); err != nil {
 		return err
 	}
 	outcome := store.Unwritten
-	if f.lives(t.log.everyone, t.now) && f.Native == a.Native && f.Generation == a.Generation &&
+	if f.live(t.log.everyone, t.now) && f.Native == a.Native && f.Generation == a.Generation &&
 		(a.PositionOnly || t.now.Sub(f.Issued) >= a.Age) {
 		outcome = store.Behind
 	}
@@ -253,13 +253,13 @@ func (t *tx) commit(c *store.Commit, out *store.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if !f.lives(t.log.everyone, t.now) {
+	if !f.live(t.log.everyone, t.now) {
 		return t.snapshot(f, store.Unwritten, out)
 	}
 	if c.Basis < f.LastCommit {
 		return t.snapshot(f, store.Behind, out)
 	}
-	if err := t.room(c.Above, 1); err != nil {
+	if err := t.checkRoom(c.Above, 1); err != nil {
 		return err
 	}
 	if err := t.append(store.Entry{Kind: store.KindSuperseding, Session: c.ID, Reason: "commit", Actor: c.Actor}, c.Above); err != nil {
@@ -284,7 +284,7 @@ func (s *Store) Forgive(ctx context.Context, id store.ID, generation uint32) (st
 		if err != nil {
 			return err
 		}
-		if !f.lives(t.log.everyone, t.now) || f.Forgiven != 0 || f.Generation-1 != generation {
+		if !f.live(t.log.everyone, t.now) || f.Forgiven != 0 || f.Generation-1 != generation {
 			return t.snapshot(f, store.Unwritten, out)
 		}
 		f.Forgiven, f.Issued = generation, t.now
@@ -312,15 +312,15 @@ func (t *tx) revoke(r *store.Revocation, out *store.Snapshot) error {
 			return err
 		}
 	}
-	lives := reborn.lives(t.log.everyone, t.now) && reborn.Subject == r.Subjects[0]
-	if lives && r.Except.Basis < reborn.LastCommit {
+	live := reborn.live(t.log.everyone, t.now) && reborn.Subject == r.Subjects[0]
+	if live && r.Except.Basis < reborn.LastCommit {
 		return t.snapshot(reborn, store.Behind, out)
 	}
 	entries := len(r.Sessions) + len(r.Subjects)
 	if r.Everyone {
 		entries++
 	}
-	if err := t.room(r.Above, entries); err != nil {
+	if err := t.checkRoom(r.Above, entries); err != nil {
 		return err
 	}
 	outcome, entry := store.Unwritten, int64(0)
@@ -336,7 +336,7 @@ func (t *tx) revoke(r *store.Revocation, out *store.Snapshot) error {
 			return err
 		}
 		if ends == 0 {
-			// It was ended before, or there is none: had it an entry?
+			// The family is absent or has ended. Its entry may be there already.
 			ended, err := t.ending(id)
 			if err != nil {
 				return err
@@ -346,7 +346,7 @@ func (t *tx) revoke(r *store.Revocation, out *store.Snapshot) error {
 				return err
 			}
 			if ended != 0 || rows != 0 {
-				entry = max(entry, ended, t.log.floor) // below the floor it is dropped: the floor covers it
+				entry = max(entry, ended, t.log.floor) // a dropped entry is covered by the floor
 				continue
 			}
 		}
@@ -364,13 +364,13 @@ func (t *tx) revoke(r *store.Revocation, out *store.Snapshot) error {
 			return err
 		}
 	}
-	if lives {
+	if live {
 		if err := t.exec("UPDATE families SET birth = ?1, position = ?1 WHERE id = ?2", entry, reborn.ID[:]); err != nil {
 			return err
 		}
 	}
 	if reborn.found {
-		// As it is now: reborn, or cut off.
+		// Read it again: it is reborn or cut off now.
 		var err error
 		if reborn, err = t.family(r.Except.ID); err != nil {
 			return err

@@ -13,8 +13,8 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// clocked is a file whose store is opened again for each run, by a clock that
-// jumps in between.
+// clocked is a file whose store is opened again for each run. Its clock jumps
+// between runs.
 type clocked struct {
 	*testing.T
 	clock *clock
@@ -48,7 +48,7 @@ func (c *clocked) create(id store.ID, subject string, limit time.Duration) {
 	}
 }
 
-// revoke revokes, above all positions before.
+// revoke revokes, and checks that the new entry is above all earlier ones.
 func (c *clocked) revoke(r store.Revocation) {
 	c.Helper()
 	s, err := c.db.Revoke(c.Context(), r)
@@ -80,7 +80,7 @@ func (c *clocked) tidy() {
 	}
 }
 
-// TestClockJumpsBack: the clock is an hour behind what it was in the last run.
+// TestClockJumpsBack sets the clock an hour back between two runs.
 func TestClockJumpsBack(t *testing.T) {
 	c := newClocked(t)
 	const access, absolute = 5 * time.Minute, 12 * time.Hour
@@ -99,7 +99,7 @@ func TestClockJumpsBack(t *testing.T) {
 	first := c.last
 	c.is(ended, store.Ended)
 	c.is(cutOff, store.CutOff)
-	// Its generation is from the future: it is a young one, and is served.
+	// A generation issued in the future counts as young, and is served.
 	for _, age := range []time.Duration{0, time.Minute} {
 		s, err := c.db.Advance(t.Context(), store.Advance{ID: alive, Generation: 1, Age: age})
 		if err != nil || s.Outcome != store.Unwritten || s.State != store.Alive || s.Family.Past(s.Now) {
@@ -115,7 +115,7 @@ func TestClockJumpsBack(t *testing.T) {
 	if s := c.is(store.ID{5}, store.Alive); s.Family.Birth < first {
 		t.Errorf("born at %d, after a head of %d", s.Family.Birth, first)
 	}
-	// Nothing is dropped that is not old by the clock.
+	// Entries that are not old by the clock are not dropped.
 	b, err := c.db.Since(t.Context(), 0, 100, 0)
 	if err != nil || b.Floor != 0 || len(b.Entries) != 5 {
 		t.Errorf("%d entries, floor %d, %v", len(b.Entries), b.Floor, err)
@@ -147,9 +147,9 @@ func TestClockJumpsBack(t *testing.T) {
 	c.is(alive, store.CutOff)
 }
 
-// TestPromise1_ClockJumpForgetsNoCutoff: a family that was stamped by a clock
-// ahead lives longer than a cutoff that was stamped after the clock was set
-// right. It must not come back when the cutoff is old enough to be forgotten.
+// TestPromise1_ClockJumpForgetsNoCutoff stamps a family by a clock that is ahead,
+// so that it outlives a cutoff stamped after the clock was set right. The family
+// must not come back when the cutoff is old enough to be dropped.
 func TestPromise1_ClockJumpForgetsNoCutoff(t *testing.T) {
 	c := newClocked(t)
 	const absolute = 12 * time.Hour
@@ -170,14 +170,14 @@ func TestPromise1_ClockJumpForgetsNoCutoff(t *testing.T) {
 	c.tidy() // the family
 	c.tidy() // its cutoff
 	c.is(family, store.Absent)
-	// And then the cutoff has no more reason to be kept.
+	// Then there is no more reason to keep the cutoff.
 	if k, err := c.db.Cutoffs(t.Context(), store.ID{}, "alice"); err != nil || k.Subject != 0 {
 		t.Errorf("the cutoff of somebody without families is kept: %+v, %v", k, err)
 	}
 }
 
-// TestPromise1_ClockJumpsAheadAndBack: housekeeping by a clock that was wrong
-// for a while takes away what it must, and no cutoff from under a family.
+// TestPromise1_ClockJumpsAheadAndBack runs housekeeping by a clock that is far
+// ahead for a while. No cutoff may be dropped while a family is below it.
 func TestPromise1_ClockJumpsAheadAndBack(t *testing.T) {
 	c := newClocked(t)
 	const absolute = 12 * time.Hour

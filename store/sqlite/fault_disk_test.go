@@ -20,14 +20,14 @@ import (
 
 func init() { roles["quota"] = quotaChild }
 
-// filler is a family with as much in it as it may have.
+// filler is a family whose fields have their maximum size.
 type filler struct {
 	id    store.ID
 	value []byte
 	last  store.Snapshot
 }
 
-// fill writes families with values until a write fails, and returns those that
+// fill writes families with values until a write fails. It returns those that
 // were acknowledged, and the error.
 func fill(ctx context.Context, db *sqlite.Store, most int, from byte) (written []*filler, err error) {
 	for i := range most {

@@ -5,7 +5,7 @@ import (
 	"database/sql"
 )
 
-// Writer lends the writing connection, while nothing is written.
+// Writer calls f with the writing connection, while nothing else is written.
 func (s *Store) Writer(ctx context.Context, f func(c *sql.Conn) error) error {
 	return s.writer.submit(ctx, func(t *tx) error { return f(t.c.conn) })
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// hold takes the file's lock as a process does that writes, and returns what
-// lets go of it.
+// hold takes the file's write lock, as another process that writes does, until
+// release is called.
 func hold(t *testing.T, path string) (release func()) {
 	t.Helper()
 	db := raw(t, path)
@@ -37,8 +37,7 @@ func creation(id store.ID) store.Creation {
 	return store.Creation{ID: id, Subject: "alice", Idle: time.Hour, Absolute: time.Hour}
 }
 
-// TestGroupFailsAlone: of a group that is committed together one write fails,
-// and the others do not.
+// TestGroupFailsAlone has some writes of a group fail. The others must not.
 func TestGroupFailsAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	db := open(t, path, sqlite.Options{})
@@ -79,8 +78,9 @@ func TestGroupFailsAlone(t *testing.T) {
 	}
 }
 
-// TestGroupGivenUp: who gives up before the turn comes leaves nothing, and who
-// gives up later finds one consistent result by asking again.
+// TestGroupGivenUp has callers give up. A write that has not begun leaves nothing
+// behind. A caller that gives up later gets one consistent result if it repeats
+// the call.
 func TestGroupGivenUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	db := open(t, path, sqlite.Options{})
@@ -101,7 +101,7 @@ func TestGroupGivenUp(t *testing.T) {
 	}
 	group.Wait()
 	release()
-	// A later write has its turn after all of them.
+	// A later write comes after all of them.
 	if _, err := db.Create(t.Context(), creation(store.ID{7})); err != nil {
 		t.Fatal(err)
 	}
@@ -117,8 +117,8 @@ func TestGroupGivenUp(t *testing.T) {
 	t.Logf("the one that had begun: %v", s.Outcome)
 }
 
-// TestBusy: a lock that another process holds is waited for, but not for
-// longer than BusyTimeout, however many wait.
+// TestBusy holds the lock as another process. Writes wait for it, but not for
+// longer than BusyTimeout, however many there are.
 func TestBusy(t *testing.T) {
 	const busy = time.Second
 	path := filepath.Join(t.TempDir(), "wafer.db")
@@ -153,8 +153,8 @@ func TestBusy(t *testing.T) {
 		}
 	})
 	group.Wait()
-	// The first has its time, and those that came meanwhile have theirs. One
-	// after the other it would be 24 times as long.
+	// The first waits for BusyTimeout, and so do those that came meanwhile, all
+	// together. One after another they would take 24 times as long.
 	if took := time.Since(began); took < busy*9/10 || took > 12*busy {
 		t.Errorf("24 writers learnt after %v that the lock is held; BusyTimeout is %v", took, busy)
 	}
@@ -164,8 +164,8 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// TestCloseWhileWriting: who waits when the store is closed gets an error, or
-// what it wrote stands.
+// TestCloseWhileWriting closes the store while writes wait. Each must return an
+// error or be durable.
 func TestCloseWhileWriting(t *testing.T) {
 	for round := range 4 {
 		path := filepath.Join(t.TempDir(), "wafer.db")
@@ -218,8 +218,8 @@ func TestCloseWhileWriting(t *testing.T) {
 	}
 }
 
-// TestCloseWhileWaiting: who waits for news does not hold Close up, nor goes on
-// waiting for what cannot come.
+// TestCloseWhileWaiting closes the store while callers wait for entries. They
+// must not delay Close, nor wait any longer.
 func TestCloseWhileWaiting(t *testing.T) {
 	before := runtime.NumGoroutine()
 	db := openOnly(t, filepath.Join(t.TempDir(), "wafer.db"), sqlite.Options{})
@@ -241,7 +241,7 @@ func TestCloseWhileWaiting(t *testing.T) {
 	gone(t, before)
 }
 
-// TestCloseLeavesNothing: a store that was used and closed leaves no goroutine.
+// TestCloseLeavesNothing uses and closes stores, which must leave no goroutine.
 func TestCloseLeavesNothing(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for i := range 5 {
@@ -278,8 +278,8 @@ func gone(t *testing.T, before int) {
 	}
 }
 
-// TestLoneWriter: a writer alone waits for nobody: it costs about as much as
-// the bare statement, not a pause in which others could have come.
+// TestLoneWriter checks that a lone write does not wait for others to join it: it
+// costs about as much as the bare statement.
 func TestLoneWriter(t *testing.T) {
 	dir := t.TempDir()
 	db := open(t, filepath.Join(dir, "wafer.db"), sqlite.Options{})
@@ -312,8 +312,8 @@ func TestLoneWriter(t *testing.T) {
 	}
 }
 
-// TestDurable looks at what cannot be seen by killing a process: that the
-// writing connection syncs each commit.
+// TestDurable checks that the writing connection syncs each commit, which killing
+// a process cannot show.
 func TestDurable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	db := open(t, path, sqlite.Options{})

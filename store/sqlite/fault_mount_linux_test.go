@@ -9,7 +9,7 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// small mounts a small file system, until the test ends.
+// small mounts a small file system for the duration of the test.
 func small(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -39,8 +39,8 @@ func TestDiskFull(t *testing.T) {
 	check(t, path)
 }
 
-// TestDiskFullOpen opens where there is no room: an error, and nothing that
-// would be in the way of an Open later.
+// TestDiskFullOpen opens a store on a full disk. Open must return an error, and
+// leave nothing that would make a later Open fail.
 func TestDiskFullOpen(t *testing.T) {
 	for _, room := range []int{0, 4096, 12 << 10, 40 << 10, 80 << 10} {
 		path := filepath.Join(small(t, "512k"), "wafer.db")

@@ -22,7 +22,7 @@ import (
 
 func init() { roles["nobody"] = nobodyChild }
 
-// sample is a store with something in it, closed, and what must stand in it.
+// sample is a closed store, and what it must contain.
 type sample struct {
 	path   string
 	size   int64
@@ -73,7 +73,7 @@ func newSample(t *testing.T) *sample {
 	return s
 }
 
-// damaged copies the sample and lets damage at the copy.
+// damaged copies the sample and calls damage with the copy.
 func (s *sample) damaged(t *testing.T, damage func(f *os.File) error) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "wafer.db")
@@ -86,8 +86,9 @@ func (s *sample) damaged(t *testing.T, damage func(f *os.File) error) string {
 }
 
 // survey opens a damaged file and uses all of it. It returns the first error,
-// which is how damage may show; what is wrong without one fails the test. To a
-// file's damaged rows nothing can be said, so rows are compared if whole.
+// which is how damage may show. A wrong result without an error fails the test.
+// Nothing can be expected of damaged rows, so rows are compared only if whole is
+// set.
 func (s *sample) survey(t *testing.T, path string, whole bool) error {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), path, sqlite.Options{})
@@ -169,7 +170,8 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// TestTruncatedWAL cuts what a kill left: what remains is of one moment.
+// TestTruncatedWAL truncates the WAL that a kill left. The rest must show the
+// store at one moment.
 func TestTruncatedWAL(t *testing.T) {
 	original, _ := killed(t)
 	info, err := os.Stat(original + "-wal")
@@ -198,7 +200,7 @@ func TestTruncatedWAL(t *testing.T) {
 	}
 }
 
-// TestOverwritten writes over the file: whole pages, so that SQLite can know.
+// TestOverwritten overwrites whole pages of the file, which SQLite can detect.
 func TestOverwritten(t *testing.T) {
 	s := newSample(t)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -239,8 +241,8 @@ func TestOverwritten(t *testing.T) {
 	}
 }
 
-// TestScribbled writes junk into random places. SQLite keeps no sums, so a row
-// may quietly be another; but nothing panics, hangs, or begins anew.
+// TestScribbled writes junk into random places. SQLite keeps no checksums, so a
+// row may change unnoticed; but nothing may panic, hang or start afresh.
 func TestScribbled(t *testing.T) {
 	s := newSample(t)
 	seed := rand.Uint64()
@@ -268,7 +270,7 @@ func TestScribbled(t *testing.T) {
 	t.Logf("%d of %d were noticed", noticed, rounds)
 }
 
-// usable is survey where the log's own row may have been hit.
+// usable is survey for a file whose log row may be damaged too.
 func (s *sample) usable(t *testing.T, path string) error {
 	t.Helper()
 	other := *s
@@ -288,8 +290,8 @@ func (s *sample) usable(t *testing.T, path string) error {
 	return other.survey(t, path, false)
 }
 
-// TestDamagedWhileOpen overwrites the file under a store that has it open: its
-// reads and writes fail, and do not panic.
+// TestDamagedWhileOpen overwrites the file while a store has it open. Reads and
+// writes must fail without a panic.
 func TestDamagedWhileOpen(t *testing.T) {
 	s := newSample(t)
 	db := openOnly(t, s.path, sqlite.Options{})
@@ -327,8 +329,8 @@ func zeroChild(args []string) error {
 	return err
 }
 
-// TestPermissions opens as somebody who may not: a superuser may all, so it is
-// done in a process that gave that up.
+// TestPermissions opens the file as a user who may not. A superuser may do
+// everything, so the test uses a process that has given up that right.
 func TestPermissions(t *testing.T) {
 	const nobody = 65534
 	for _, c := range []struct {

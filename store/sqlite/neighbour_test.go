@@ -12,8 +12,8 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// A neighbour that commits without a pause starves nobody: the lock is asked
-// for often enough to find it free between two of its commits.
+// A neighbour that commits without a pause starves nobody: the writer polls the
+// lock often enough to find it free between two of the neighbour's commits.
 func TestBusyNeighbourStarvesNobody(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	o := sqlite.Options{BusyTimeout: 5 * time.Second}

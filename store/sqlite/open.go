@@ -18,17 +18,18 @@ import (
 	"github.com/waferkit/wafer/store/internal/engine"
 )
 
-// Options configures [Open]. The zero value is ready.
+// Options configures [Open]. The zero value is ready to use.
 type Options struct {
-	// Now is the engine's clock. Default [time.Now].
+	// Now returns the time of the engine's clock. The default is [time.Now].
 	Now func() time.Time
-	// BusyTimeout is how long a write waits for one of another process.
-	// Default 5 s.
+	// BusyTimeout is how long a write waits while another process holds the
+	// file's write lock. The default is 5 s.
 	BusyTimeout time.Duration
 }
 
-// Store is the engine. It is safe for concurrent use, and by other processes on
-// the same file.
+// Store is a [store.Store] in one SQLite file. It is safe for concurrent use,
+// also while other processes use the same file. [Open] makes one, and the caller
+// closes it.
 type Store struct {
 	now      func() time.Time
 	writer   *committer
@@ -37,7 +38,7 @@ type Store struct {
 	stop     context.CancelFunc
 	done     sync.WaitGroup
 
-	once     sync.Once // of Close
+	once     sync.Once // guards Close
 	closeErr error
 }
 
@@ -45,9 +46,11 @@ var _ store.Store = (*Store)(nil)
 
 const defaultBusy = 5 * time.Second
 
-// Open opens the store in a file, and makes the file if there is none; its
-// directory is made with mode 0700 if it is absent. A file that is empty, not
-// a database, of another program or of a later release is an error.
+// Open opens the store in the file at path. If there is no file, Open creates
+// it, in a directory that it creates with mode 0700 if necessary. Open returns
+// an error if the file is empty, is not a database, belongs to another program
+// or was migrated by a later release. ctx bounds Open alone. The caller closes
+// the Store.
 func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -74,7 +77,7 @@ func open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	// From here on the committer waits for the lock by itself.
+	// From here on the writer polls for the lock itself.
 	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
 		return nil, errors.Join(err, conn.Close(), c.Close())
 	}
@@ -91,8 +94,9 @@ func open(ctx context.Context, path string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// ensure makes a new file, whole or not at all: it is built under another name
-// and linked to its own. Of several processes at once one makes it.
+// ensure creates the file if there is none. It builds the file under another
+// name and then links it to path, so that it appears whole or not at all. If
+// several processes do so at once, one of them creates it.
 func ensure(ctx context.Context, path string, o Options) error {
 	if path == "" {
 		return errors.New("no path was given; want a file such as data/wafer.db")
@@ -106,14 +110,14 @@ func ensure(ctx context.Context, path string, o Options) error {
 	case err == nil && info.Size() < headerSize:
 		return fmt.Errorf("file is not a database: it has %d bytes, and SQLite's header alone has %d", info.Size(), headerSize)
 	case err == nil:
-		// SQLite would open it for reading alone, and leave files behind that
-		// keep its owner from writing.
+		// Without write permission SQLite would open the file read-only, and
+		// leave files behind that keep its owner from writing.
 		return writable(path)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	for _, suffix := range []string{"-wal", "-journal"} {
-		// SQLite would play it into whatever file stands there next.
+		// SQLite would replay it into the next file at this path.
 		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
 			if _, err := os.Stat(path); err == nil {
 				return ensure(ctx, path, o) // another process has just made both
@@ -159,20 +163,20 @@ func ensure(ctx context.Context, path string, o Options) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// headerSize is how a SQLite file begins, in bytes.
+// headerSize is the size of a SQLite file's header, in bytes.
 const headerSize = 100
 
-// connect returns a pool. A writer's holds one connection.
+// connect returns a pool of connections to the file. A writer's pool has one.
 func connect(path string, o Options, writer bool) (*sql.DB, error) {
 	pragmas := []string{
-		fmt.Sprintf("busy_timeout(%d)", o.BusyTimeout.Milliseconds()), // first: the others may have to wait
+		fmt.Sprintf("busy_timeout(%d)", o.BusyTimeout.Milliseconds()), // first, since the others may have to wait
 		"synchronous(FULL)", "foreign_keys(OFF)", "trusted_schema(OFF)",
 		"journal_size_limit(67108864)", "cache_size(-16384)",
 	}
 	if !writer {
 		pragmas = append(pragmas, "query_only(ON)")
 	}
-	q := url.Values{"_pragma": pragmas, "mode": {"rw"}} // never make the file: ensure does
+	q := url.Values{"_pragma": pragmas, "mode": {"rw"}} // ensure alone creates the file
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -190,21 +194,21 @@ func connect(path string, o Options, writer bool) (*sql.DB, error) {
 	return db, nil
 }
 
-// maxReaders bounds the connections that read.
+// maxReaders bounds the number of connections that read.
 const maxReaders = 8
 
-// prepareWriter takes the one writing connection and brings the schema up. Only
-// a file that was made just now may be without one.
+// prepareWriter opens the writing connection and migrates the schema. Only a
+// fresh file, which was just created, may have no schema.
 func prepareWriter(ctx context.Context, db *sql.DB, o Options, fresh bool) (*sql.Conn, error) {
 	c, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	// A file that is not ours is left as it is, so that is looked at first.
+	// This comes first: another program's file must stay as it is.
 	if _, err := schemaOf(ctx, c, fresh); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	// auto_vacuum only counts for a file without tables.
+	// auto_vacuum takes effect only in a file without tables.
 	if _, err := c.ExecContext(ctx, "PRAGMA auto_vacuum = INCREMENTAL"); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -223,14 +227,14 @@ func prepareWriter(ctx context.Context, db *sql.DB, o Options, fresh bool) (*sql
 		_, err = c.ExecContext(ctx, "COMMIT")
 	}
 	if err != nil {
-		_, _ = c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // some errors have done it
+		_, _ = c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // some errors have rolled back already
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-// Close ends the engine's goroutines and closes the file. What waits to be
-// written gets an error. Closing again does nothing.
+// Close stops the engine's goroutines and closes the file. Calls that are still
+// waiting return an error. A second Close does nothing.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.stop()

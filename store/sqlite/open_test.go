@@ -17,7 +17,7 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// refused opens what must be refused, and returns the error.
+// refused opens a file that Open must refuse, and returns the error.
 func refused(t *testing.T, path string, want ...string) {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), path, sqlite.Options{})
@@ -33,8 +33,8 @@ func refused(t *testing.T, path string, want ...string) {
 	}
 }
 
-// TestOpenModes looks at who may read what Open makes, where the umask lets
-// everybody.
+// TestOpenModes checks the modes of what Open creates under a umask that permits
+// everything.
 func TestOpenModes(t *testing.T) {
 	before := syscall.Umask(0)
 	defer syscall.Umask(before)
@@ -57,7 +57,7 @@ func TestOpenModes(t *testing.T) {
 	}
 }
 
-// TestOpenPaths opens at paths that mean something else in an address.
+// TestOpenPaths opens paths that have characters with a meaning in a URL.
 func TestOpenPaths(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -108,7 +108,7 @@ func TestOpenLinks(t *testing.T) {
 	}
 }
 
-// TestOpenRefuses is what is no store of this release.
+// TestOpenRefuses opens files that are not stores of this release.
 func TestOpenRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -185,8 +185,8 @@ func TestOpenOtherJournal(t *testing.T) {
 	}
 }
 
-// TestOpenWALWithoutFile: the file was removed after a crash, its -wal was not.
-// A new file must not take in the old one's pages.
+// TestOpenWALWithoutFile removes the file after a crash, but not its -wal. A new
+// file must not receive the old one's pages.
 func TestOpenWALWithoutFile(t *testing.T) {
 	path, _ := killed(t)
 	must(t, os.Remove(path))
@@ -204,7 +204,7 @@ func TestOpenWALWithoutFile(t *testing.T) {
 	check(t, path)
 }
 
-// killed returns a file as a kill leaves it, with a -wal of committed families.
+// killed returns a file as a kill leaves it, with committed families in its -wal.
 func killed(t *testing.T) (path string, written []*filler) {
 	t.Helper()
 	from := filepath.Join(t.TempDir(), "wafer.db")
@@ -220,8 +220,8 @@ func killed(t *testing.T) (path string, written []*filler) {
 	return path, written
 }
 
-// TestOpenMissingFiles: SQLite makes -shm again, and the -wal of a store that
-// was closed.
+// TestOpenMissingFiles removes the files beside a store. SQLite makes -shm again,
+// and the -wal of a store that was closed.
 func TestOpenMissingFiles(t *testing.T) {
 	path, written := killed(t)
 	for range 2 {
@@ -263,7 +263,7 @@ func made(t *testing.T, path string) []*filler {
 	return written
 }
 
-// execute does statements as another program would.
+// execute runs statements as another program would.
 func execute(t *testing.T, path string, statements ...string) {
 	t.Helper()
 	db := raw(t, path)

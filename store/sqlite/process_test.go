@@ -17,39 +17,39 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// within is how soon another process's revocation is seen.
+// within bounds how long another process's revocation takes to be seen.
 const within = 250 * time.Millisecond
 
-// seen waits in Since for what is done meanwhile by do, and returns how long
-// after the end of do it was seen.
+// seen waits in Since while do revokes, and returns how long after do returned
+// the entry arrived.
 func seen(t *testing.T, db *sqlite.Store, do func() store.Position) time.Duration {
 	t.Helper()
 	c, err := db.Cutoffs(t.Context(), store.ID{}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	type news struct {
+	type result struct {
 		store.Batch
 		err error
 		at  time.Time
 	}
-	heard := make(chan news, 1)
+	results := make(chan result, 1)
 	go func() {
 		b, err := db.Since(t.Context(), c.Head, 10, time.Minute)
-		heard <- news{b, err, time.Now()}
+		results <- result{b, err, time.Now()}
 	}()
 	time.Sleep(30 * time.Millisecond) // it waits by now
 	want := do()
 	done := time.Now()
-	n := <-heard
+	n := <-results
 	if n.err != nil || len(n.Entries) == 0 || n.Entries[0].Position > want || n.Head < want {
 		t.Errorf("%d entries up to %d, %v; want %d", len(n.Entries), n.Head, n.err, want)
 	}
 	return n.at.Sub(done)
 }
 
-// TestPromise1_ProcessSeesRevocation: a revocation by another process, or by
-// another handle of this one, is seen at once enough by all who wait.
+// TestPromise1_ProcessSeesRevocation revokes in another process, and in another
+// handle of this one. Every waiting caller must see it soon.
 func TestPromise1_ProcessSeesRevocation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	db := open(t, path, sqlite.Options{})
@@ -67,7 +67,7 @@ func TestPromise1_ProcessSeesRevocation(t *testing.T) {
 				}
 				return s.Entry
 			}
-			at, err := strconv.ParseUint(peers[i%2].tell("revoke %v", id), 10, 64)
+			at, err := strconv.ParseUint(peers[i%2].do("revoke %v", id), 10, 64)
 			if err != nil {
 				t.Error(err)
 			}
@@ -82,29 +82,31 @@ func TestPromise1_ProcessSeesRevocation(t *testing.T) {
 	}
 }
 
-// TestProcessEndsFamily: what one process ends does not live in another.
+// TestProcessEndsFamily ends families in one process, which must not be alive in
+// another.
 func TestProcessEndsFamily(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	a, b := openPeer(t, path), openPeer(t, path)
 	for i := range 5 {
 		id := store.ID{2, byte(i)}
-		if got := a.tell("create %v", id); got != "written" {
+		if got := a.do("create %v", id); got != "written" {
 			t.Errorf("create: %s", got)
 		}
-		if got := b.tell("state %v", id); got != "alive" {
+		if got := b.do("state %v", id); got != "alive" {
 			t.Errorf("it is %s in the other process", got)
 		}
-		b.tell("revoke %v", id)
-		if got := a.tell("state %v", id); got != "ended" {
+		b.do("revoke %v", id)
+		if got := a.do("state %v", id); got != "ended" {
 			t.Errorf("it was ended and is %s in the other process", got)
 		}
-		if got := a.tell("create %v", id); got != "taken" {
+		if got := a.do("create %v", id); got != "taken" {
 			t.Errorf("create again: %s", got)
 		}
 	}
 }
 
-// TestIdleWaitIsCheap: those who wait for news do not poll the processor away.
+// TestIdleWaitIsCheap checks that callers that wait for entries use little
+// processor time.
 func TestIdleWaitIsCheap(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	const handles, each, span = 3, 8, 1500 * time.Millisecond
@@ -146,13 +148,13 @@ func processorTime(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// TestPromise3_ProcessesRefresh: of processes that refresh one family at once,
-// one makes each generation.
+// TestPromise3_ProcessesRefresh has two processes refresh one family at once. Each
+// generation must be made by exactly one.
 func TestPromise3_ProcessesRefresh(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	peers := []*peer{openPeer(t, path), openPeer(t, path)}
 	id := store.ID{3}
-	peers[0].tell("create %v", id)
+	peers[0].do("create %v", id)
 	const last = 120
 	winners := make(map[string]int)
 	for i, answer := range all(peers, "race %v %d", id, last) {
@@ -169,8 +171,8 @@ func TestPromise3_ProcessesRefresh(t *testing.T) {
 	}
 }
 
-// TestFirstOpenAtOnce: eight processes find no file. They end up with one log
-// and one key set.
+// TestFirstOpenAtOnce has eight processes open a missing file at once. They must
+// end up with one log and one key set.
 func TestFirstOpenAtOnce(t *testing.T) {
 	for range 2 {
 		path := filepath.Join(t.TempDir(), "data", "wafer.db")
@@ -184,11 +186,11 @@ func TestFirstOpenAtOnce(t *testing.T) {
 			t.Errorf("several logs: %v", logs)
 		}
 		for i, p := range peers {
-			p.say("swap document%d", i)
+			p.send("swap document%d", i)
 		}
 		winner := ""
 		for i, p := range peers {
-			if p.hear() == "true" {
+			if p.receive() == "true" {
 				if winner != "" {
 					t.Errorf("two first key sets: %s and document%d", winner, i)
 				}
@@ -206,8 +208,8 @@ func TestFirstOpenAtOnce(t *testing.T) {
 	}
 }
 
-// TestProcessMigrates: a newer release migrates the file while an older has it
-// open. The older goes on with what it has, and cannot be started again.
+// TestProcessMigrates migrates the file to a newer schema while an older release
+// has it open. The open handle must go on, and a new Open must fail.
 func TestProcessMigrates(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	old := open(t, path, sqlite.Options{})
@@ -215,7 +217,7 @@ func TestProcessMigrates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As a migration does that older releases can live with.
+	// This is a migration that older releases can live with.
 	execute(t, path, "BEGIN IMMEDIATE", "CREATE TABLE later (one INTEGER PRIMARY KEY)", "PRAGMA user_version = 99", "COMMIT")
 	refused(t, path, "99", "newer")
 	if err := stand(t.Context(), old, written); err != nil {
@@ -226,10 +228,10 @@ func TestProcessMigrates(t *testing.T) {
 	}
 }
 
-// TestPromise1_SecondHandleKeepsLocks: a process that closes any descriptor of
-// a file drops all its POSIX locks on it. Open and Close of another handle must
-// not do that to the first, or another process takes itself for the last one
-// and removes the -wal that the first still writes to.
+// TestPromise1_SecondHandleKeepsLocks opens and closes a second handle. A process
+// that closes any descriptor of a file drops all its POSIX locks on it. The
+// second handle must not do that to the first, or another process would consider
+// itself the last one and remove the -wal that the first still writes to.
 func TestPromise1_SecondHandleKeepsLocks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	db := openOnly(t, path, sqlite.Options{})
@@ -244,7 +246,7 @@ func TestPromise1_SecondHandleKeepsLocks(t *testing.T) {
 		}
 		// Another process comes and goes.
 		p := openPeer(t, path)
-		p.tell("create %v", store.ID{12, byte(i)})
+		p.do("create %v", store.ID{12, byte(i)})
 		p.close()
 		if _, err := os.Stat(path + "-wal"); err != nil {
 			t.Errorf("the -wal was removed under an open store: %v", err)
@@ -254,7 +256,7 @@ func TestPromise1_SecondHandleKeepsLocks(t *testing.T) {
 			t.Fatal(err)
 		}
 		written = append(written, more...)
-		if got := openPeer(t, path).tell("state %v", more[0].id); got != "alive" {
+		if got := openPeer(t, path).do("state %v", more[0].id); got != "alive" {
 			t.Errorf("what this process wrote is %s in another", got)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// read runs f in a read transaction: everything it sees is of one moment.
+// read runs f in a read transaction, so that f sees the file at one moment.
 func (s *Store) read(ctx context.Context, f func(t *sql.Tx, l *logRow, now time.Time) error) error {
 	t, err := s.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -25,7 +25,8 @@ func (s *Store) read(ctx context.Context, f func(t *sql.Tx, l *logRow, now time.
 	return wrap(f(t, &l, time.UnixMilli(s.now().UnixMilli())))
 }
 
-// number reads one number, 0 where there is no row or it is null.
+// number returns the number that a query selects, or 0 if it is null or there is
+// no row.
 func number(ctx context.Context, t *sql.Tx, query string, args ...any) (int64, error) {
 	var n sql.NullInt64
 	err := t.QueryRowContext(ctx, query, args...).Scan(&n)
@@ -113,16 +114,16 @@ func (s *Store) batch(ctx context.Context, after store.Position, limit int) (b s
 	return b, err
 }
 
-// batchQuery joins columns: a new node reads the whole log, and the driver
-// spends more on a column than on its bytes (a million entries load in three
-// quarters of the time). Ids have one size, and texts hold no NUL.
+// batchQuery joins columns. A new node reads the whole log, and the driver spends
+// more time on a column than on its bytes: joined, a million entries load in
+// three quarters of the time. Ids have a fixed size, and texts contain no NUL.
 const batchQuery = `SELECT position, previous, time << 3 | kind,
 	CAST(id || coalesce(session, '') || coalesce(subject, '') || char(0) || reason || char(0) || actor AS BLOB)
 	FROM entries WHERE position > ? ORDER BY position LIMIT ?`
 
 func scanEntry(rows *sql.Rows, e *store.Entry) error {
 	var joined sql.RawBytes
-	var position, previous, at int64 // into another type the scan goes by way of text
+	var position, previous, at int64 // database/sql scans other integer types by way of text
 	if err := rows.Scan(&position, &previous, &at, &joined); err != nil {
 		return err
 	}
@@ -186,7 +187,7 @@ func (s *Store) LoadKeys(ctx context.Context) (version uint64, document []byte, 
 // SwapKeys implements [store.Store].
 func (s *Store) SwapKeys(ctx context.Context, version uint64, document []byte) (bool, error) {
 	swapped := new(bool)
-	document = slices.Clone(document) // as in write
+	document = slices.Clone(document) // see write
 	err := s.writer.submit(ctx, func(t *tx) error {
 		result, err := t.c.exec(t.ctx, "UPDATE log SET keys_version = keys_version + 1, keys = ? WHERE one = 1 AND keys_version = ?", document, int64(version))
 		if err != nil {

@@ -24,9 +24,9 @@ func (t *tx) restore(r *store.Restoration, out *store.Snapshot) error {
 		if !lost {
 			continue
 		}
-		// One by one: an error undoes the transaction, and what is covered
-		// needs no room.
-		if err := t.room(r.Above, 1); err != nil {
+		// Checked for each entry: a covered one needs no room, and an error
+		// undoes the whole transaction.
+		if err := t.checkRoom(r.Above, 1); err != nil {
 			return err
 		}
 		if e.Kind == store.KindSession {
@@ -44,23 +44,23 @@ func (t *tx) restore(r *store.Restoration, out *store.Snapshot) error {
 	return err
 }
 
-// lost reports whether nothing in the file covers an entry that a node holds.
+// lost reports whether no cutoff in the file covers an entry that a node holds.
 func (t *tx) lost(e *store.Entry) (bool, error) {
 	cutoff := t.log.everyone
 	switch e.Kind {
 	case store.KindSubject:
-		of, err := t.number("SELECT position FROM subjects WHERE subject = ?", e.Subject)
+		subject, err := t.number("SELECT position FROM subjects WHERE subject = ?", e.Subject)
 		if err != nil {
 			return false, err
 		}
-		cutoff = max(cutoff, of)
+		cutoff = max(cutoff, subject)
 	case store.KindSession:
 		f, err := t.family(e.Session)
 		if err != nil || f.state(t.log.everyone) == store.Alive {
 			return true, err
 		}
-		// That it is ended is not enough: the end may be below what was minted
-		// before the loss.
+		// It is not enough that the family is ended: its end may be below what
+		// was minted before the loss.
 		ending, err := t.ending(e.Session)
 		if err != nil {
 			return false, err

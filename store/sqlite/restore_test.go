@@ -14,8 +14,8 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// TestRestoreKeepsTheList: a caller that gave up puts its list to another use,
-// and what is written afterwards is what it had asked for.
+// TestRestoreKeepsTheList has a caller give up and then reuse its list. What is
+// written later must be the list as it was.
 func TestRestoreKeepsTheList(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	db := open(t, path, sqlite.Options{})
@@ -30,7 +30,7 @@ func TestRestoreKeepsTheList(t *testing.T) {
 		if _, err := other.ExecContext(t.Context(), "COMMIT"); err != nil {
 			t.Fatal(err)
 		}
-		// Written in turn, this comes after it.
+		// Writes keep their order, so this comes after both.
 		if _, err := db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{named(2)}}); err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func TestRestoreKeepsTheList(t *testing.T) {
 	}
 }
 
-// restoreAndGiveUp gives up after a while, and then changes its list.
+// restoreAndGiveUp calls Restore, gives up after wait, and then changes the list.
 func restoreAndGiveUp(t *testing.T, db *sqlite.Store, wait time.Duration) {
 	t.Helper()
 	ctx, giveUp := context.WithTimeout(t.Context(), wait)
@@ -80,9 +80,9 @@ func revokeAndGiveUp(t *testing.T, db *sqlite.Store, wait time.Duration) {
 	subjects[0] = "carl"
 }
 
-// TestRestoreIsShort restores as many entries as one call may, beside revoking
-// as many: the file's lock is held about as long. The other nodes' calls, which
-// find everything covered, hold it for less.
+// TestRestoreIsShort compares restoring as many entries as one call may with
+// revoking as many: both must hold the file's lock about as long. The other
+// nodes' calls, which find everything covered, hold it for less.
 func TestRestoreIsShort(t *testing.T) {
 	times := 9
 	if underRace() {

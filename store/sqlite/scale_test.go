@@ -24,9 +24,9 @@ import (
 
 var scale = flag.String("scale", "", `"full" runs the tests of scale at the sizes that the budgets name`)
 
-// sized returns the size of a test: as the budget names it, or a tenth or so of
-// it in a full run of all tests, a fifth of that by default, and less again under
-// the race detector, where the driver is some ten times slower.
+// sized returns the size of a test: the budget's own, or a tenth or so of it in a
+// full run of all tests, a fifth of that by default, and less again under the
+// race detector, where the driver is some ten times slower.
 func sized(full, usual, race int) int {
 	switch {
 	case *scale == "full":
@@ -73,12 +73,12 @@ func TestLoad(t *testing.T) {
 		if r.Len() != n {
 			t.Errorf("the replica holds %d of %d", r.Len(), n)
 		}
-		// Of few entries the list's own size is a good part.
+		// With few entries the list's own size is a good part of it.
 		if bytes > 64 && n > 10_000 {
 			t.Errorf("%.1f bytes an entry: want at most 64", bytes)
 		}
-		// The budget is 2 s per million. It is stated and not asserted: it is a
-		// machine's, and this one may be busy.
+		// The budget is 2 s per million. It is logged and not asserted, since it
+		// depends on the machine, which may be busy.
 		t.Logf("loaded in %v: %v per million; %.1f bytes an entry", took, took*1_000_000/time.Duration(n), bytes)
 		r.Close()
 	}
@@ -92,8 +92,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// TestChurn keeps a tenth of the families living, at any time, and sees the
-// file end in proportion to those.
+// TestChurn keeps a tenth of the families alive at any time. The file's final
+// size must be in proportion to those.
 func TestChurn(t *testing.T) {
 	n := sized(1_000_000, 50_000, 2_000)
 	const waves, living = 20, 2
@@ -131,7 +131,7 @@ func TestChurn(t *testing.T) {
 	}
 	size := sizeOf(t, path)
 
-	// What as many take that have just been made.
+	// This is the size of as many families in a new file.
 	path = filepath.Join(t.TempDir(), "fresh.db")
 	fresh, err := sqlite.Open(t.Context(), path, sqlite.Options{})
 	if err != nil {
@@ -151,7 +151,7 @@ func TestChurn(t *testing.T) {
 	}
 }
 
-// live makes a family, refreshes every third, and ends every tenth.
+// live creates family i. It refreshes every third and ends every tenth.
 func live(ctx context.Context, db *sqlite.Store, id store.ID, i int) error {
 	s, err := db.Create(ctx, store.Creation{ID: id, Subject: fmt.Sprintf("user-%d@example.com", i), Idle: time.Hour, Absolute: 12 * time.Hour})
 	if err == nil && i%3 == 0 {
@@ -166,7 +166,7 @@ func live(ctx context.Context, db *sqlite.Store, id store.ID, i int) error {
 	return err
 }
 
-// sizeOf returns what a database takes on disk with what belongs to it.
+// sizeOf returns the size of a database on disk, with the files that belong to it.
 func sizeOf(t *testing.T, path string) (bytes int64) {
 	t.Helper()
 	for _, suffix := range []string{"", "-wal", "-shm"} {
@@ -180,8 +180,8 @@ func sizeOf(t *testing.T, path string) (bytes int64) {
 	return bytes
 }
 
-// crowd adds n families to a file by one statement. Where subject is empty each
-// has its own.
+// crowd adds n families to a file by one statement. If subject is empty, each has
+// a subject of its own.
 func crowd(t *testing.T, path, subject string, n int, idle time.Duration) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
@@ -202,8 +202,7 @@ func crowd(t *testing.T, path, subject string, n int, idle time.Duration) {
 	}
 }
 
-// medians runs both in turn, some times, and returns the median of what each
-// took.
+// medians runs both in turn, some times, and returns the median duration of each.
 func medians(t *testing.T, times int, a, b func() error) (tookA, tookB time.Duration) {
 	t.Helper()
 	var took [2][]time.Duration
@@ -251,7 +250,8 @@ func TestOneSubject(t *testing.T) {
 	if ratio(many, few) > 10 {
 		t.Errorf("revoking a subject of %d families takes %v, of 100 %v", n, many, few)
 	}
-	// What was cut off is in the way until its limits remove it. That is stated.
+	// Families that are cut off cost time until they are past their limits and
+	// removed. That cost is logged and not asserted.
 	gone, login := medians(t, 5, families("many", 0), func() error {
 		var id store.ID
 		rand.Read(id[:])

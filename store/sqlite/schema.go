@@ -10,14 +10,15 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// applicationID marks the file as ours ("wafr"); userVersion is the schema's.
+// applicationID ("wafr") marks a file as wafer's. userVersion is the version of
+// its schema.
 const (
 	applicationID = 0x77616672
 	userVersion   = 1
 )
 
-// migrations[i] brings a file of schema i to schema i+1. One that has been
-// released never changes.
+// migrations[i] brings a file from schema i to schema i+1. A migration that has
+// been released never changes.
 var migrations = [userVersion]string{`
 CREATE TABLE log (
 	one          INTEGER PRIMARY KEY CHECK (one = 1),
@@ -80,8 +81,8 @@ CREATE TABLE committed (
 ) STRICT;
 `}
 
-// schemaOf returns the version of the file's schema, or what is wrong with the
-// file. Only one that was made just now may be without a schema.
+// schemaOf returns the version of the file's schema, or an error that says what
+// is wrong with the file. Only a fresh file may have no schema.
 func schemaOf(ctx context.Context, c *sql.Conn, fresh bool) (version int, err error) {
 	var application, tables int
 	err = c.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id),
@@ -106,9 +107,9 @@ func schemaOf(ctx context.Context, c *sql.Conn, fresh bool) (version int, err er
 	return version, err
 }
 
-// migrate brings the file to this release's schema, and makes the log of one
-// that has none. The connection is the only one that writes, and holds the
-// file's lock meanwhile.
+// migrate brings the file to this release's schema, and begins the log in a
+// fresh file. c is the only connection of this process that writes, and holds
+// the file's write lock.
 func migrate(ctx context.Context, c *sql.Conn, now int64, fresh bool) error {
 	version, err := schemaOf(ctx, c, fresh)
 	if err != nil {
@@ -128,7 +129,8 @@ func migrate(ctx context.Context, c *sql.Conn, now int64, fresh bool) error {
 	if version > 0 {
 		return nil
 	}
-	// A log knows itself: a random id, and a first entry that revokes everyone.
+	// A log has a random id, and its first entry revokes everyone, so that a new
+	// store trusts no older cookie.
 	var log, entry store.ID
 	rand.Read(log[:])
 	rand.Read(entry[:])

@@ -11,7 +11,7 @@ import (
 	"github.com/waferkit/wafer/store/storetest"
 )
 
-// clock is one that the suite moves.
+// clock is a clock that the suite moves.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time

@@ -11,18 +11,18 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// tx is a transaction that holds the file's one write lock. The log's row is
-// read once at its begin and written once at its end.
+// tx is a transaction that holds the file's write lock. It reads the log's row
+// once at its beginning and writes it once at its end.
 type tx struct {
 	c        *committer
 	ctx      context.Context
 	now      time.Time // in whole milliseconds
 	log      logRow
-	changed  bool // of the log's row
-	appended bool
+	changed  bool // log differs from the stored row
+	appended bool // the log has new entries
 }
 
-// logRow is the one row of the table log, but for the keys.
+// logRow is the one row of the table log, without the keys.
 type logRow struct {
 	id                       store.ID
 	head, floor, everyone    int64
@@ -64,7 +64,7 @@ func (t *tx) exec(text string, args ...any) error {
 	return err
 }
 
-// changes is exec for a statement whose number of rows matters.
+// changes runs a statement and returns the number of rows that it changed.
 func (t *tx) changes(text string, args ...any) (int64, error) {
 	result, err := t.c.exec(t.ctx, text, args...)
 	if err != nil {
@@ -81,7 +81,7 @@ func (t *tx) row(text string, args ...any) (*sql.Row, error) {
 	return s.QueryRowContext(t.ctx, args...), nil
 }
 
-// number reads one number, 0 where there is no row.
+// number returns the number that a query selects, or 0 if there is no row.
 func (t *tx) number(text string, args ...any) (n int64, err error) {
 	row, err := t.row(text, args...)
 	if err != nil {
@@ -93,13 +93,14 @@ func (t *tx) number(text string, args ...any) (n int64, err error) {
 	return n, err
 }
 
-// next returns the position of a new entry.
+// next returns the position of the next entry.
 func (t *tx) next(above store.Position) int64 {
 	return max(t.log.head+1, int64(above)+1, t.now.UnixMilli()*1000)
 }
 
-// room checks that n entries more can have positions above above.
-func (t *tx) room(above store.Position, n int) error {
+// checkRoom returns an error if n more entries would need a position beyond
+// [store.MaxPosition].
+func (t *tx) checkRoom(above store.Position, n int) error {
 	if n > 0 && t.next(above)+int64(n-1) > int64(store.MaxPosition) {
 		return fmt.Errorf("no positions are left above %d", max(t.log.head, int64(above)))
 	}
@@ -129,7 +130,7 @@ func (t *tx) append(e store.Entry, above store.Position) error {
 	return err
 }
 
-// row is a family with what its state follows from.
+// familyRow is a family and what determines its state.
 type familyRow struct {
 	store.Family
 	found  bool
@@ -142,7 +143,7 @@ const familyColumns = `id, subject, label, native, birth, position, last_commit,
 	coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0)`
 
 func (f *familyRow) scan(row interface{ Scan(...any) error }) error {
-	// Into int64 alone: database/sql takes a detour through text for others.
+	// All are int64: database/sql scans other integer types by way of text.
 	var id []byte
 	var native, birth, position, lastCommit, generation, forgiven, ended int64
 	var started, authenticated, issued, idle, absolute int64
@@ -173,12 +174,13 @@ func (f *familyRow) state(everyone int64) store.State {
 	return store.Alive
 }
 
-// lives reports whether a family is alive and within its limits.
-func (f *familyRow) lives(everyone int64, now time.Time) bool {
+// live reports whether a family is alive and within its limits.
+func (f *familyRow) live(everyone int64, now time.Time) bool {
 	return f.state(everyone) == store.Alive && !f.Past(now)
 }
 
-// family reads a family without its value; found says whether there is one.
+// family reads a family without its value. If there is none, the row's found is
+// false.
 func (t *tx) family(id store.ID) (*familyRow, error) {
 	row, err := t.row("SELECT "+familyColumns+" FROM families WHERE id = ?", id[:])
 	if err != nil {
@@ -191,7 +193,7 @@ func (t *tx) family(id store.ID) (*familyRow, error) {
 	return f, nil
 }
 
-// snapshot is what the caller sees.
+// snapshot fills in the snapshot that a write returns, with the family's value.
 func (t *tx) snapshot(f *familyRow, outcome store.Outcome, into *store.Snapshot) error {
 	*into = snapshot(&t.log, f, outcome, t.now)
 	if f == nil || f.LastCommit == 0 {
@@ -215,7 +217,7 @@ func snapshot(l *logRow, f *familyRow, outcome store.Outcome, now time.Time) sto
 	return s
 }
 
-// end ends a family with its entry.
+// endFamily ends a family and appends its entry.
 func (t *tx) endFamily(id store.ID, above store.Position, reason, actor string) error {
 	if err := t.exec("UPDATE families SET ended = 1 WHERE id = ?", id[:]); err != nil {
 		return err
@@ -223,8 +225,8 @@ func (t *tx) endFamily(id store.ID, above store.Position, reason, actor string) 
 	return t.append(store.Entry{Kind: store.KindSession, Session: id, Reason: reason, Actor: actor}, above)
 }
 
-// ending returns the position of the entry that ended a session, 0 where the
-// log holds none.
+// ending returns the position of the entry that ended a session, or 0 if the log
+// has none.
 func (t *tx) ending(id store.ID) (int64, error) {
 	return t.number("SELECT max(position) FROM entries WHERE session = ? AND kind = ? HAVING max(position) IS NOT NULL", id[:], store.KindSession)
 }

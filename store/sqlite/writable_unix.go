@@ -7,8 +7,9 @@ import (
 	"syscall"
 )
 
-// writable checks that this user may write a file. It does not open it: closing
-// would drop the locks that another handle of this process has on it.
+// writable returns an error if this user may not write the file. It does not open
+// the file: closing it would drop the locks that another handle of this process
+// holds.
 func writable(path string) error {
 	const write = 2
 	if err := syscall.Access(path, write); err != nil {
