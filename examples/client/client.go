@@ -26,10 +26,11 @@ func newClient(url, file string, now func() time.Time) *client {
 	return &client{url, &tokenFile{path: file}, &http.Client{Timeout: 10 * time.Second}, now}
 }
 
-// errLoggedOut: the server has ended the session, or there never was one.
+// errLoggedOut means that the server has ended the session, or that there never
+// was one.
 var errLoggedOut = errors.New("not logged in; try: client login NAME")
 
-// refused is an answer of the server that is no success.
+// refused is an unsuccessful answer of the server.
 type refused struct {
 	status int
 	code   string
@@ -69,7 +70,7 @@ func (c *client) do(ctx context.Context, method, path, token string, form url.Va
 		var problem struct {
 			Error string `json:"error"`
 		}
-		_ = json.Unmarshal(answer, &problem) // the status says enough
+		_ = json.Unmarshal(answer, &problem) // the status is enough without a code
 		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 		return &refused{resp.StatusCode, problem.Error, time.Duration(seconds) * time.Second}
 	}
@@ -105,9 +106,9 @@ type identity struct {
 	Scope   string `json:"scope"`
 }
 
-// whoami calls the API. A token that the server does not take any more, though
-// its time is not up, may be one from before a revocation that the session has
-// survived: it is refreshed once.
+// whoami calls the API. If the server refuses a token before it expires, the
+// token may be older than a revocation that the session has survived. It is
+// refreshed once.
 func (c *client) whoami(ctx context.Context) (me identity, err error) {
 	for attempt := 0; ; attempt++ {
 		access, err := c.access(ctx, attempt > 0)
@@ -123,10 +124,11 @@ func (c *client) whoami(ctx context.Context) (me identity, err error) {
 	}
 }
 
-// refreshEarly is how long before its expiry a token is not used any more.
+// refreshEarly is how long before its expiry a token is replaced.
 const refreshEarly = 5 * time.Second
 
-// access returns an access token that is good for a while.
+// access returns an access token that does not expire within refreshEarly. If
+// refresh is set, it always gets a new one.
 func (c *client) access(ctx context.Context, refresh bool) (string, error) {
 	t, err := c.tokens.read()
 	if err != nil {
@@ -142,12 +144,12 @@ func (c *client) access(ctx context.Context, refresh bool) (string, error) {
 	return g.Access, c.keep(g)
 }
 
-// attempts is how often a refresh is tried.
+// attempts is the maximum number of attempts at a refresh.
 const attempts = 5
 
-// refresh presents the refresh token until there is an answer. To present the
-// same one again is right: the server may have taken the first attempt and its
-// answer been lost; it gives the same successor to both.
+// refresh presents the refresh token until there is an answer. Presenting the
+// same token again is right: the server may have performed the first attempt
+// and its answer been lost. Both attempts get the same successor.
 func (c *client) refresh(ctx context.Context, token string) (grant, error) {
 	for attempt := 1; ; attempt++ {
 		var g grant
@@ -176,8 +178,8 @@ func (c *client) refresh(ctx context.Context, token string) (grant, error) {
 	}
 }
 
-// logout ends the session at the server first: a token that is forgotten here
-// alone would live on in a copy.
+// logout ends the session at the server first. A token that is only deleted
+// here would live on in a copy.
 func (c *client) logout(ctx context.Context) error {
 	t, err := c.tokens.read()
 	if err != nil {

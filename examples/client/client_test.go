@@ -46,7 +46,7 @@ func startDemo(t *testing.T, flags ...string) (url string) {
 	return url
 }
 
-// losing delivers requests and loses the answers that it is told to.
+// losing delivers requests and loses as many answers as it is told to.
 type losing struct{ refreshes, lose atomic.Int32 }
 
 func (l *losing) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -89,8 +89,8 @@ func TestClient(t *testing.T) {
 		t.Fatal(first, err)
 	}
 
-	// The access token is due (it is not used for its last five seconds). Two
-	// answers in a row are lost: the session goes on.
+	// The access token is due, since it is not used for its last five seconds.
+	// Two answers in a row are lost, and the session goes on.
 	c := newClient(url, file, time.Now)
 	transport := new(losing)
 	c.http.Transport = transport
@@ -112,7 +112,7 @@ func TestClient(t *testing.T) {
 		t.Errorf("no new refresh token was kept: %v", err)
 	}
 
-	// A program that was killed before it kept the answer has the old token.
+	// A program that was killed before it stored the answer has the old token.
 	if err := c.tokens.write(before); err != nil {
 		t.Fatal(err)
 	}

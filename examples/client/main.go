@@ -1,13 +1,13 @@
-// Client is a command-line program with a session of its own at the demo: it
-// logs in, calls the API with an access token, refreshes that when it is due,
-// and survives an answer that is lost on the way.
+// Client is a command-line program with a session of its own at the demo. It logs
+// in, calls the API with an access token, refreshes the token when it is due, and
+// survives a lost answer.
 //
 //	go run ./examples/demo                                  (in another terminal)
 //	echo wafer | go run ./examples/client login alice
 //	go run ./examples/client whoami
 //	go run ./examples/client logout
 //
-// It keeps its tokens in one file that its user alone can read.
+// It keeps its tokens in one file that only its user can read.
 package main
 
 import (
@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	c := newClient(strings.TrimSuffix(*url, "/"), *file, time.Now)
 	switch {
 	case set.Arg(0) == "login" && set.NArg() == 2:
-		// Not an argument: other users of the machine can read those.
+		// Not an argument: other users of the machine can read arguments.
 		password, err := bufio.NewReader(stdin).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("read the password from standard input: %w", err)

@@ -16,9 +16,9 @@ type tokens struct {
 	Refresh string    `json:"refresh"`
 }
 
-// tokenFile keeps the tokens. A new pair takes the old one's place in one step:
-// a program that is killed in between goes on with the old refresh token, which
-// the server takes as one whose answer was lost.
+// tokenFile stores the tokens. A new pair replaces the old one in one step. A
+// program that is killed before that goes on with the old refresh token, and
+// the server treats it as one whose answer was lost.
 type tokenFile struct{ path string }
 
 func (f *tokenFile) read() (t tokens, err error) {
@@ -48,7 +48,7 @@ func (f *tokenFile) write(t tokens) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(next.Name()) // once it was renamed, there is none
+	defer os.Remove(next.Name()) // after the rename it does not exist
 	_, err = next.Write(b)
 	if err := errors.Join(err, next.Sync(), next.Close()); err != nil {
 		return err

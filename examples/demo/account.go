@@ -10,7 +10,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// me is what GET /me tells of the session.
+// me is the answer of GET /me.
 type me struct {
 	Subject       string    `json:"subject"`
 	ID            store.ID  `json:"id"`
@@ -41,7 +41,7 @@ func (s *shop) writeMe(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// doneMe answers a change of the session: JSON gets the session.
+// doneMe answers a change of the session. JSON clients get the session.
 func (s *shop) doneMe(w http.ResponseWriter, r *http.Request, path, note string) {
 	if !wantsJSON(r) {
 		s.done(w, r, nil, path, note)
@@ -115,8 +115,9 @@ func (s *shop) showDevices(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// endDevice ends one of the user's own sessions: the page's way to do what
-// DELETE /session/devices/{id} does. Another user's is as unknown as none.
+// endDevice ends one of the user's own sessions. It is the page's counterpart
+// of DELETE /session/devices/{id}. The id of another user's session gets the
+// same answer as an unknown one.
 func (s *shop) endDevice(w http.ResponseWriter, r *http.Request, f fields) error {
 	session, err := s.sessions.Get(r.Context())
 	if err != nil {
@@ -134,7 +135,7 @@ func (s *shop) endDevice(w http.ResponseWriter, r *http.Request, f fields) error
 		return errNotFound
 	}
 	if id == session.ID {
-		s.logout(w, r) // its own cookies go too
+		s.logout(w, r) // its own cookies are deleted too
 		return nil
 	}
 	_, err = s.sessions.Revoke(r.Context(), wafer.Revocation{Sessions: []store.ID{id}, Reason: "ended on the page of devices", Actor: session.Subject})
@@ -147,8 +148,9 @@ func (s *shop) endDevice(w http.ResponseWriter, r *http.Request, f fields) error
 
 const maxTransfer = 500
 
-// transfer pretends to send a voucher: an act that wants a recent proof of who
-// the user is. Both fields have a default, for callers that only try the door.
+// transfer pretends to send a voucher, an action that needs a recent
+// authentication. Both fields have a default, so that a client can try the
+// route without them.
 func (s *shop) transfer(w http.ResponseWriter, r *http.Request, f fields) error {
 	to, amount := f["to"], 10
 	if to == "" {

@@ -8,7 +8,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// staff lets only the administrator pass. It stands behind Require.
+// staff admits only the administrator. It must be wrapped in Require.
 func (s *shop) staff(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		session, err := s.sessions.Get(r.Context())
@@ -50,8 +50,9 @@ func (s *shop) showAdmin(w http.ResponseWriter, r *http.Request) {
 	s.page(w, r, http.StatusOK, "admin", v)
 }
 
-// revoke ends one session, all of a user, or all there are. It does not wait
-// for other nodes: they know at most MaxStaleness later.
+// revoke ends one session, all sessions of a user, or all sessions. It does not
+// wait for other nodes, on which the revocation is in force at most
+// MaxStaleness later.
 func (s *shop) revoke(w http.ResponseWriter, r *http.Request, f fields) error {
 	revocation := wafer.Revocation{Reason: f["reason"], Actor: administrator}
 	named := 0
@@ -90,21 +91,21 @@ func (s *shop) revoke(w http.ResponseWriter, r *http.Request, f fields) error {
 	}
 	path := "/admin"
 	if everyone || f["subject"] == administrator {
-		path = "/login" // the administrator's own session is over too
+		path = "/login" // the administrator's own session has ended too
 	}
 	s.done(w, r, map[string]store.Position{"position": at}, path, "revoked")
 	return nil
 }
 
-// health is what GET /healthz tells.
+// health is the answer of GET /healthz.
 type health struct {
 	State       string         `json:"state"`
-	Position    store.Position `json:"position"` // up to which revocations are in force here
-	Head        store.Position `json:"head"`     // of the log, as far as this node has heard
+	Position    store.Position `json:"position"` // revocations up to here are in force on this node
+	Head        store.Position `json:"head"`     // of the log, as far as this node has read it
 	Floor       store.Position `json:"floor"`
-	Lag         *int64         `json:"lag_ms"` // since the store last confirmed the list; null: it has not
+	Lag         *int64         `json:"lag_ms"` // since the store last confirmed the list; null if it never has
 	Revocations int            `json:"revocations"`
-	Key         string         `json:"key"` // the primary's id: no secret
+	Key         string         `json:"key"` // the primary's id, which is not secret
 }
 
 func (s *shop) health() health {
@@ -120,8 +121,8 @@ func (s *shop) health() health {
 	return v
 }
 
-// healthz answers programs, whatever they accept. Without a key nothing can be
-// sealed; a stale replica still serves.
+// healthz answers programs in JSON, whatever they accept. Without a key nothing
+// can be sealed, so that is a 503. A stale replica still serves.
 func (s *shop) healthz(w http.ResponseWriter, r *http.Request) {
 	v := s.health()
 	status := http.StatusOK

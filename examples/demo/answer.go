@@ -11,8 +11,8 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// problem is an answer that is not what was asked for: a code for programs,
-// two sentences for people.
+// problem is an answer other than success: a code for programs, and two
+// sentences for people.
 type problem struct {
 	Status      int
 	Code        string
@@ -40,7 +40,7 @@ func badRequest(text string) *problem {
 	return &problem{400, text, "That was not understood", "The form was not as expected: " + text + "."}
 }
 
-// problemOf finds the answer to an error. Clients learn no more than the
+// problemOf returns the answer to an error. Clients learn no more than the
 // status; the log has the rest.
 func problemOf(err error) *problem {
 	if p := (*problem)(nil); errors.As(err, &p) {
@@ -64,8 +64,9 @@ func problemOf(err error) *problem {
 	return errInternal
 }
 
-// fail answers a request with an error, as HTML or JSON. It is also what
-// wafer's own Require and RequireRecent answer with, by Config.ErrorHandler.
+// fail answers a request with an error, as HTML or JSON. It is the
+// Config.ErrorHandler too, so that wafer's own Require and RequireRecent use
+// it.
 func (s *shop) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
 	switch p {
@@ -93,10 +94,10 @@ func (s *shop) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// formOf names the page with the form that posts to a path.
+// formOf maps a path to the page whose form posts to it.
 var formOf = map[string]string{"/login": "login", "/elevate": "elevate", "/password": "password"}
 
-// pages are those that a login may lead back to. Anything else, such as
+// pages are the pages that a login may lead back to. Any other target, such as
 // another site, leads to the front page.
 var pages = map[string]bool{"/cart": true, "/me": true, "/devices": true, "/password": true, "/transfer": true, "/admin": true}
 
@@ -108,8 +109,8 @@ func nextOf(path string) string {
 	return "/"
 }
 
-// done answers a change that was made: JSON gets v, browsers are led to a page
-// that says so in the words of note.
+// done answers a change. JSON clients get v, and browsers are redirected to a
+// page that shows the note.
 func (s *shop) done(w http.ResponseWriter, r *http.Request, v any, path, note string) {
 	if wantsJSON(r) {
 		writeJSON(w, http.StatusOK, v)
@@ -124,7 +125,7 @@ func (s *shop) done(w http.ResponseWriter, r *http.Request, v any, path, note st
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // our own types: recovered is answered by 500
+		panic(err) // our own types: recovered answers with a 500
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -132,7 +133,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 }
 
 // wantsJSON reports whether a request accepts JSON, and not HTML before it. The
-// API and the endpoints have nothing else.
+// API and the endpoints answer in JSON alone.
 func wantsJSON(r *http.Request) bool {
 	if strings.HasPrefix(r.RequestURI, "/api/") || strings.HasPrefix(r.RequestURI, "/session/") {
 		return true

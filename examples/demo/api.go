@@ -15,8 +15,8 @@ const (
 	audience = "demo-api"
 )
 
-// tokens configures access tokens: what native clients get, and, where the
-// flags say so, scripts of the shop's own pages and services that introspect.
+// tokens configures access tokens for native clients and, if the flags are set,
+// for scripts of the shop's pages and for services that introspect.
 func tokens(f *flags) *wafer.TokenConfig[basket] {
 	c := &wafer.TokenConfig[basket]{
 		Issuer: issuer, Audience: audience,
@@ -54,8 +54,9 @@ func (s *shop) api() http.Handler {
 	return mux
 }
 
-// apiLogin begins a session of a native client. It answers as RFC 6749 section
-// 5.1 says; the client refreshes at POST /session/refresh.
+// apiLogin begins a session of a native client. It answers with the token
+// response of RFC 6749 section 5.1. The client refreshes at POST
+// /session/refresh.
 func (s *shop) apiLogin(w http.ResponseWriter, r *http.Request, f fields) error {
 	user, err := f.need("user")
 	if err != nil {
@@ -78,7 +79,7 @@ func (s *shop) apiLogin(w http.ResponseWriter, r *http.Request, f fields) error 
 	return nil
 }
 
-// whoami tells a client whom its access token names.
+// whoami returns the session of the client's access token.
 func (s *shop) whoami(w http.ResponseWriter, r *http.Request) {
 	session, err := s.sessions.Get(r.Context())
 	if err != nil {

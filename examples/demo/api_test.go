@@ -25,7 +25,8 @@ type who struct {
 	Scope   string `json:"scope"`
 }
 
-// bearer asks as a native client does: with a token, and no cookie.
+// bearer makes a request as a native client does: with a token and without
+// cookies.
 func (b *browser) bearer(method, path, token string) answer {
 	b.t.Helper()
 	r := b.request(method, path, "", "")
@@ -68,7 +69,7 @@ func TestAPI(t *testing.T) {
 			t.Errorf("challenge %q, want %q", got, challenge)
 		}
 	}
-	// A browser's cookie opens no API, and the other way round nothing either.
+	// A browser's cookie does not open the API, nor a token the pages.
 	alice := s.browser(t, true).login("alice")
 	alice.get("/api/whoami").is(t, 401, "unauthenticated")
 	phone.refresh(alice.jar["__Host-refresh"]).is(t, 400, "invalid_grant")
@@ -89,7 +90,7 @@ func TestAPI(t *testing.T) {
 	}
 	phone.bearer("GET", "/api/whoami", second.Access).decode(t, 200, &v)
 
-	// The script of a page, and a service that introspects.
+	// A page's script, and a service that introspects.
 	var script grant
 	alice.post("/session/token").decode(t, 200, &script)
 	if script.Refresh != "" || script.Scope != "shop" {
@@ -133,7 +134,7 @@ func TestAPI(t *testing.T) {
 	phone.refresh(first.Refresh).is(t, 400, "invalid_grant")
 }
 
-// Without the flags, pages' scripts get no token and nobody introspects.
+// Without the flags, scripts get no token and nobody can introspect.
 func TestAPI_OffByDefault(t *testing.T) {
 	f, err := parseFlags(nil, nil)
 	if err != nil {

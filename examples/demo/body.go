@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	maxBody  = 64 << 10 // bytes of a request's body
-	maxField = 1 << 10  // bytes of one of its fields
+	maxBody  = 64 << 10 // of a request's body, in bytes
+	maxField = 1 << 10  // of one field, in bytes
 )
 
 // fields are the fields of a POST body: a form, or a flat JSON object.
@@ -24,7 +24,7 @@ type fields map[string]string
 func parseBody(r *http.Request) (fields, error) {
 	kind := r.Header.Get("Content-Type")
 	if kind == "" {
-		// As a client without a body sends it. Bytes of no stated type are not
+		// A client without a body sends no type. A body without a type is not
 		// guessed at.
 		if n, err := io.ReadFull(r.Body, make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
 			return nil, badRequest("the body has no Content-Type")
@@ -69,7 +69,7 @@ func parseForm(r *http.Request) (fields, error) {
 		return nil, badRequest("the form is malformed")
 	}
 	f := make(fields, len(r.PostForm))
-	for name, values := range r.PostForm { // not the query's: it ends up in logs
+	for name, values := range r.PostForm { // without the query's fields, which end up in logs
 		if len(values) != 1 {
 			return nil, badRequest("a field is given twice")
 		}
@@ -78,7 +78,7 @@ func parseForm(r *http.Request) (fields, error) {
 	return f, nil
 }
 
-// parseJSON reads an object of strings, numbers and booleans.
+// parseJSON decodes an object of strings, numbers and booleans.
 func parseJSON(body io.Reader) (fields, error) {
 	f := make(fields)
 	d := json.NewDecoder(body)
@@ -92,7 +92,7 @@ func parseJSON(body io.Reader) (fields, error) {
 		return token
 	}
 	switch start := next(); {
-	case errors.Is(failed, io.EOF): // no body at all
+	case errors.Is(failed, io.EOF): // an empty body
 		return f, nil
 	case failed == nil && start != json.Delim('{'):
 		return nil, badRequest("the JSON is not an object")
@@ -129,7 +129,7 @@ func parseJSON(body io.Reader) (fields, error) {
 	return nil, badRequest("the JSON is malformed")
 }
 
-// need returns a field that must be there and not empty.
+// need returns a field, which must not be empty.
 func (f fields) need(name string) (string, error) {
 	if f[name] == "" {
 		return "", badRequest(name + " is missing")

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// item is something the shop sells. Anything else goes into a cart too, as a
-// special order.
+// item is something that the shop sells. Anything else can be put into a cart
+// too, as a special order.
 type item struct {
 	ID    string `json:"id"`
 	Name  string `json:"name"`
@@ -30,9 +30,9 @@ var catalogue = []item{
 }
 
 const (
-	maxItem   = 64  // bytes of an item's name
+	maxItem   = 64  // of an item's name, in bytes
 	maxCount  = 999 // of one item
-	maxCode   = 32  // bytes of a coupon
+	maxCode   = 32  // of a coupon, in bytes
 	offCoupon = "WAFER10"
 )
 
@@ -60,8 +60,8 @@ func (s *shop) showFront(w http.ResponseWriter, r *http.Request) {
 	s.page(w, r, http.StatusOK, "front", catalogue)
 }
 
-// addToCart puts one more of an item into the cart, or sets its quantity where
-// that is given. It is a Save: no store is asked.
+// addToCart puts one more of an item into the cart, or sets its quantity if
+// that is given. It is a Save, which does not call the store.
 func (s *shop) addToCart(w http.ResponseWriter, r *http.Request, f fields) error {
 	id := strings.TrimSpace(f["item"])
 	if id == "" || len(id) > maxItem {
@@ -97,8 +97,8 @@ func (s *shop) addToCart(w http.ResponseWriter, r *http.Request, f fields) error
 	return nil
 }
 
-// redeem notes a coupon. It is a Commit: nobody can put the cookie from before
-// it back and redeem it again.
+// redeem records a coupon. It is a Commit: nobody can put back the cookie from
+// before and redeem the coupon again.
 func (s *shop) redeem(w http.ResponseWriter, r *http.Request, f fields) error {
 	code := strings.ToUpper(strings.TrimSpace(f["code"]))
 	if code == "" || len(code) > maxCode {
@@ -140,7 +140,7 @@ type cartView struct {
 	Lines                     []cartLine
 	Coupon                    string
 	Subtotal, Discount, Total int
-	Special                   bool // at least one price is still to be asked for
+	Special                   bool // at least one price is unknown
 }
 
 func newCartView(data basket) cartView {

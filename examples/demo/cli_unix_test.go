@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// The operator's command line works beside the running demo, on the same ring
-// and store: the demo serves without a break, and what is revoked is dead.
+// The operator's command line works on the ring and the store of the running
+// demo. The demo serves without interruption, and revoked sessions are dead.
 func TestCommandLineBesideTheDemo(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
@@ -44,8 +44,8 @@ func TestCommandLineBesideTheDemo(t *testing.T) {
 	alice.dead("alice's session, which the command line revoked and waited for")
 	alive(t, bob, "bob")
 
-	// A key id that the demo does not know makes it reload; else it would find
-	// out within a minute.
+	// A key id that is unknown to the demo makes it reload. Otherwise it would
+	// reload within a minute.
 	wafer.run(wafer.ring, "keys", "revoke", first.id("primary"), "--reason", "a test", "--yes")
 	p.showUnknownKey()
 	if got := p.key(); got != first.id("next") {
@@ -55,7 +55,7 @@ func TestCommandLineBesideTheDemo(t *testing.T) {
 	bob = p.browser().login("bob")
 	alive(t, bob, "bob")
 
-	// After a compromise the log wakes the demo: nobody has to wait for a poll.
+	// After a compromise the log makes the demo reload: no poll is waited for.
 	second := wafer.keys()
 	wafer.run(slices.Concat(wafer.ring, wafer.store), "keys", "revoke", second.id("primary"), "--compromised", "--reason", "a test", "--yes")
 	deadline := time.Now().Add(10 * time.Second)
@@ -72,14 +72,14 @@ func TestCommandLineBesideTheDemo(t *testing.T) {
 	alive(t, p.browser().login("bob"), "bob")
 }
 
-// commandLine is the built command, with the flags that name ring and store.
+// commandLine is the built command, with the flags for ring and store.
 type commandLine struct {
 	t           *testing.T
 	binary      string
 	ring, store []string
 }
 
-// run runs a command, which must succeed, and returns what it printed.
+// run runs a command, which must succeed, and returns its output.
 func (c commandLine) run(where []string, args ...string) []byte {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), 3*time.Minute)
@@ -94,7 +94,7 @@ func (c commandLine) run(where []string, args ...string) []byte {
 	return out
 }
 
-// keyList is what keys list tells.
+// keyList is the output of keys list.
 type keyList struct {
 	Version uint64
 	Keys    []struct{ ID, State string }
@@ -118,7 +118,7 @@ func (c commandLine) keys() (l keyList) {
 	return l
 }
 
-// key is what the demo seals under.
+// key returns the key that the demo seals under.
 func (p *process) key() string {
 	p.t.Helper()
 	var h health
@@ -145,8 +145,8 @@ func alive(t *testing.T, b *browser, subject string) {
 	}
 }
 
-// alwaysServing asks for the front page without end. What it returns ends that,
-// and fails the test unless each answer was good.
+// alwaysServing requests the front page in a loop. The returned function ends
+// the loop, and fails the test unless each answer was good.
 func alwaysServing(t *testing.T, p *process) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var asking sync.WaitGroup
@@ -176,7 +176,7 @@ func alwaysServing(t *testing.T, p *process) (stop func()) {
 func buildWafer(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "wafer")
-	// Unlike go build, go run keeps what it has linked.
+	// Unlike go build, go run caches the linked program.
 	cmd := exec.Command("go", "run", "-exec", "cp", ".", binary)
 	cmd.Dir = filepath.Join("..", "..", "cmd", "wafer")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -20,9 +20,9 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// openRing opens the key ring of a data directory. The first start makes both
-// the ring and its keeper's key; later ones never do: a ring whose key is lost
-// must not be replaced in silence.
+// openRing opens the key ring of a data directory. Only the first start makes
+// the ring and its keeper's key. A ring whose key is lost must not be replaced
+// silently.
 func openRing(ctx context.Context, dir string, now time.Time) (*keyring.Ring, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -56,11 +56,11 @@ func openRing(ctx context.Context, dir string, now time.Time) (*keyring.Ring, er
 	return ring, err
 }
 
-// storeNames is what a -store flag may be.
+// storeNames lists the forms of the -store flag.
 const storeNames = "memory:, sqlite:FILE, redis://HOST:PORT/0 or postgres://USER@HOST/DATABASE"
 
-// openStore opens the engine that a -store flag names, and returns what closes
-// it. Without a name it is SQLite in the data directory.
+// openStore opens the engine that a -store flag names, and returns its closer.
+// Without a name it opens SQLite in the data directory.
 func openStore(ctx context.Context, name, dir string) (store.Store, io.Closer, error) {
 	if name == "" {
 		name = "sqlite:" + filepath.Join(dir, "wafer.db")
@@ -79,5 +79,5 @@ func openStore(ctx context.Context, name, dir string) (store.Store, io.Closer, e
 		db, err := postgres.OpenURL(ctx, name, postgres.Options{})
 		return db, db, err
 	}
-	return nil, nil, fmt.Errorf("-store names no engine: want %s", storeNames) // not what it is: it may hold a password
+	return nil, nil, fmt.Errorf("-store names no engine: want %s", storeNames) // the message omits the name, which may contain a password
 }

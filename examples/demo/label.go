@@ -2,8 +2,8 @@ package main
 
 import "strings"
 
-// deviceLabel names a device by its User-Agent, for a list that people read.
-// It is a guess, and anybody can send any: it labels, it proves nothing.
+// deviceLabel names a device by its User-Agent, for a list that people read. It
+// is a guess, and any client can send any User-Agent: the label proves nothing.
 func deviceLabel(agent string) string {
 	program := firstIn(agent, [][2]string{
 		{"Edg", "Edge"}, {"OPR/", "Opera"}, {"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"},
@@ -11,7 +11,8 @@ func deviceLabel(agent string) string {
 		{"curl/", "curl"}, {"Go-http-client/", "a Go program"},
 	})
 	if program == "" {
-		// The product's name and version, as RFC 9110 section 10.1.5 has it.
+		// The product's name and version, as defined in RFC 9110 section
+		// 10.1.5.
 		program, _, _ = strings.Cut(agent, " ")
 		if len(program) > 40 || program == "" {
 			program = "Unknown device"

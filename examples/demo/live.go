@@ -12,18 +12,19 @@ import (
 
 const (
 	tickEvery = time.Second
-	// writeTime is for one event; the server's own limit is for whole answers.
+	// writeTime bounds the write of one event. The server's own limit is for
+	// whole answers.
 	writeTime = 10 * time.Second
 )
 
-// live answers with server-sent events until the session ends: a tick a second,
-// and last of all the reason why there are no more. It is no refresh: a browser
+// live answers with server-sent events until the session ends: one tick a
+// second, and finally the reason for the end. It refreshes nothing: a browser
 // that only listens becomes idle.
 func (s *shop) live(w http.ResponseWriter, r *http.Request) {
 	session := s.sessions.Live(r)
 	control := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // proxies that gather answers
+	w.Header().Set("X-Accel-Buffering", "no") // for proxies that buffer answers
 	send := func(event string) error {
 		if err := control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
 			return err
@@ -39,7 +40,7 @@ func (s *shop) live(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-ticker.C:
 		case <-s.leaving.Done():
-			return // the browser comes back by itself, to the next process
+			return // the browser reconnects by itself, to the next process
 		case <-session.Done():
 			if r.Context().Err() == nil {
 				_ = send(lastEvent(session))

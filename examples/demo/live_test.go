@@ -76,7 +76,7 @@ func (s *stream) ends(t testing.TB, last string) {
 	}
 }
 
-// ok checks that a request was answered well.
+// ok checks that a request succeeded.
 func (a answer) ok(t testing.TB) {
 	t.Helper()
 	if a.status != http.StatusOK {
@@ -118,6 +118,6 @@ func TestLive(t *testing.T) {
 
 	admin.login("admin")
 	admins := admin.listen(t)
-	s.leave() // the process is told to end
+	s.leave() // the process is told to stop
 	admins.ends(t, "")
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// maxLogins is how often a login begins again because the user's sessions were
-// revoked while the password was being checked.
+// maxLogins bounds the attempts of a login. It starts again if the user's
+// sessions were revoked while the password was being checked.
 const maxLogins = 3
 
-// login begins a session. It does not slow down who guesses at passwords: a
-// real shop puts a limit in front.
+// login begins a session. It does not slow down password guessing: a real shop
+// puts a rate limit in front.
 func (s *shop) login(w http.ResponseWriter, r *http.Request, f fields) error {
 	user, err := f.need("user")
 	if err != nil {
@@ -41,14 +41,15 @@ func (s *shop) login(w http.ResponseWriter, r *http.Request, f fields) error {
 	if wantsJSON(r) {
 		return s.writeMe(w, r)
 	}
-	// Whether the browser kept the cookies shows in its next request.
+	// The browser's next request shows whether it kept the cookies.
 	http.Redirect(w, r, "/welcome?next="+nextOf(f["next"]), http.StatusSeeOther)
 	return nil
 }
 
-// begin checks a password and has a session started. The position is asked for
-// before the password is looked at: if that is changed in between, the login
-// fails instead of slipping past the change, and the password is checked anew.
+// begin checks a password and starts a session by calling start. It reads the
+// position before it checks the password. If the password is changed in
+// between, start fails instead of slipping past the change, and the password is
+// checked again.
 func (s *shop) begin(ctx context.Context, user, password string, start func(notBefore store.Position) error) error {
 	for attempt := 1; ; attempt++ {
 		at, err := s.sessions.Position(ctx)
@@ -69,8 +70,8 @@ func (s *shop) begin(ctx context.Context, user, password string, start func(notB
 	}
 }
 
-// welcome is where a login leads: a browser that comes without a session has
-// not kept its cookies, and its user should know why.
+// welcome is the target of a login. A browser that comes without a session has
+// not kept its cookies, and the page explains that to the user.
 func (s *shop) welcome(w http.ResponseWriter, r *http.Request) {
 	_, err := s.sessions.Get(r.Context())
 	switch {
@@ -102,10 +103,10 @@ func (s *shop) logoutOthers(w http.ResponseWriter, r *http.Request) {
 }
 
 // changePassword writes the new password, ends the user's other sessions, and
-// gives this one a new id. In that order: whoever logs in with the old
-// password before it is replaced is cut off by the revocation after it, and a
-// login under way fails by its NotBefore. The new id is for a thief who copied
-// this very session: its old refresh token is dead.
+// gives this one a new id, in that order. A login with the old password before
+// it is replaced is cut off by the revocation that follows, and a login in
+// progress fails by its NotBefore. The new id is for a thief who copied this
+// very session: the old refresh token is dead.
 func (s *shop) changePassword(w http.ResponseWriter, r *http.Request, f fields) error {
 	session, err := s.sessions.Get(r.Context())
 	if err != nil {
@@ -136,13 +137,13 @@ func (s *shop) changePassword(w http.ResponseWriter, r *http.Request, f fields) 
 	return nil
 }
 
-// endAll is for a password change whose second half failed. The password is
-// changed, so no session from before may live on: all are ended, this one
-// included, now or as soon as the store takes it. The user logs in again.
+// endAll handles a password change whose second half failed. The password is
+// changed, so no older session may live on. All are ended, including this one,
+// now or as soon as the store accepts it. The user logs in again.
 func (s *shop) endAll(ctx context.Context, subject string, cause error) error {
 	_, err := s.sessions.Revoke(ctx, wafer.Revocation{Subjects: []string{subject}, Reason: "password changed", Actor: subject})
 	if err != nil {
-		s.owed.add(subject)
+		s.pending.add(subject)
 		return err
 	}
 	if errors.Is(cause, wafer.ErrUnavailable) {
@@ -151,7 +152,7 @@ func (s *shop) endAll(ctx context.Context, subject string, cause error) error {
 	return wafer.ErrEnded
 }
 
-// elevate proves once more who the user is, for what needs that.
+// elevate authenticates the user again, for routes that require that.
 func (s *shop) elevate(w http.ResponseWriter, r *http.Request, f fields) error {
 	session, err := s.sessions.Get(r.Context())
 	if err != nil {

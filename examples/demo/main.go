@@ -1,12 +1,11 @@
-// Demo is a small shop on wafer: a cart in a sealed cookie, a coupon that
-// cannot be put back, devices, a password change, and an administrator who
-// revokes.
+// Demo is a small shop on wafer, with a cart in a sealed cookie, a coupon that
+// cannot be redeemed twice, a list of devices, a password change, and an
+// administrator who revokes sessions.
 //
 //	go run ./examples/demo
 //
-// Log in as alice, bob or admin; the password is wafer. Every route answers
-// browsers in HTML, and in JSON where the request says
-// "Accept: application/json".
+// Log in as alice, bob or admin; the password is wafer. Every route answers in
+// HTML, or in JSON if the request has "Accept: application/json".
 package main
 
 import (
@@ -28,7 +27,7 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// shutdownTime is for requests under way, once the demo was told to end.
+// shutdownTime bounds the requests in flight after the demo was told to stop.
 const shutdownTime = 3 * time.Second
 
 func main() {
@@ -45,7 +44,7 @@ func main() {
 	}
 }
 
-// errUsage: the flags were wrong, and the user was told.
+// errUsage means that the flags were wrong and the error was printed.
 var errUsage = errors.New("usage")
 
 type flags struct {
@@ -88,8 +87,8 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	return f, nil
 }
 
-// run serves the shop until ctx ends. It prints one line to stdout, with the
-// URL, once it serves.
+// run serves the shop until ctx ends. It prints one line with the URL to stdout
+// once it serves.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f, err := parseFlags(args, stderr)
 	if err != nil {
@@ -112,7 +111,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	shop, err := newShop(starting, ring, db, newUsers(safeCost, firstPassword, userNames...), f.config)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil // it was told to end before it began
+		return nil // it was stopped before it had started
 	case err != nil:
 		return err
 	}
@@ -138,7 +137,7 @@ func serve(ctx context.Context, listener net.Listener, f *flags, shop *shop, log
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	server.RegisterOnShutdown(shop.leave) // or answers that last would keep it
+	server.RegisterOnShutdown(shop.leave) // otherwise live answers would keep it running
 	host, scheme := publicHost(f.addr), "http"
 	if f.tls {
 		certificate, err := selfSigned(time.Now(), host)
@@ -170,7 +169,7 @@ func serve(ctx context.Context, listener net.Listener, f *flags, shop *shop, log
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	if err := server.Shutdown(stopping); err != nil {
-		server.Close() // what is still under way had its time
+		server.Close() // requests in flight had their time
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -178,7 +177,7 @@ func serve(ctx context.Context, listener net.Listener, f *flags, shop *shop, log
 	return nil
 }
 
-// publicHost is the host to type into a browser for an address to listen on.
+// publicHost returns the host to type into a browser for a listen address.
 func publicHost(addr string) string {
 	host, _, err := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {

@@ -36,7 +36,7 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// What does not fit together is an error at the start, with the reason.
+// An invalid combination of flags is an error at the start, with the reason.
 func TestWrongStarts(t *testing.T) {
 	dear := safeCost
 	t.Cleanup(func() { safeCost = dear })
@@ -81,7 +81,7 @@ func TestOpenRing(t *testing.T) {
 	if err != nil || info.Mode().Perm()&0o077 != 0 {
 		t.Errorf("ring.key: %v, %v", info.Mode(), err)
 	}
-	// A key that is lost is not replaced in silence.
+	// A lost key is not replaced silently.
 	if err := os.Remove(filepath.Join(dir, "ring.key")); err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// secure sets the headers that every answer has. Pages have no script at all,
-// and their style comes from this site alone.
+// secure sets the headers of every answer. Pages have no scripts, and their
+// styles come from this site alone.
 func secure(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
@@ -31,7 +31,7 @@ func bounded(h http.Handler) http.Handler {
 }
 
 // recovered answers a request whose handler panicked. Handlers write their
-// answer in one piece at the end, so nothing of it is out by then.
+// answer in one piece at the end, so nothing of it has been sent by then.
 func (s *shop) recovered(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -49,8 +49,8 @@ func (s *shop) recovered(h http.Handler) http.Handler {
 	})
 }
 
-// plainPaths answers paths that are not in their shortest form: ServeMux would
-// redirect them with a page in HTML.
+// plainPaths answers paths that are not in their shortest form. ServeMux would
+// redirect them with an HTML page.
 func (s *shop) plainPaths(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := r.URL.Path; !strings.HasPrefix(p, "/") || p != path.Clean(p) {
@@ -61,7 +61,7 @@ func (s *shop) plainPaths(h http.Handler) http.Handler {
 	})
 }
 
-// elsewhere answers what no route takes.
+// elsewhere answers requests that no route matches.
 func (s *shop) elsewhere(mux *http.ServeMux) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string

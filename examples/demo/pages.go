@@ -21,7 +21,8 @@ import (
 //go:embed templates static
 var files embed.FS
 
-// templates by page; each is the layout with the page's own blocks.
+// templates holds the templates by page. Each is the layout with the page's own
+// blocks.
 var templates = parseTemplates()
 
 func parseTemplates() map[string]*template.Template {
@@ -44,26 +45,26 @@ func euro(cents int) string    { return fmt.Sprintf("€%d.%02d", cents/100, cen
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func clock(t time.Time) string { return t.UTC().Format("2 January, 15:04:05 UTC") }
 
-// view is what every page knows.
+// view is the data of every page.
 type view struct {
 	Page    string
-	Subject string // "": nobody is logged in, or it cannot be told
+	Subject string // "" if nobody is logged in, or if that cannot be decided
 	Admin   bool
 	Count   int    // of items in the cart
-	Note    string // what was just done
+	Note    string // the last change
 	Outage  bool
 	Now     time.Time
 	Data    any
 }
 
-// loginView is for the pages that ask for a password.
+// loginView is the data of the pages that ask for a password.
 type loginView struct {
 	Next, User string
-	Problem    *problem // nil: none yet
+	Problem    *problem // nil if there is none yet
 }
 
-// notes are what a redirect may say, so that no link can put words into the
-// shop's mouth.
+// notes are the notes that a redirect may show. A link cannot make the shop
+// show any other text.
 var notes = map[string]string{
 	"added":    "It is in your cart.",
 	"cart":     "Your cart is up to date.",
@@ -77,8 +78,8 @@ var notes = map[string]string{
 	"bye":      "You are logged out. Come back soon.",
 }
 
-// page renders a page in one piece, so that an error in the middle of it is
-// still a whole answer.
+// page renders a page in one piece, so that an error in the middle still gets a
+// complete answer.
 func (s *shop) page(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	v := view{Page: name, Note: notes[r.URL.Query().Get("note")], Now: s.now(), Data: data}
 	session, err := s.sessions.Get(r.Context())
@@ -94,15 +95,15 @@ func (s *shop) page(w http.ResponseWriter, r *http.Request, status int, name str
 	}
 	var b bytes.Buffer
 	if err := templates[name].Execute(&b, v); err != nil {
-		panic(err) // recovered is answered by 500
+		panic(err) // recovered answers with a 500
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	w.Write(b.Bytes())
 }
 
-// form shows a page with a form. JSON clients post to its path; there is
-// nothing to get.
+// form shows a page with a form. JSON clients post to its path and have nothing
+// to get there.
 func (s *shop) form(name, path string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if wantsJSON(r) {
@@ -114,7 +115,7 @@ func (s *shop) form(name, path string) http.HandlerFunc {
 	}
 }
 
-// serveStatic serves an embedded file, and reports whether there is one.
+// serveStatic serves an embedded file, and reports whether the file exists.
 func serveStatic(w http.ResponseWriter, r *http.Request, name string) bool {
 	b, err := files.ReadFile("static/" + name)
 	if err != nil {
@@ -122,7 +123,7 @@ func serveStatic(w http.ResponseWriter, r *http.Request, name string) bool {
 	}
 	digest := sha256.Sum256(b)
 	w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
-	w.Header().Set("Cache-Control", "no-cache") // ask each time, by the ETag
+	w.Header().Set("Cache-Control", "no-cache") // revalidate each time, by the ETag
 	w.Header().Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(digest[:12])+`"`)
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(b))
 	return true

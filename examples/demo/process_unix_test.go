@@ -20,14 +20,16 @@ import (
 	"github.com/waferkit/wafer/internal/rounds"
 )
 
-// isDemo in the environment makes this program the demo instead of its tests.
+// isDemo is the environment variable that makes this program the demo instead
+// of its tests.
 const isDemo = "WAFER_TEST_IS_DEMO"
 
-// TestMain lets more tests be parallel than there are processors: those wait, for
-// the end of access lifetimes and for lists to be stale. -parallel still decides.
+// TestMain allows more parallel tests than there are processors, since these
+// tests mostly wait: for access lifetimes to end and for lists to become stale.
+// An explicit -parallel takes precedence.
 func TestMain(m *testing.M) {
 	if os.Getenv(isDemo) != "" {
-		safeCost = cheap // what a guess costs is not what these tests are about
+		safeCost = cheap // these tests are not about the cost of a guess
 		main()
 		return
 	}
@@ -37,12 +39,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// process is the demo, running.
+// process is a running demo.
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	url    string
-	lines  chan string // what it printed after the URL
+	lines  chan string // the lines after the URL
 	stderr bytes.Buffer
 }
 
@@ -80,7 +82,8 @@ func start(t *testing.T, args ...string) *process {
 	return p
 }
 
-// end sends a signal and checks that the process ends well, with no line more.
+// end sends a signal and checks that the process ends well, without a further
+// line.
 func (p *process) end(signal os.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(signal); err != nil {
@@ -114,7 +117,7 @@ func TestProcess(t *testing.T) {
 		}
 	}
 
-	// A second start goes on with the same ring and the same sessions.
+	// A second start continues with the same ring and the same sessions.
 	p = start(t, "-data", data)
 	b.base = p.url
 	if v := b.me(); v.Subject != "alice" || v.Data.Cart["ink"] != 1 {
@@ -122,7 +125,8 @@ func TestProcess(t *testing.T) {
 	}
 	p.end(syscall.SIGTERM)
 
-	// The memory engine begins anew, so the old cookies are authentic and dead.
+	// The memory engine starts empty, so the old cookies are authentic and
+	// dead.
 	const access = time.Second
 	p = start(t, "-data", data, "-store", "memory:", "-max-sessions", "1", "-access", access.String(), "-idle", "1m", "-absolute", "1h", "-grace", "100ms")
 	old := b
@@ -158,12 +162,12 @@ func TestProcess(t *testing.T) {
 	p.end(syscall.SIGTERM)
 }
 
-// Two demos share one data directory: what one revokes is dead on the other
-// soon. After SIGKILL and a restart an open browser's session goes
-// on, and a revoked one stays dead.
+// Two demos share one data directory. A session that one revokes is soon dead
+// on the other. After SIGKILL and a restart, a live browser's session
+// continues, and a revoked one stays dead.
 func TestTwoProcessesOnOneFile(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
-	// Without the file's news they would ask every 100 s.
+	// Without the notification by the file they would query every 100 s.
 	flags := []string{"-data", data, "-max-staleness", "5m"}
 	one, two := start(t, flags...), start(t, flags...)
 	leaving, staying := one.browser().login("alice"), one.browser().login("bob")
@@ -197,10 +201,10 @@ func TestTwoProcessesOnOneFile(t *testing.T) {
 	again.end(syscall.SIGTERM)
 }
 
-// A process that was stopped for longer than MaxStaleness knows on its first
-// request after waking that it is stale: not one request with a cookie that was
-// revoked meanwhile is accepted, neither one that waited in the socket nor one
-// on a connection from before, and its live answer ends.
+// A process that was stopped for longer than MaxStaleness must treat its list
+// as stale on its first request. No request with a cookie that was revoked
+// meanwhile is accepted, neither one that waited in the socket nor one on an
+// older connection, and its live answer ends.
 func TestStoppedProcess(t *testing.T) {
 	t.Parallel() // it mostly waits
 	data := filepath.Join(t.TempDir(), "data")
@@ -219,7 +223,8 @@ func TestStoppedProcess(t *testing.T) {
 		if err := two.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		// Its threads stop one by one; what is answered before is no fault.
+		// Its threads stop one by one. An answer before the last has stopped is
+		// no fault.
 		time.Sleep(200 * time.Millisecond)
 		const askers = 50
 		answers := make(chan int, 2*askers)

@@ -11,8 +11,9 @@ import (
 	"github.com/waferkit/wafer/keyring"
 )
 
-// The demo maintains its ring: one that was left alone for a hundred days gets
-// its next key, and loses those that can no longer matter, while it serves.
+// The demo maintains its ring. A ring that was left alone for a hundred days
+// gets its next key, and loses the keys that are no longer needed, while the
+// demo serves.
 func TestProcessMaintainsItsRing(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	ring, err := openRing(t.Context(), data, time.Now().Add(-100*24*time.Hour))

@@ -9,7 +9,7 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// The routes, and what each side of them answers to whom.
+// The routes, and the answer of each to each kind of client.
 func TestRoutes(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	const none, alice, admin = "", "alice", "admin"
@@ -106,8 +106,8 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// A session's pages hold no script and no style of their own: the policy would
-// block them in silence.
+// A session's pages contain no script and no style of their own: the policy
+// would block them silently.
 func TestPagesKeepToTheirPolicy(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	b := s.browser(t, false).login("admin")
@@ -208,7 +208,7 @@ func TestWrongForms(t *testing.T) {
 	large := strings.Repeat("a", maxBody+1)
 	admin.send(admin.request("POST", "/login", formType, "user="+large)).is(t, http.StatusRequestEntityTooLarge, "too large")
 	admin.send(admin.request("POST", "/login", "application/json", `{"user":"`+large+`"}`)).is(t, http.StatusRequestEntityTooLarge, "too large")
-	admin.me() // and nothing of it has cost the session
+	admin.me() // and none of it has cost the session
 }
 
 func TestJSONBodies(t *testing.T) {
@@ -227,7 +227,7 @@ func TestJSONBodies(t *testing.T) {
 	post("/logout", ``).decode(t, 200, &struct{}{})
 }
 
-// What comes from another site changes nothing.
+// A request from another site changes nothing.
 func TestCrossOrigin(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	b := s.browser(t, true).login("alice")

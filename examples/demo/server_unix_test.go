@@ -14,7 +14,7 @@ import (
 	"github.com/waferkit/wafer/internal/testserver"
 )
 
-// Two demos on one server of each engine that has one.
+// Two demos on one server of each networked engine.
 
 func TestTwoProcessesOnRedis(t *testing.T) {
 	t.Parallel()
@@ -34,10 +34,10 @@ func TestTwoProcessesOnPostgres(t *testing.T) {
 	twoProcesses(t, s.PostgresURL("postgres", "postgres"), s)
 }
 
-// twoProcesses holds what a user of a networked engine is promised: a logout on
-// one node is in force on the other soon; while the server is down cookies that
-// are valid go on for MaxStaleness, others get 503 and lose nothing; and all
-// goes on by itself when it is back.
+// twoProcesses checks what a networked engine promises. A logout on one node is
+// soon in force on the other. While the server is down, valid cookies are
+// accepted for MaxStaleness, and other requests get 503 and lose nothing. When
+// the server is back, everything recovers by itself.
 func twoProcesses(t *testing.T, name string, servers ...*testserver.Server) {
 	data := filepath.Join(t.TempDir(), "data")
 	logoutIsSoonKnown(t, data, name)
@@ -62,7 +62,8 @@ func twoProcesses(t *testing.T, name string, servers ...*testserver.Server) {
 	down := time.Now()
 	for judged := false; ; judged = true {
 		answers := []answer{late.get("/me"), late2.get("/me")}
-		// A list may have been a third of MaxStaleness old when the outage began.
+		// A list may have been a third of MaxStaleness old when the outage
+		// began.
 		if time.Since(began) > staleness/2 {
 			if !judged {
 				t.Errorf("two answers in the outage took %v: too long to say anything", time.Since(began))
@@ -122,8 +123,8 @@ func twoProcesses(t *testing.T, name string, servers ...*testserver.Server) {
 	t.Logf("all went on %v after the servers were back", time.Since(back))
 }
 
-// logoutIsSoonKnown holds that a logout on one process is in force on another
-// far sooner than that would ask by itself, which is every ten seconds.
+// logoutIsSoonKnown checks that a logout on one process is in force on another
+// far sooner than after ten seconds, the interval of its own queries.
 func logoutIsSoonKnown(t *testing.T, data, name string) {
 	const staleness, soon = 30 * time.Second, time.Second
 	flags := []string{"-data", data, "-store", name, "-max-staleness", staleness.String()}
@@ -151,7 +152,7 @@ func logoutIsSoonKnown(t *testing.T, data, name string) {
 	}
 }
 
-// at is a browser with the same cookies that goes to a process.
+// at returns a browser with the same cookies that uses another process.
 func (b *browser) at(p *process) *browser {
 	c := b.copy()
 	c.base = p.url

@@ -12,8 +12,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// What a newcomer does: log in, fill a cart, be refreshed without noticing,
-// log out; and a copy of the old cookie is dead.
+// A newcomer logs in, fills a cart, is refreshed unnoticed, and logs out. A
+// copy of the old cookie is dead.
 func TestNewcomer(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	b := s.browser(t, true).login("alice")
@@ -62,7 +62,7 @@ func TestCart(t *testing.T) {
 	if got.Cart == nil {
 		t.Error("an empty cart is null")
 	}
-	// A cookie holds 4096 bytes: what is too much is refused, and costs nothing.
+	// A cookie holds 4096 bytes. Larger data is refused, and nothing is lost.
 	for i := range 100 {
 		a := b.post("/cart", "item", strings.Repeat("x", maxItem-1)+string(rune(' '+1+i)))
 		if a.status == http.StatusRequestEntityTooLarge {
@@ -78,7 +78,7 @@ func TestCart(t *testing.T) {
 	}
 }
 
-// A cookie from before a coupon, put back, goes on from the coupon.
+// A cookie from before a coupon, put back, continues with the coupon.
 func TestCouponCannotBePutBack(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	b := s.browser(t, true).login("alice")
@@ -126,7 +126,8 @@ func TestParallelRequests(t *testing.T) {
 	}
 }
 
-// Of commits at once from one cookie, one wins and the others are told.
+// Of concurrent commits with one cookie, one wins and the others get a
+// conflict.
 func TestParallelCoupons(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	b := s.browser(t, true).login("alice")
@@ -147,7 +148,7 @@ func TestParallelCoupons(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// Those that came after the first one's entry were refreshed first, and
+	// Requests that came after the first one's entry were refreshed first, and
 	// committed on top of it.
 	if won.Load() < 1 || won.Load()+lost.Load() != 16 {
 		t.Errorf("%d won, %d lost", won.Load(), lost.Load())
@@ -270,7 +271,7 @@ func TestPasswordChange(t *testing.T) {
 	c.post("/login", "user", "alice", "password", "waffle").decode(t, 200, &me{})
 }
 
-// Of two changes at once with one old password, one wins.
+// Of two concurrent changes with one old password, one wins.
 func TestPasswordChangesAtOnce(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	var won atomic.Int32
@@ -316,8 +317,8 @@ func TestOldPasswordRacesItsChange(t *testing.T) {
 	}
 }
 
-// The password is changed and the store does not take the revocation: the
-// answer is an outage, and the revocation is made up for.
+// The password is changed, but the store does not accept the revocation. The
+// answer is an outage, and the revocation is retried.
 func TestPasswordChangeInAnOutage(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	a, b := s.browser(t, true).login("alice"), s.browser(t, true).login("alice")
@@ -383,8 +384,8 @@ func TestAdminRevokes(t *testing.T) {
 	for _, b := range []*browser{admin, alice, bob} {
 		b.dead("everyone")
 	}
-	// It is in force here at once; that the replica has read it, too, may take a
-	// moment.
+	// It is in force here at once. The replica may read the entry a moment
+	// later.
 	var h health
 	for deadline := time.Now().Add(time.Minute); h.Position < v.Position && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		admin.get("/healthz").decode(t, 200, &h)
@@ -419,14 +420,14 @@ func TestLoginReplaces(t *testing.T) {
 	old.dead("the session that the login replaced")
 }
 
-// In an outage public pages stay up, nobody is logged out, and what needs the
-// store says so.
+// In an outage public pages stay up, nobody is logged out, and a request that
+// needs the store gets 503.
 func TestOutage(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	b := s.browser(t, true).login("alice")
 	b.post("/cart", "item", "ink")
 	s.store.down.Store(true)
-	b.me() // the replica is fresh: no store is asked
+	b.me() // the replica is fresh, so the store is not queried
 	b.post("/cart", "item", "ink").decode(t, 200, &me{})
 	b.post("/coupon", "code", "X").is(t, 503, "unavailable")
 	b.get("/devices").is(t, 503, "unavailable")

@@ -13,10 +13,10 @@ import (
 
 const (
 	realm = "demo.wafer.example/development"
-	// rememberFor is how long a session lives that was begun with "remember
+	// rememberFor is the lifetime of a session that was begun with "remember
 	// me", used or not.
 	rememberFor = 30 * 24 * time.Hour
-	// recent is how old an authentication may be for a transfer.
+	// recent is the maximum age of an authentication for a transfer.
 	recent = 5 * time.Minute
 
 	firstPassword = "wafer"
@@ -25,7 +25,7 @@ const (
 
 var userNames = []string{"alice", "bob", administrator}
 
-// basket is the session's data: it travels in the sealed cookie.
+// basket is the session's data, in the sealed cookie.
 type basket struct {
 	Cart   map[string]int `json:"cart" cbor:"1,keyasint"`
 	Coupon string         `json:"coupon" cbor:"2,keyasint,omitempty"`
@@ -35,15 +35,15 @@ type shop struct {
 	sessions *wafer.Sessions[basket]
 	ring     *keyring.Ring
 	users    *users
-	owed     *owed
+	pending  *pendingRevocations
 	remember time.Duration // the limits of a session with "remember me"
 	now      func() time.Time
-	leaving  context.Context // ends when the process is told to
+	leaving  context.Context // ends when the process is told to stop
 	leave    func()
 }
 
-// newShop returns a shop over a ring, a store and its users. Of the
-// configuration, Realm, the maxima and ErrorHandler are the shop's own.
+// newShop returns a shop over a ring, a store and its users. It sets Realm,
+// MaxIdle, MaxAbsolute and ErrorHandler of the configuration itself.
 func newShop(ctx context.Context, ring *keyring.Ring, db store.Store, users *users, config wafer.Config[basket]) (*shop, error) {
 	s := &shop{ring: ring, users: users, now: config.Now}
 	if s.now == nil {
@@ -57,7 +57,7 @@ func newShop(ctx context.Context, ring *keyring.Ring, db store.Store, users *use
 	if s.sessions, err = wafer.New(ctx, ring, db, config); err != nil {
 		return nil, err
 	}
-	s.owed = newOwed(s.sessions)
+	s.pending = newPendingRevocations(s.sessions)
 	s.leaving, s.leave = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -65,7 +65,7 @@ func newShop(ctx context.Context, ring *keyring.Ring, db store.Store, users *use
 // Close ends what newShop started.
 func (s *shop) Close() {
 	s.leave()
-	s.owed.close()
+	s.pending.close()
 	s.sessions.Close()
 }
 
@@ -99,22 +99,23 @@ func (s *shop) handler() http.Handler {
 	mux.Handle("POST /admin/revoke", signedIn(s.staff(s.post(s.revoke))))
 	mux.HandleFunc("/", s.elsewhere(mux))
 
-	// Cookies go with requests from other sites too: no POST of theirs passes.
-	// wafer protects its own endpoints; an application's are its own.
+	// Browsers send cookies with requests from other sites too, so such a POST
+	// is refused. wafer protects its own endpoints; the application must
+	// protect its own routes.
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, errCrossOrigin)
 	}))
-	// The API and wafer's endpoints find their sessions by themselves. The keys
-	// at /session/jwks.json are for every cache.
+	// The API and wafer's endpoints find their sessions themselves. Any cache
+	// may keep the keys at /session/jwks.json.
 	routes := http.NewServeMux()
 	routes.Handle("/", protection.Handler(s.sessions.Handler(mux)))
 	routes.Handle("/api/", protection.Handler(s.api()))
 	routes.Handle("/session/", http.StripPrefix("/session", s.sessions.Endpoints()))
 	app := s.plainPaths(routes)
 
-	// Style and pictures need no session: they stay outside of its Handler, so
-	// they may be cached, and never refresh anything.
+	// Styles and pictures need no session. They are served outside of the
+	// session's Handler, so they may be cached and never refresh anything.
 	return secure(s.recovered(bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if name, found := strings.CutPrefix(r.URL.Path, "/static/"); found && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 			if serveStatic(w, r, name) {
@@ -125,7 +126,7 @@ func (s *shop) handler() http.Handler {
 	}))))
 }
 
-// post wraps a handler that takes the fields of a body.
+// post wraps a handler of the fields of a body.
 func (s *shop) post(h func(http.ResponseWriter, *http.Request, fields) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		f, err := parseBody(r)

@@ -23,7 +23,7 @@ import (
 )
 
 // testShop is a shop on a server of its own, with a clock that the test moves
-// and a store that it can take away.
+// and a store that the test can take down.
 type testShop struct {
 	*shop
 	clock  *wafertest.Clock
@@ -58,10 +58,10 @@ func openShop(t *testing.T, config wafer.Config[basket]) *testShop {
 	return s
 }
 
-// breakable is a store that fails what the test says.
+// breakable is a store whose calls fail when the test wants them to.
 type breakable struct {
 	store.Store
-	down     atomic.Bool // everything a request may ask for
+	down     atomic.Bool // every call that a request may make
 	noRevoke atomic.Bool
 }
 
@@ -111,8 +111,8 @@ func (b *breakable) Cutoffs(ctx context.Context, session store.ID, subject strin
 	return b.Store.Cutoffs(ctx, session, subject)
 }
 
-// browser carries cookies by hand: Go's jar keeps Secure cookies from plain
-// http, as browsers do except on localhost.
+// browser carries cookies by hand. Go's cookie jar does not send Secure cookies
+// over plain http; browsers do on localhost.
 type browser struct {
 	t    testing.TB
 	base string
@@ -126,7 +126,7 @@ func (s *testShop) browser(t testing.TB, json bool) *browser {
 	return &browser{t: t, base: s.server.URL, json: json, jar: map[string]string{}}
 }
 
-// copy is what a thief has who reads the cookies now.
+// copy returns what a thief has who reads the cookies now.
 func (b *browser) copy() *browser {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -219,7 +219,7 @@ func (b *browser) login(user string, more ...string) *browser {
 	return b
 }
 
-// me asks a JSON browser who it is.
+// me requests GET /me as JSON.
 func (b *browser) me() (v me) {
 	b.t.Helper()
 	b.get("/me").decode(b.t, http.StatusOK, &v)
@@ -247,7 +247,7 @@ func (a answer) decode(t testing.TB, status int, v any) {
 	}
 }
 
-// is checks a refusal on the JSON side.
+// is checks a refusal in JSON.
 func (a answer) is(t testing.TB, status int, code string) {
 	t.Helper()
 	var v map[string]string
@@ -257,7 +257,7 @@ func (a answer) is(t testing.TB, status int, code string) {
 	}
 }
 
-// bad checks that a request of the wrong form was refused as one.
+// bad checks that a malformed request was refused as one.
 func (a answer) bad(t testing.TB) {
 	t.Helper()
 	var v map[string]string

@@ -13,7 +13,8 @@ import (
 )
 
 // selfSigned makes a certificate for this run, for localhost and host. The
-// browser warns of it once; what counts is that it then keeps Secure cookies.
+// browser warns about it once and then keeps Secure cookies, which is what
+// matters here.
 func selfSigned(now time.Time, host string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

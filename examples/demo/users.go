@@ -13,29 +13,29 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// users are the accounts of the shop. A real one keeps them in its database;
-// here they begin anew with each start.
+// users are the accounts of the shop. A real shop keeps them in its database;
+// here they are new at each start.
 type users struct {
 	cost cost
 
 	mu     sync.Mutex
 	byName map[string]*password
-	// nobody is checked where there is no such user, so that the time an
-	// answer takes does not tell who has an account.
+	// nobody is checked in place of an unknown user, so that the time of an
+	// answer does not reveal who has an account.
 	nobody *password
-	// slots bounds how many hashes are worked out at once: each takes memory
-	// on purpose, and a flood of logins must not take it all.
+	// slots bounds the number of concurrent hashes. Each uses much memory on
+	// purpose, and a flood of logins must not use all of it.
 	slots chan struct{}
 }
 
-// password is a salted hash by Argon2id (RFC 9106).
+// password is a salted Argon2id hash (RFC 9106).
 type password struct {
 	cost cost
 	salt [16]byte
 	hash [32]byte
 }
 
-// cost is what a guess costs whoever has stolen the hashes.
+// cost is the cost of one guess for a thief of the hashes.
 type cost struct {
 	time   uint32
 	memory uint32 // KiB
@@ -59,7 +59,7 @@ func (p *password) is(text string) bool {
 	return subtle.ConstantTimeCompare(p.derive(text), p.hash[:]) == 1
 }
 
-// newUsers makes users who all have the same first password.
+// newUsers returns users who all have the same first password.
 func newUsers(c cost, first string, names ...string) *users {
 	u := &users{
 		cost:   c,
@@ -73,7 +73,7 @@ func newUsers(c cost, first string, names ...string) *users {
 	return u
 }
 
-// slot waits for its turn to work out hashes. An error is an outage.
+// slot waits until a hash may be computed. An error is an outage.
 func (u *users) slot(ctx context.Context) (done func(), err error) {
 	select {
 	case u.slots <- struct{}{}:
@@ -83,8 +83,8 @@ func (u *users) slot(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// verify reports whether text is the password of the user, and takes as long
-// where there is no such user. The error is an outage.
+// verify reports whether text is the password of the user. It takes the same
+// time for an unknown user. An error is an outage.
 func (u *users) verify(ctx context.Context, name, text string) (bool, error) {
 	_, ok, err := u.check(ctx, name, text)
 	return ok, err
@@ -107,8 +107,8 @@ func (u *users) check(ctx context.Context, name, text string) (*password, bool, 
 }
 
 // change replaces a password by another. It reports false if old is wrong, or
-// ceased to be right while the new hash was worked out: of two changes at once
-// one wins.
+// no longer right when the new hash has been computed: of two concurrent
+// changes one wins.
 func (u *users) change(ctx context.Context, name, old, text string) (bool, error) {
 	before, ok, err := u.check(ctx, name, old)
 	if !ok || err != nil {

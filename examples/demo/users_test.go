@@ -34,8 +34,7 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-// Whoever waits for a turn longer than the request lives is told of an outage,
-// not of a wrong password.
+// A request that ends before its turn gets an outage, not a wrong password.
 func TestUsersUnderLoad(t *testing.T) {
 	u := newUsers(cheap, "wafer", "alice")
 	for range cap(u.slots) {
@@ -48,7 +47,7 @@ func TestUsersUnderLoad(t *testing.T) {
 	}
 }
 
-// An unknown user costs what a known one does.
+// An unknown user costs as much as a known one.
 func TestUnknownUserTakesAsLong(t *testing.T) {
 	u := newUsers(safeCost, "wafer", "alice")
 	fastest := func(name string) time.Duration {

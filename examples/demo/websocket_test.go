@@ -12,9 +12,9 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// A WebSocket behind the shop's whole middleware: with an expired cookie its
-// refresh token lets it in, without being used up. An upgrade's answer carries
-// no cookie to the browser, so a token that was advanced there would make the
+// A WebSocket behind the shop's whole middleware. With an expired cookie, the
+// refresh token admits it without being used up. An upgrade's answer carries no
+// cookie to the browser, so a token that was advanced there would make the
 // browser's next request look like a thief's.
 func TestWebSocket(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
@@ -38,7 +38,7 @@ func TestWebSocket(t *testing.T) {
 		if err := conn.WriteJSON(me{Subject: session.Subject, Data: data}); err != nil {
 			t.Error(err)
 		}
-		for { // echo until the client goes
+		for { // echo until the client closes
 			kind, message, err := conn.ReadMessage()
 			if err != nil {
 				return
@@ -95,7 +95,7 @@ func TestWebSocket(t *testing.T) {
 		t.Error("the next normal request was not refreshed")
 	}
 	s.clock.Move(10 * time.Minute)
-	b.me() // and it lives on
+	b.me() // and the session lives on
 
 	thief := b.copy()
 	b.post("/logout")

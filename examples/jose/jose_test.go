@@ -31,7 +31,8 @@ const (
 	audience = "https://orders.example"
 )
 
-// mustRun says whether a test that cannot run here has failed.
+// mustRun reports whether a test that cannot run here fails instead of being
+// skipped.
 func mustRun() bool { return os.Getenv("CI") != "" || os.Getenv("WAFER_CI") != "" }
 
 func unable(t *testing.T, format string, args ...any) {
@@ -42,7 +43,7 @@ func unable(t *testing.T, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// node is a folder with the scripts and what they import.
+// node is a directory with the scripts and their dependencies.
 type node struct{ dir string }
 
 func newNode(t *testing.T) *node {
@@ -72,7 +73,7 @@ func newNode(t *testing.T) *node {
 	return n
 }
 
-// run runs a script on JSON.
+// run runs a script with JSON as its input and output.
 func (n *node) run(t *testing.T, script string, input, output any) {
 	t.Helper()
 	b, err := json.Marshal(input)
@@ -161,7 +162,7 @@ func (s *shop) token(audience string) string {
 	return answer.AccessToken
 }
 
-// mint makes a token that no application would give out.
+// mint makes a token that no application would issue.
 func mint(t *testing.T, ring *keyring.Ring, c codec.AccessTokensConfig, now time.Time) string {
 	t.Helper()
 	tokens, err := codec.NewAccessTokens(ring, c)
@@ -185,7 +186,7 @@ func (s *shop) jwks() json.RawMessage {
 	return w.Body.Bytes()
 }
 
-// answer is what check.mjs says of a token.
+// answer is the result of check.mjs for a token.
 type answer struct {
 	Claims map[string]any
 	Code   string
@@ -214,7 +215,8 @@ func TestJose(t *testing.T) {
 	}
 }
 
-// verifiedByNode: jose takes our tokens, and refuses those that are not for it.
+// verifiedByNode checks that jose accepts our tokens and refuses those that it
+// must not accept.
 func (s *shop) verifiedByNode(t *testing.T, n *node) {
 	other := codec.ES256
 	if s.algorithm == other {
@@ -231,7 +233,7 @@ func (s *shop) verifiedByNode(t *testing.T, n *node) {
 	head, rest, _ := strings.Cut(good, ".")
 	tests := map[string]struct{ token, want string }{
 		"good":            {good, ""},
-		"minted alike":    {mint(t, s.ring, ours, now), ""}, // or those below show nothing
+		"minted alike":    {mint(t, s.ring, ours, now), ""}, // otherwise the cases below show nothing
 		"audience":        {s.token("https://other.example"), "ERR_JWT_CLAIM_VALIDATION_FAILED aud"},
 		"issuer":          {mint(t, s.ring, with(func(c *codec.AccessTokensConfig) { c.Issuer = "https://mallory.example" }), now), "ERR_JWT_CLAIM_VALIDATION_FAILED iss"},
 		"expired":         {mint(t, s.ring, ours, now.Add(-time.Hour)), "ERR_JWT_EXPIRED exp"},
@@ -257,15 +259,15 @@ func (s *shop) verifiedByNode(t *testing.T, n *node) {
 	}
 }
 
-// forgery is what forge.mjs makes.
+// forgery is the output of forge.mjs.
 type forgery struct {
 	Keys              json.RawMessage
 	Good, Bad, Forged map[string]string
 }
 
-// forgedByNode: what jose signs as it should be is good for a Verifier that
-// trusts its keys; everything else is refused, for the reason that it was made
-// for.
+// forgedByNode checks tokens that jose signs. A Verifier that trusts jose's
+// keys accepts a correct token, and refuses every other one for the reason that
+// it was made for.
 func (s *shop) forgedByNode(t *testing.T, n *node) {
 	token := s.token(audience)
 	var f forgery
@@ -286,7 +288,7 @@ func (s *shop) forgedByNode(t *testing.T, n *node) {
 		}
 	}
 
-	// Whoever trusts the application alone refuses all of it.
+	// A verifier that trusts only the application refuses all of them.
 	ours := newVerifier(t, wafer.VerifierConfig{JWKSURL: s.url + "/session/jwks.json", Algorithms: []codec.Algorithm{s.algorithm}})
 	if err := ours.verify(token); err != nil {
 		t.Errorf("a good token of the application: %v", err)
@@ -310,7 +312,7 @@ func (s *shop) forgedByNode(t *testing.T, n *node) {
 	}
 	group.Wait()
 
-	// The script that verifies is no laxer where it matters.
+	// The verifying script is no laxer on the points that matter.
 	s.mux.HandleFunc("/node.json", func(w http.ResponseWriter, r *http.Request) { w.Write(f.Keys) })
 	tokens, want := map[string]string{}, map[string]string{}
 	for name, code := range map[string]string{
@@ -356,7 +358,7 @@ func (s *shop) forgedByNode(t *testing.T, n *node) {
 	}
 }
 
-// reason is why a bad token must be refused.
+// reason returns the error with which a bad token must be refused.
 func reason(name string) error {
 	_, name, _ = strings.Cut(name, ": ")
 	switch name {
@@ -380,7 +382,7 @@ func reason(name string) error {
 	return nil
 }
 
-// verifier tells why it refused a token.
+// verifier is a Verifier that keeps the error of its last refusal.
 type verifier struct {
 	*wafer.Verifier
 	mu   sync.Mutex

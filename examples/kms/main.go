@@ -1,12 +1,12 @@
-// Kms keeps the key ring sealed by whatever gocloud.dev's secrets package
-// opens: a cloud's key management service, or, in this program, its local
-// keeper. Its Keeper is a keyring.Keeper as it is.
+// Kms opens a key ring that is sealed by a keeper of gocloud.dev's secrets
+// package: a cloud's key management service or, in this program, the package's
+// local keeper. Its Keeper implements keyring.Keeper as it is.
 //
 //	go run ./examples/kms -keeper 'base64key://smGbjm71Nxd1Ig5FS0wj9SlbzAIrnolCz9bQQ6uAhl4=' -ring /tmp/ring
 //
-// For a cloud's service import its driver, such as gocloud.dev/secrets/awskms,
-// and give its URL. The service is asked when the ring is opened, when it was
-// changed, and when this process changes it: never for a request.
+// For a cloud's service, import its driver, such as gocloud.dev/secrets/awskms,
+// and pass its URL. The service is called when the ring is opened, after it was
+// changed elsewhere, and when this process changes it, but never for a request.
 package main
 
 import (

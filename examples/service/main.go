@@ -1,27 +1,27 @@
-// Service is an API on its own that accepts the access tokens of an application
-// built on wafer. It holds no secret: it fetches the application's public keys,
-// and it reads which sessions were revoked, so that a logout there is in force
-// here at once.
+// Service is a separate API that accepts the access tokens of an application
+// built on wafer. It holds no secret. It fetches the application's public keys
+// and follows its revocation log, so that a logout there is in force here at
+// once.
 //
 //	go run ./examples/service \
 //	    -jwks https://shop.example/session/jwks.json \
 //	    -issuer https://shop.example -audience https://orders.example \
 //	    -store sqlite:/var/lib/shop/wafer.db
 //
-// The flags are what the application's wafer.TokenConfig says: its Issuer, and
-// the one of its Audiences that is this service. A client gets a token at the
-// application's POST refresh with "audience", and shows it here:
+// -issuer and -audience come from the application's wafer.TokenConfig: its Issuer,
+// and the one of its Audiences that is this service. A client gets a token at the
+// application's POST refresh with "audience", and presents it here:
 //
 //	curl -H "Authorization: Bearer $TOKEN" http://localhost:8081/whoami
 //
-// GET /health is for what watches the service: 200, or 503 while it has lost
+// GET /health is for monitoring. It answers 200, or 503 while the service has lost
 // touch with the log or the keys.
 //
-// A SQLite file is for services on the same machine. The service calls Since and
-// Cutoffs of the store alone, but needs leave to write the file: SQLite keeps
-// its locks beside it. Give services on other machines a database user who may
-// only read. Who cannot have any of these says -without-revocations, and lives
-// with tokens that outlast their session by up to their lifetime.
+// A SQLite file is for services on the same machine. The service calls only Since
+// and Cutoffs of the store, but needs write permission for the file, since SQLite
+// keeps its locks beside it. Give services on other machines a database user that
+// may only read. Without any of these use -without-revocations: tokens then
+// outlast their session by up to their lifetime.
 package main
 
 import (
@@ -123,8 +123,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// openStore opens the application's store. One that is absent is not made: an
-// empty log would revoke nothing that the application revokes.
+// openStore opens the application's store. It does not make an absent one: with
+// an empty log, none of the application's revocations would be in force.
 func openStore(ctx context.Context, name string) (*sqlite.Store, error) {
 	path, ok := strings.CutPrefix(name, "sqlite:")
 	if !ok {

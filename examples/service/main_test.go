@@ -79,8 +79,8 @@ func login(t *testing.T, sessions *wafer.Sessions[struct{}], at, subject, audien
 	return pair, answer.AccessToken
 }
 
-// isService in the environment makes this program the service instead of its
-// tests.
+// isService is the environment variable that makes this program the service
+// instead of its tests.
 const isService = "WAFER_TEST_IS_SERVICE"
 
 func TestMain(m *testing.M) {
@@ -143,8 +143,8 @@ func get(t *testing.T, url, token string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
-// A process that has the application's URL and store, and no secret, knows who
-// calls, and that a session was ended.
+// A process with the application's URL and store, and without a secret,
+// identifies callers and detects that a session was ended.
 func TestService(t *testing.T) {
 	sessions, at, file := application(t)
 	common := []string{"-jwks", at + "/jwks.json", "-issuer", issuer, "-audience", audience}
