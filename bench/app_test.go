@@ -10,7 +10,7 @@ import (
 )
 
 // TestAppsKeepSessions takes each application through all its paths, so that
-// the benchmarks measure what works.
+// the benchmarks measure applications that work.
 func TestAppsKeepSessions(t *testing.T) {
 	for _, a := range append([]*app.App{waferInMemory(t), app.SCS("scs memstore", nil)}, networked(t)...) {
 		t.Run(a.Name, func(t *testing.T) {

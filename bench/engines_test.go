@@ -25,8 +25,8 @@ import (
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
-// engine is a store of wafer's. size is how many bytes it holds, in memory or
-// on the disk; nil: it is not asked.
+// engine is one of wafer's stores. size returns the number of bytes that it
+// holds, in memory or on disk.
 type engine struct {
 	name string
 	open func(tb testing.TB) (db store.Store, size func() float64)
@@ -44,7 +44,8 @@ var engines = []engine{
 		}
 		tb.Cleanup(func() { db.Close() })
 		return db, func() float64 {
-			// What was written is in the log beside the file until a checkpoint.
+			// Writes are in the write-ahead log beside the file until a
+			// checkpoint.
 			side, err := sql.Open("sqlite", path)
 			if err != nil {
 				tb.Fatal(err)
@@ -105,15 +106,16 @@ var engines = []engine{
 	}},
 }
 
-// unique names a store, so that each benchmark begins with an empty one.
+// unique returns a name for a store, so that each benchmark begins with an
+// empty one.
 func unique() string { return "bench_" + strings.ToLower(rand.Text()) }
 
-// clients is how many callers ask an engine at once.
+// clients is the number of concurrent callers of an engine.
 const clients = 64
 
-// BenchmarkEngines is what an engine makes of logins, refreshes and
-// revocations in a second from 64 callers, durable when they return, and how
-// much it keeps for each family. docs/capacity.md is reckoned from this.
+// BenchmarkEngines reports the logins, refreshes and revocations that an engine
+// performs in a second for 64 callers, durable when they return, and its bytes
+// for each family. docs/capacity.md is computed from these figures.
 func BenchmarkEngines(b *testing.B) {
 	for _, e := range engines {
 		b.Run(e.name, func(b *testing.B) {
@@ -137,7 +139,8 @@ func BenchmarkEngines(b *testing.B) {
 			for b.Loop() {
 				generation++
 				advances = rate(b, families, func(i int) error {
-					// Not one after the other as they were made: users come as they like.
+					// Not in the order of their creation, since users come at
+					// any time.
 					id := ids[i*7919%families] // a prime, so each family comes once
 					return written(db.Advance(b.Context(), store.Advance{ID: id, Generation: generation}))
 				})
@@ -161,7 +164,8 @@ func written(s store.Snapshot, err error) error {
 	return err
 }
 
-// rate has the clients do 0 to n-1 and returns how many a second they made.
+// rate makes the clients do 0 to n-1, and returns how many they did in a
+// second.
 func rate(b *testing.B, n int, do func(i int) error) float64 {
 	b.Helper()
 	var next atomic.Int64

@@ -10,7 +10,7 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// waferInMemory reads without a store, so the one in memory stands for any.
+// waferInMemory reads without a store, so the memory store stands for any.
 func waferInMemory(tb testing.TB) *app.App {
 	tb.Helper()
 	a, sessions, err := app.Wafer(tb.Context(), "wafer", memory.New(memory.Options{}), app.Options{})
@@ -21,7 +21,7 @@ func waferInMemory(tb testing.TB) *app.App {
 	return a
 }
 
-// networked are the libraries whose sessions are in a server.
+// networked are the libraries whose sessions are on a server.
 func networked(tb testing.TB) []*app.App {
 	tb.Helper()
 	s := servers(tb)
@@ -36,7 +36,7 @@ func networked(tb testing.TB) []*app.App {
 	return []*app.App{s.SCSRedis(), gorilla, postgres}
 }
 
-// slug is a name as a benchmark's.
+// slug returns a name in the form of a benchmark's name.
 func slug(name string) string {
 	b := []byte(name)
 	for i, c := range b {
@@ -47,9 +47,9 @@ func slug(name string) string {
 	return string(b)
 }
 
-// BenchmarkNetwork is each path of each application, one request after the
-// other, with the servers on the same machine: loopback is the shortest network
-// that there is.
+// BenchmarkNetwork measures each path of each application, one request after
+// the other, with the servers on the same machine. Loopback is the fastest
+// network there is.
 func BenchmarkNetwork(b *testing.B) {
 	apps := append([]*app.App{waferInMemory(b), app.SCS("scs memstore", nil)}, networked(b)...)
 	for _, a := range apps {
@@ -71,12 +71,12 @@ func each(b *testing.B, do func()) {
 	}
 }
 
-// BenchmarkNetworkParallel reads sessions with 64 requests under way at once.
+// BenchmarkNetworkParallel reads sessions with 64 concurrent requests.
 func BenchmarkNetworkParallel(b *testing.B) {
 	for _, a := range append([]*app.App{waferInMemory(b), app.SCS("scs memstore", nil)}, networked(b)...) {
 		came := session(b, a)
 		b.Run("data/"+slug(a.Name), func(b *testing.B) {
-			b.SetParallelism(32) // times the processors
+			b.SetParallelism(32) // times the number of processors
 			b.RunParallel(func(pb *testing.PB) {
 				serve := serving(b, a.Data, came)
 				for pb.Next() {
@@ -87,7 +87,7 @@ func BenchmarkNetworkParallel(b *testing.B) {
 	}
 }
 
-// BenchmarkBudget is the ratio of wafer to each of the others, by turns.
+// BenchmarkBudget reports the ratio of wafer to each of the others, in turns.
 func BenchmarkBudget(b *testing.B) {
 	ours := waferInMemory(b)
 	for _, theirs := range networked(b) {

@@ -11,8 +11,8 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// What docs/capacity.md says of several stores: one ring serves all, the realm
-// keeps them apart, and a cookie of one part is nothing in another.
+// docs/capacity.md says of several stores that one ring serves all, that the
+// realm keeps them apart, and that a cookie of one part is refused by another.
 func TestPartsAreApart(t *testing.T) {
 	ring, err := app.Ring(1)
 	if err != nil {

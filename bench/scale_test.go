@@ -20,8 +20,7 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// largest bounds what the benchmarks of scale build: 10,000,000 sessions take
-// a minute.
+// largest bounds the benchmarks of scale: 10,000,000 sessions take a minute.
 var largest = flag.Int("largest", 1000, "the most sessions and revocations to measure with")
 
 func sizes(from int) (list []int) {
@@ -31,7 +30,7 @@ func sizes(from int) (list []int) {
 	return list
 }
 
-// heap is what is in use after a collection.
+// heap returns the bytes in use after a collection.
 func heap() float64 {
 	runtime.GC()
 	runtime.GC()
@@ -40,9 +39,8 @@ func heap() float64 {
 	return float64(m.HeapAlloc)
 }
 
-// BenchmarkScaleSessions is what the server's memory holds for each of so many
-// active sessions, all of which have made a request. scs in memory stops at
-// a hundred thousand.
+// BenchmarkScaleSessions reports the server's memory for each active session,
+// of which all have made a request. scs in memory stops at a hundred thousand.
 func BenchmarkScaleSessions(b *testing.B) {
 	for _, n := range sizes(1000) {
 		b.Run(fmt.Sprintf("wafer/%d", n), func(b *testing.B) {
@@ -76,7 +74,7 @@ func BenchmarkScaleSessions(b *testing.B) {
 }
 
 // minter makes the session cookies of any number of sessions, as logins on
-// other nodes would have, without keeping any.
+// other nodes would have, and keeps none.
 type minter struct {
 	tb      testing.TB
 	cookies *codec.Cookies
@@ -116,7 +114,7 @@ func newMinter(tb testing.TB) *minter {
 	return m
 }
 
-// next goes on to another session.
+// next makes another session.
 func (m *minter) next() {
 	rand.Read(m.header.ID[:])
 	m.header.Issued = time.Now()
@@ -127,7 +125,7 @@ func (m *minter) next() {
 	m.line[0] = "__Host-session=" + sealed
 }
 
-// against reports how many times as long the work takes as the base, by turns.
+// against reports the ratio of the times of work and base, which run in turns.
 func against(b *testing.B, turn time.Duration, work, base func()) {
 	ratios := pairs.Ratios(turn, work, base, b.Loop)
 	b.ReportMetric(pairs.At(ratios, 0.5), "ratio")
@@ -136,12 +134,12 @@ func against(b *testing.B, turn time.Duration, work, base func()) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkScaleRevocations is a request beside so many revocations that are in
-// force, to one beside none.
+// BenchmarkScaleRevocations reports the ratio of a request with that many
+// revocations in force to one with none.
 func BenchmarkScaleRevocations(b *testing.B) {
 	for _, n := range sizes(100) {
 		if n > 1_000_000 {
-			break // BenchmarkCheck of package revocation goes on
+			break // BenchmarkCheck of package revocation covers larger numbers
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			base := waferInMemory(b)
@@ -165,8 +163,9 @@ func BenchmarkScaleRevocations(b *testing.B) {
 	}
 }
 
-// BenchmarkScaleData is a request whose session holds so many bytes more than
-// the usual data, to one without them, and to the same of scs in memory.
+// BenchmarkScaleData reports the ratios of a request whose session holds that
+// many bytes more than the usual data, to one with the usual data and to the
+// same with scs in memory.
 func BenchmarkScaleData(b *testing.B) {
 	base := waferInMemory(b)
 	for _, n := range []int{0, 256, 512, 1024, 2048, 2560} {
@@ -182,7 +181,7 @@ func BenchmarkScaleData(b *testing.B) {
 	}
 }
 
-// 3.5 KB of data are more than a cookie holds: the login says so.
+// 3.5 KB of data are more than a cookie holds, so the login fails.
 func TestTooMuchDataIsRefused(t *testing.T) {
 	_, sessions, err := app.Wafer(t.Context(), "wafer", memory.New(memory.Options{}), app.Options{})
 	if err != nil {
@@ -197,8 +196,8 @@ func TestTooMuchDataIsRefused(t *testing.T) {
 	}
 }
 
-// BenchmarkScaleKeys is a request beside so many keys in the ring, to one with
-// a single key; the cookie is sealed under the newest.
+// BenchmarkScaleKeys reports the ratio of a request with that many keys in the
+// ring to one with a single key. The cookie is sealed under the newest.
 func BenchmarkScaleKeys(b *testing.B) {
 	for _, n := range []int{1, 3, 10, 30, 100} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

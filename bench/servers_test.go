@@ -17,8 +17,8 @@ var started struct {
 	err     error
 }
 
-// servers starts Redis and Postgres for the first that asks. Where they are
-// not installed it skips, but in CI.
+// servers starts Redis and Postgres for the first caller. If they are not
+// installed, it skips, or fails in CI.
 func servers(tb testing.TB) *app.Servers {
 	tb.Helper()
 	started.once.Do(func() { started.servers, started.err = app.StartServers() })
@@ -51,17 +51,17 @@ func (a *answer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// serving returns a function that has the handler answer the request, as it came
-// where a library has written into it, and fails the benchmark where that goes
-// wrong.
-func serving(tb testing.TB, h http.Handler, came *http.Request) func() {
-	w, r, ctx := &answer{header: make(http.Header)}, new(http.Request), came.Context()
-	*r = *came
+// serving returns a function that makes the handler answer the request. It
+// restores the request if a library has written into it, and fails the
+// benchmark if an answer is wrong.
+func serving(tb testing.TB, h http.Handler, request *http.Request) func() {
+	w, r, ctx := &answer{header: make(http.Header)}, new(http.Request), request.Context()
+	*r = *request
 	return func() {
 		clear(w.header)
 		w.status, w.bytes = 0, 0
 		if r.Context() != ctx {
-			*r = *came
+			*r = *request
 		}
 		h.ServeHTTP(w, r)
 		if w.status != 0 || w.bytes == 0 {

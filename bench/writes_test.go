@@ -10,9 +10,10 @@ import (
 	"github.com/waferkit/wafer/bench/internal/app"
 )
 
-// BenchmarkWrites is what asks the store: login, refresh, commit and logout, in
-// each engine, one request after the other, durable when it returns. A request
-// is good once, so each iteration is another session's.
+// BenchmarkWrites measures the operations that call the store: login, refresh,
+// commit and logout, in each engine, one request after the other, durable when
+// it returns. Each iteration uses another session, since each request can be
+// made only once.
 func BenchmarkWrites(b *testing.B) {
 	for _, e := range engines {
 		db, _ := e.open(b)
@@ -26,7 +27,7 @@ func BenchmarkWrites(b *testing.B) {
 		b.Run("commit/"+e.name, func(b *testing.B) { eachOnce(b, a, a.Commit, func() {}) })
 		b.Run("logout/"+e.name, func(b *testing.B) { eachOnce(b, a, a.Logout, func() {}) })
 
-		// For refreshes an access lifetime passes within a second.
+		// For refreshes an access lifetime ends within a second.
 		quick, others, err := app.Wafer(context.Background(), "wafer "+e.name, db, app.Options{Access: lifetime})
 		if err != nil {
 			b.Fatal(err)
@@ -40,8 +41,8 @@ func BenchmarkWrites(b *testing.B) {
 
 const lifetime = 400 * time.Millisecond
 
-// eachOnce has the handler answer requests that are good once. They are made
-// beforehand, off the clock.
+// eachOnce makes the handler answer requests that are good once. They are made
+// beforehand, with the timer stopped.
 func eachOnce(b *testing.B, a *app.App, h http.Handler, prepared func()) {
 	batch := 64
 	var left []*http.Request
@@ -53,7 +54,7 @@ func eachOnce(b *testing.B, a *app.App, h http.Handler, prepared func()) {
 				left = append(left, session(b, a))
 			}
 			prepared()
-			batch = min(2*batch, 8192) // a fast engine is through with a small one at once
+			batch = min(2*batch, 8192) // a fast engine finishes a small batch at once
 			b.StartTimer()
 		}
 		w := answer{header: make(http.Header)}

@@ -10,7 +10,7 @@ import (
 	"github.com/waferkit/wafer/bench/internal/results"
 )
 
-// The page in docs is what the program makes of the results in the repository.
+// The page in docs is the program's output for the results in the repository.
 func TestThePageIsWhatTheProgramMakes(t *testing.T) {
 	set, err := results.Read("../results/latest.jsonl")
 	if err != nil {
@@ -47,8 +47,8 @@ func TestDemand(t *testing.T) {
 	}
 }
 
-// A server that is busy for a second with each second's writes is two at half
-// of its rate.
+// A server that is busy for a second with each second's writes is two servers
+// at half of its rate.
 func TestStores(t *testing.T) {
 	d := demand{logins: 10, revocations: 20}
 	e := engine{logins: 100, revocations: 100, refreshes: 1000}

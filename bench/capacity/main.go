@@ -1,5 +1,5 @@
-// Command capacity makes docs/capacity.md: what a number of active sessions
-// needs, reckoned from what bench/run has measured.
+// Command capacity makes docs/capacity.md, which states the needs of a number of
+// active sessions. It computes them from the results of bench/run.
 //
 //	go run ./bench/capacity
 package main
@@ -71,7 +71,8 @@ func build(set results.Set) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// assume gives the assumptions to the page, so that it cannot tell others.
+// assume puts the assumptions into the page, so that the page cannot state
+// others.
 func assume(name string) (string, error) {
 	v, ok := map[string]float64{
 		"access minutes": access / 60, "length minutes": length / 60, "logged out %": 100 * loggedOut,

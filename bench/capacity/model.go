@@ -6,30 +6,31 @@ import (
 	"github.com/waferkit/wafer/bench/internal/results"
 )
 
-// assumptions are what the figures are reckoned from besides what was measured.
-// docs/capacity.md tells each of them.
+// The assumptions of the capacity model, besides the measured figures.
+// docs/capacity.md states each of them.
 const (
 	access    = 300.0 // seconds: the default access lifetime
-	length    = 3600  // seconds from login to logout or oblivion
-	loggedOut = 0.3   // part of the sessions that end by a logout
+	length    = 3600  // seconds from login to logout or abandonment
+	loggedOut = 0.3   // fraction of the sessions that end by a logout
 	pause     = 10.0  // seconds between two requests of an active session
 	kept      = 310.0 // seconds for which a node needs a revocation: access lifetime and leeway
-	used      = 0.5   // part of an engine's measured rate that is planned with
+	used      = 0.5   // fraction of an engine's measured rate that is planned with
 )
 
-// engine is what one server of an engine was measured to do.
+// engine holds the measured figures of one server of an engine.
 type engine struct {
 	name                           string
-	logins, refreshes, revocations float64 // a second, at 64 callers
+	logins, refreshes, revocations float64 // per second, with 64 callers
 	family                         float64 // bytes
 }
 
-// demand is what a number of active sessions asks of all stores together.
+// demand is the load that a number of active sessions puts on all stores
+// together.
 type demand struct {
 	sessions                     float64
-	requests                     float64 // a second
-	fewRefreshes, manyRefreshes  float64 // a second: one in a lifetime, and one in half of it
-	logins, revocations, entries float64 // a second, a second, on a node
+	requests                     float64 // per second
+	fewRefreshes, manyRefreshes  float64 // per second: one in each lifetime, and one in each half of it
+	logins, revocations, entries float64 // per second, per second, on a node
 }
 
 func demandOf(sessions float64) demand {
@@ -41,14 +42,14 @@ func demandOf(sessions float64) demand {
 	}
 }
 
-// stores is how many servers of an engine carry a demand. Each kind of write
-// takes its part of a server's time.
+// stores returns the number of servers of an engine that carry a demand. Each
+// kind of write uses a share of a server's time.
 func (e engine) stores(d demand, refreshes float64) float64 {
 	busy := refreshes/e.refreshes + d.logins/e.logins + d.revocations/e.revocations
 	return math.Ceil(busy / used)
 }
 
-// memory is what the families of all stores take, in bytes.
+// memory returns the bytes that the families need in all stores together.
 func (e engine) memory(d demand) float64 { return d.sessions * e.family }
 
 func enginesOf(set results.Set) (list []engine, missing []string) {
@@ -66,7 +67,7 @@ func enginesOf(set results.Set) (list []engine, missing []string) {
 	return list, missing
 }
 
-// node is what the request path takes of a node.
+// node is the cost of the request path on a node.
 type node struct {
 	request float64 // seconds of one processor for each request: the session's part
 	entry   float64 // bytes for each revocation in the list

@@ -16,7 +16,7 @@ func head(b *strings.Builder, cells ...string) {
 	b.WriteString("|---" + strings.Repeat("|---:", len(cells)-1) + "|\n")
 }
 
-// figure writes two or three digits that count.
+// figure formats a number with two or three significant digits.
 func figure(v float64) string {
 	for _, unit := range []struct {
 		size float64
@@ -100,7 +100,7 @@ func storeTable(engines []engine) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// readTable is the same number of requests where each reads its session from a
+// readTable shows the same number of requests if each reads its session from a
 // store.
 func readTable(set results.Set) string {
 	var b strings.Builder

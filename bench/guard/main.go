@@ -1,11 +1,11 @@
-// Command guard holds the ratios of one run against the performance budget, and
-// fails where one is over it by more than noise.
+// Command guard compares the ratios of one run with the performance budget, and
+// fails if one misses it by more than noise.
 //
 //	go run ./bench/guard
 //
-// It compares ratios and never times: both sides of each ratio are measured by
-// turns, in the same process, so a slow or busy machine slows both. It takes
-// less than a minute.
+// It compares ratios and never times. Both sides of each ratio are measured in
+// turns in the same process, so a slow or busy machine slows both. It takes less
+// than a minute.
 package main
 
 import (
@@ -58,14 +58,14 @@ func guard(ctx context.Context, runs, rounds int) error {
 	return err
 }
 
-// measured are the benchmarks that have the guarded ratios.
+// measured are the benchmarks that report the guarded ratios.
 var measured = []struct{ name, folder, pattern string }{
 	{"root", ".", "^BenchmarkBudget$/^(identity-to-floor|data-to-scs-memstore|data-to-gorilla|token-to-golang-jwt)$"},
 	{"bench", "bench", "^BenchmarkBudget$/^data-to-scs-Redis$"},
 }
 
-// measure takes every ratio in each round, so that what disturbs one round
-// disturbs one measurement of each.
+// measure takes every ratio in each round, so that a disturbance in one round
+// affects one measurement of each.
 func measure(ctx context.Context, rounds int) (set results.Set, err error) {
 	dir, err := os.MkdirTemp("", "wafer-guard-")
 	if err != nil {
@@ -96,8 +96,8 @@ func measure(ctx context.Context, rounds int) (set results.Set, err error) {
 	return set, nil
 }
 
-// judge compares the medians with the budget. A row without a figure is as bad
-// as one that is over it.
+// judge compares the medians with the budget. A row without a figure fails like
+// one that is over the budget.
 func judge(set results.Set) (report string, err error) {
 	var b strings.Builder
 	for _, row := range budget.Rows {

@@ -8,7 +8,7 @@ import (
 	"github.com/waferkit/wafer/bench/internal/results"
 )
 
-// exactly is a run whose figures are those that are held, times a factor.
+// exactly returns a run whose figures are the held ones, times a factor.
 func exactly(factor func(budget.Row) float64) (set results.Set) {
 	for _, row := range budget.Rows {
 		set = append(set, results.Record{Kind: "benchmark", Name: row.Name, Values: map[string]float64{row.Unit: row.Held() * factor(row)}})
@@ -23,7 +23,8 @@ func TestJudgePassesTheBudgetItself(t *testing.T) {
 	}
 }
 
-// A row whose budget is not met is held where it is, and never called met.
+// A row whose budget is not met is held at the reached figure, and never
+// reported as met.
 func TestJudgeSaysWhatIsNotMet(t *testing.T) {
 	report, err := judge(exactly(func(budget.Row) float64 { return 1 }))
 	if err != nil {
@@ -46,7 +47,7 @@ func TestJudgeForgivesNoiseAndSaysSo(t *testing.T) {
 	}
 }
 
-// Each guarded row alone, a little over its margin, fails the guard, and the
+// Each guarded row alone, slightly over its margin, fails the guard, and the
 // error names it.
 func TestJudgeFailsOnEachRow(t *testing.T) {
 	guarded := 0
@@ -80,7 +81,7 @@ func TestJudgeFailsOnWhatWasNotMeasured(t *testing.T) {
 	}
 }
 
-// A ratio that improves is never a failure.
+// An improved ratio is never a failure.
 func TestJudgePassesWhatIsBetter(t *testing.T) {
 	if report, err := judge(exactly(func(budget.Row) float64 { return 0.5 })); err != nil {
 		t.Errorf("%v\n%s", err, report)

@@ -16,8 +16,8 @@ import (
 )
 
 // noise runs the guard's measurement many times, every other time beside a
-// second process that keeps a processor busy, and writes what each gave to
-// bench/results/noise.jsonl: the margins of the budget are chosen by it.
+// second process that keeps a processor busy, and writes the figures to
+// bench/results/noise.jsonl. The margins of the budget are chosen from them.
 func noise(ctx context.Context, runs, rounds int) (err error) {
 	root, err := repository.Root()
 	if err != nil {
@@ -59,7 +59,7 @@ func noise(ctx context.Context, runs, rounds int) (err error) {
 	return nil
 }
 
-// busy starts this program once more, to spin.
+// busy starts this program again, to keep a processor busy.
 func busy(ctx context.Context) (stop func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -75,7 +75,8 @@ func busy(ctx context.Context) (stop func(), err error) {
 	}, nil
 }
 
-// load is the machine's load of the last minute, or 0 where it cannot be read.
+// load returns the machine's load of the last minute, or 0 if it cannot be
+// read.
 func load() float64 {
 	b, _ := os.ReadFile("/proc/loadavg")
 	first, _, _ := strings.Cut(string(b), " ")

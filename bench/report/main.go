@@ -1,4 +1,4 @@
-// Command report makes docs/benchmarks.md and its plots of the raw results of
+// Command report makes docs/benchmarks.md and its plots from the raw results of
 // one run.
 //
 //	go run ./bench/report
@@ -21,7 +21,8 @@ import (
 //go:embed page.md
 var page string
 
-// tried is what was tried on the request path and what it gave, by hand.
+// tried is the hand-written list of attempts on the request path, with their
+// results.
 //
 //go:embed tried.md
 var tried string

@@ -2,8 +2,8 @@ package main
 
 import "github.com/waferkit/wafer/bench/internal/budget"
 
-// obstacles say what stands in the way of a row of the budget, for a run that
-// does not meet it. They are written by hand, after a look at the profile.
+// obstacles explain why a row of the budget is not met, for a run that does not
+// meet it. They are written by hand, after a look at the profile.
 var obstacles = map[string]string{
 	"root:Budget/identity-to-floor": "what a middleware must do besides the floor: clone the request and carry the session in its context (some 120 ns), read the clock (40), " +
 		"write Vary and Cache-Control (45), judge three deadlines and the revocations (60), keep the plaintext and the subject (50), find a second cookie and authenticate its family's name (40). " +

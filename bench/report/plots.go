@@ -25,7 +25,7 @@ var (
 	grayColor  = color.RGBA{0x8a, 0x8a, 0x8a, 0xff}
 )
 
-// plots draws all of them, by their names below docs.
+// plots draws all plots and returns them by their names below docs.
 func plots(set results.Set) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for name, draw := range map[string]func(*table) (*plot.Plot, vg.Length){
@@ -67,11 +67,11 @@ func svg(p *plot.Plot, height vg.Length) ([]byte, error) {
 	if _, err := w.WriteTo(&b); err != nil {
 		return nil, err
 	}
-	// A reader's machine may not have the font that the plot was set in.
+	// A reader's machine may not have the plot's font.
 	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;")), nil
 }
 
-// bars draws horizontal bars with their values behind them, the first on top.
+// bars draws horizontal bars with their values after them, the first on top.
 func bars(p *plot.Plot, names []string, values []float64, show func(float64) string) vg.Length {
 	n := len(names)
 	colors := []color.Color{waferColor, otherColor, grayColor}
@@ -98,7 +98,7 @@ func bars(p *plot.Plot, names []string, values []float64, show func(float64) str
 	for i, v := range groups {
 		b, err := plotter.NewBarChart(v, 14)
 		if err != nil {
-			panic(err) // the values are finite and not none: figure saw to it
+			panic(err) // the values are finite and there is at least one: figure checks that
 		}
 		b.Horizontal, b.Color, b.LineStyle.Width = true, colors[i], 0
 		p.Add(b)
@@ -146,7 +146,7 @@ func cookiePlot(t *table) (*plot.Plot, vg.Length) {
 }
 
 // serverPlot shows p50, p99 and p99.9 of each server at the middle rate, on a
-// logarithmic axis: points, since a bar there would have no beginning.
+// logarithmic axis. It uses points, since a bar has no origin on such an axis.
 func serverPlot(t *table) (*plot.Plot, vg.Length) {
 	var rates []int
 	for _, name := range t.set.Names("load") {
@@ -238,21 +238,21 @@ func short(v float64) string {
 func lines(p *plot.Plot, name string, c color.Color, points plotter.XYs) {
 	l, s, err := plotter.NewLinePoints(points)
 	if err != nil {
-		panic(err) // the figures are finite and not none
+		panic(err) // the figures are finite and there is at least one
 	}
 	l.Color, l.Width, s.Color, s.Shape, s.Radius = c, 2, c, draw.CircleGlyph{}, 4
 	p.Add(l, s)
 	p.Legend.Add(name, l, s)
 }
 
-// legend puts the names above the lines, at the left, where they are low.
+// legend puts the names above the lines, at the left, where the lines are low.
 func legend(p *plot.Plot) {
 	p.Legend.Top, p.Legend.Left, p.Legend.XOffs = true, true, 8
 	p.Y.Min, p.Y.Max = 0, 1.3*p.Y.Max
 }
 
-// sessionPlot is in MB: what a thousand sessions take of wafer's memory is too
-// little for a logarithm.
+// sessionPlot is in MB. The memory that wafer needs for a thousand sessions is
+// too little for a logarithmic axis.
 func sessionPlot(t *table) (*plot.Plot, vg.Length) {
 	p := newPlot("The server's memory for active sessions", "active sessions, logarithmic")
 	p.Y.Label.Text = "MB"

@@ -26,8 +26,8 @@ func read(t *testing.T) (set, noise results.Set) {
 	return set, noise
 }
 
-// The guard's margins are what was measured: wider than any run was off, and at
-// least 20 were made.
+// The guard's margins are measured: at least 20 runs were made, and each margin
+// is wider than any of them was off.
 func TestMarginsCoverTheNoise(t *testing.T) {
 	_, noise := read(t)
 	for _, row := range budget.Rows {
@@ -49,8 +49,8 @@ func TestMarginsCoverTheNoise(t *testing.T) {
 	}
 }
 
-// The page and the plots in docs are what the report makes of the results in
-// the repository: nobody has edited a figure.
+// The page and the plots in docs are the report of the results in the
+// repository: nobody has edited a figure.
 func TestThePageIsWhatTheReportMakes(t *testing.T) {
 	set, noise := read(t)
 	files, err := build(set, noise)
@@ -75,7 +75,7 @@ func TestThePageIsWhatTheReportMakes(t *testing.T) {
 	}
 }
 
-// Every plot stands on the page, and every row of the budget.
+// Every plot is on the page, and so is every row of the budget.
 func TestThePageIsWhole(t *testing.T) {
 	set, noise := read(t)
 	files, err := build(set, noise)

@@ -8,15 +8,15 @@ import (
 	"github.com/waferkit/wafer/bench/internal/results"
 )
 
-// table is a Markdown table; its figures come from one run, and one that the
-// run has not is an error of the whole table.
+// table is a Markdown table. Its figures come from one run. A figure that the
+// run lacks is an error of the whole table.
 type table struct {
 	set  results.Set
 	b    strings.Builder
 	errs []string
 }
 
-// newTable begins a table; the columns after the first are figures.
+// newTable begins a table. The columns after the first are figures.
 func newTable(set results.Set, head ...string) *table {
 	t := &table{set: set}
 	t.row(head...)
@@ -28,7 +28,7 @@ func (t *table) row(cells ...string) {
 	t.b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
 }
 
-// figure is the median of a name and a unit.
+// figure returns the median of a name and a unit.
 func (t *table) figure(name, unit string) float64 {
 	v, ok := t.set.Median(name, unit)
 	if !ok {
@@ -44,7 +44,7 @@ func (t *table) done() (string, error) {
 	return strings.TrimRight(t.b.String(), "\n"), nil
 }
 
-// number writes three digits that count.
+// number formats a number with about three significant digits.
 func number(v float64) string {
 	switch {
 	case v == float64(int(v)) && v < 100:
@@ -63,7 +63,7 @@ func number(v float64) string {
 	return "< 0.01"
 }
 
-// duration writes nanoseconds.
+// duration formats nanoseconds.
 func duration(ns float64) string {
 	switch {
 	case ns >= 999_500:

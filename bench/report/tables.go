@@ -12,7 +12,7 @@ import (
 
 const floor = "root:Request/floor"
 
-// named are the contenders of the root module as people call them.
+// named lists the contenders of the root module with their common names.
 var named = []struct{ name, slug string }{
 	{"wafer", "wafer"},
 	{"gorilla/sessions, its cookie store", "gorilla"},
@@ -20,7 +20,7 @@ var named = []struct{ name, slug string }{
 	{"scs, in memory", "scs-memstore"},
 }
 
-// networked are those of package bench.
+// networked lists those of package bench.
 var networked = []struct{ name, slug string }{
 	{"wafer", "wafer"},
 	{"scs, in memory", "scs-memstore"},
@@ -78,7 +78,7 @@ func budgetTable(set results.Set) (string, error) {
 	return text, err
 }
 
-// noiseTable is how far the guard's figures lie apart.
+// noiseTable shows the spread of the guard's figures.
 func noiseTable(noise results.Set) (string, error) {
 	t := newTable(noise, "Guarded ratio", "Least", "Median", "Most", "Most over the median", "Margin")
 	for _, row := range budget.Rows {
@@ -197,7 +197,7 @@ func writeTable(set results.Set) (string, error) {
 	return t.done()
 }
 
-// suffixes are what stands behind a prefix in the names of the run.
+// suffixes returns what follows a prefix in the names of the run.
 func suffixes(set results.Set, prefix string) (list []string) {
 	for _, name := range set.Names("benchmark") {
 		if rest, ok := strings.CutPrefix(name, prefix); ok {
@@ -238,7 +238,8 @@ func serverTable(set results.Set) (string, error) {
 	return t.done()
 }
 
-// cookieSizes are the cookies' sizes in the order of the table and the plot.
+// cookieSizes are the sizes of the cookies in the order of the table and the
+// plot.
 func cookieSizes(t *table) (names []string, bytes []float64) {
 	add := func(name string, v float64) { names, bytes = append(names, name), append(bytes, v) }
 	add("wafer, the session cookie", t.figure("root:Request/data/wafer", "session-cookie-bytes"))
@@ -261,7 +262,7 @@ func cookieTable(set results.Set) (string, error) {
 	return t.done()
 }
 
-// costTable says where wafer is slower or larger than something else.
+// costTable shows where wafer is slower or larger than something else.
 func costTable(set results.Set) (string, error) {
 	t := newTable(set, "What", "wafer", "The other", "Factor")
 	type side struct {
@@ -344,7 +345,7 @@ func entryTable(set results.Set) (string, error) {
 	return t.done()
 }
 
-// count writes a whole number with commas.
+// count formats a whole number with commas.
 func count(digits string) string {
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]

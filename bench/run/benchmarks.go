@@ -9,23 +9,23 @@ import (
 	"github.com/waferkit/wafer/bench/internal/gobench"
 )
 
-// job is some benchmarks of one package, and for how long each runs. A package
-// is compiled once; its jobs run in rounds, so that what is compared was
-// measured near in time, and the report takes the median of the rounds.
+// job is a set of benchmarks of one package, with the time for each. A package
+// is compiled once. Its jobs run in rounds, so that compared figures are
+// measured near in time, and the report uses the median of the rounds.
 type job struct {
 	pattern    string
-	time       string // as of -benchtime
+	time       string // for -benchtime
 	shortTime  string
 	rounds     int
-	processors int // 0: all
+	processors int // 0 means all
 	more       []string
-	optional   bool // the report says "not measured" where there is none
+	optional   bool // if it is missing, the report says "not measured"
 }
 
 // bare are the benchmarks of an engine against its bare statement or script.
 var bare = []job{{pattern: "^Benchmark(Advance|Revoke)$/^(1|64)_clients$", time: "1s", shortTime: "1x", rounds: 2, optional: true}}
 
-// packages are the folders with benchmarks, as they are called in the results.
+// packages are the folders with benchmarks, by their names in the results.
 var packages = []struct {
 	name, folder string
 	jobs         []job
@@ -87,7 +87,7 @@ func (r *runner) job(ctx context.Context, name string, built *gobench.Package, j
 			return fmt.Errorf("no benchmark of %s matches %q", name, j.pattern)
 		}
 		for i := range list {
-			if j.processors > 0 { // the same benchmark at several counts
+			if j.processors > 0 { // the same benchmark with several numbers of processors
 				list[i].Name += "@" + strconv.Itoa(j.processors)
 			}
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/waferkit/wafer/bench/internal/results"
 )
 
-// cookies seals the benchmarks' session with libraries of another language, of
-// which only the size is compared.
+// cookies seals the benchmarks' session with libraries of another language.
+// Only the sizes are compared.
 func (r *runner) cookies(ctx context.Context) error {
 	progress("cookies of iron-session and Auth.js")
 	dir := filepath.Join(r.dir, "cookies")

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// processorTime is what this process has used: server, client and collector
-// together, but not Redis or Postgres.
+// processorTime returns the processor time that this process has used: server,
+// client and collector together, but not Redis or Postgres.
 func processorTime() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/waferkit/wafer/bench/internal/results"
 )
 
-// machine records what the figures were made with.
+// machine records the machine and the versions of the run.
 func (r *runner) machine(ctx context.Context) error {
 	text := map[string]string{
 		"date": time.Now().UTC().Format("2006-01-02 15:04 MST"), "go": runtime.Version(),
@@ -42,7 +42,7 @@ func (r *runner) machine(ctx context.Context) error {
 	return nil
 }
 
-// output is what a command prints, or nothing where it cannot run.
+// output returns what a command prints, or "" if it cannot run.
 func output(ctx context.Context, dir, name string, args ...string) string {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
@@ -50,8 +50,8 @@ func output(ctx context.Context, dir, name string, args ...string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// field is what stands behind a name and a colon in a file; without a name,
-// all of it.
+// field returns the text after a name and a colon in a file, or the whole file
+// if the name is empty.
 func field(path, name string) string {
 	b, _ := os.ReadFile(path)
 	for line := range strings.Lines(string(b)) {

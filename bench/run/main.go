@@ -1,12 +1,12 @@
 // Command run measures everything that docs/benchmarks.md and docs/capacity.md
-// tell, and writes the raw results.
+// report, and writes the raw results.
 //
-//	go run ./bench/run            about 10 minutes, on a machine that does nothing else
-//	go run ./bench/run -short     less than a minute: proves that all of it runs
+//	go run ./bench/run            about 10 minutes, on an otherwise idle machine
+//	go run ./bench/run -short     less than a minute: checks that everything runs
 //
 // It starts redis-server and postgres on free ports of the loopback interface,
-// sends load to nothing else, and ends what it started. npm fetches two
-// libraries whose cookies it measures.
+// sends load to nothing else, and stops what it has started. It fetches two
+// libraries with npm and measures their cookies.
 package main
 
 import (
@@ -39,7 +39,7 @@ func main() {
 // runner is one run. Every record goes through record.
 type runner struct {
 	root  string // of the repository
-	dir   string // for what the run builds
+	dir   string // for the files that the run builds
 	short bool
 	set   results.Set
 }
@@ -71,7 +71,7 @@ func run(ctx context.Context, short bool, out string) error {
 
 func (r *runner) record(list ...results.Record) { r.set = append(r.set, list...) }
 
-// write replaces the file in one step: half a run is none.
+// write replaces the file in one step: half a run must not be read.
 func (r *runner) write(path string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "run-")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// loaded is a server under load: an application and the path that is asked.
+// loaded is a server under load: an application and the path of the requests.
 type loaded struct {
 	name string
 	app  *app.App
@@ -24,7 +24,7 @@ type loaded struct {
 	body string
 }
 
-// servers measures whole servers, net/http and all, at fixed rates.
+// servers measures whole servers, including net/http, at fixed rates.
 func (r *runner) servers(ctx context.Context) (err error) {
 	progress("starting redis-server and postgres")
 	s, err := app.StartServers()
@@ -66,7 +66,7 @@ func (r *runner) servers(ctx context.Context) (err error) {
 	return nil
 }
 
-// users is how many sessions the load takes turns with.
+// users is the number of sessions that the load rotates through.
 const users = 500
 
 func (r *runner) load(ctx context.Context, l loaded, rate int, took time.Duration) error {

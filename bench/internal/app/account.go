@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// Account is session data as applications have it, and the same as in the root
-// module's benchmarks.
+// Account is typical session data, the same as in the root module's benchmarks.
 type Account struct {
 	Email   string         `cbor:"1,keyasint" json:"email"`
 	Roles   []string       `cbor:"2,keyasint" json:"roles"`
@@ -24,10 +23,10 @@ type Account struct {
 
 func init() { gob.Register(Account{}) }
 
-// Subject is whose session it is.
+// Subject is the subject of every session.
 const Subject = "3f1f2c0e-6a55-4f0b-9d0e-2f4f4b9f2a11"
 
-// Counter is what a new account's counter holds.
+// Counter is the counter of a new account.
 const Counter = 42
 
 // NewAccount returns the data that each login begins with.
@@ -44,7 +43,7 @@ func NewAccount() Account {
 
 var want = NewAccount()
 
-// arrived checks a session that was read, at a cost that nobody feels.
+// arrived checks a session that was read, at a negligible cost.
 func arrived(subject string, a *Account) error {
 	same := subject == Subject && a.Email == want.Email && a.Theme == want.Theme &&
 		a.Counter >= want.Counter && a.Since.Equal(want.Since) &&
@@ -55,9 +54,9 @@ func arrived(subject string, a *Account) error {
 	return nil
 }
 
-// text is what an application answers with the session's data, which has
-// arrived. It costs nothing where the data is as it began: what an application
-// makes of its data is no part of these benchmarks.
+// text returns the answer to a request that reads the session's data, which has
+// been checked. It costs nothing if the data is unchanged: an application's own
+// work on its data is not measured.
 func (a *Account) text() []byte {
 	if a.Counter == Counter {
 		return unchanged

@@ -8,15 +8,17 @@ import (
 	"strings"
 )
 
-// App is an application. Its handlers answer 200, or 500 and why.
+// App is an application. Its handlers answer 200, or 500 with the error.
 type App struct {
 	Name string
-	// Padding is how many bytes of text each login puts into the session besides.
+	// Padding is the number of bytes of text that each login adds to the
+	// session.
 	Padding int
-	// Login begins a session, Identity reads its subject, Data all of it, Save
-	// counts up and saves, Logout ends it.
+	// Login begins a session, Identity reads its subject, Data reads all of it,
+	// Save increments the counter and saves, and Logout ends the session.
 	Login, Identity, Data, Save, Logout http.Handler
-	// Commit is a save that cannot be put back. Nil: there is no other than Save.
+	// Commit is a save that cannot be put back. It is nil if the library has
+	// none besides Save.
 	Commit http.Handler
 }
 
@@ -95,7 +97,7 @@ func newApp(name string, l library) *App {
 	return app
 }
 
-// ServeHTTP is the application as a server.
+// ServeHTTP serves the application's paths.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := map[string]http.Handler{
 		"/login": a.Login, "/identity": a.Identity, "/data": a.Data, "/save": a.Save, "/logout": a.Logout, "/commit": a.Commit,
@@ -125,7 +127,8 @@ func (a *App) Session() (*http.Request, error) {
 // None is the name of the application without sessions.
 const None = "no session"
 
-// Plain is the application without sessions: it answers the same text to all.
+// Plain returns the application without sessions. It answers every request with
+// the same text.
 func Plain() *App {
 	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, Text())

@@ -15,20 +15,20 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Realm is that of the application on wafer.
+// Realm is the realm of the application on wafer.
 const Realm = "bench"
 
-// Options are what a benchmark changes of wafer's defaults.
+// Options are the settings of wafer that a benchmark changes.
 type Options struct {
-	// Access is the access lifetime. Default 5 min.
+	// Access is the access lifetime. The default is 5 minutes.
 	Access time.Duration
-	// Ring is the ring. Default one of a single new key.
+	// Ring is the key ring. The default is a ring of a single new key.
 	Ring *keyring.Ring
-	// MaxRevocations is as in [wafer.Config].
+	// MaxRevocations is that of [wafer.Config].
 	MaxRevocations int
 }
 
-// Ring returns a static ring of so many new keys.
+// Ring returns a static ring with that many new keys.
 func Ring(keys int) (*keyring.Ring, error) {
 	secrets := make([]string, keys)
 	for i := range secrets {
@@ -39,7 +39,8 @@ func Ring(keys int) (*keyring.Ring, error) {
 	return keyring.Static(secrets...)
 }
 
-// Wafer is the application on wafer over a store. Close the sessions.
+// Wafer returns the application on wafer over a store. The caller closes the
+// sessions.
 func Wafer(ctx context.Context, name string, db store.Store, o Options) (app *App, sessions *wafer.Sessions[Account], err error) {
 	if o.Ring == nil {
 		if o.Ring, err = Ring(1); err != nil {
@@ -90,8 +91,8 @@ func (l waferLibrary) commit(w http.ResponseWriter, r *http.Request, a Account) 
 
 func (l waferLibrary) logout(w http.ResponseWriter, r *http.Request) error { return l.End(w, r) }
 
-// SCS is the application on scs, over a store of it; nil means its own in
-// memory.
+// SCS returns the application on scs over one of its stores; nil means its own
+// in memory.
 func SCS(name string, db scs.Store) *App {
 	m := scs.New()
 	if db != nil {
@@ -131,7 +132,7 @@ func (l scsLibrary) logout(_ http.ResponseWriter, r *http.Request) error {
 	return l.Destroy(r.Context())
 }
 
-// Gorilla is the application on gorilla/sessions over a store of it.
+// Gorilla returns the application on gorilla/sessions over one of its stores.
 func Gorilla(name string, db sessions.Store) *App { return newApp(name, gorillaLibrary{db}) }
 
 type gorillaLibrary struct{ sessions.Store }

@@ -20,17 +20,17 @@ import (
 // Servers are a redis-server and a postgres that were started for the
 // benchmarks, each on a free port of the loopback interface.
 type Servers struct {
-	// Redis keeps its data in memory alone, as a cache of sessions does; Durable
-	// synchronises each write to the disk, as Postgres does and as wafer wants
-	// it. Reading costs the same on both.
+	// Redis keeps its data in memory alone, as a cache of sessions does.
+	// Durable synchronises each write to the disk, as Postgres does and as
+	// wafer requires. Reads cost the same on both.
 	Redis, Durable, Postgres *testserver.Server
 
 	dir    string
 	closes []func()
 }
 
-// StartServers starts them with data in a new directory below the system's for
-// temporary files. Close ends them.
+// StartServers starts the servers, with their data in a new directory below the
+// system's directory for temporary files. The caller closes them.
 func StartServers() (s *Servers, err error) {
 	s = new(Servers)
 	defer func() {
@@ -41,7 +41,7 @@ func StartServers() (s *Servers, err error) {
 	if s.dir, err = os.MkdirTemp("", "wafer-bench-"); err != nil {
 		return s, err
 	}
-	// postgres runs as another user where this process is root.
+	// postgres runs as another user if this process is root.
 	if err = os.Chmod(s.dir, 0o755); err != nil {
 		return s, err
 	}
@@ -69,7 +69,7 @@ func StartServers() (s *Servers, err error) {
 	return s, nil
 }
 
-// Close ends the servers and removes their data.
+// Close stops the servers and removes their data.
 func (s *Servers) Close() error {
 	for i := len(s.closes) - 1; i >= 0; i-- {
 		s.closes[i]()
@@ -77,15 +77,15 @@ func (s *Servers) Close() error {
 	return os.RemoveAll(s.dir)
 }
 
-// SCSRedis is the application on scs over its store for Redis.
+// SCSRedis returns the application on scs over its store for Redis.
 func (s *Servers) SCSRedis() *App {
 	c := redis.NewClient(&redis.Options{Addr: s.Redis.Addr})
 	s.closes = append(s.closes, func() { c.Close() })
 	return SCS("scs Redis", goredisstore.New(c))
 }
 
-// SCSPostgres is the application on scs over its store for Postgres, with the
-// table that its README gives.
+// SCSPostgres returns the application on scs over its store for Postgres, with
+// the table from that store's README.
 func (s *Servers) SCSPostgres(ctx context.Context) (*App, error) {
 	pool, err := pgxpool.New(ctx, s.Postgres.PostgresURL("postgres", "postgres"))
 	if err != nil {
@@ -98,11 +98,12 @@ func (s *Servers) SCSPostgres(ctx context.Context) (*App, error) {
 		return nil, err
 	}
 	s.closes = append(s.closes, pool.Close)
-	// Its cleaner, which comes each five minutes, cannot be stopped without a race.
+	// Its cleaner, which runs every five minutes, cannot be stopped without a
+	// race.
 	return SCS("scs Postgres", pgxstore.NewWithCleanupInterval(pool, 0)), nil
 }
 
-// GorillaRedis is the application on gorilla/sessions over redistore.
+// GorillaRedis returns the application on gorilla/sessions over redistore.
 func (s *Servers) GorillaRedis() (*App, error) {
 	keys := make([]byte, 64+32)
 	rand.Read(keys)

@@ -1,29 +1,30 @@
 // Package budget is the performance budget of wafer's design, row by row, and
-// how a measurement is held against it.
+// the comparison of a measurement with it.
 package budget
 
-// Row is one line of the budget.
+// Row is one row of the budget.
 type Row struct {
-	Work   string // what is done
+	Work   string // what is measured
 	Budget string // the budget in words
-	// Name and Unit are the figure in the results.
+	// Name and Unit identify the figure in the results.
 	Name, Unit string
-	// Limit is the most that the figure may be; with AtLeast, the least.
+	// Limit is the maximum of the figure, or the minimum if AtLeast is set.
 	Limit   float64
 	AtLeast bool
 	// Inverse shows the figure as "1/x".
 	Inverse bool
-	// Guarded rows are ratios of one run, which CI holds. Margin is by how much
-	// of Limit the guard's figure may be over it before that counts: what noise
-	// alone does, as docs/benchmarks.md tells. Sizes and counts have none.
+	// Guarded rows are ratios of one run, which CI checks. Margin is the
+	// fraction of Limit by which the guard's figure may miss it before that
+	// counts as a failure: the effect of noise alone, as docs/benchmarks.md
+	// explains. Sizes and counts have no margin.
 	Guarded bool
 	Margin  float64
-	// Reached, unless 0, is what a guarded row has reached where its budget is
-	// not met: the guard holds that meanwhile, and says so.
+	// Reached, unless 0, is the figure that a guarded row has reached while its
+	// budget is not met. The guard checks that figure meanwhile, and says so.
 	Reached float64
 }
 
-// Rows are all of them, in the order of the design.
+// Rows are all rows, in the order of the design.
 var Rows = []Row{
 	{Work: "request with a valid cookie: identity known, not revoked", Budget: "≤ 1.6 × floor",
 		Name: "root:Budget/identity-to-floor", Unit: "ratio", Limit: 1.6, Guarded: true, Margin: 0.15, Reached: 2.2},
@@ -49,7 +50,7 @@ var Rows = []Row{
 		Name: "postgres:Advance/64_clients", Unit: "%store", Limit: 70, AtLeast: true},
 }
 
-// Key names the row's figure in records of the guard's noise.
+// Key returns the row's name in records of the guard's noise.
 func (r *Row) Key() string { return r.Name + " " + r.Unit }
 
 // Met reports whether a figure is within the budget.
@@ -60,7 +61,8 @@ func (r *Row) Met(figure float64) bool {
 	return figure <= r.Limit
 }
 
-// Held is the figure that the guard holds: the budget, or what was reached.
+// Held returns the figure that the guard checks: the reached one if there is
+// one, or else the budget.
 func (r *Row) Held() float64 {
 	if r.Reached != 0 {
 		return r.Reached
@@ -68,8 +70,8 @@ func (r *Row) Held() float64 {
 	return r.Limit
 }
 
-// Within reports whether a figure is within what is held, or over it by no more
-// than noise.
+// Within reports whether a figure is within the held one, or misses it by no
+// more than noise.
 func (r *Row) Within(figure float64) bool {
 	if r.AtLeast {
 		return figure >= r.Held()*(1-r.Margin)

@@ -1,4 +1,4 @@
-// Package gobench runs Go benchmarks and reads what they print.
+// Package gobench runs Go benchmarks and parses their output.
 package gobench
 
 import (
@@ -17,7 +17,7 @@ import (
 
 // Package is the compiled benchmarks of one package.
 type Package struct {
-	name   string // as it stands in front of each benchmark's name
+	name   string // the prefix of each benchmark's name
 	folder string
 	binary string
 }
@@ -33,15 +33,15 @@ func Build(ctx context.Context, name, folder, dir string) (*Package, error) {
 	return &Package{name, folder, binary}, nil
 }
 
-// Run runs the benchmarks that match a pattern, each for benchtime, on this
-// many processors (0: all).
+// Run runs the benchmarks that match a pattern, each for benchtime, with this
+// number of processors; 0 means all.
 func (p *Package) Run(ctx context.Context, pattern, benchtime string, processors int, more ...string) ([]results.Record, error) {
 	args := []string{"-test.run=^$", "-test.bench=" + pattern, "-test.benchtime=" + benchtime, "-test.timeout=15m"}
 	if processors > 0 {
 		args = append(args, "-test.cpu="+strconv.Itoa(processors))
 	}
 	cmd := exec.CommandContext(ctx, p.binary, append(args, more...)...)
-	cmd.Dir, cmd.Env = p.folder, append(os.Environ(), "WAFER_CI=1") // what cannot be measured is a failure
+	cmd.Dir, cmd.Env = p.folder, append(os.Environ(), "WAFER_CI=1") // a benchmark that cannot be measured is a failure
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("gobench: the benchmarks %q of %s: %w\n%s", pattern, p.name, err, out)
@@ -49,8 +49,8 @@ func (p *Package) Run(ctx context.Context, pattern, benchtime string, processors
 	return parse(p.name, string(out)), nil
 }
 
-// line is a benchmark's result: its name, where it ran on more than one
-// processor how many, how often it ran, and pairs of figures and units.
+// line matches a benchmark's result: its name, the number of processors if it
+// is more than one, the number of iterations, and pairs of figures and units.
 var line = regexp.MustCompile(`^Benchmark(\S+?)(?:-(\d+))?\s+(\d+)\s+(.+)$`)
 
 func parse(name, out string) (list []results.Record) {

@@ -1,7 +1,7 @@
-// Package load sends HTTP requests at a fixed rate and measures how long each
-// takes from the moment at which it was due. So a server that stalls is charged
-// with every request that had to wait for it, also with those that a client
-// which waits for its answer would not have sent: there is no coordinated
+// Package load sends HTTP requests at a fixed rate and measures the time of
+// each from the moment at which it was due. A server that stalls is charged
+// with every request that had to wait for it, including those that a client
+// that waits for its answers would not have sent. So there is no coordinated
 // omission.
 package load
 
@@ -19,35 +19,35 @@ import (
 	"time"
 )
 
-// Plan is what to send.
+// Plan describes the requests of a run.
 type Plan struct {
 	Addr     string // host:port of a server on the loopback interface
-	Rate     int    // requests a second
+	Rate     int    // requests per second
 	Duration time.Duration
-	// Connections is how many requests can be under way at once. A request
-	// that is due when all are busy waits, and its wait counts.
+	// Connections is the maximum number of concurrent requests. A request that
+	// is due while all connections are busy waits, and its wait counts.
 	Connections int
-	// Requests are whole HTTP/1.1 requests, sent in turn.
+	// Requests are whole HTTP/1.1 requests, which are sent in turn.
 	Requests [][]byte
-	// Body is what each answer must hold, with status 200.
+	// Body is the body that each answer must have, with status 200.
 	Body string
 }
 
-// Result is what a plan gave. The percentiles are of the times from when a
-// request was due to when its answer had been read.
+// Result is the result of a plan. The percentiles are of the times from the
+// moment when a request was due to the moment when its answer had been read.
 type Result struct {
 	Sent             int
-	Failed           int // no answer, or another than the plan wants
+	Failed           int // no answer, or not the answer that the plan wants
 	Elapsed          time.Duration
 	P50, P90         time.Duration
 	P99, P999, Worst time.Duration
-	Error            error // of one that failed
+	Error            error // the last failure, or nil
 }
 
-// Most is the most requests that one plan may send.
+// Most is the maximum number of requests of a plan.
 const Most = 2_000_000
 
-// Run carries a plan out. The server must be on the loopback interface.
+// Run carries out a plan. The server must be on the loopback interface.
 func Run(ctx context.Context, p Plan) (Result, error) {
 	host, _, err := net.SplitHostPort(p.Addr)
 	if err != nil || !net.ParseIP(host).IsLoopback() {
@@ -79,18 +79,19 @@ type schedule struct {
 	plan  Plan
 	began time.Time
 	next  atomic.Int64
-	took  []time.Duration // of each request; 0: it failed
+	took  []time.Duration // of each request; 0 if it failed
 
 	failed  sync.Mutex
 	failure error
 }
 
-// due is when request i is to be sent.
+// due returns when request i is due.
 func (s *schedule) due(i int) time.Time {
 	return s.began.Add(time.Duration(float64(i) / float64(s.plan.Rate) * float64(time.Second)))
 }
 
-// work sends what is due next, and waits for each answer, until all are sent.
+// work sends the next request when it is due and waits for its answer, until
+// all are sent.
 func (s *schedule) work(ctx context.Context, c *conn) {
 	for {
 		i := int(s.next.Add(1) - 1)
@@ -108,7 +109,7 @@ func (s *schedule) work(ctx context.Context, c *conn) {
 		s.failure = err
 		s.failed.Unlock()
 		if ctx.Err() != nil || c.again(ctx) != nil {
-			return // its requests are left to the others
+			return // its requests are left to the other connections
 		}
 	}
 }
@@ -125,8 +126,8 @@ func (s *schedule) result() Result {
 	return r
 }
 
-// conn is one connection that is kept alive. It is as lean as can be, since the
-// client shares the machine with the server.
+// conn is a connection that is kept alive. It costs as little as possible,
+// since the client shares the machine with the server.
 type conn struct {
 	net.Conn
 	addr string

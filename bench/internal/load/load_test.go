@@ -26,10 +26,10 @@ func run(t *testing.T, h http.HandlerFunc, p load.Plan) load.Result {
 	return r
 }
 
-// A server that stalls once for 300 ms is charged with all that was due
-// meanwhile, though one connection alone was stalled in it: at 200 requests a
-// second over 1 s some 60 of 200 waited, 150 ms in the middle. A client that
-// waits for its answers would have seen one slow request of 200.
+// A server that stalls once for 300 ms is charged with every request that was
+// due meanwhile, though only one connection was stalled in it. At 200 requests
+// per second over 1 s, some 60 of 200 waited, for 150 ms in the median. A
+// client that waits for its answers would have seen one slow request of 200.
 func TestAStallIsChargedToAllThatWereDue(t *testing.T) {
 	var n atomic.Int64
 	r := run(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -1,4 +1,4 @@
-// Package repository finds the files of the repository.
+// Package repository locates the files of the repository.
 package repository
 
 import (
@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// Root returns the folder of the root module, at or above the working
-// directory.
+// Root returns the folder of the root module, which is the working directory or
+// above it.
 func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package results is the raw results of a run: lines of JSON that bench/run
-// writes and everything else reads.
+// Package results reads and writes the raw results of a run: lines of JSON that
+// bench/run writes and the other programs read.
 package results
 
 import (
@@ -11,21 +11,22 @@ import (
 	"slices"
 )
 
-// Record is one measurement, or in the first line of a file what it was made
-// with.
+// Record is one measurement or, on the first line of a file, the machine and
+// the versions of the run.
 type Record struct {
-	// Kind is "run", "benchmark", "load" or "cookie".
+	// Kind is "run", "benchmark", "load" or "cookie", or "noise" in the records
+	// of bench/guard.
 	Kind string `json:"kind"`
-	// Name tells what was measured: of a benchmark its package's folder and
-	// its name, such as "root:Request/data/wafer".
+	// Name names the measurement. For a benchmark it is the folder of its
+	// package and its name, such as "root:Request/data/wafer".
 	Name string `json:"name,omitempty"`
-	// Values are figures by their units.
+	// Values holds figures by their units.
 	Values map[string]float64 `json:"values,omitempty"`
-	// Text is what is not a figure, such as versions.
+	// Text holds texts, such as versions.
 	Text map[string]string `json:"text,omitempty"`
 }
 
-// Set is all of one run, in the order in which it was measured.
+// Set is the records of one run, in the order of measurement.
 type Set []Record
 
 // Read reads a file of results.
@@ -63,7 +64,7 @@ func Write(w io.Writer, r Record) error {
 	return err
 }
 
-// Values returns every figure of one name and unit, in rising order.
+// Values returns every figure of a name and a unit, in ascending order.
 func (s Set) Values(name, unit string) (list []float64) {
 	for _, r := range s {
 		if v, ok := r.Values[unit]; ok && r.Name == name {
@@ -74,7 +75,7 @@ func (s Set) Values(name, unit string) (list []float64) {
 	return list
 }
 
-// Median returns the median of one name and unit; ok is false if the run has
+// Median returns the median of a name and a unit. ok is false if the run has
 // not measured it.
 func (s Set) Median(name, unit string) (v float64, ok bool) {
 	list := s.Values(name, unit)
