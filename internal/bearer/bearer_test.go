@@ -2,7 +2,9 @@ package bearer
 
 import (
 	"context"
+	"crypto"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -99,5 +101,73 @@ func TestKeysThatChangeDuringTheDecision(t *testing.T) {
 	}}
 	if found, err := w.Token(t.Context(), token); found != nil || err != sentinel.ErrNoSession || asked != 1 {
 		t.Errorf("a token under a key that was revoked meanwhile: %v, %v after %d decisions", found, err, asked)
+	}
+}
+
+// Keys that change for another reason cost one more decision, and no token.
+func TestKeysThatChangeHarmlessly(t *testing.T) {
+	w := newWorld(t, 1024)
+	token := w.issue("alice")
+	asked := 0
+	w.Revocations = decided{verdict: revocation.Good, then: func() {
+		if asked++; asked == 1 {
+			if _, err := w.ring.Rotate(t.Context(), w.now(), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}}
+	if found, err := w.Token(t.Context(), token); err != nil || found.Subject != "alice" || asked != 2 {
+		t.Errorf("%v, %v after %d decisions, want alice after 2", found, err, asked)
+	}
+}
+
+// noKeys fails to find any key.
+type noKeys struct{ err error }
+
+func (k noKeys) AccessKey(context.Context, time.Time, string, codec.Algorithm) (crypto.PublicKey, error) {
+	return nil, k.err
+}
+
+// Without the issuer's keys nobody can say what a token is worth. A client that
+// hung up while they were fetched is no outage to report.
+func TestPromise5_OutageOfTheKeys(t *testing.T) {
+	for name, c := range map[string]struct {
+		err     error
+		reports []string
+	}{
+		"down":      {errors.New("down"), []string{"unavailable"}},
+		"a hang-up": {context.Canceled, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1024)
+			w.Revocations = decided{err: errors.New("asked")}
+			token := w.issue("alice")
+			var err error
+			w.Verifier, err = codec.NewAccessVerifier(codec.AccessVerifierConfig{
+				Keys:       noKeys{fmt.Errorf("%w: %w", sentinel.ErrUnavailable, c.err)},
+				Algorithms: []codec.Algorithm{codec.EdDSA}, Issuer: "https://shop.example", Audiences: []string{"api"},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found, err := w.Token(t.Context(), token); found != nil || !errors.Is(err, sentinel.ErrUnavailable) || !errors.Is(err, c.err) {
+				t.Errorf("%v, %v", found, err)
+			}
+			if !slices.Equal(w.reports, c.reports) {
+				t.Errorf("reports %q, want %q", w.reports, c.reports)
+			}
+		})
+	}
+}
+
+// Without a cache each token is verified each time.
+func TestWithoutACache(t *testing.T) {
+	w := newWorld(t, 1024)
+	w.Verified = nil
+	token := w.issue("alice")
+	for i := range int64(3) {
+		if found, err := w.Token(t.Context(), token); err != nil || found.Subject != "alice" || w.keys.asked.Load() != i+1 {
+			t.Errorf("%v, %v after %d verifications, want %d", found, err, w.keys.asked.Load(), i+1)
+		}
 	}
 }
