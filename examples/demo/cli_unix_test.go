@@ -149,9 +149,9 @@ func alive(t *testing.T, b *browser, subject string) {
 // the loop, and fails the test unless each answer was good.
 func alwaysServing(t *testing.T, p *process) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var asking sync.WaitGroup
+	var requests sync.WaitGroup
 	answers := 0
-	asking.Go(func() {
+	requests.Go(func() {
 		for ctx.Err() == nil || answers < 10 { // fewer show nothing
 			resp, err := http.Get(p.url + "/")
 			if err != nil {
@@ -168,7 +168,7 @@ func alwaysServing(t *testing.T, p *process) (stop func()) {
 	})
 	return func() {
 		cancel()
-		asking.Wait()
+		requests.Wait()
 		http.DefaultClient.CloseIdleConnections()
 	}
 }

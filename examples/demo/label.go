@@ -28,10 +28,10 @@ func deviceLabel(agent string) string {
 	return program + " on " + system
 }
 
-func firstIn(text string, marks [][2]string) string {
-	for _, mark := range marks {
-		if strings.Contains(text, mark[0]) {
-			return mark[1]
+func firstIn(text string, patterns [][2]string) string {
+	for _, pattern := range patterns {
+		if strings.Contains(text, pattern[0]) {
+			return pattern[1]
 		}
 	}
 	return ""

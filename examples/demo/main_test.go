@@ -38,8 +38,8 @@ func TestFlags(t *testing.T) {
 
 // An invalid combination of flags is an error at the start, with the reason.
 func TestWrongStarts(t *testing.T) {
-	dear := safeCost
-	t.Cleanup(func() { safeCost = dear })
+	original := safeCost
+	t.Cleanup(func() { safeCost = original })
 	safeCost = cheap
 	for _, c := range []struct {
 		args []string

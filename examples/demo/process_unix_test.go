@@ -226,10 +226,10 @@ func TestStoppedProcess(t *testing.T) {
 		// Its threads stop one by one. An answer before the last has stopped is
 		// no fault.
 		time.Sleep(200 * time.Millisecond)
-		const askers = 50
-		answers := make(chan int, 2*askers)
+		const clients = 50
+		answers := make(chan int, 2*clients)
 		ask := func() { answers <- stolen.get("/me").status }
-		for range askers {
+		for range clients {
 			go ask() // these wait in the socket of the stopped process
 		}
 		time.Sleep(staleness / 2)
@@ -244,10 +244,10 @@ func TestStoppedProcess(t *testing.T) {
 		if err := two.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
-		for range askers {
+		for range clients {
 			go ask()
 		}
-		for range 2 * askers {
+		for range 2 * clients {
 			if status := <-answers; status != http.StatusUnauthorized && status != http.StatusServiceUnavailable {
 				t.Errorf("round %d: a request with the revoked cookie got %d", round, status)
 			}

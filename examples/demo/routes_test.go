@@ -244,7 +244,7 @@ func TestCrossOrigin(t *testing.T) {
 	}
 }
 
-// Whatever cookies a client sends, it is anonymous at worst.
+// A client is anonymous at worst, whatever cookies it sends.
 func TestBadCookies(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	good := s.browser(t, true).login("alice")

@@ -126,8 +126,8 @@ func TestParallelRequests(t *testing.T) {
 	}
 }
 
-// Of concurrent commits with one cookie, one wins and the others get a
-// conflict.
+// If several requests with one cookie commit at once, one wins and the others get
+// a conflict.
 func TestParallelCoupons(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	b := s.browser(t, true).login("alice")
@@ -271,7 +271,7 @@ func TestPasswordChange(t *testing.T) {
 	c.post("/login", "user", "alice", "password", "waffle").decode(t, 200, &me{})
 }
 
-// Of two concurrent changes with one old password, one wins.
+// If two requests change a password at once, one wins.
 func TestPasswordChangesAtOnce(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	var won atomic.Int32

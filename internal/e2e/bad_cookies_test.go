@@ -355,7 +355,7 @@ func TestBadInputSwapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger := httpRing(t)
+	otherRing := httpRing(t)
 	for what, c := range map[string]struct {
 		name, value string
 		why         error
@@ -365,12 +365,12 @@ func TestBadInputSwapped(t *testing.T) {
 		"a session under another name":       {httpSession, sealed(ring, httpRealm, "__Host-other"), codec.ErrForged},
 		"a session under the refresh name":   {httpSession, sealed(ring, httpRealm, httpRefresh), codec.ErrForged},
 		"a session of another realm":         {httpSession, sealed(ring, "shop.example/production", httpSession), codec.ErrForged},
-		"a session of another ring":          {httpSession, sealed(stranger, httpRealm, httpSession), keyring.ErrUnknown},
+		"a session of another ring":          {httpSession, sealed(otherRing, httpRealm, httpSession), keyring.ErrUnknown},
 		"a value under the session's name":   {httpSession, value, codec.ErrForged},
 		"a committed value":                  {httpSession, base64.RawURLEncoding.EncodeToString(commit), codec.ErrForged},
 		"a gorilla cookie":                   {httpSession, gorillas, nil},
 		"a refresh token of another realm":   {httpRefresh, token(ring, "shop.example/production", 1), codec.ErrForged},
-		"a refresh token of another ring":    {httpRefresh, token(stranger, httpRealm, 1), keyring.ErrUnknown},
+		"a refresh token of another ring":    {httpRefresh, token(otherRing, httpRealm, 1), keyring.ErrUnknown},
 		"a realm that begins the same":       {httpSession, sealed(ring, httpRealm+"x", httpSession), codec.ErrForged},
 		"a realm and name cut elsewhere":     {httpSession, sealed(ring, httpRealm[:len(httpRealm)-1], httpSession), codec.ErrForged},
 		"a refresh token of a longer realm":  {httpRefresh, token(ring, httpRealm+"x", 1), codec.ErrForged},

@@ -127,7 +127,7 @@ func TestPromise1_AccessTokenEndsWithItsSession(t *testing.T) {
 }
 
 // A revoked key invalidates the cached tokens that it signed, at once on a node
-// that knows of the revocation. Together with a revocation of everyone it also
+// that has read the revocation. Together with a revocation of everyone it also
 // invalidates whatever its holder signs.
 func TestPromise1_AccessTokenOfARevokedKey(t *testing.T) {
 	forEachKind(t, func(t *testing.T, w *world) {

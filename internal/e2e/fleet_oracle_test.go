@@ -59,7 +59,7 @@ func (q *request) addFault(m fault) {
 	q.faults = append(q.faults, m)
 }
 
-// login is what the oracle knows of one session.
+// login is the oracle's record of one session.
 type login struct {
 	id      store.ID
 	subject string
@@ -112,7 +112,7 @@ func (o *oracle) mustApply(a acknowledgement, q *request, strict bool) bool {
 	return false
 }
 
-// credential is what the oracle knows of one session cookie.
+// credential is the oracle's record of one session cookie.
 type credential struct {
 	login    *login
 	version  int

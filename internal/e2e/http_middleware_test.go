@@ -272,8 +272,8 @@ func TestHTTPTwoSessionsOnOneMux(t *testing.T) {
 	})
 
 	// The same names in another realm: nothing is accepted across.
-	stranger := httpSessions(t, world, wafer.Config[string]{Realm: "shop2"})
-	httpWantError(t, "another realm", stranger, jar, wafer.ErrNoSession)
+	otherRealm := httpSessions(t, world, wafer.Config[string]{Realm: "shop2"})
+	httpWantError(t, "another realm", otherRealm, jar, wafer.ErrNoSession)
 }
 
 func TestHTTPRefuse(t *testing.T) {
@@ -314,7 +314,8 @@ func TestHTTPRefuse(t *testing.T) {
 			}
 		}
 	}
-	// Whatever else the error wraps, an outage is an outage and never a logout.
+	// An error that wraps an outage is an outage, whatever else it wraps, and never a
+	// logout.
 	if got := wafer.Status(fmt.Errorf("%w: %w", wafer.ErrUnavailable, wafer.ErrNoSession)); got != 503 {
 		t.Errorf("an outage that wraps ErrNoSession: %d", got)
 	}

@@ -63,8 +63,7 @@ func TestHTTPInForceHereAtOnce(t *testing.T) {
 	}
 }
 
-// Of two requests with the same cookie, the one that commits second gets a
-// conflict.
+// If two requests with the same cookie commit, the second gets a conflict.
 func TestHTTPConflictWithAnotherCommit(t *testing.T) {
 	for _, method := range []string{"Commit", "Renew", "Reauthenticate", "EndOthers"} {
 		world := httpNewWorld(t)

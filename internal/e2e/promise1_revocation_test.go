@@ -364,8 +364,8 @@ func TestPromise1_RevokedDuringARefresh(t *testing.T) {
 	}
 }
 
-// Whatever is minted carries the position that the family has in the store:
-// neither this node's head nor the store's, which others may raise meanwhile.
+// Cookies carry the position that the family has in the store: neither this
+// node's head nor the store's, which others may raise meanwhile.
 func TestPromise1_CookiesCarryTheStoredPosition(t *testing.T) {
 	forEachKind(t, testCookiesCarryTheStoredPosition)
 }

@@ -301,7 +301,7 @@ func TestPromise3_SharedFlightKeepsEachRequestsData(t *testing.T) {
 	wg.Wait()
 }
 
-// Of two tabs that commit at once, one gets a conflict, and no update is lost.
+// If two tabs commit at once, one gets a conflict, and no update is lost.
 func TestPromise3_ConcurrentCommitsLoseNothing(t *testing.T) {
 	const tabs = 16
 	w := newWorld(t)

@@ -346,22 +346,22 @@ func testHonestBrowserIsNeverLoggedOut(t *testing.T, w *world) {
 		b := w.browser().login(nodes[0], "alice", "")
 		w.pass(time.Second)
 		begun := w.clock.Now()
-		type flying struct {
+		type transit struct {
 			*answer
 			due time.Time
 		}
-		var sky []flying
+		var inTransit []transit
 		committed := 0
 		for w.clock.Now().Sub(begun) < 11*time.Hour && requests < *flowSteps {
 			now := w.clock.Now()
-			for i := 0; i < len(sky); i++ {
-				if !sky[i].due.After(now) || rng.IntN(4) == 0 {
-					sky[i].arrive()
-					sky = append(sky[:i], sky[i+1:]...)
+			for i := 0; i < len(inTransit); i++ {
+				if !inTransit[i].due.After(now) || rng.IntN(4) == 0 {
+					inTransit[i].arrive()
+					inTransit = append(inTransit[:i], inTransit[i+1:]...)
 					i--
 				}
 			}
-			if len(sky) < 4 {
+			if len(inTransit) < 4 {
 				requests++
 				a := b.ask(nodes[rng.IntN(2)], func(v *visit) {
 					if v.err != nil {
@@ -383,18 +383,18 @@ func testHonestBrowserIsNeverLoggedOut(t *testing.T, w *world) {
 						}
 					}
 				})
-				sky = append(sky, flying{a, now.Add(time.Duration(rng.Int64N(int64(prompt))))})
+				inTransit = append(inTransit, transit{a, now.Add(time.Duration(rng.Int64N(int64(prompt))))})
 			}
 			step := time.Duration(rng.Int64N(int64(prompt)))
-			if len(sky) == 0 && rng.IntN(3) == 0 {
+			if len(inTransit) == 0 && rng.IntN(3) == 0 {
 				step = time.Duration(rng.Int64N(int64(20 * time.Minute)))
 			}
-			for _, f := range sky {
+			for _, f := range inTransit {
 				step = min(step, max(0, f.due.Sub(now)))
 			}
 			w.pass(step)
 		}
-		for _, f := range sky {
+		for _, f := range inTransit {
 			f.arrive()
 		}
 		if got, want := b.see(nodes[0]), fmt.Sprint("alice: ", committed); committed > 0 && got != want {

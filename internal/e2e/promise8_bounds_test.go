@@ -153,7 +153,7 @@ func TestPromise8_OversizedInputIsCheap(t *testing.T) {
 	}
 }
 
-// Of several cookies under one name, a bounded number is tried.
+// A bounded number of cookies under one name is tried.
 func TestPromise8_DuplicatesAreBounded(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()

@@ -11,9 +11,9 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// What a request was given stays its own: sessions, requests and headers that a
-// handler keeps do not change, whatever other requests are served later and
-// whatever it writes into them.
+// Requests share nothing: sessions, requests and headers that a handler keeps do
+// not change, whatever other requests are served later and whatever it writes
+// into them.
 func TestAttachedRequestsShareNothing(t *testing.T) {
 	const users, rounds = 8, 40
 	w := newWorld(t)

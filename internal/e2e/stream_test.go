@@ -448,7 +448,7 @@ func TestStreamUpgradeStrictRotation(t *testing.T) {
 	}
 }
 
-// What counts as an upgrade. None of these may advance a family.
+// Requests that count as upgrades. None of them may advance a family.
 func TestStreamWhatCountsAsAnUpgrade(t *testing.T) {
 	for name, c := range map[string]struct {
 		configure func(*http.Request)

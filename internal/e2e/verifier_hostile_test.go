@@ -200,11 +200,11 @@ func TestVerifierRedirects(t *testing.T) {
 	t.Parallel()
 	keys := openShop(t).shopKeys()
 	var strayed atomic.Int64
-	stranger := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	otherServer := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		strayed.Add(1)
 		io.WriteString(w, keys)
 	}))
-	defer stranger.Close()
+	defer otherServer.Close()
 	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		strayed.Add(1)
 		io.WriteString(w, keys)
@@ -215,7 +215,7 @@ func TestVerifierRedirects(t *testing.T) {
 	defer issuer.Close()
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, keys) })
 	for path, to := range map[string]string{
-		"/other": stranger.URL + "/keys", "/plain": plain.URL + "/keys", "/same": "/keys",
+		"/other": otherServer.URL + "/keys", "/plain": plain.URL + "/keys", "/same": "/keys",
 		"/1": "/2", "/2": "/3", "/3": "/keys", "/0": "/1", "/loop": "/loop",
 		"/down":      strings.Replace(issuer.URL, "https:", "http:", 1) + "/keys",
 		"/backwards": "/other",
@@ -223,7 +223,7 @@ func TestVerifierRedirects(t *testing.T) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusFound) })
 	}
 	pool := issuer.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	pool.AddCert(stranger.Certificate())
+	pool.AddCert(otherServer.Certificate())
 	lax := *issuer.Client()
 	lax.CheckRedirect = func(*http.Request, []*http.Request) error { return nil }
 
@@ -241,7 +241,7 @@ func TestVerifierRedirects(t *testing.T) {
 	}
 	group.Wait()
 	if n := strayed.Load(); n != 0 {
-		t.Errorf("others were asked %d times", n)
+		t.Errorf("other servers got %d requests", n)
 	}
 	// With the system's certificates, the issuer's is unknown.
 	if err := tryKeys(t, issuer.URL+"/keys", nil); err == nil || !strings.Contains(err.Error(), "certificate") {

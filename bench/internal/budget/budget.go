@@ -20,7 +20,8 @@ type Row struct {
 	Guarded bool
 	Margin  float64
 	// Reached, unless 0, is the figure that a guarded row has reached while its
-	// budget is not met. The guard checks that figure meanwhile, and says so.
+	// budget is not met. The guard checks that figure meanwhile, and
+	// reports that the budget is not met.
 	Reached float64
 }
 
