@@ -70,7 +70,7 @@ func demandTable(n node) string {
 		row(&b, cells...)
 	}
 	line("Requests a second", func(d demand) string { return figure(d.requests) })
-	line("of them asking a store, by reading", func(demand) string { return "0" })
+	line("of them with a store query to read the session", func(demand) string { return "0" })
 	line("Processors, for reading sessions", func(d demand) string { return figure(d.requests * n.request) })
 	line("Cookies upstream, a second", func(d demand) string { return bytesOf(d.requests * n.cookies) })
 	line("Refreshes a second", func(d demand) string { return figure(d.fewRefreshes) + " to " + figure(d.manyRefreshes) })

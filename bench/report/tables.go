@@ -73,7 +73,7 @@ func budgetTable(set results.Set) (string, error) {
 	}
 	text, err := t.done()
 	if len(unmet) > 0 {
-		text += "\n\nWhat stands in the way of those that are not met:\n\n" + strings.Join(unmet, "\n")
+		text += "\n\nThe reasons, for the rows that are not met:\n\n" + strings.Join(unmet, "\n")
 	}
 	return text, err
 }
