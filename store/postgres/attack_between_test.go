@@ -31,8 +31,8 @@ func loggedIn(t *testing.T, db *postgres.Store, id store.ID, idle time.Duration)
 	return s.Family
 }
 
-// TestARefreshThatIsNotCommitted is what others do while one is open: it holds
-// its row and has read the head.
+// TestARefreshThatIsNotCommitted makes other calls while a refresh is open, which
+// has locked its row and read the head.
 func TestARefreshThatIsNotCommitted(t *testing.T) {
 	t.Run("ARevocationDoesNotWaitAndIsAbove", func(t *testing.T) {
 		db, pool, o := openNew(t)
@@ -124,12 +124,12 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 		move(59 * time.Second)
 		tx := begin(t, pool)
 		refreshIn(t, tx, o.Schema, f.ID, 1)
-		move(30 * time.Second) // past what was written down when it began
+		move(30 * time.Second) // past the due time that the family began with
 		if err := db.Tidy(background); err != nil {
 			t.Fatal(err)
 		}
 		commit(t, tx)
-		for range 2 { // now it is looked at, and put down for later
+		for range 2 { // housekeeping finds it and gives it a later due time
 			if err := db.Tidy(background); err != nil {
 				t.Fatal(err)
 			}
@@ -147,8 +147,8 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 	})
 }
 
-// TestHousekeepingThatIsNotCommitted: who comes upon a family that is being
-// removed waits, and then there is none.
+// TestHousekeepingThatIsNotCommitted makes calls on a family that is being removed.
+// They must wait, and then find the family absent.
 func TestHousekeepingThatIsNotCommitted(t *testing.T) {
 	db, pool, o := openNew(t)
 	move := clockOf(t, pool, o.Schema)
@@ -165,7 +165,7 @@ func TestHousekeepingThatIsNotCommitted(t *testing.T) {
 		},
 	}
 	tx := begin(t, pool)
-	// The engine's own housekeeping is kept out by its own lock.
+	// Housekeeping's own lock keeps the engine's housekeeping out.
 	if _, err := tx.Exec(background, "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 7738423))", o.Schema); err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestHousekeepingThatIsNotCommitted(t *testing.T) {
 	if left != 0 {
 		t.Fatalf("%d families: want it removed here", left)
 	}
-	var waiting []<-chan answer
+	var waiting []<-chan callResult
 	for _, call := range calls {
 		done := async(call)
 		waits(t, pool, done)
@@ -197,7 +197,8 @@ func TestHousekeepingThatIsNotCommitted(t *testing.T) {
 	}
 }
 
-// TestEveryQueryMode: the documentation says that every one will do.
+// TestEveryQueryMode uses every query mode of pgx: the documentation of Open says
+// that each works.
 func TestEveryQueryMode(t *testing.T) {
 	value := []byte{0, 1, '\\', 'x', 0xff, '\'', '$', '1'}
 	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
@@ -243,8 +244,8 @@ func TestEveryQueryMode(t *testing.T) {
 	}
 }
 
-// TestATableIsLocked: while an administrator has a table the calls end in
-// errors within the timeout, and afterwards all is as before.
+// TestATableIsLocked locks a table as an administrator. Calls must fail within the
+// timeout, and succeed again afterwards.
 func TestATableIsLocked(t *testing.T) {
 	for _, table := range []string{"families", "entries", "log"} {
 		t.Run(table, func(t *testing.T) {
@@ -278,8 +279,9 @@ func TestATableIsLocked(t *testing.T) {
 	}
 }
 
-// TestTheSchemaIsMadeAnew under a running engine: it goes on with the new log,
-// says that it is another, and nothing of the old one lives.
+// TestTheSchemaIsMadeAnew recreates the schema under a running engine. The engine
+// must go on with the new log and report the new id, and no old family may be
+// alive.
 func TestTheSchemaIsMadeAnew(t *testing.T) {
 	db, pool, o := openNew(t)
 	f := loggedIn(t, db, named(1), time.Hour)

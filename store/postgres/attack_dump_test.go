@@ -15,8 +15,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// TestADumpIsABackup restores what pg_dump wrote into another database: the log
-// is the same one, gone back, and what it lost can be written back.
+// TestADumpIsABackup restores a dump of pg_dump into another database. The log must
+// be the same one at an earlier time, and lost entries can be written back.
 func TestADumpIsABackup(t *testing.T) {
 	program, err := exec.LookPath("pg_dump")
 	if err != nil {
@@ -54,7 +54,7 @@ func TestADumpIsABackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(background)
-	// What newer releases of pg_dump put around it is psql's, not SQL.
+	// Newer releases of pg_dump add commands of psql that are not SQL.
 	lines := slices.DeleteFunc(strings.SplitAfter(string(dump), "\n"), func(line string) bool { return strings.HasPrefix(line, "\\") })
 	if _, err := conn.PgConn().Exec(background, strings.Join(lines, "")).ReadAll(); err != nil {
 		t.Fatal(err)

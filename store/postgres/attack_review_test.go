@@ -111,8 +111,8 @@ func TestAttackForgiveBeforeTheHead(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, "the group waits for the head", blocked(1))
-	// Who has the head waits for nobody: a deadlock would need that, as would a
-	// head that is held for longer than it must be.
+	// The transaction that holds the head waits for nothing: otherwise there
+	// could be a deadlock, or the head could be held for longer than necessary.
 	if _, err := other.Exec(background, "SET LOCAL lock_timeout = '1ms'"); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestAttackCutoffOfALivingEntry(t *testing.T) {
 	}
 }
 
-// A limit that comes to a subject with very many families.
+// A subject with very many families gets a limit.
 func TestAttackVeryManyFamilies(t *testing.T) {
 	pool, o := newPool(t, serverURL(t)), postgres.Options{Schema: newSchema(), Timeout: patience}
 	db := open(t, pool, o)
@@ -177,7 +177,7 @@ func TestAttackVeryManyFamilies(t *testing.T) {
 	t.Error("the subject can never log in")
 }
 
-// A lock_timeout of the role: each of the group waits for it once more.
+// The role has a lock_timeout, for which each write of the group waits once more.
 func TestAttackLockTimeout(t *testing.T) {
 	admin := newPool(t, serverURL(t))
 	o := postgres.Options{Schema: newSchema(), Timeout: 2 * time.Second}
@@ -186,7 +186,7 @@ func TestAttackLockTimeout(t *testing.T) {
 	db := open(t, newPool(t, server(t).PostgresURL("hasty", "postgres")), o)
 	tx := begin(t, admin)
 	revokeIn(t, tx, o.Schema, "bob")
-	var all []<-chan answer
+	var all []<-chan callResult
 	for i := range 60 {
 		all = append(all, async(func() (store.Snapshot, error) {
 			ctx, cancel := context.WithTimeout(background, 700*time.Millisecond)
@@ -209,8 +209,8 @@ func TestAttackLockTimeout(t *testing.T) {
 	}
 }
 
-// A role whose bytes are written the old way, which pgx reads in some modes
-// alone, is refused before it can do harm.
+// Open refuses a role whose bytea_output is the old format, which pgx reads only in
+// some modes.
 func TestAttackByteaOutput(t *testing.T) {
 	admin := newPool(t, serverURL(t))
 	run(t, admin, "CREATE ROLE old SUPERUSER LOGIN", "ALTER ROLE old SET bytea_output = escape")
@@ -220,8 +220,8 @@ func TestAttackByteaOutput(t *testing.T) {
 	}
 }
 
-// The server gives up a connection that is cut off while it holds the head: in
-// ten seconds, and for that transaction alone.
+// The server gives up a connection that is cut off while it holds the head, after
+// ten seconds. That setting lasts for the transaction alone.
 func TestAttackKeepalivesWhileTheHeadIsLocked(t *testing.T) {
 	_, pool, o := openNew(t)
 	settings := func(q interface {

@@ -22,14 +22,14 @@ import (
 	"github.com/waferkit/wafer/store/postgres"
 )
 
-// The benchmarks hold the engine against the bare statements that its work
-// comes down to: through the same client library, on the same schema and server,
-// in the same run. Rounds of each alternate, and what is reported is the median
-// of each and of its ratio to the first:
+// The benchmarks compare the engine with the bare statements that do the same work:
+// through the same client library, on the same schema and server, in the same run.
+// Rounds of each alternate. Reported are the medians of each rate and of its ratio
+// to the first:
 //
-//	bare/s      what the one statement alone makes, each by itself
-//	batch/s     the same statements, those that wait in one pgx.Batch
-//	store/s     what the Store makes of them
+//	bare/s      operations a second, each by one statement alone
+//	batch/s     the same statements, with those that wait in one pgx.Batch
+//	store/s     operations a second by the Store
 //	%of-bare    the ratio of store to bare
 //	%batch      the ratio of batch to bare
 //
@@ -40,7 +40,7 @@ const bareUpdate = `UPDATE @schema@.families f SET generation = generation + 1, 
 	AND birth >= greatest($5, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject))
 	RETURNING subject, label, birth, position, last_commit, generation, forgiven, started, authenticated, issued, idle, absolute`
 
-// BenchmarkAdvance is a refresh against its UPDATE.
+// BenchmarkAdvance compares a refresh with its UPDATE.
 func BenchmarkAdvance(b *testing.B) {
 	for _, clients := range []int{1, 16, 64} {
 		b.Run(fmt.Sprintf("%d clients", clients), func(b *testing.B) {
@@ -88,7 +88,7 @@ func bareAdvance(pool *pgxpool.Pool, schema string, ids []store.ID) func(i int) 
 	}
 }
 
-// batchAdvance sends what waits as one pgx.Batch.
+// batchAdvance sends the statements that wait as one pgx.Batch.
 func batchAdvance(b *testing.B, pool *pgxpool.Pool, schema string, ids []store.ID) func(i int) error {
 	generations, text := ones(len(ids)), postgres.Fill(bareUpdate, schema)
 	type one struct {
@@ -154,7 +154,7 @@ func compare(b *testing.B, clients int, names []string, ways map[string]func(i i
 	for b.Loop() {
 		now := map[string]float64{}
 		for turn := range names {
-			// Who goes first changes, so that nobody always pays for another.
+			// The order alternates, so that none always pays for another.
 			name := names[(turn+round)%len(names)]
 			now[name] = rate(b, clients, done, ops, ways[name])
 		}
@@ -182,7 +182,7 @@ func rate(b *testing.B, clients, from, ops int, do func(i int) error) float64 {
 	return float64(ops) / time.Since(began).Seconds()
 }
 
-// parallel has workers do 0 to n-1.
+// parallel calls do with 0 to n-1 from several goroutines.
 func parallel(tb testing.TB, workers, n int, do func(i int) error) {
 	tb.Helper()
 	var next atomic.Int64
@@ -203,7 +203,7 @@ func parallel(tb testing.TB, workers, n int, do func(i int) error) {
 	}
 }
 
-// filled makes a schema of n families, each of its own subject, and returns
+// filled makes a schema of n families, each with a subject of its own. It returns
 // their ids, which are the same each time.
 func filled(tb testing.TB, pool *pgxpool.Pool, n int) (o postgres.Options, ids []store.ID) {
 	tb.Helper()
@@ -235,7 +235,7 @@ func crowd(tb testing.TB, pool *pgxpool.Pool, schema string, ids []store.ID, sub
 	}
 }
 
-// named returns an id of a number; ids of near numbers are far apart.
+// named returns the id of a number. The ids of near numbers are far apart.
 func named(i int) (id store.ID) {
 	r := rand.New(rand.NewPCG(uint64(i), 1))
 	binary.BigEndian.PutUint64(id[:8], r.Uint64())

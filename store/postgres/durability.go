@@ -8,27 +8,29 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Durability is what the server's settings make of "it has returned, so it is
-// kept": see the README.
+// Durability holds the server's settings that decide whether an acknowledged write
+// survives: see the README, and [Durability.Warnings].
 type Durability struct {
-	Version           int    // such as 150018
-	InRecovery        bool   // a standby: it cannot be written to
-	ReadOnly          bool   // default_transaction_read_only, of this role; the engine's own transactions write nevertheless
-	Fsync             bool   // off: a crash of the machine can lose or spoil anything
-	FullPageWrites    bool   // off: a crash of the machine can spoil pages, unless the file system writes them whole
-	SynchronousCommit string // of this role; where it is "off" the engine's own transactions are "on"
-	// StandbyNames is synchronous_standby_names. Empty: a failover can lose what
-	// has returned.
+	Version        int  // such as 150018
+	InRecovery     bool // the server is a standby, which cannot be written to
+	ReadOnly       bool // default_transaction_read_only of this role; the engine's own transactions write nevertheless
+	Fsync          bool // if false, a crash of the machine can lose or corrupt anything
+	FullPageWrites bool // if false, a crash of the machine can corrupt pages, unless the file system writes them whole
+	// SynchronousCommit is that of this role. If it is "off", the engine's own
+	// transactions use "on".
+	SynchronousCommit string
+	// StandbyNames is synchronous_standby_names. If it is empty, a failover can
+	// lose acknowledged writes.
 	StandbyNames string
-	Standbys     int    // that are connected, also those that nobody waits for
+	Standbys     int    // connected standbys, including those that no commit waits for
 	Encoding     string // of the database
 	Isolation    string // default_transaction_isolation; the engine's own writes are "read committed"
 
 	byteaOutput string
 }
 
-// Durability reads the server's settings. An error is one of the connection:
-// what the settings mean is the caller's to say.
+// Durability returns the server's settings. It returns an error if the query
+// fails, and never because of a setting: the caller judges those.
 func (s *Store) Durability(ctx context.Context) (Durability, error) {
 	d, err := durabilityOf(ctx, s.pool)
 	if err != nil {
@@ -48,13 +50,14 @@ func durabilityOf(ctx context.Context, pool *pgxpool.Pool) (d Durability, err er
 	return d, err
 }
 
-// lowest is the oldest server that the engine is made for.
-const lowest = 140000
+// minVersion is the oldest version of the server that the engine supports.
+const minVersion = 140000
 
-// usable reports what would lose revocations in silence, or not work at all.
+// usable returns an error if the settings would silently lose revocations, or if
+// the engine would not work with them.
 func (d *Durability) usable() error {
 	switch {
-	case d.Version < lowest:
+	case d.Version < minVersion:
 		return fmt.Errorf("the server is version %d.%d; want 14 or later", d.Version/10000, d.Version%10000)
 	case d.InRecovery:
 		return errors.New("the server is a standby, which cannot be written to; connect to the primary (target_session_attrs=read-write finds it)")
@@ -68,7 +71,7 @@ func (d *Durability) usable() error {
 	return nil
 }
 
-// prepare checks the server and brings the schema up.
+// prepare checks the server, and creates or migrates the schema.
 func prepare(ctx context.Context, pool *pgxpool.Pool, o Options) error {
 	if err := checkSchema(o.Schema); err != nil {
 		return err

@@ -14,8 +14,8 @@ import (
 	"github.com/waferkit/wafer/store/postgres"
 )
 
-// What a call has returned is in the database, and there again when it is opened
-// the next time.
+// A write is in the database when its call returns, and still there when the store
+// is opened again.
 func Example() {
 	url := os.Getenv("DATABASE_URL") // such as postgres://app@db.internal/app
 	ctx := context.Background()
@@ -24,7 +24,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	laptop, phone := store.ID{1}, store.ID{2} // random, in earnest
+	laptop, phone := store.ID{1}, store.ID{2} // random in a real program
 	for _, id := range []store.ID{laptop, phone} {
 		if _, err := db.Create(ctx, store.Creation{ID: id, Subject: "alice", Idle: time.Hour, Absolute: 12 * time.Hour}); err != nil {
 			panic(err)
@@ -54,7 +54,7 @@ func Example() {
 	// ended unwritten
 }
 
-// TestExample runs it, which needs a server.
+// TestExample runs the example, which needs a server.
 func TestExample(t *testing.T) {
 	s := serverOf(t)
 	t.Setenv("DATABASE_URL", s.PostgresURL("postgres", "postgres"))

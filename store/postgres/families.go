@@ -11,7 +11,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// statements are the texts that the engine sends, for its schema.
+// statements holds the texts that the engine sends, for one schema.
 type statements struct {
 	create, advance, commit, forgive, revoke, restore string
 	announce, swap, keys, family, families            string
@@ -41,9 +41,9 @@ func statementsOf(schema string) statements {
 	}
 }
 
-// append has a call done among the writes that hold the head's lock. What the
-// call's arguments point to must be its own: a caller that gives up may put its
-// slices to another use while they are still sent.
+// append runs a call together with other writes that hold the head's lock. The
+// call's arguments must not share memory with the caller: a caller that gives up
+// may reuse its slices while they are still being sent.
 func (s *Store) append(ctx context.Context, method string, argument error, above store.Position, c call) (store.Snapshot, error) {
 	if argument != nil {
 		return store.Snapshot{}, argument
@@ -154,7 +154,7 @@ func (s *Store) LoadKeys(ctx context.Context) (version uint64, document []byte, 
 // SwapKeys implements [store.Store].
 func (s *Store) SwapKeys(ctx context.Context, version uint64, document []byte) (bool, error) {
 	if version > 1<<62 {
-		return false, nil // there is none so high
+		return false, nil // no version is so high
 	}
 	swapped := new(bool)
 	_, err := s.append(ctx, "swap keys", nil, 0, call{s.sql.swap, []any{int64(version), slices.Clone(document)}, func(rows pgx.Rows) error {

@@ -16,8 +16,8 @@ import (
 	"github.com/waferkit/wafer/internal/testserver"
 )
 
-// small mounts a small file system that the server's user can reach, until the
-// test ends.
+// small mounts a small file system that the server's user can reach, for the
+// duration of the test.
 func small(t *testing.T, size string) string {
 	t.Helper()
 	dir := testserver.PostgresDir(t)
@@ -33,8 +33,8 @@ func small(t *testing.T, size string) string {
 	return dir
 }
 
-// The disk is full: what needs room fails whole, what the server has goes on to
-// be read, and a server that gave up goes on when there is room again.
+// The disk is full. Writes that need room must fail whole, reads must go on, and a
+// server that gave up must go on when there is room again.
 func TestFaultDiskFull(t *testing.T) {
 	dir := small(t, "192m")
 	s := serverIn(t, dir)

@@ -21,9 +21,9 @@ import (
 	"github.com/waferkit/wafer/store/postgres"
 )
 
-// Another client locks rows in the other order, a family and then the head, so
-// that transactions of the engine are chosen to end as deadlocks; and the
-// server's own isolation is serializable, in which that client fails them.
+// Another client locks rows in the other order, a family and then the head, so that
+// the server ends some of the engine's transactions as deadlocks. The server's
+// default isolation is serializable, in which that client makes them fail.
 func TestFaultConflicts(t *testing.T) {
 	s := serverOf(t, "deadlock_timeout=20ms", "default_transaction_isolation=serializable", "max_connections=60")
 	admin := newPool(t, s.PostgresURL("postgres", "postgres"))
@@ -37,7 +37,7 @@ func TestFaultConflicts(t *testing.T) {
 		} {
 			spoilers.Go(func() {
 				for ctx.Err() == nil {
-					// Errors are wanted: some of the deadlocks are this client's.
+					// Errors are expected: some of the deadlocks end this client's.
 					_ = pgx.BeginTxFunc(ctx, admin, pgx.TxOptions{IsoLevel: level}, func(tx pgx.Tx) error {
 						if _, err := tx.Exec(ctx, lock); err != nil {
 							return err
@@ -62,8 +62,8 @@ func TestFaultConflicts(t *testing.T) {
 	noneExcused(t, w)
 }
 
-// Others take all connections, and the nodes have lost theirs: 503 until there
-// is one again.
+// Other clients hold all connections, and the nodes have lost theirs. They must
+// answer 503 until there is a connection again.
 func TestFaultTooManyConnections(t *testing.T) {
 	const slots = 30
 	s := serverOf(t, fmt.Sprint("max_connections=", slots), "superuser_reserved_connections=0")
@@ -85,7 +85,7 @@ func TestFaultTooManyConnections(t *testing.T) {
 		}
 		var others []*pgx.Conn
 		waitFor(t, "others have every connection", func() bool {
-			// It is refused while the server still ends what the nodes had.
+			// The server refuses it while it still ends the nodes' connections.
 			c, err := take()
 			if err == nil {
 				others = append(others, c)
@@ -115,16 +115,16 @@ func TestFaultTooManyConnections(t *testing.T) {
 	noneExcused(t, w)
 }
 
-// A revocation reaches the other nodes by the way that was chosen, at once: a
-// node that did not learn of it so would accept the cookie for as long as
-// MaxStaleness, minutes here, and ask again after a third of that. How many
-// milliseconds it takes is a machine's, and the benchmarks measure it.
+// A revocation reaches the other nodes at once, by the configured way. A node that
+// it does not reach that way would accept the cookie for up to MaxStaleness, which
+// is minutes here, and query again after a third of that. The number of
+// milliseconds depends on the machine; the benchmarks measure it.
 func faultLatency(t *testing.T, s *testserver.Server, o postgres.Options) {
 	for name, notify := range map[string]bool{"polling": false, "notified": true} {
 		t.Run(name, func(t *testing.T) {
 			o := o
 			if o.Notify = notify; notify {
-				o.Poll = time.Hour // notices alone bring news
+				o.Poll = time.Hour // entries arrive by notices alone
 			}
 			w := world(t, faulttest.Config{MaxStaleness: 6 * time.Minute}, o, func(int) string { return s.Addr })
 			n := rounds.Of(15, 60)

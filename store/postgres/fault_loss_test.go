@@ -26,9 +26,9 @@ func copyData(t *testing.T, from, to string) {
 	}
 }
 
-// The server's files are put back as they were some time ago: the log went back.
-// The nodes hold the revocations since: they are not forgotten by them, and are
-// written back. Who did nothing since then stays logged in.
+// An earlier copy of the server's files is restored, so the log goes back. The
+// nodes hold the later revocations: they must keep them in force and write them
+// back. Browsers that were not active since must stay logged in.
 func faultRestoredFiles(t *testing.T, s *testserver.Server, o postgres.Options) {
 	data, copied := filepath.Join(s.Dir, "data"), filepath.Join(s.Dir, "copy")
 	w := world(t, faulttest.Config{}, o, func(int) string { return s.Addr })
@@ -75,9 +75,9 @@ func faultRestoredFiles(t *testing.T, s *testserver.Server, o postgres.Options) 
 	do(t, carol, "read", 401, 0)
 }
 
-// The schema is dropped under load. A new log trusts no older cookie: everybody
-// is logged out, nothing that was revoked comes back, and the engine makes
-// nothing by itself: nodes that are started again do.
+// The schema is dropped under load. A new log trusts no older cookie, so everybody
+// is logged out, and nothing that was revoked may come back. A running engine must
+// not create the schema: only nodes that are restarted do.
 func faultDroppedSchema(t *testing.T, s *testserver.Server, o postgres.Options) {
 	admin := newPool(t, s.PostgresURL("postgres", "postgres"))
 	w := world(t, faulttest.Config{}, o, func(int) string { return s.Addr })
@@ -103,8 +103,8 @@ func faultDroppedSchema(t *testing.T, s *testserver.Server, o postgres.Options) 
 	})
 }
 
-// drop drops a schema that is in use. PostgreSQL may choose it as the one that
-// gives way in a deadlock with a node's transaction.
+// drop drops a schema that is in use. It may deadlock with a node's transaction,
+// and PostgreSQL may choose to end the drop.
 func drop(t *testing.T, admin *pgxpool.Pool, schema string) {
 	t.Helper()
 	for try := 1; ; try++ {

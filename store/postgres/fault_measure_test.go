@@ -14,7 +14,7 @@ import (
 	"github.com/waferkit/wafer/store/postgres"
 )
 
-// logged returns all that a server has written.
+// logged returns a server's whole log.
 func logged(t *testing.T, s *testserver.Server) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(s.Dir, "server.log"))
@@ -24,14 +24,15 @@ func logged(t *testing.T, s *testserver.Server) string {
 	return string(b)
 }
 
-// Requests with a valid cookie cost the server no statement: it logs them all.
+// Requests with a valid cookie must cost the server no statement. The server logs
+// every statement.
 func TestPromise4_FaultReadsCostNoStatement(t *testing.T) {
 	s := serverOf(t, "log_statement=all", "log_min_duration_statement=0")
 	statements := func() int {
 		log := logged(t, s)
 		return strings.Count(log, "statement: ") + strings.Count(log, "execute ")
 	}
-	// Followers ask every 10 s, and look for news as rarely.
+	// Followers query every 10 s, and poll as rarely.
 	w := world(t, faulttest.Config{Access: 2 * time.Minute, Idle: 5 * time.Minute, MaxStaleness: 30 * time.Second},
 		postgres.Options{Notify: true, Poll: 10 * time.Second}, func(int) string { return s.Addr })
 	const reads = 1000

@@ -20,21 +20,21 @@ import (
 	"github.com/waferkit/wafer/store/postgres"
 )
 
-// What the engine keeps of wafer's promises while its server fails, seen from
-// outside: real nodes, browsers, an operator and a thief, of package faulttest.
+// The tests below check wafer's promises from outside while the server fails, with
+// the real nodes, browsers, operator and thieves of package faulttest.
 
 var kills = flag.Int("kills", rounds.Of(4, 10), "how often TestFault/Kill kills the server")
 
-// notified is how nodes hear of each other: at once.
+// notified makes revocations reach the other nodes at once.
 var notified = postgres.Options{Notify: true}
 
-// TestFault hurts one server in many ways, and ends it. Its own settings are
-// against the engine: a crash loses what is committed so.
+// TestFault makes one server fail in many ways. The server's own settings are bad
+// for the engine: a crash loses transactions that are committed under them.
 func TestFault(t *testing.T) {
 	settings := []string{"synchronous_commit=off", "wal_writer_delay=10s"}
 	if runtime.GOOS == "linux" {
-		// After a crash the server synchronises every file, one by one, before it
-		// recovers: seconds in place of a quarter of one.
+		// By default the server synchronises every file, one by one, before it
+		// recovers from a crash: seconds in place of a quarter of one.
 		settings = append(settings, "recovery_init_sync_method=syncfs")
 	}
 	s := serverOf(t, settings...)
@@ -53,7 +53,7 @@ func TestFault(t *testing.T) {
 	}
 }
 
-// world is nodes that reach a server each by an address of its own.
+// world makes nodes that reach the server each by an address of its own.
 func world(t *testing.T, c faulttest.Config, o postgres.Options, address func(node int) string) *faulttest.World {
 	t.Helper()
 	c.Open = func(node int) (store.Store, io.Closer, error) {
@@ -73,7 +73,7 @@ func world(t *testing.T, c faulttest.Config, o postgres.Options, address func(no
 	return w
 }
 
-// proxied is the same, each node by a proxy.
+// proxied is world with a proxy for each node.
 func proxied(t *testing.T, c faulttest.Config, o postgres.Options, s *testserver.Server) (*faulttest.World, []*testserver.Proxy) {
 	t.Helper()
 	var ways []*testserver.Proxy
@@ -84,7 +84,7 @@ func proxied(t *testing.T, c faulttest.Config, o postgres.Options, s *testserver
 	return world(t, c, o, func(node int) string { return ways[node].Addr }), ways
 }
 
-// noneExcused fails where somebody had to log in again for a second lost answer:
+// noneExcused fails if a browser had to log in again for a second lost answer:
 // these faults are shorter than the grace.
 func noneExcused(t *testing.T, w *faulttest.World) {
 	t.Helper()
@@ -93,7 +93,7 @@ func noneExcused(t *testing.T, w *faulttest.World) {
 	}
 }
 
-// do fails the test unless each node answers a browser so.
+// do fails the test unless each of the nodes answers the browser with status want.
 func do(t *testing.T, b *faulttest.Browser, act string, want int, nodes ...int) {
 	t.Helper()
 	for _, node := range nodes {
@@ -103,8 +103,8 @@ func do(t *testing.T, b *faulttest.Browser, act string, want int, nodes ...int) 
 	}
 }
 
-// The server is killed again and again under load, and started at once. Nothing
-// that it has acknowledged is forgotten, and nobody is logged out.
+// The server is killed again and again under load, and restarted at once. It must
+// lose no acknowledged write, and nobody may be logged out.
 func faultKill(t *testing.T, s *testserver.Server, o postgres.Options) {
 	w := world(t, faulttest.Config{}, o, func(int) string { return s.Addr })
 	w.Run(func() {
@@ -123,12 +123,12 @@ func faultKill(t *testing.T, s *testserver.Server, o postgres.Options) {
 	noneExcused(t, w)
 }
 
-// Connections are cut in mid-statement: the request is lost or half of it, the
-// answer is lost or half of it. A write whose answer was lost has happened once.
+// Connections are cut in mid-statement: a request or half of it is lost, or an
+// answer or half of it. A write whose answer was lost must have happened once.
 func faultCut(t *testing.T, s *testserver.Server, o postgres.Options) {
 	w, ways := proxied(t, faulttest.Config{}, o, s)
 	faults := []testserver.Fault{testserver.LoseRequest, testserver.HalfRequest, testserver.LoseAnswer, testserver.HalfAnswer}
-	each := rounds.Of(8, 34) // cuts of each way
+	each := rounds.Of(8, 34) // cuts of each kind
 	w.Run(func() {
 		var cutters sync.WaitGroup
 		for node, way := range ways {
@@ -159,9 +159,9 @@ func faultCut(t *testing.T, s *testserver.Server, o postgres.Options) {
 	noneExcused(t, w)
 }
 
-// The server stands still for longer than MaxStaleness: valid cookies go on
-// until their node's list is stale, then all is 503, and afterwards all is well
-// again by itself, with the same sessions.
+// The server is paused for longer than MaxStaleness. Nodes must accept valid
+// cookies until their list is stale, then answer 503, and afterwards recover by
+// themselves, with the same sessions.
 func faultPause(t *testing.T, s *testserver.Server, o postgres.Options) {
 	w := world(t, faulttest.Config{}, o, func(int) string { return s.Addr })
 	alice := w.Browser("alice")
@@ -186,9 +186,9 @@ func faultPause(t *testing.T, s *testserver.Server, o postgres.Options) {
 	noneExcused(t, w)
 }
 
-// One node's way to the server is silent for longer than MaxStaleness, while the
-// others go on: it accepts nothing that they have revoked meanwhile. What it had
-// sent before arrives in the end.
+// One node's connection to the server hangs for longer than MaxStaleness, while the
+// others go on. The node must accept nothing that they have revoked meanwhile. Its
+// earlier requests arrive in the end.
 func faultHang(t *testing.T, s *testserver.Server, o postgres.Options) {
 	const late = 3 * time.Second
 	w, ways := proxied(t, faulttest.Config{Late: late}, o, s)
@@ -204,7 +204,7 @@ func faultHang(t *testing.T, s *testserver.Server, o postgres.Options) {
 				t.Error(err)
 			}
 			time.Sleep(1100 * time.Millisecond)
-			do(t, dora, "read", 503, i) // its list is stale, and nobody to ask
+			do(t, dora, "read", 503, i) // its list is stale, and it cannot query the store
 			time.Sleep(900 * time.Millisecond)
 			way.Set(testserver.Pass)
 			w.Note("the way of node %d is open", i)

@@ -15,8 +15,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// failing makes the first n updates or inserts of a table fail with a code; a
-// sequence counts them, which no rollback undoes.
+// failing makes the first n updates or inserts of a table fail with a code. It
+// counts them by a sequence, which no rollback undoes.
 func failing(t *testing.T, schema, table, code string, n int) (tries func() int) {
 	t.Helper()
 	pool, in := newPool(t, serverURL(t)), quoted(schema)
@@ -30,8 +30,8 @@ func failing(t *testing.T, schema, table, code string, n int) (tries func() int)
 	}
 }
 
-// TestTriedAgain: a transaction that the server undid because of another is
-// tried again, some times, and no other is.
+// TestTriedAgain checks that a transaction which the server rolled back because of
+// another is tried again, a few times, and that no other is.
 func TestTriedAgain(t *testing.T) {
 	for _, test := range []struct {
 		code        string
@@ -64,8 +64,8 @@ func TestTriedAgain(t *testing.T) {
 	}
 }
 
-// TestOneFailsAlone: a write that the server refuses takes nobody of its group
-// with it.
+// TestOneFailsAlone checks that a write which the server refuses does not make the
+// others of its group fail.
 func TestOneFailsAlone(t *testing.T) {
 	db, pool, o := openNew(t)
 	in := quoted(o.Schema)
@@ -87,7 +87,7 @@ func TestOneFailsAlone(t *testing.T) {
 	if n, err := db.Rows(background); err != nil || n != 300-43 {
 		t.Errorf("%d families, %v: want %d", n, err, 300-43)
 	}
-	// The same of refreshes: there the group is one statement.
+	// The same holds for refreshes, whose group is one statement.
 	run(t, pool, "ALTER TABLE "+in+".families DISABLE TRIGGER fail", "UPDATE "+in+".families SET label = 'bad' WHERE id IN (SELECT id FROM "+in+".families LIMIT 20)", "ALTER TABLE "+in+".families ENABLE TRIGGER fail")
 	var mu sync.Mutex
 	failed := 0
@@ -105,8 +105,8 @@ func TestOneFailsAlone(t *testing.T) {
 	}
 }
 
-// TestGivenUp: a caller that leaves in time leaves nothing behind, and one that
-// leaves later is not waited for, nor is anybody else's write undone.
+// TestGivenUp has callers give up. A write that has not begun leaves nothing behind.
+// A caller that gives up later returns at once, and the writes of others stand.
 func TestGivenUp(t *testing.T) {
 	db, pool, o := openNew(t)
 	tx := begin(t, pool)
@@ -124,7 +124,7 @@ func TestGivenUp(t *testing.T) {
 	}
 	first := async(create(1))
 	waits(t, pool, first)
-	var others []<-chan answer
+	var others []<-chan callResult
 	for i := 2; i < 20; i++ {
 		others = append(others, async(create(i)))
 	}

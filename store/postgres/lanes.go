@@ -17,21 +17,22 @@ const (
 	// maxAppends bounds how many other writes share one transaction, which
 	// holds the head's lock.
 	maxAppends = 64
-	// advancers is how many groups of refreshes are under way at a time. Those
-	// that come while all are wait, and so become a group. One was better on a
-	// quiet machine (16 callers: 140% of the bare statement, and 70% with four)
-	// and worse on a busy one (33%, and 53%), where a lone backend gets a lone
-	// share of the processor; at 64 callers four were better on both.
-	advancers = 4
-	// loners is how many refreshes are under way that wait for a row.
-	loners = 2
+	// maxAdvanceGroups bounds how many groups of refreshes are under way at a
+	// time. Refreshes that arrive while all of them are busy wait, and so form a
+	// group. With 16 callers one group was better on a quiet machine (140% of
+	// the bare statement, against 70% with four) and worse on a busy one (33%,
+	// against 53%), where a single backend gets a single share of the processor.
+	// With 64 callers four were better on both.
+	maxAdvanceGroups = 4
+	// maxLockWaits bounds how many refreshes wait for a locked row at a time.
+	maxLockWaits = 2
 )
 
-// lanes are where writes wait for others to share a transaction with. A refresh
-// takes no lock on the head, so it does not wait behind those that do.
+// lanes holds the queues in which writes wait to share a transaction. A refresh
+// does not lock the head, so it does not wait behind writes that do.
 type lanes struct {
 	advances *lane[store.Advance]
-	alone    *lane[store.Advance] // those whose rows were another's, one by one
+	alone    *lane[store.Advance] // one by one: their rows were locked
 	appends  *lane[call]
 }
 
@@ -56,13 +57,13 @@ func newLanes(s *Store) lanes {
 
 func (l *lanes) run(ctx context.Context) {
 	var wait sync.WaitGroup
-	wait.Go(func() { l.advances.run(ctx, advancers) })
-	wait.Go(func() { l.alone.run(ctx, loners) })
+	wait.Go(func() { l.advances.run(ctx, maxAdvanceGroups) })
+	wait.Go(func() { l.alone.run(ctx, maxLockWaits) })
 	wait.Go(func() { l.appends.run(ctx, 1) })
 	wait.Wait()
 }
 
-// weightOf is about how many bytes a call sends.
+// weightOf estimates how many bytes a call sends.
 func weightOf(c *call) int {
 	n := 256
 	for _, a := range c.args {
@@ -82,8 +83,8 @@ func weightOf(c *call) int {
 	return n
 }
 
-// appendGroup does a group in one transaction. Where the server undid it the
-// fault may be one write's own, and each is done by itself.
+// appendGroup runs a group in one transaction. If the server rolls that back and
+// the fault may be that of one write, appendGroup runs each write by itself.
 func (s *Store) appendGroup(group []*write[call]) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
 	defer cancel()
@@ -119,9 +120,9 @@ func (s *Store) appendGroup(group []*write[call]) {
 	}
 }
 
-// advanceGroup does a group by one statement. It waits for no row: one that
-// another transaction holds at this moment is done by itself. Where the server
-// undid the group the fault may be one's own, as in appendGroup.
+// advanceGroup runs a group of refreshes in one statement, which waits for no row.
+// A refresh whose row another transaction has locked is moved to the lane alone.
+// If the server rolls the group back, see appendGroup.
 func (s *Store) advanceGroup(group []*write[store.Advance]) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
 	defer cancel()
@@ -156,7 +157,7 @@ func (s *Store) advanceAlone(w *write[store.Advance]) {
 	defer cancel()
 	_, err := s.transact(ctx, []call{s.advanceCall([]*write[store.Advance]{w}, true)})
 	if err == nil && w.out.Outcome == outcomeBusy {
-		// It was made while we looked.
+		// The family was created during the statement.
 		w.out.Outcome = store.Unwritten
 	}
 	w.finish(err)

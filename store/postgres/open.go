@@ -15,32 +15,35 @@ import (
 	"github.com/waferkit/wafer/store/internal/engine"
 )
 
-// Options configures [Open]. The zero value is ready.
+// Options configures [Open]. The zero value is ready to use.
 type Options struct {
-	// Schema is where the tables are: at most 63 bytes, quoted as it is given,
-	// so "Wafer" is not "wafer". Default "wafer".
+	// Schema names the schema of the tables. The name has at most 63 bytes, and
+	// case matters: "Wafer" is not "wafer". The default is "wafer".
 	Schema string
-	// MustExist makes Open fail where there is no log of this release's schema,
-	// instead of making or migrating it: for a role that may not, and for tools
-	// that must never begin a log. [Migrate] and [SQL] do it then.
+	// MustExist makes Open return an error if there is no log in this release's
+	// schema, instead of creating or migrating it. It is for a role that may not
+	// do that, and for tools that must never begin a log. Use [Migrate] or [SQL]
+	// to create or migrate the schema then.
 	MustExist bool
-	// Poll is how often the server is asked for news of other nodes, while
-	// somebody waits for them; so long, at most, a revocation takes to them.
-	// Default 25 ms.
+	// Poll is how often the engine queries the server for entries of other
+	// nodes while a caller of Since waits for them. It bounds how long a
+	// revocation takes to reach this node. The default is 25 ms.
 	Poll time.Duration
-	// Notify has the server tell the other nodes of each group of revocations,
-	// on a connection that each node keeps for that alone. News then take a
-	// millisecond or two. NOTIFY takes a lock of the whole server while it
-	// commits, so leave it out where others on that server use it much; the
-	// README has figures. It does not work through a pooler in transaction
-	// mode: polling goes on there as if it were not set.
+	// Notify makes the server notify the other nodes of each group of
+	// revocations, on a connection that each node keeps for that alone. An entry
+	// then arrives after a millisecond or two. NOTIFY locks the whole server
+	// while it commits, so leave it off if other programs on that server use it
+	// much; the README has figures. It has no effect through a pooler in
+	// transaction mode, where polling goes on.
 	Notify bool
-	// Timeout bounds one transaction, waiting for locks included. Default 5 s.
+	// Timeout bounds one transaction, including its wait for locks. The default
+	// is 5 s.
 	Timeout time.Duration
 }
 
-// Store is the engine. It is safe for concurrent use, and by other processes on
-// the same schema.
+// Store is a [store.Store] in one schema of a PostgreSQL database. It is safe for
+// concurrent use, also while other processes use the same schema. [Open] or
+// [OpenURL] makes one, and the caller closes it.
 type Store struct {
 	pool      *pgxpool.Pool
 	owned     bool // Close closes the pool
@@ -51,7 +54,7 @@ type Store struct {
 	lanes     lanes
 	stop      context.CancelFunc
 	done      sync.WaitGroup
-	once      sync.Once // of Close
+	once      sync.Once // guards Close
 }
 
 var _ store.Store = (*Store)(nil)
@@ -76,15 +79,17 @@ func (o *Options) fill() {
 	}
 }
 
-// Open opens the store in a schema of the pool's database, and makes the schema
-// and its log if there are none; the pool stays the caller's, and is closed
-// after the store. A server that would lose revocations in silence (a standby,
-// one with fsync off), a database that is not in UTF-8, and a schema of another
-// program or of a later release are errors.
+// Open opens the store in a schema of the pool's database. It creates the schema
+// and its log if there are none. The caller owns the pool, and closes it after
+// the store. ctx bounds Open alone.
 //
-// One connection is enough. Every query mode of pgx will do; behind a pooler in
-// transaction mode it must be one without prepared statements, such as
-// default_query_exec_mode=exec in the URL.
+// Open returns an error if the server would silently lose revocations (a standby,
+// or fsync off), if the database is not in UTF-8, or if the schema belongs to
+// another program or a later release.
+//
+// One connection in the pool is enough. Every query mode of pgx works. Behind a
+// pooler in transaction mode the mode must be one without prepared statements,
+// such as default_query_exec_mode=exec in the URL.
 func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	if pool == nil {
 		return nil, errors.New("postgres: open: no pool was given")
@@ -96,16 +101,16 @@ func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	return s, nil
 }
 
-// OpenURL is Open with a pool of its own, which Close closes. The URL, or a
-// string of keywords and values, is what [pgxpool.ParseConfig] takes; of several
-// hosts in it the primary is taken, also after a failover.
+// OpenURL is Open with a pool of its own, which Close closes. The url is a URL or
+// a string of keywords and values for [pgxpool.ParseConfig]. If it has several
+// hosts, the pool connects to the primary, also after a failover.
 func OpenURL(ctx context.Context, url string, o Options) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: open: %w", err) // pgx keeps the password out
 	}
 	if config.ConnConfig.ValidateConnect == nil {
-		// Of several hosts the one that is no standby, now and after a failover.
+		// Connect to the host that is not a standby, now and after a failover.
 		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
@@ -138,8 +143,9 @@ func open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close ends the engine's goroutines, and the pool if OpenURL made it. What
-// waits to be written gets an error. Closing again does nothing.
+// Close stops the engine's goroutines, and closes the pool if OpenURL made it.
+// Calls that are still waiting return an error. Close always returns nil, and a
+// second Close does nothing.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.stop()

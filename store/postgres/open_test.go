@@ -25,7 +25,7 @@ import (
 	"github.com/waferkit/wafer/store/postgres"
 )
 
-// refused fails unless Open is refused with words of want.
+// refused fails unless Open returns an error with the words of want.
 func refused(t *testing.T, url string, o postgres.Options, want string) {
 	t.Helper()
 	db, err := postgres.OpenURL(background, url, o)
@@ -108,14 +108,14 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 	refused(t, serverURL(t), o, "newer release")
 	refused(t, serverURL(t), postgres.Options{Schema: o.Schema, MustExist: true}, "newer release")
 
-	// An empty schema that an administrator has made is for us.
+	// Open uses an empty schema that an administrator has created.
 	given := newSchema()
 	run(t, pool, "CREATE SCHEMA "+quoted(given))
 	open(t, pool, postgres.Options{Schema: given})
 }
 
-// TestTheLogIsGone empties the store under a running engine: no log begins in
-// its place.
+// TestTheLogIsGone empties the store under a running engine. No new log may begin
+// in its place.
 func TestTheLogIsGone(t *testing.T) {
 	for _, table := range []string{"log", "entries"} {
 		t.Run(table, func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestRefusesWhatLosesRevocations(t *testing.T) {
 	t.Run("a standby", func(t *testing.T) {
 		primary := server(t)
 		db, pool, o := openNew(t)
-		// This one's connections go elsewhere later.
+		// Later connections of this pool go elsewhere.
 		config := pool.Config()
 		var turned atomic.Pointer[testserver.Server]
 		config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
@@ -212,7 +212,7 @@ func TestRefusesWhatLosesRevocations(t *testing.T) {
 		if out, err := exec.Command(basebackup, "-d", primary.PostgresURL("postgres", "postgres"), "-D", filepath.Join(dir, "data"), "-R", "-c", "fast").CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		// The server's user owns what it runs on.
+		// The server's user must own its data.
 		info, err := os.Stat(filepath.Join(primary.Dir, "data"))
 		if err != nil {
 			t.Fatal(err)
@@ -262,8 +262,8 @@ func TestRefusesWhatLosesRevocations(t *testing.T) {
 	})
 }
 
-// TestSynchronousCommit: a role whose commits need not be on disk has those of
-// the engine there all the same, for as long as they last.
+// TestSynchronousCommit uses a role with synchronous_commit off. The engine's
+// transactions must override it, each for itself alone.
 func TestSynchronousCommit(t *testing.T) {
 	_, pool, o := openNew(t)
 	for set, want := range map[string]string{"off": "on", "local": "local", "remote_apply": "remote_apply"} {

@@ -16,8 +16,8 @@ import (
 	"github.com/waferkit/wafer/store/postgres"
 )
 
-// The tests below hold one transaction open, by the schema's own functions, and
-// let the engine come upon it.
+// The tests below hold one transaction open, by the schema's own functions, while
+// the engine makes calls that meet it.
 
 func begin(t *testing.T, pool *pgxpool.Pool) pgx.Tx {
 	t.Helper()
@@ -51,24 +51,24 @@ func revokeIn(t *testing.T, tx pgx.Tx, schema, subject string) (entry int64) {
 	return entry
 }
 
-// answer is what a call in another goroutine came to.
-type answer struct {
+// callResult is the result of a call in another goroutine.
+type callResult struct {
 	store.Snapshot
 	err error
 }
 
-func async(call func() (store.Snapshot, error)) <-chan answer {
-	done := make(chan answer, 1)
+func async(call func() (store.Snapshot, error)) <-chan callResult {
+	done := make(chan callResult, 1)
 	go func() {
 		s, err := call()
-		done <- answer{s, err}
+		done <- callResult{s, err}
 	}()
 	return done
 }
 
-// waits fails if the call is not held up by the open transaction: another
-// backend waits for its lock.
-func waits(t *testing.T, pool *pgxpool.Pool, done <-chan answer) {
+// waits waits until a backend is blocked by the lock of the open transaction, and
+// fails if the call returns instead.
+func waits(t *testing.T, pool *pgxpool.Pool, done <-chan callResult) {
 	t.Helper()
 	waitFor(t, "the call waits for the open transaction", func() bool {
 		select {
@@ -80,14 +80,14 @@ func waits(t *testing.T, pool *pgxpool.Pool, done <-chan answer) {
 	})
 }
 
-// blockedBackends returns how many backends wait for another's lock.
+// blockedBackends returns how many backends wait for the lock of another.
 func blockedBackends(t *testing.T, pool *pgxpool.Pool) (n int) {
 	t.Helper()
 	exec1(t, pool, &n, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND cardinality(pg_blocking_pids(pid)) > 0")
 	return n
 }
 
-func result(t *testing.T, done <-chan answer) store.Snapshot {
+func result(t *testing.T, done <-chan callResult) store.Snapshot {
 	t.Helper()
 	select {
 	case a := <-done:
@@ -130,7 +130,7 @@ func TestALoginThatIsNotCommittedIsDeadAfterTheRevocation(t *testing.T) {
 	}
 }
 
-// TestARevocationThatIsNotCommitted is what others do while one is open.
+// TestARevocationThatIsNotCommitted makes other calls while a revocation is open.
 func TestARevocationThatIsNotCommitted(t *testing.T) {
 	prepare := func(t *testing.T) (*postgres.Store, *pgxpool.Pool, pgx.Tx, int64, store.Family) {
 		db, pool, o := openNew(t)
@@ -208,8 +208,8 @@ func TestARevocationThatIsNotCommitted(t *testing.T) {
 		}
 	})
 	t.Run("ARefreshWaitsForARow", func(t *testing.T) {
-		// The row is another's at the moment: it is waited for, and what came
-		// meanwhile is seen.
+		// Another transaction has locked the row. The call waits for it, and sees
+		// what was committed meanwhile.
 		db, pool, tx, p, f := prepare(t)
 		if _, err := tx.Exec(background, "SELECT set_config('search_path', $1, true)", schemaOf(t, tx)); err != nil {
 			t.Fatal(err)
@@ -228,7 +228,7 @@ func TestARevocationThatIsNotCommitted(t *testing.T) {
 	})
 }
 
-// schemaOf names the schema that the open transaction has written to.
+// schemaOf returns the schema that the open transaction has written to.
 func schemaOf(t *testing.T, tx pgx.Tx) (schema string) {
 	t.Helper()
 	exec1(t, tx, &schema, `SELECT quote_ident(n.nspname) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -236,8 +236,8 @@ func schemaOf(t *testing.T, tx pgx.Tx) (schema string) {
 	return schema
 }
 
-// TestASessionThatIsRevokedBeforeItIsThere: whoever gives up a login and revokes
-// it must not see it come to life.
+// TestASessionThatIsRevokedBeforeItIsThere gives up a login and revokes it. The
+// login must not take effect afterwards.
 func TestASessionThatIsRevokedBeforeItIsThere(t *testing.T) {
 	db, pool, o := openNew(t)
 	creation := store.Creation{ID: named(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}
@@ -256,8 +256,9 @@ func TestASessionThatIsRevokedBeforeItIsThere(t *testing.T) {
 	}
 }
 
-// TestACutoffOutlivesAClockThatJumped: a family that was made under a clock far
-// ahead lives longer than the cutoff that keeps it from living is kept for.
+// TestACutoffOutlivesAClockThatJumped creates a family under a clock that is far
+// ahead, so that its limits end later than the time for which its subject's cutoff
+// is kept. The cutoff must stay as long as the family.
 func TestACutoffOutlivesAClockThatJumped(t *testing.T) {
 	db, pool, o := openNew(t)
 	move := clockOf(t, pool, o.Schema)
@@ -295,7 +296,7 @@ func TestSinceNeverSkips(t *testing.T) {
 	cursor := b.Head
 	tx := begin(t, pool)
 	first := revokeIn(t, tx, o.Schema, "anna")
-	// The second comes later and would like to be committed first.
+	// The second comes later and tries to commit first.
 	done := async(func() (store.Snapshot, error) {
 		return db.Revoke(background, store.Revocation{Subjects: []string{"bob"}})
 	})
@@ -311,7 +312,8 @@ func TestSinceNeverSkips(t *testing.T) {
 	}
 }
 
-// TestNoWriteInAnotherIsolation: the functions refuse to be called so.
+// TestNoWriteInAnotherIsolation calls the functions under other isolation levels,
+// which they must refuse.
 func TestNoWriteInAnotherIsolation(t *testing.T) {
 	_, pool, o := openNew(t)
 	for _, level := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {

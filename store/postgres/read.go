@@ -11,9 +11,10 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Each read is one statement, so all it sees is of one moment, and fails on
-// a standby. The LIMIT 1 of the log tells the planner of its one row: it guesses some hundred, and then has
-// what it takes for a long statement compiled, which takes 20 ms.
+// Each read is one statement, so that it sees one moment, and fails on a standby.
+// The LIMIT 1 on the log informs the planner that the table has one row. Without
+// it the planner guesses some hundred rows, considers the statement expensive and
+// compiles it, which takes 20 ms.
 
 // Family implements [store.Store].
 func (s *Store) Family(ctx context.Context, id store.ID) (snap store.Snapshot, err error) {
@@ -34,8 +35,8 @@ func (s *Store) Family(ctx context.Context, id store.ID) (snap store.Snapshot, e
 }
 
 // familiesQuery selects the living families of a subject that are within their
-// limits, those started last first. A family of somebody who was cut off is
-// found by its birth.
+// limits, and returns the one that was started last first. The condition on the
+// birth excludes families that were cut off.
 const familiesQuery = `SELECT 0, 0, 0::bigint, l.id, 0::bigint, l.floor, now, 3, f.id, f.subject, f.label, f.native, f.birth, f.position, f.last_commit,
 	f.generation, f.forgiven, f.started, f.authenticated, f.issued, f.idle, f.absolute,
 	CASE WHEN f.last_commit <> 0 THEN (SELECT v.value FROM @schema@.committed v WHERE v.id = f.id) END
@@ -79,9 +80,9 @@ func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait
 	return b, nil
 }
 
-// batchQuery reads the log's row with each entry, so that both are of one
-// moment. From below the floor it begins at the floor: what was dropped may
-// still be in the index.
+// batchQuery reads the log's row with each entry, so that both are of one moment.
+// It never begins below the floor, since the index may still contain entries that
+// were dropped.
 const batchQuery = `SELECT l.id, l.floor, h.position, now, e.position, e.previous, e.time, e.id, e.session, e.kind, e.subject, e.reason, e.actor
 	FROM (SELECT * FROM @schema@.log LIMIT 1) l CROSS JOIN @schema@.clock() now
 	CROSS JOIN (SELECT x.position FROM @schema@.entries x ORDER BY x.position DESC LIMIT 1) h
@@ -139,7 +140,7 @@ const cutoffsQuery = `SELECT l.id, l.floor, l.everyone, l.staleness, (SELECT h.p
 // Cutoffs implements [store.Store].
 func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
 	if store.CheckSubject(subject) != nil {
-		subject = "" // of what is no subject there is no cutoff
+		subject = "" // an invalid subject has no cutoff
 	}
 	var log pgtype.UUID
 	var floor, everyone, staleness, head, now, ending, superseding, cutoff int64

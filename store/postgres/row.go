@@ -10,19 +10,19 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// What the schema's functions answer besides the outcomes of package store.
+// The schema's functions return these outcomes besides those of package store.
 const (
-	outcomeBusy store.Outcome = 8 // of Advance: the row is another's at this moment
+	outcomeBusy store.Outcome = 8 // of Advance: another transaction has locked the row
 	outcomeRoom store.Outcome = 9 // no positions are left
 )
 
-// scanSnapshot reads a row of the schema's type snapshot. n says which of a
-// group's it is.
+// scanSnapshot reads a row of the schema's type snapshot. n is the index of the
+// row's write in its group.
 func scanSnapshot(rows pgx.Rows, s *store.Snapshot) (n int, err error) {
 	var outcome, state int32
 	var entry, head, floor, now int64
 	var log pgtype.UUID
-	// Null, all of them, where there is no family.
+	// These are all null if there is no family.
 	var id pgtype.UUID
 	var subject, label pgtype.Text
 	var native pgtype.Bool
@@ -54,7 +54,7 @@ func scanSnapshot(rows pgx.Rows, s *store.Snapshot) (n int, err error) {
 	return n, nil
 }
 
-// uuid is an id as pgx sends it; the zero id is null.
+// uuid returns an id as pgx sends it. The zero id is null.
 func uuid(id store.ID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: !id.IsZero()} }
 
 func uuids(ids []store.ID) []pgtype.UUID {
@@ -65,7 +65,7 @@ func uuids(ids []store.ID) []pgtype.UUID {
 	return list
 }
 
-// milliseconds rounds up: what is asked for is kept at least so long.
+// milliseconds rounds up, so that things are kept for at least the given time.
 func milliseconds(d time.Duration) int64 {
 	n := int64(d / time.Millisecond)
 	if d%time.Millisecond > 0 {

@@ -22,8 +22,7 @@ import (
 
 var scale = flag.String("scale", "", `"full" runs the tests of scale at the sizes that the budgets name`)
 
-// sized returns how many there are of something: at the sizes of the budgets, in
-// CI, or else.
+// sized returns the size of a test: at the budget's size, in CI, or by default.
 func sized(full, usual, few int) int {
 	if *scale == "full" {
 		return full
@@ -49,8 +48,8 @@ func TestLoad(t *testing.T) {
 		if r.Len() != n {
 			t.Errorf("the replica holds %d of %d", r.Len(), n)
 		}
-		// The budget is 8 s per million. It is stated and not asserted: it is a
-		// machine's, and this one may be busy.
+		// The budget is 8 s per million. It is logged and not asserted, since it
+		// depends on the machine, which may be busy.
 		t.Logf("loaded in %v: %v per million; %.1f bytes an entry in memory", took, took*1_000_000/time.Duration(n), float64(heap()-before)/float64(n))
 		r.Close()
 	}
@@ -66,8 +65,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// sizes returns what a table and its indexes have in bytes, and how many
-// updates it had, and how many of them no index heard of.
+// sizes returns the size of a table with its indexes in bytes, how many updates it
+// had, and how many of those were HOT: they updated no index.
 func sizes(t testing.TB, pool *pgxpool.Pool, schema, table string) (bytes, indexes, updates, hot int64) {
 	t.Helper()
 	err := pool.QueryRow(context.Background(), `SELECT pg_table_size(relid), pg_indexes_size(relid), n_tup_upd, n_tup_hot_upd
@@ -78,9 +77,9 @@ func sizes(t testing.TB, pool *pgxpool.Pool, schema, table string) (bytes, index
 	return bytes, indexes, updates, hot
 }
 
-// TestChurn lets an hour and more go by in fast motion, with logins, refreshes
-// and logouts all the time, and sees the tables end in proportion to what lives:
-// twice the size at most of a schema with as many rows that were just made.
+// TestChurn runs more than an hour of logins, refreshes and logouts in fast motion.
+// At its end the tables must be in proportion to the living families: at most twice
+// the size of a new schema with as many rows.
 func TestChurn(t *testing.T) {
 	waves, each := 24, sized(20_000, 300, 150)
 	pool, o := newPool(t, serverURL(t)+"&pool_max_conns=8"), postgres.Options{Schema: newSchema()}
@@ -120,8 +119,8 @@ func TestChurn(t *testing.T) {
 		if err := db.Tidy(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		// In an hour autovacuum has its turn every minute; in fast motion it
-		// does not get to it.
+		// In real time autovacuum would run every minute. In fast motion it does
+		// not.
 		for _, table := range []string{"families", "entries", "subjects", "committed", "log"} {
 			run(t, pool, "VACUUM (ANALYZE) "+quoted(o.Schema)+"."+table)
 		}
@@ -132,7 +131,7 @@ func TestChurn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Those who left live on for the idle limit of 30 minutes.
+	// Abandoned families stay alive for the idle limit of 30 minutes.
 	if want := 11 * each; rows > want {
 		t.Errorf("%d families are left: want at most %d", rows, want)
 	}
@@ -142,7 +141,7 @@ func TestChurn(t *testing.T) {
 		t.Errorf("%d entries are left: want at most %d", entries, want)
 	}
 
-	// What as many take that have just been made.
+	// This is the size of as many families in a new schema.
 	fresh := postgres.Options{Schema: newSchema()}
 	other := open(t, pool, fresh)
 	parallel(t, 64, rows, func(i int) error { return live(t.Context(), other, i, false) })
@@ -173,7 +172,7 @@ func live(ctx context.Context, db *postgres.Store, i int, end bool) error {
 	return err
 }
 
-// TestHOT holds the promise of the schema: of refreshes no index hears.
+// TestHOT checks the promise of the schema that refreshes update no index.
 func TestHOT(t *testing.T) {
 	pool := newPool(t, serverURL(t)+"&pool_max_conns=8")
 	o, ids := filled(t, pool, rounds.Of(600, 2_000))
@@ -190,8 +189,7 @@ func TestHOT(t *testing.T) {
 			return err
 		})
 	}
-	// A backend that ends tells what it has done; one that idles may take its
-	// time.
+	// A backend reports its statistics when it ends. An idle one may delay that.
 	if err := db.Close(); err != nil {
 		t.Error(err)
 	}
@@ -235,17 +233,17 @@ func TestEveryone(t *testing.T) {
 	}
 }
 
-// BenchmarkNotify makes revocations at a steady rate, with and without NOTIFY,
-// while another program of the same server notifies too, in another database,
-// and a third commits without that. What is reported is the median of each and
-// what 99 of 100 are within, in microseconds.
+// BenchmarkNotify makes revocations at a steady rate, with and without NOTIFY, while
+// another program on the same server notifies too, in another database, and a third
+// commits without NOTIFY. Reported are the median and the 99th percentile of each,
+// in microseconds.
 func BenchmarkNotify(b *testing.B) {
 	for _, perSecond := range []int{500, 5000} {
 		for _, notify := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%d a second, notify %v", perSecond, notify), func(b *testing.B) {
 				o := postgres.Options{Schema: newSchema(), Notify: notify}
 				db := open(b, newPool(b, serverURL(b)+"&pool_max_conns=8"), o)
-				for range 3 { // other nodes, that follow
+				for range 3 { // other nodes that follow the log
 					other := open(b, newPool(b, serverURL(b)), o)
 					ctx, cancel := context.WithCancel(context.Background())
 					b.Cleanup(cancel)

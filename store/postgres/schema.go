@@ -16,28 +16,30 @@ import (
 //go:embed migrations/*.sql
 var files embed.FS
 
-// migrations are in order: the first makes version 1.
+// migrations holds the migrations in order. The first makes version 1.
 var migrations = func() (texts []string) {
 	names, _ := fs.Glob(files, "migrations/*.sql") // sorted
 	for _, name := range names {
 		text, err := files.ReadFile(name)
 		if err != nil {
-			panic(err) // it is embedded
+			panic(err) // the files are embedded
 		}
 		texts = append(texts, string(text))
 	}
 	return texts
 }()
 
-// SQL returns what makes a schema of this release, with its log, in a database
-// that has none: to be run by hand, whole, in one transaction. An empty name is
-// the default's.
+// SQL returns the statements that create a schema of this release, with its log.
+// Run them by hand, all in one transaction, in a database that has no such schema
+// yet. An empty name stands for the default, "wafer". SQL returns an error if the
+// name cannot be a schema's.
 func SQL(schema string) (string, error) {
 	return SQLFrom(schema, 0)
 }
 
-// SQLFrom is SQL for a schema of a version, as [Version] reports it: what is
-// still to be run. 0 is no schema at all.
+// SQLFrom returns the statements that bring a schema from a version to this
+// release's. The version is the highest in the schema's table migrations, or 0 if
+// there is no schema yet. See [SQL].
 func SQLFrom(schema string, version int) (string, error) {
 	if schema == "" {
 		schema = defaultSchema
@@ -58,10 +60,10 @@ func SQLFrom(schema string, version int) (string, error) {
 	return b.String(), nil
 }
 
-// Migrate makes the schema and its log where there are none, and brings an
-// older one up. Of several at once one does the work. The role must own the
-// schema, or be allowed to make one in the database. Only Schema is read of the
-// options.
+// Migrate creates the schema and its log if there are none, and migrates an older
+// schema. If several processes call it at once, one of them does the work. The
+// role must own the schema, or have the right to create one in the database.
+// Migrate reads only Schema of the options.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, o Options) error {
 	o.fill()
 	if err := checkSchema(o.Schema); err != nil {
@@ -73,14 +75,15 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, o Options) error {
 	return nil
 }
 
-// lockKey names the lock under which schemas are made and migrated: "wafer".
+// lockKey ("wafer") is the advisory lock that creating or migrating a schema
+// holds.
 const lockKey = 0x7761666572
 
 func migrate(ctx context.Context, pool *pgxpool.Pool, schema string) error {
-	// Explicitly so: the lock is waited for in one statement, and the next must
-	// see what the one before has done.
+	// The isolation is explicit: one statement waits for the lock, and the next
+	// must see what the previous holder did.
 	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
-		// The log must be there after a crash once somebody has seen it.
+		// A log that anybody has seen must survive a crash.
 		if _, err := tx.Exec(ctx, "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"); err != nil {
 			return err
 		}
@@ -92,7 +95,8 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 			return err
 		}
 		if version == 0 {
-			// Not IF NOT EXISTS: that asks for the right to make one first.
+			// CREATE SCHEMA IF NOT EXISTS would require the right to create one
+			// even if the schema exists.
 			var found bool
 			if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", schema).Scan(&found); err != nil {
 				return err
@@ -104,7 +108,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 			}
 		}
 		for v := version; v < len(migrations); v++ {
-			// Many statements in one text: that is the simple protocol's.
+			// Only the simple protocol allows many statements in one text.
 			if _, err := tx.Conn().PgConn().Exec(ctx, fill(migrations[v], schema)).ReadAll(); err != nil {
 				return fmt.Errorf("bring the schema %s from version %d to %d: %w", quote(schema), v, v+1, err)
 			}
@@ -118,8 +122,8 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// versionOf returns the version of a schema, 0 where nothing of ours is there,
-// or what is wrong with it.
+// versionOf returns the version of a schema, or 0 if the schema is absent or empty.
+// The error says what is wrong with the schema.
 func versionOf(ctx context.Context, q querier, schema string) (version int, err error) {
 	var ours, log, others bool
 	err = q.QueryRow(ctx, `SELECT
@@ -151,8 +155,8 @@ func versionOf(ctx context.Context, q querier, schema string) (version int, err 
 	return version, err
 }
 
-// checkSchema refuses names that PostgreSQL would cut short, or that cannot
-// stand inside the functions' text.
+// checkSchema returns an error for a name that PostgreSQL would truncate or
+// reserves, or that the text of the functions cannot contain.
 func checkSchema(name string) error {
 	switch {
 	case name == "" || len(name) > 63:
@@ -167,7 +171,8 @@ func checkSchema(name string) error {
 
 func quote(schema string) string { return pgx.Identifier{schema}.Sanitize() }
 
-// fill puts a schema's name into a text. @name@ is the name as a string.
+// fill replaces @schema@ in a text with the schema's quoted name, and @name@ with
+// the name as a string.
 func fill(text, schema string) string {
 	literal := "'" + strings.ReplaceAll(schema, "'", "''") + "'"
 	if strings.Contains(schema, `\`) {

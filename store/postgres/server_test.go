@@ -24,7 +24,7 @@ import (
 	"github.com/waferkit/wafer/store/postgres"
 )
 
-// shared is the one server of all tests that spoil nothing.
+// shared is the server of all tests that do no harm to it.
 var shared struct {
 	sync.Once
 	dir    string
@@ -32,7 +32,7 @@ var shared struct {
 	err    error
 }
 
-// template is a cluster that nobody has started: each server has a copy.
+// template is a cluster that was never started. Each server gets a copy.
 var template struct {
 	sync.Once
 	dir string
@@ -52,20 +52,20 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// server starts the shared server where it does not run yet.
+// server returns the shared server, and starts it if it does not run yet.
 func server(t testing.TB) *testserver.Server {
 	t.Helper()
 	shared.Do(func() {
 		make := testserver.MakePostgresDir
 		if _, benchmark := t.(*testing.B); benchmark {
-			// What commits cost is measured with a disk.
+			// The cost of commits is measured on a disk.
 			make = func() (string, error) { return os.MkdirTemp("", "wafer-postgres-") }
 		}
 		if shared.dir, shared.err = make(); shared.err == nil {
 			settings := []string{"max_connections=200"}
 			if rounds.Full() {
-				// Autovacuum is in the way of as much as it can be. It looks at
-				// every table there is each time, of every test's schema.
+				// Autovacuum interferes as much as it can. It looks at every table
+				// of every test's schema each time.
 				settings = append(settings, "autovacuum_naptime=1s")
 			}
 			shared.server, shared.err = serve(shared.dir, settings...)
@@ -75,7 +75,7 @@ func server(t testing.TB) *testserver.Server {
 	return shared.server
 }
 
-// serverOf starts a server of the test's own.
+// serverOf starts a server for one test.
 func serverOf(t testing.TB, settings ...string) *testserver.Server {
 	t.Helper()
 	return serverIn(t, testserver.PostgresDir(t), settings...)
@@ -106,7 +106,7 @@ func serve(dir string, settings ...string) (*testserver.Server, error) {
 	return testserver.ServePostgres(dir, append([]string{testserver.PostgresWAL}, settings...)...)
 }
 
-// copyTree copies a cluster of a server that does not run, and keeps its owner.
+// copyTree copies the cluster of a server that does not run, and keeps its owner.
 func copyTree(from, to string) error {
 	if err := os.RemoveAll(to); err != nil {
 		return err
@@ -117,12 +117,13 @@ func copyTree(from, to string) error {
 	return nil
 }
 
-// serverURL names the shared server's database, as its superuser.
+// serverURL returns the URL of the shared server's database, as its superuser.
 func serverURL(t testing.TB) string { return server(t).PostgresURL("postgres", "postgres") }
 
 var schemas atomic.Int64
 
-// newSchema names a schema of the test's own. It stays until the server ends.
+// newSchema returns the name of a schema for one test. It stays until the server
+// ends.
 func newSchema() string { return fmt.Sprintf("test_%d", schemas.Add(1)) }
 
 func newPool(t testing.TB, url string) *pgxpool.Pool {
@@ -149,7 +150,7 @@ func open(t testing.TB, pool *pgxpool.Pool, o postgres.Options) *postgres.Store 
 	return db
 }
 
-// openNew opens a store of the test's own in the shared server.
+// openNew opens a store for one test in the shared server.
 func openNew(t testing.TB) (*postgres.Store, *pgxpool.Pool, postgres.Options) {
 	t.Helper()
 	pool, o := newPool(t, serverURL(t)), postgres.Options{Schema: newSchema()}
@@ -176,15 +177,16 @@ func run(t testing.TB, pool *pgxpool.Pool, texts ...string) {
 
 func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-// moving puts a clock into a schema that is ahead by what a table of the schema
-// from holds.
+// moving gives a schema a clock that is ahead by the value in a table of the schema
+// from.
 func moving(t testing.TB, admin *pgxpool.Pool, schema, from string) {
 	t.Helper()
 	run(t, admin, "CREATE OR REPLACE FUNCTION "+quoted(schema)+".clock() RETURNS bigint LANGUAGE sql VOLATILE AS "+
 		"$$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + (SELECT ms FROM "+quoted(from)+".ahead) $$")
 }
 
-// clockOf makes the table of a schema's clock, and returns what moves it.
+// clockOf makes the table of a schema's clock, and returns a function that moves the
+// clock.
 func clockOf(t testing.TB, admin *pgxpool.Pool, schema string) (move func(d time.Duration)) {
 	t.Helper()
 	run(t, admin, "CREATE TABLE "+quoted(schema)+".ahead AS SELECT 0::bigint AS ms", "GRANT SELECT ON "+quoted(schema)+".ahead TO PUBLIC")
@@ -195,9 +197,9 @@ func clockOf(t testing.TB, admin *pgxpool.Pool, schema string) (move func(d time
 }
 
 // bouncer starts pgbouncer in transaction mode before the shared server, and
-// returns its URL. Its connections do not grow old: one that has seen hundreds of
-// tests keeps what each had it plan, and looks at all of that whenever a test
-// makes a schema.
+// returns its URL. Its connections have a short lifetime: one that has served
+// hundreds of tests keeps the plans of each, and looks at all of them whenever a
+// test makes a schema.
 func bouncer(t testing.TB) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
@@ -244,7 +246,7 @@ max_client_conn = 500
 	}
 	cmd := exec.Command(program, "-q", filepath.Join(dir, "ini"))
 	cmd.Dir = dir
-	if os.Geteuid() == 0 { // it refuses root
+	if os.Geteuid() == 0 { // pgbouncer refuses to run as root
 		u, err := user.Lookup("nobody")
 		if err != nil {
 			t.Fatal(err)

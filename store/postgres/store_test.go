@@ -17,10 +17,10 @@ import (
 	"github.com/waferkit/wafer/store/storetest"
 )
 
-// conform runs the conformance suite over stores that are opened through url.
-// Each handle has a pool of its own, as another process would.
+// conform runs the conformance suite over stores that it opens through url. Each
+// handle has a pool of its own, as another process would.
 func conform(t *testing.T, url string, prepare func(t *testing.T, o *postgres.Options)) {
-	// Hundreds of schemas are made. That the functions' text is sound shows when
+	// The suite makes hundreds of schemas. Errors in the functions' text show when
 	// they are called.
 	admin := newPool(t, serverURL(t)+"&check_function_bodies=off")
 	storetest.Run(t, func(t *testing.T) storetest.Engine {
@@ -68,7 +68,7 @@ func conform(t *testing.T, url string, prepare func(t *testing.T, o *postgres.Op
 	})
 }
 
-// backup copies the rows as they are now, of one moment.
+// backup copies the rows as they are at one moment.
 func backup(t testing.TB, admin *pgxpool.Pool, from, to string) {
 	t.Helper()
 	if err := postgres.Migrate(t.Context(), admin, postgres.Options{Schema: to}); err != nil {
@@ -91,15 +91,15 @@ func backup(t testing.TB, admin *pgxpool.Pool, from, to string) {
 	moving(t, admin, to, from)
 }
 
-// rights is what the README tells an administrator to grant.
+// rights are the grants that the README lists.
 const rights = `GRANT USAGE ON SCHEMA @schema@ TO app;
 GRANT SELECT ON @schema@.migrations TO app;
 GRANT SELECT, UPDATE ON @schema@.log, @schema@.keys TO app;
 GRANT SELECT, INSERT, DELETE ON @schema@.entries TO app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.families, @schema@.subjects, @schema@.committed TO app;`
 
-// TestStore runs the conformance suite as a role that may do no more than it
-// has to, on a server whose own settings are against it.
+// TestStore runs the conformance suite as a role with no more rights than it needs,
+// on a server with unfavourable settings.
 func TestStore(t *testing.T) {
 	t.Parallel()
 	admin := newPool(t, serverURL(t)+"&check_function_bodies=off")
@@ -130,12 +130,12 @@ func grant(t testing.TB, admin *pgxpool.Pool, schema string) {
 	}
 }
 
-// patience is how long a test waits for what must come. Only what hangs takes as
+// patience is how long a test waits for what must happen. Only a hang lasts that
 // long.
 const patience = 2 * time.Minute
 
-// waitFor waits until done, and else ends the goroutine, which need not be the
-// test's.
+// waitFor waits until done returns true. If that takes longer than patience, it
+// fails the test and ends the goroutine, which need not be the test's.
 func waitFor(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for until := time.Now().Add(patience); !done(); time.Sleep(2 * time.Millisecond) {

@@ -12,29 +12,30 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// call is one statement of a transaction and what reads its rows. read may be
-// called again after a rollback.
+// call is one statement of a transaction, with the function that reads its rows.
+// read may be called again after a rollback.
 type call struct {
 	sql  string
 	args []any
 	read func(rows pgx.Rows) error
 }
 
-// begin does not go by the server's defaults: in another isolation a write that
-// waited for a lock would not see what it waited for.
+// begin overrides the server's defaults: under another isolation level a write
+// that waited for a lock would not see what the lock's holder wrote.
 const begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
-// attempts is how often a transaction is tried that the server undid whole
-// because of another.
+// attempts bounds how often a transaction is tried if the server rolls it back
+// because of another transaction.
 const attempts = 5
 
-// transact runs the calls in one transaction, which is sent whole: nothing that
-// happens to this process in the middle keeps it open. It returns when it is
-// durable. rolledBack says of an error that nothing was done.
+// transact runs the calls in one transaction and returns when that is durable. It
+// sends the transaction whole, so that nothing that happens to this process
+// meanwhile keeps it open. If there is an error, rolledBack reports whether the
+// transaction certainly did nothing.
 func (s *Store) transact(ctx context.Context, calls []call) (rolledBack bool, err error) {
 	for try := 1; ; try++ {
 		rolledBack, err = s.transactOnce(ctx, calls)
-		if err == nil || !rolledBack || !another(err) || try == attempts {
+		if err == nil || !rolledBack || !conflict(err) || try == attempts {
 			return rolledBack, err
 		}
 		select {
@@ -45,10 +46,10 @@ func (s *Store) transact(ctx context.Context, calls []call) (rolledBack bool, er
 	}
 }
 
-// another reports whether a transaction was undone because of another, so that
-// the same may well succeed: serialization_failure, deadlock_detected, and the
-// feature_not_supported that a statement prepared before a migration gets.
-func another(err error) bool {
+// conflict reports whether the server rolled a transaction back because of another,
+// so that a repetition may succeed: serialization_failure, deadlock_detected, or
+// the feature_not_supported of a statement that was prepared before a migration.
+func conflict(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && (e.Code == "40001" || e.Code == "40P01" || e.Code == "0A000")
 }
@@ -58,7 +59,7 @@ func (s *Store) transactOnce(ctx context.Context, calls []call) (rolledBack bool
 	if err != nil {
 		return true, err
 	}
-	defer conn.Release() // closes it if it is still in a transaction
+	defer conn.Release() // closes the connection if it is still in a transaction
 	batch := new(pgx.Batch)
 	batch.Queue(begin)
 	for _, c := range calls {
@@ -71,8 +72,8 @@ func (s *Store) transactOnce(ctx context.Context, calls []call) (rolledBack bool
 	if err == nil {
 		return false, nil
 	}
-	if undone(err) {
-		// The rest was skipped, and the transaction is open.
+	if failedStatement(err) {
+		// The server skipped the rest, and the transaction is still open.
 		_, _ = conn.Exec(ctx, "ROLLBACK")
 		return true, err
 	}
@@ -105,21 +106,22 @@ func readAll(results pgx.BatchResults, calls []call) error {
 	return err
 }
 
-// undone reports whether an error is a statement's, which has undone the
-// transaction. Of any other it is not known: the answer may be all that was
-// lost.
-func undone(err error) bool {
+// failedStatement reports whether an error is that of a statement, which rolls the
+// transaction back. After any other error the outcome is unknown: perhaps only
+// the answer was lost.
+func failedStatement(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && e.SeverityUnlocalized == "ERROR" // Severity is in the server's language
 }
 
-// ownFault reports whether an error that undid a group may be the fault of one
-// write in it, so that the others deserve to be tried without it. What the
-// server cannot do at all now (class 53: resources; 55P03 and 57014: timeouts;
-// 25006: read only), or because of another transaction (class 40), is nobody's.
+// ownFault reports whether one write of a group may have caused the error that
+// rolled the group back, so that the others may succeed without it. No write is to
+// blame if the server cannot do such work at present (class 53: resources; 55P03
+// and 57014: timeouts; 25006: read only), or if another transaction is the cause
+// (class 40).
 func ownFault(err error) bool {
 	var e *pgconn.PgError
-	if !undone(err) || !errors.As(err, &e) {
+	if !failedStatement(err) || !errors.As(err, &e) {
 		return false
 	}
 	switch e.Code {

@@ -8,8 +8,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// A server may speak any language (lc_messages). What it has undone must be
-// known all the same, and what it may have done must not be tried again.
+// A server may use any language (lc_messages). A transaction that it certainly
+// rolled back must be recognized in each, and one that may have been committed
+// must not be tried again.
 func TestUndone(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -20,7 +21,7 @@ func TestUndone(t *testing.T) {
 		{&pgconn.PgError{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "57P01"}, false}, // the connection ends
 		{errors.New("unexpected EOF"), false},
 	} {
-		if got := undone(c.err); got != c.want {
+		if got := failedStatement(c.err); got != c.want {
 			t.Errorf("%v: undone is %v", c.err, got)
 		}
 	}

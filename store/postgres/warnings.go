@@ -2,9 +2,9 @@ package postgres
 
 import "fmt"
 
-// Warnings say in a sentence each what the settings can lose. Empty: no
-// acknowledged write is lost by a crash, or by a failover as far as the server
-// knows of standbys.
+// Warnings returns a sentence for each setting that can lose acknowledged writes.
+// If there is none, a crash loses no acknowledged write, and neither does a
+// failover, as far as the server knows its standbys.
 func (d Durability) Warnings() []string {
 	var w []string
 	if !d.FullPageWrites {

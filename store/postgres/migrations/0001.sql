@@ -2,9 +2,9 @@
 --
 -- A file that has been released never changes.
 --
--- Names that are not qualified are PostgreSQL's own, here and in the functions:
--- else whoever may make operators in a schema of the path could have them run as
--- the role that calls.
+-- Unqualified names are PostgreSQL's own, here and in the functions. Otherwise a
+-- role that may create operators in a schema of the search path could have them
+-- run with the rights of the calling role.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 CREATE TABLE @schema@.migrations (
@@ -12,9 +12,9 @@ CREATE TABLE @schema@.migrations (
 	at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- The one row of the log. Appending locks it, and does not change it: the head
--- is the position of the newest entry, so there is no row that every revocation
--- makes a new version of.
+-- The log has one row. Appending an entry locks it but does not change it: the
+-- head is the position of the newest entry, so no row gets a new version at each
+-- revocation.
 CREATE TABLE @schema@.log (
 	one       boolean PRIMARY KEY CHECK (one),
 	id        uuid    NOT NULL,
@@ -32,7 +32,7 @@ CREATE TABLE @schema@.keys (
 	document bytea
 );
 
--- Never empty: housekeeping leaves the newest.
+-- The table is never empty: housekeeping keeps the newest entry.
 CREATE TABLE @schema@.entries (
 	position bigint   PRIMARY KEY,
 	previous bigint   NOT NULL,
@@ -53,8 +53,8 @@ CREATE TABLE @schema@.subjects (
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.1);
 CREATE INDEX subjects_time ON @schema@.subjects (time);
 
--- A refresh changes no column that an index has, and the pages have room, so its
--- new version stays on the page and no index hears of it.
+-- A refresh changes no indexed column, and the pages have room, so the row's new
+-- version stays on its page and no index is updated (HOT).
 CREATE TABLE @schema@.families (
 	id            uuid    PRIMARY KEY,
 	birth         bigint  NOT NULL,
@@ -80,11 +80,11 @@ CREATE TABLE @schema@.committed (
 	id    uuid  PRIMARY KEY,
 	value bytea NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.1);
-ALTER TABLE @schema@.committed ALTER COLUMN value SET STORAGE EXTERNAL; -- it is sealed: nothing to compress
+ALTER TABLE @schema@.committed ALTER COLUMN value SET STORAGE EXTERNAL; -- sealed values do not compress
 
--- What a call answers.
+-- The result of a call.
 CREATE TYPE @schema@.snapshot AS (
-	n             integer, -- which of a group's
+	n             integer, -- index of the write in its group, from 0
 	outcome       integer,
 	entry         bigint,
 	log           uuid,
@@ -109,14 +109,14 @@ CREATE TYPE @schema@.snapshot AS (
 	value         bytea
 );
 
--- The engine's clock: not that of the transaction's begin, which may be from
--- before a wait for a lock.
+-- clock is the engine's clock. It is not the time at which the transaction began,
+-- which may have waited for a lock since.
 CREATE FUNCTION @schema@.clock() RETURNS bigint LANGUAGE sql VOLATILE AS
 $wafer$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000::numeric)::bigint $wafer$;
 
--- primary_only fails on a standby, which may be behind: a pool can come to one
--- long after the engine was opened. It stands in the WHERE of every read, and is
--- asked once, rows or not.
+-- primary_only fails on a standby, which may be behind: a pool can connect to one
+-- long after the engine was opened. It is in the WHERE of every read, which
+-- evaluates it once, whether or not there are rows.
 CREATE FUNCTION @schema@.primary_only() RETURNS boolean LANGUAGE plpgsql STABLE AS $wafer$
 BEGIN
 	IF pg_is_in_recovery() THEN
@@ -126,7 +126,7 @@ BEGIN
 	RETURN true;
 END $wafer$;
 
--- begin_write is what every write begins with.
+-- begin_write is the beginning of every write.
 CREATE FUNCTION @schema@.begin_write() RETURNS void LANGUAGE plpgsql AS $wafer$
 BEGIN
 	-- Each statement below must see what was committed before it.
@@ -134,21 +134,22 @@ BEGIN
 		RAISE EXCEPTION 'wafer writes in READ COMMITTED, not %', current_setting('transaction_isolation')
 			USING ERRCODE = 'invalid_transaction_state';
 	END IF;
-	-- For this transaction alone: behind a pooler the session is others' too.
+	-- It is set for this transaction alone: behind a pooler others share the
+	-- session.
 	IF current_setting('synchronous_commit') = 'off' THEN
 		PERFORM set_config('synchronous_commit', 'on', true);
 	END IF;
 END $wafer$;
 
--- lock_head takes the lock that positions are taken under, and returns the time.
--- What checks a birth is a later statement, so it sees every revocation that it
--- has waited for.
+-- lock_head locks the head, under which positions are assigned, and returns the
+-- time. A birth is checked in a later statement, which therefore sees every
+-- revocation that the lock has waited for.
 CREATE FUNCTION @schema@.lock_head() RETURNS bigint LANGUAGE plpgsql AS $wafer$
 BEGIN
 	PERFORM @schema@.begin_write();
-	-- A node that is cut off from the network while its group is on the way holds
-	-- the lock until the server gives the connection up: soon, and not after the
-	-- hours of a default.
+	-- A node that is cut off from the network while its group is under way holds
+	-- the lock until the server gives up the connection. That must happen soon,
+	-- and not after the default of hours.
 	PERFORM set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true),
 		set_config('tcp_keepalives_count', '3', true), set_config('tcp_user_timeout', '10000', true);
 	PERFORM 1 FROM @schema@.log WHERE one FOR UPDATE;
@@ -161,11 +162,11 @@ END $wafer$;
 CREATE FUNCTION @schema@.head() RETURNS bigint LANGUAGE sql VOLATILE AS
 $wafer$ SELECT position FROM @schema@.entries ORDER BY position DESC LIMIT 1 $wafer$;
 
--- room reports whether n entries more can have positions, of 53 bits.
+-- room reports whether n more entries can have positions of 53 bits.
 CREATE FUNCTION @schema@.room(above bigint, now bigint, n integer) RETURNS boolean LANGUAGE sql VOLATILE AS
 $wafer$ SELECT n = 0 OR greatest(@schema@.head() + 1, above + 1, now * 1000) + n - 1 <= 9007199254740991 $wafer$;
 
--- look is one family, the log and the clock, of one moment.
+-- look returns one family, the log and the clock as of one moment.
 CREATE FUNCTION @schema@.look(family uuid, outcome integer, entry bigint, at bigint) RETURNS @schema@.snapshot
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan AS $wafer$
 DECLARE
@@ -187,7 +188,7 @@ BEGIN
 	RETURN s;
 END $wafer$;
 
--- append adds an entry. The head is locked.
+-- append adds an entry and returns its position. The caller has locked the head.
 CREATE FUNCTION @schema@.append(kind integer, session uuid, subject text, reason text, actor text, above bigint, now bigint, tell boolean)
 RETURNS bigint LANGUAGE plpgsql AS $wafer$
 #variable_conflict use_variable
@@ -204,13 +205,13 @@ BEGIN
 		ON CONFLICT ON CONSTRAINT subjects_pkey DO UPDATE SET position = excluded.position, time = excluded.time;
 	END IF;
 	IF tell THEN
-		PERFORM pg_notify('wafer', @name@); -- once a transaction, however often
+		PERFORM pg_notify('wafer', @name@); -- one notice a transaction, for any number of entries
 	END IF;
 	RETURN p;
 END $wafer$;
 
--- alive locks a family and reports whether it is alive and, at a time, within
--- its limits. The head is locked, so no cutoff rises meanwhile.
+-- alive locks a family and reports whether it is alive and, at the time now,
+-- within its limits. The caller has locked the head, so no cutoff rises meanwhile.
 CREATE FUNCTION @schema@.alive(family uuid, now bigint) RETURNS boolean LANGUAGE plpgsql AS $wafer$
 DECLARE
 	f @schema@.families;
@@ -221,7 +222,7 @@ BEGIN
 			FROM @schema@.log l WHERE l.one);
 END $wafer$;
 
--- finish ends a family with its entry. The head is locked.
+-- finish ends a family and appends its entry. The caller has locked the head.
 CREATE FUNCTION @schema@.finish(family uuid, reason text, actor text, above bigint, now bigint, tell boolean)
 RETURNS bigint LANGUAGE plpgsql AS $wafer$
 BEGIN
@@ -282,7 +283,7 @@ BEGIN
 		kept := NULL;
 	END IF;
 	FOREACH one IN ARRAY ends LOOP
-		-- Past its limits or not: it is only to be gone.
+		-- Time 0: a family past its limits is ended as well.
 		IF one <> ALL (dying) AND @schema@.alive(one, 0) THEN
 			dying := dying || one;
 		END IF;
@@ -317,13 +318,13 @@ BEGIN
 END $wafer$;
 
 -- advance makes the next generation of each family, or raises its position. It
--- takes no lock on the head: what it reads of the log is of the one snapshot in
--- which it also checks the births, so whatever revokes a family later than that
--- has a position above the one it writes. The rows are locked in a statement
--- before, so that they cannot change under that snapshot.
+-- does not lock the head: it reads the log in the same snapshot in which it checks
+-- the births, so a later revocation of a family has a position above the one that
+-- advance writes. An earlier statement locks the rows, so that they cannot change
+-- under that snapshot.
 --
--- It never waits for one row while it holds another: one that is not free is
--- answered with outcome 8, unless wait is set, which is for a single one.
+-- It never waits for one row while it holds another: the outcome for a locked row
+-- is 8. Only with wait, which is for a single family, does it wait for the row.
 CREATE FUNCTION @schema@.advance(ids uuid[], generations bigint[], natives boolean[], bases bigint[], ages bigint[], onlys boolean[], wait boolean)
 RETURNS SETOF @schema@.snapshot LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
@@ -398,8 +399,8 @@ BEGIN
 	RETURN @schema@.look(family, 1, p, now);
 END $wafer$;
 
--- forgive appends nothing. It locks the head nevertheless: it shares
--- transactions with calls that do, and the head comes before families.
+-- forgive appends nothing, but locks the head nevertheless: it shares transactions
+-- with calls that do, and the head must be locked before families.
 CREATE FUNCTION @schema@.forgive(family uuid, forgiving bigint)
 RETURNS @schema@.snapshot LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
@@ -441,10 +442,10 @@ BEGIN
 	FOREACH one IN ARRAY sessions LOOP
 		UPDATE @schema@.families f SET ended = true WHERE f.id = one AND NOT f.ended;
 		IF NOT FOUND THEN
-			-- It was ended before, or there is none: had it an entry?
+			-- The family is absent or has ended. Its entry may be there already.
 			SELECT max(e.position) INTO found_at FROM @schema@.entries e WHERE e.session = one AND e.kind = 3;
 			IF found_at IS NOT NULL OR EXISTS (SELECT FROM @schema@.families f WHERE f.id = one) THEN
-				-- Below the floor it is dropped: the floor covers it.
+				-- An entry below the floor was dropped: the floor covers it.
 				entry := greatest(entry, found_at, (SELECT l.floor FROM @schema@.log l WHERE l.one));
 				CONTINUE;
 			END IF;
@@ -484,8 +485,8 @@ BEGIN
 			cutoff := greatest(everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = of_subjects[i]));
 		ELSIF kinds[i] = 3 THEN
 			lost := @schema@.alive(sessions[i], 0);
-			-- That it is ended is not enough: the end may be below what was
-			-- minted before the loss.
+			-- It is not enough that the family is ended: its end may be below
+			-- what was minted before the loss.
 			cutoff := greatest(everyone, floor, (SELECT max(e.position) FROM @schema@.entries e WHERE e.session = sessions[i] AND e.kind = 3));
 		ELSE
 			cutoff := everyone;
@@ -521,7 +522,7 @@ BEGIN
 END $wafer$;
 
 -- tidy removes families past their limits in one bounded step, and reports whether
--- there was more to do than most. One node does it at a time.
+-- there was more to do. One node does it at a time.
 CREATE FUNCTION @schema@.tidy(most integer) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now  bigint;
@@ -532,7 +533,7 @@ BEGIN
 	IF NOT pg_try_advisory_xact_lock(hashtextextended(@name@, 7738423::bigint)) THEN
 		RETURN false;
 	END IF;
-	-- One that was refreshed since it was put down for now is put down for later.
+	-- A family that was refreshed since it got its due time gets a later one.
 	now := @schema@.clock();
 	WITH due AS MATERIALIZED (
 		SELECT f.id, least(f.issued + f.idle, f.absolute) AS later FROM @schema@.families f
@@ -543,16 +544,16 @@ BEGIN
 		DELETE FROM @schema@.families f USING due d WHERE f.id = d.id AND d.later <= now
 	)
 	SELECT count(*), array_agg(d.id) FILTER (WHERE d.later <= now) INTO n, gone FROM due d;
-	-- A later statement: it sees a value that was committed while the one above
-	-- waited for nothing, but had its snapshot already.
+	-- This is a later statement, so that it sees a value that was committed after
+	-- the snapshot of the one above.
 	DELETE FROM @schema@.committed c WHERE c.id = ANY (gone);
 	RETURN n = most;
 END $wafer$;
 
--- drop drops entries older than the longest announced access lifetime plus
--- leeway, and raises the floor to the last one dropped; and forgets subjects'
--- cutoffs that no living family can be below. It holds the head, and one node does
--- it at a time.
+-- drop drops entries older than the longest announced access lifetime plus leeway,
+-- and raises the floor to the last one dropped. It also drops cutoffs of subjects
+-- that no living family can be below. It locks the head, and one node does it at a
+-- time.
 CREATE FUNCTION @schema@.drop(most integer) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	now    bigint;
@@ -563,7 +564,7 @@ DECLARE
 	l      @schema@.log;
 BEGIN
 	PERFORM @schema@.begin_write();
-	-- Is there anything? Most often not, and then the head is left alone.
+	-- Most often there is nothing to drop. Then the head is not locked.
 	SELECT * INTO l FROM @schema@.log t WHERE t.one;
 	now := @schema@.clock();
 	IF NOT (l.access > 0 AND coalesce((SELECT e.time < now - l.access - l.leeway FROM @schema@.entries e WHERE e.position > l.floor ORDER BY e.position LIMIT 1), false)
@@ -577,8 +578,8 @@ BEGIN
 	SELECT * INTO l FROM @schema@.log t WHERE t.one;
 	IF l.access > 0 THEN
 		before := now - l.access - l.leeway;
-		-- In order, and none behind one that must stay: a clock may have jumped.
-		-- The newest stays, whatever its age: it is the head.
+		-- Entries go in order, and none behind one that must stay: a clock may
+		-- have jumped. The newest stays at any age, since it is the head.
 		SELECT max(t.position), count(*) INTO last, n FROM (
 			SELECT e.position, bool_and(e.time < before) OVER (ORDER BY e.position) AS old FROM (
 				SELECT x.position, x.time FROM @schema@.entries x WHERE x.position > l.floor ORDER BY x.position LIMIT most) e
@@ -591,8 +592,9 @@ BEGIN
 	END IF;
 	IF l.absolute > 0 THEN
 		before := now - greatest(l.absolute, l.access) - l.leeway;
-		-- Not while a family is there that it cuts off, since a clock that jumped
-		-- may have given that one longer; nor while its entry is in the log.
+		-- A cutoff stays while there is a family that it cuts off, since a clock
+		-- that jumped may have given that family more time. It also stays while
+		-- its entry is in the log.
 		DELETE FROM @schema@.subjects c WHERE c.subject IN (
 			SELECT s.subject FROM @schema@.subjects s WHERE s.time < before AND s.position <= l.floor AND NOT EXISTS (
 				SELECT FROM @schema@.families f WHERE f.subject = s.subject AND f.birth < s.position)
@@ -602,7 +604,8 @@ BEGIN
 	RETURN n = most OR m = most;
 END $wafer$;
 
--- A log knows itself: a random id, and a first entry that revokes everyone.
+-- A log has a random id, and its first entry revokes everyone, so that a new store
+-- trusts no older cookie.
 INSERT INTO @schema@.keys VALUES (true, 0, NULL);
 INSERT INTO @schema@.entries (position, previous, time, id, kind, reason, actor)
 SELECT now * 1000, 0, now, gen_random_uuid(), 1, 'the log begins', '' FROM @schema@.clock() now;
