@@ -1,5 +1,5 @@
 // Reads a session as JSON, seals it as each library does, opens it again, and
-// writes what the cookie takes: name, "=" and value.
+// writes the size of the cookie: name, "=" and value.
 import { readFileSync } from "node:fs";
 import { deepStrictEqual } from "node:assert";
 import { decode, encode } from "@auth/core/jwt";
@@ -15,8 +15,8 @@ const version = (name) => {
 const iron = await sealData(session, { password: secret });
 deepStrictEqual(await unsealData(iron, { password: secret }), session);
 
-// The name is also the salt of the key, as Auth.js has it; the subject stands
-// in the claim that it has for it.
+// The name is also the salt of the key, as in Auth.js. The subject is in the claim
+// that Auth.js uses for it.
 const salt = "__Secure-authjs.session-token";
 const { subject, ...account } = session;
 const auth = await encode({ secret, salt, token: { sub: subject, ...account } });
@@ -24,7 +24,7 @@ const claims = await decode({ secret, salt, token: auth });
 deepStrictEqual({ sub: claims.sub, cart: claims.cart, since: claims.since }, { sub: subject, cart: session.cart, since: session.since });
 
 process.stdout.write(JSON.stringify([
-  // iron-session has no default name; the shortest that says what it is.
+  // iron-session has no default name, so this is the shortest descriptive one.
   { library: "iron-session", version: version("iron-session"), name: "session", bytes: "session=".length + iron.length },
   { library: "Auth.js", version: version("@auth/core"), name: salt, bytes: salt.length + 1 + auth.length },
 ]));

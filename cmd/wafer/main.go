@@ -3,9 +3,10 @@
 // that is running.
 //
 // The exit code is 0 on success; 1 if the command failed, with the reason on
-// standard error; 2 if the command line was wrong; and 3 if the answer is no:
-// doctor found a fault, inspect found a reason to refuse, or a confirmation was
-// not given.
+// standard error; 2 if the command line was wrong or standard input was empty;
+// and 3 if the answer is no: doctor found a fault, inspect found a reason to
+// refuse, a confirmation was not given, or the wait of revoke --wait was
+// interrupted.
 package main
 
 import (

@@ -1,7 +1,7 @@
 // Makes tokens that wafer must refuse. Reads {jwks, token, audience} from stdin:
 // the application's public keys and a good token of it. Prints
 //   keys    a JWK set of this program's own
-//   good    tokens under these keys that are good for whoever trusts them
+//   good    tokens under these keys that are good for a verifier that trusts them
 //   bad     tokens under these keys with one mistake each
 //   forged  tokens that pretend to be the application's
 import { createHmac, createPublicKey } from 'node:crypto'
@@ -22,7 +22,7 @@ for (const algorithm of ['EdDSA', 'ES256']) {
   own[algorithm] = { ...pair, kid: 'node-' + algorithm, jwk: await jose.exportJWK(pair.publicKey) }
 }
 
-// Of the two forms of an ES256 signature wafer takes the one with the lower s.
+// wafer accepts only the form of an ES256 signature with the lower s.
 const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
 const isLow = (token) => BigInt('0x' + Buffer.from(token.split('.')[2], 'base64url').toString('hex', 32)) <= order / 2n
 
@@ -89,7 +89,7 @@ for (const alg of ['none', 'None', 'NONE', 'nOnE', '']) {
 forged['no signature'] = `${head}.${payload}.`
 forged['two segments'] = `${head}.${payload}`
 
-// With the public key taken for the secret of an HMAC.
+// With the public key as the secret of an HMAC.
 const point = createPublicKey({ key: published, format: 'jwk' })
 const secrets = {
   'x of the JWK': Buffer.from(published.x, 'base64url'),
