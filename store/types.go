@@ -295,6 +295,25 @@ type Revocation struct {
 	Actor  string
 }
 
+// Parts splits a revocation that may be longer than MaxEntries into revocations
+// that are not, in the order in which they are to be made: the sessions, then the
+// subjects, then everyone. Each has the Above, Reason and Actor of r. There is no
+// part if r names nothing. r must not have an Except.
+func (r Revocation) Parts() (parts []Revocation) {
+	for len(r.Sessions)+len(r.Subjects) > 0 || r.Everyone {
+		part := Revocation{Above: r.Above, Reason: r.Reason, Actor: r.Actor}
+		n := min(len(r.Sessions), MaxEntries)
+		part.Sessions, r.Sessions = r.Sessions[:n], r.Sessions[n:]
+		n = min(len(r.Subjects), MaxEntries-n)
+		part.Subjects, r.Subjects = r.Subjects[:n], r.Subjects[n:]
+		if len(part.Sessions)+len(part.Subjects) < MaxEntries {
+			part.Everyone, r.Everyone = r.Everyone, false
+		}
+		parts = append(parts, part)
+	}
+	return parts
+}
+
 // Rebirth names the family that survives a revocation of its subject.
 type Rebirth struct {
 	ID    ID

@@ -124,15 +124,8 @@ func (f *revokeFlags) run(ctx context.Context, r store.Revocation, prompt string
 // revokeAll revokes in as many steps as the store's bound requires, and returns
 // the position of the last one.
 func revokeAll(ctx context.Context, db store.Store, r store.Revocation) (last store.Position, err error) {
-	for len(r.Sessions)+len(r.Subjects) > 0 || r.Everyone {
-		part := store.Revocation{Reason: r.Reason, Actor: r.Actor, Above: max(r.Above, last)}
-		n := min(len(r.Sessions), store.MaxEntries)
-		part.Sessions, r.Sessions = r.Sessions[:n], r.Sessions[n:]
-		n = min(len(r.Subjects), store.MaxEntries-n)
-		part.Subjects, r.Subjects = r.Subjects[:n], r.Subjects[n:]
-		if len(part.Sessions)+len(part.Subjects) < store.MaxEntries {
-			part.Everyone, r.Everyone = r.Everyone, false
-		}
+	for _, part := range r.Parts() {
+		part.Above = max(part.Above, last)
 		snap, err := db.Revoke(ctx, part)
 		if err != nil {
 			return last, err

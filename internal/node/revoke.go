@@ -60,19 +60,13 @@ func (n *Node) EndOthers(ctx context.Context, subject string, survivor store.Reb
 // returns the position of the last entry. An error means that some of it may be
 // revoked.
 func (n *Node) Revoke(ctx context.Context, r store.Revocation) (store.Position, error) {
-	if len(r.Sessions)+len(r.Subjects) == 0 && !r.Everyone {
+	parts := r.Parts()
+	if len(parts) == 0 {
 		return 0, fmt.Errorf("wafer: Revoke: %w: it names no session, no subject and not everyone", store.ErrArgument)
 	}
 	var last store.Position
-	for len(r.Sessions)+len(r.Subjects) > 0 || r.Everyone {
-		part := store.Revocation{Above: n.above(last), Reason: r.Reason, Actor: r.Actor}
-		k := min(len(r.Sessions), store.MaxEntries)
-		part.Sessions, r.Sessions = r.Sessions[:k], r.Sessions[k:]
-		k = min(len(r.Subjects), store.MaxEntries-k)
-		part.Subjects, r.Subjects = r.Subjects[:k], r.Subjects[k:]
-		if len(part.Sessions)+len(part.Subjects) < store.MaxEntries {
-			part.Everyone, r.Everyone = r.Everyone, false
-		}
+	for _, part := range parts {
+		part.Above = n.above(last)
 		at, err := n.revoke(ctx, part)
 		if err != nil {
 			return last, err
