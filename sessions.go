@@ -21,9 +21,9 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Sessions is the door of this package: the middleware, and the calls that begin,
-// change and end sessions. T is the session's data. It travels in the cookie, so
-// keep it small. Sessions is safe for concurrent use.
+// Sessions is the entry point of this package: the middleware, and the calls that
+// begin, change and end sessions. T is the session's data. It travels in the
+// cookie, so keep it small. Sessions is safe for concurrent use.
 type Sessions[T any] struct {
 	config Config[T]
 
