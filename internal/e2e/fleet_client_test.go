@@ -63,7 +63,6 @@ func (q *request) serve(act, subject string) *reply {
 	return a
 }
 
-// perform performs the act.
 func (q *request) perform(a *reply, w http.ResponseWriter, r *http.Request, subject string) {
 	o, p, f := q.oracle, q.process, q.oracle.fleet
 	if a.act == "end" {

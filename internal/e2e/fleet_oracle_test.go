@@ -11,11 +11,10 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// The oracle of the fleet. It learns nothing from wafer except the results of
-// calls. The network reports to it what the store has performed. So for each
-// credential it can decide whether it must be refused (an acknowledged
-// revocation), may be refused (a performed one), or must be accepted (anything
-// else).
+// The oracle of the fleet. Its inputs are the results of wafer's calls, and the
+// network's reports of what the store has performed. So for each credential it
+// can decide whether it must be refused (an acknowledged revocation), may be
+// refused (a performed one), or must be accepted (anything else).
 
 // request is one request to one node, as the oracle follows it.
 type request struct {
