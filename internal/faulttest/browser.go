@@ -13,70 +13,75 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// jar is what a browser holds.
+// jar holds a browser's cookies.
 type jar struct{ session, refresh string }
 
-// Browser is an honest user's. It is safe for concurrent use: one request is
-// made at a time, but for two tabs that read at once.
+// Browser is the browser of an honest user. It is safe for concurrent use. It makes
+// one request at a time, except for two tabs that read at once.
 type Browser struct {
 	world    *World
 	resident bool
 	subject  string
-	guest    string // its name; "": it is none
+	guest    string // the guest's name, or "" if it is not a guest
 
 	mu     sync.Mutex
 	jar    jar
-	login  *login // nil: not logged in
-	expect tally  // what its last answer said
-	kept   tally  // what was last committed; zero: nothing
-	maybe  []tally
+	login  *login  // nil if not logged in
+	expect tally   // the data of its last answer
+	kept   tally   // the last committed data, or zero
+	maybe  []tally // data of commits that returned an error
 
-	// The cookie from before the last commit, for who puts it back.
+	// The cookie from before the last commit, for "put back".
 	old     string
 	oldSeen tally
 	keptBy  ack
 }
 
-// Browser returns another browser, that of subject. It is not logged in.
+// Browser returns another browser, for a subject. It is not logged in.
 func (w *World) Browser(subject string) *Browser { return &Browser{world: w, subject: subject} }
 
-// Do makes one request to a node: "start", "read", "save", "commit", "forget"
-// (it reads and has lost its session cookie; what was committed must be there),
-// "put back" (it reads with its cookie from before the last commit), "end" or "others" (EndOthers). It returns the status: 200; 503; 401 where the session
-// may be over; 409; 0 of a node that is down. The observer has judged it.
+// Do makes one request to a node and returns the status. act is one of:
+//
+//   - "start", "read", "save", "commit" or "end"
+//   - "others": EndOthers
+//   - "forget": read without the session cookie; the committed data must be there
+//   - "put back": read with the cookie from before the last commit
+//
+// The status is 200, 503, 401 if the session may be over, 409, or 0 if the node is
+// down. The observer judges the answer before Do returns.
 func (b *Browser) Do(node int, act string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.visit(node, act).status
 }
 
-// answer is what came back.
-type answer struct {
+// response is the result of a request.
+type response struct {
 	attached  bool  // Handler found the session
 	status    int   // of Handler's judgement, then of the act
 	err       error // of either
 	cookies   []*http.Cookie
-	login     *login // by Start
+	login     *login // set by Start
 	seen, put tally
-	refreshed bool        // before the act
-	unsure    *revocation // that returned an error
+	refreshed bool        // the session was refreshed before the act
+	unsure    *revocation // returned an error
 }
 
-func (a *answer) fails(err error) {
+func (a *response) setError(err error) {
 	a.status, a.err = http.StatusOK, err
 	if err != nil {
 		a.status = wafer.Status(err)
 	}
 }
 
-// visit makes a request. The browser's lock is held.
-func (b *Browser) visit(node int, act string) *answer {
-	q := b.ask(node, act)
+// visit makes a request. The caller holds the browser's lock.
+func (b *Browser) visit(node int, act string) *response {
+	q := b.newRequest(node, act)
 	a := b.send(q)
 	if a.status == 0 {
 		return a
 	}
-	b.take(q, a)
+	b.receive(q, a)
 	if a.unsure != nil {
 		b.world.insist(a.unsure, q.owner.subject)
 	}
@@ -87,14 +92,14 @@ func (b *Browser) visit(node int, act string) *answer {
 func (b *Browser) tabs(one, other int) {
 	type reply struct {
 		q *request
-		a *answer
+		a *response
 	}
 	replies := make(chan reply, 2)
-	for _, q := range []*request{b.ask(one, "read"), b.ask(other, "read")} {
+	for _, q := range []*request{b.newRequest(one, "read"), b.newRequest(other, "read")} {
 		go func() { replies <- reply{q, b.send(q)} }()
 	}
 	for range 2 {
-		// In the order in which the answers arrive.
+		// The answers count in the order in which they arrive.
 		r := <-replies
 		if time.Since(r.q.begin) > b.world.config.Grace/2 && r.q.owner != nil {
 			b.world.mu.Lock()
@@ -102,20 +107,21 @@ func (b *Browser) tabs(one, other int) {
 			b.world.mu.Unlock()
 		}
 		if r.a.status != 0 && r.q.owner == b.login {
-			b.take(r.q, r.a)
+			b.receive(r.q, r.a)
 		}
 	}
 }
 
-// ask makes a request of what the browser holds now.
-func (b *Browser) ask(node int, act string) *request {
+// newRequest returns a request with what the browser holds now.
+func (b *Browser) newRequest(node int, act string) *request {
 	q := &request{
 		node: b.world.nodes[node], what: act, browser: b, owner: b.login,
 		jar: b.jar, expect: b.expect, maybe: slices.Clone(b.maybe), subject: b.subject,
 	}
 	if act == "start" && b.guest != "" {
-		// A guest comes back as another one each second, or each revocation
-		// would cover most of the dead ones too, and be known to more nodes.
+		// A guest returns under another name each second. Otherwise each
+		// revocation would cover most of the dead sessions too, and reach more
+		// nodes.
 		q.subject = fmt.Sprintf("%s.%d", b.guest, time.Since(b.world.began)/time.Second)
 	}
 	switch act {
@@ -127,9 +133,9 @@ func (b *Browser) ask(node int, act string) *request {
 	return q
 }
 
-// send brings a request to its node, and judges what holds of every answer.
-func (b *Browser) send(q *request) *answer {
-	n, a := q.node, new(answer)
+// send makes a request to its node, and checks what holds of every answer.
+func (b *Browser) send(q *request) *response {
+	n, a := q.node, new(response)
 	if !n.mu.TryRLock() {
 		return a
 	}
@@ -140,11 +146,11 @@ func (b *Browser) send(q *request) *answer {
 	q.begin = time.Now()
 	q.act = func(rw http.ResponseWriter, r *http.Request) {
 		s, err := n.sessions.Get(r.Context())
-		a.fails(err)
+		a.setError(err)
 		a.refreshed = len(rw.Header()["Set-Cookie"]) > 0
 		if err == nil {
 			if a.seen, err = s.Data(); err != nil {
-				a.fails(err)
+				a.setError(err)
 				return
 			}
 			b.world.accepted(q, s.ID, s.Subject, a.seen)
@@ -158,22 +164,22 @@ func (b *Browser) send(q *request) *answer {
 	return a
 }
 
-// act does what the request is for.
-func (b *Browser) act(q *request, a *answer, rw http.ResponseWriter, r *http.Request) {
+// act performs the request's act.
+func (b *Browser) act(q *request, a *response, rw http.ResponseWriter, r *http.Request) {
 	w, s, act := b.world, q.node.sessions, q.what
 	switch {
 	case act == "start":
 		a.put = tally{Login: w.numbers.Add(1)}
-		a.fails(s.Start(rw, r, q.subject, a.put))
+		a.setError(s.Start(rw, r, q.subject, a.put))
 		if a.status == http.StatusOK {
 			begun, _ := s.Get(r.Context())
 			a.login = w.begun(q, begun.ID, a.put.Login)
 			if q.owner != nil {
-				w.loggedOut(q, q.owner, nil) // it is replaced
+				w.loggedOut(q, q.owner, nil) // the new session replaces it
 			}
 		}
 	case act == "end":
-		a.fails(s.End(rw, r))
+		a.setError(s.End(rw, r))
 		if q.owner != nil {
 			w.loggedOut(q, q.owner, a.err)
 		}
@@ -181,18 +187,18 @@ func (b *Browser) act(q *request, a *answer, rw http.ResponseWriter, r *http.Req
 	case act == "save":
 		a.put = a.seen
 		a.put.Saves++
-		a.fails(s.Save(rw, r, a.put))
+		a.setError(s.Save(rw, r, a.put))
 	case act == "commit":
 		a.put = a.seen
 		a.put.Commits++
-		a.fails(s.Commit(rw, r, a.put))
+		a.setError(s.Commit(rw, r, a.put))
 	case act == "others":
 		mine := q.owner
 		v := w.revoking("all else of "+mine.subject+" is logged out", func(l *login) bool { return l.subject == mine.subject && l != mine })
 		err := s.EndOthers(rw, r)
-		a.fails(err)
+		a.setError(err)
 		switch {
-		case err == nil || errors.Is(err, wafer.ErrEnded): // then the others are revoked all the same
+		case err == nil || errors.Is(err, wafer.ErrEnded): // the others are revoked even with ErrEnded
 			w.revoked(v, q.node, nil)
 		case a.status == http.StatusServiceUnavailable:
 			w.revoked(v, q.node, err)
@@ -203,8 +209,8 @@ func (b *Browser) act(q *request, a *answer, rw http.ResponseWriter, r *http.Req
 	}
 }
 
-// judge holds what is true of every answer to a browser.
-func (b *Browser) judge(q *request, a *answer) {
+// judge checks what must be true of every answer to a browser.
+func (b *Browser) judge(q *request, a *response) {
 	w, act := b.world, q.what
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -214,7 +220,7 @@ func (b *Browser) judge(q *request, a *answer) {
 		l = a.login
 	}
 	if l != nil {
-		l.tell(w, "node %d: %s: %d %+v, refreshed %v, took %v %v", q.node.number, act, a.status, a.seen, a.refreshed, time.Since(q.begin).Round(time.Microsecond), a.err)
+		l.note(w, "node %d: %s: %d %+v, refreshed %v, took %v %v", q.node.number, act, a.status, a.seen, a.refreshed, time.Since(q.begin).Round(time.Microsecond), a.err)
 	}
 	for _, c := range a.cookies {
 		switch {
@@ -228,7 +234,7 @@ func (b *Browser) judge(q *request, a *answer) {
 	switch {
 	case a.status == http.StatusOK, a.status == http.StatusUnauthorized, a.status == http.StatusServiceUnavailable:
 	case a.status == http.StatusConflict && (act == "commit" || act == "others") && conflict:
-	case errors.Is(a.err, wafer.ErrExpired) && act == "save": // in the instant between
+	case errors.Is(a.err, wafer.ErrExpired) && act == "save": // it expired since Handler's judgement
 	default:
 		w.broken(q, l, "%s: status %d: %v", act, a.status, a.err)
 	}
@@ -236,15 +242,16 @@ func (b *Browser) judge(q *request, a *answer) {
 		return
 	}
 	if act == "put back" && a.seen == q.old && !a.refreshed && !w.binds(q.keptBy, q) {
-		return // this node need not know of the commit yet
+		return // the commit need not have reached this node yet
 	}
 	if a.seen != q.expect && !slices.Contains(q.maybe, a.seen) {
 		w.broken(q, l, "its data is %+v; its last answer said %+v, and these were tried: %+v", a.seen, q.expect, q.maybe)
 	}
 }
 
-// take is the moment in which an answer arrives. The browser's lock is held.
-func (b *Browser) take(q *request, a *answer) {
+// receive updates the browser when an answer arrives. The caller holds the browser's
+// lock.
+func (b *Browser) receive(q *request, a *response) {
 	w, l, act := b.world, q.owner, q.what
 	for _, c := range a.cookies {
 		value := c.Value
@@ -258,7 +265,7 @@ func (b *Browser) take(q *request, a *answer) {
 		}
 	}
 	if a.attached && l != nil {
-		w.put(l, a.refreshed, a.refreshed || a.status != http.StatusOK || act == "commit" || act == "others")
+		w.answered(l, a.refreshed, a.refreshed || a.status != http.StatusOK || act == "commit" || act == "others")
 		if slices.Contains(q.maybe, a.seen) {
 			b.expect, b.kept, b.maybe, b.old = a.seen, a.seen, nil, ""
 		} else if act == "forget" || act == "put back" && a.refreshed {
@@ -280,7 +287,8 @@ func (b *Browser) take(q *request, a *answer) {
 		b.expect = a.put
 	case act == "commit" && a.status == http.StatusOK:
 		b.expect, b.kept, b.maybe = a.put, a.put, nil
-		// Not what the request has seen: a refresh may have come before the commit.
+		// It is the cookie's data, not what the request has seen: a refresh may have
+		// come before the commit.
 		b.old, b.oldSeen, b.keptBy = q.jar.session, q.expect, ack{q.node.number, q.node.life, time.Now()}
 	case act == "commit" && a.attached && a.status == http.StatusServiceUnavailable:
 		b.maybe = append(b.maybe, a.put)
@@ -292,8 +300,8 @@ func (b *Browser) take(q *request, a *answer) {
 	}
 }
 
-// live is what a browser does all day.
-func (w *World) live(b *Browser, stop <-chan struct{}) {
+// browse makes random requests with a browser until stop.
+func (w *World) browse(b *Browser, stop <-chan struct{}) {
 	r := w.random()
 	for !w.pause(stop, pace*(3*time.Millisecond+rand.N(20*time.Millisecond))) {
 		node, other := r.IntN(len(w.nodes)), r.IntN(len(w.nodes))
@@ -326,7 +334,8 @@ func (w *World) live(b *Browser, stop <-chan struct{}) {
 	}
 }
 
-// pause reports whether stop came first.
+// pause waits for d, and reports whether the caller is to stop: because stop was
+// closed, or because too many promises are broken.
 func (w *World) pause(stop <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

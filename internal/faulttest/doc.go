@@ -1,8 +1,8 @@
-// Package faulttest is the outside observer of wafer's promises for tests that
-// hurt an engine: real nodes (wafer.Sessions) over real engines in real time,
-// browsers, an operator who revokes, and a thief who keeps what was revoked.
-// The observer knows what calls returned, and when; of the store it sees the
-// answers to Advance and Forgive alone, since an excuse hangs on those.
+// Package faulttest observes wafer's promises from outside, in tests that make an
+// engine fail. A [World] has real nodes (wafer.Sessions) over real engines in real
+// time, browsers, an operator who revokes, and thieves who keep what was revoked.
+// Its observer sees what calls return, and when. Of the store it sees only the
+// answers to Advance and Forgive, since an excuse depends on those.
 //
 //	world := faulttest.New(t, faulttest.Config{
 //		Open: func(node int) (store.Store, io.Closer, error) {
@@ -13,35 +13,35 @@
 //	world.Run(func() { // faults happen here, under load
 //		server.Kill()
 //		server.Start()
-//		world.Settle() // the fault is over: all must be well again by itself
+//		world.Settle() // the fault is over: everything must recover by itself
 //	})
 //
 // [World.Run] ends with a [World.Settle] of its own. A broken promise fails the
-// test with the story of the session concerned. What is held:
+// test with the story of the session concerned. The observer checks:
 //
-//   - Promise 1. After a revocation was acknowledged, its node refuses what it
-//     covers, also when it was restarted, and so does a node that was started
-//     later; every other node does MaxStaleness later. 503 is a refusal. What a
-//     call did that returned an error is unknown: both are allowed until it is
-//     repeated with success. A logout that the store did not take is in force on
-//     its node all the same.
+//   - Promise 1. Once a revocation is acknowledged, its node refuses what it
+//     covers, even after a restart, and so does a node that starts later. Every
+//     other node refuses it MaxStaleness later. A 503 is a refusal. The effect of
+//     a call that returned an error is unknown: both outcomes are allowed until
+//     the call is repeated with success. A logout that the store did not accept
+//     is in force on its node all the same.
 //   - Promise 5. A browser whose session nobody has revoked gets 200 or 503 and
-//     never loses a cookie. The one excuse is README's: a second lost answer in
-//     a session's life, where the first had to be forgiven. [World.Excused]
-//     counts them. Within Config.Recovery after a fault every such browser gets
-//     200 from every node.
-//   - Data. What a browser reads is what its last answer said, or what a commit
-//     tried that returned an error: nothing acknowledged is rolled back or lost,
-//     also where the browser has lost its cookie, or puts an older one back.
+//     never loses a cookie. The one excuse is the README's: a second lost answer
+//     in a session's life, after a first one that had to be forgiven.
+//     [World.Excused] counts these. Within Config.Recovery after a fault every
+//     such browser gets 200 from every node.
+//   - Data. A browser reads the data of its last answer, or the data of a commit
+//     that returned an error. Acknowledged data are never rolled back or lost,
+//     even if the browser has lost its cookie or puts an older one back.
 //   - Promise 4, by [World.ReadsCost].
 //
-// Where the store itself loses what it has acknowledged (a flush, a lagging
-// replica that is promoted, a restored dump), the test says so by
-// [World.Loses] before it does that.
+// If the store itself is about to lose what it has acknowledged (a flush, the
+// promotion of a lagging replica, a restored dump), the test first calls
+// [World.Loses].
 //
-// Residents are browsers whose sessions nobody ends; guests log out, log out
-// everywhere else, and are revoked. [World.Browser] makes another for a test
-// that goes step by step, [World.Revoke] is a revocation by hand, and
-// [World.Latency] measures how long one takes to reach the other nodes. Nothing
-// here is for use outside of tests.
+// Residents are browsers whose sessions nobody ends. Guests log out, log out
+// everywhere else, and are revoked. [World.Browser] makes another browser for a
+// test that goes step by step, [World.Revoke] makes a single revocation, and
+// [World.Latency] measures how long one takes to reach the other nodes. The
+// package is for tests only.
 package faulttest

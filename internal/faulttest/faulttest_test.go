@@ -7,8 +7,8 @@ import (
 	"github.com/waferkit/wafer/internal/faulttest"
 )
 
-// Nodes over a network that loses requests and answers, is down, and hangs, hold
-// every promise, and nobody has to be excused.
+// Nodes keep every promise over a network that loses requests and answers, is down,
+// and hangs. No browser has to be excused.
 func TestFaultsOfANetwork(t *testing.T) {
 	t.Parallel()
 	f := newFlaky()

@@ -13,13 +13,13 @@ import (
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// flaky is the way of all nodes to one memory store. It fails as networks do:
+// flaky stands between all nodes and one memory store. It fails as networks do:
 // requests are lost, answers are lost, everything hangs.
 type flaky struct {
 	store.Store
-	down  atomic.Bool  // every call is lost at once
-	hangs atomic.Bool  // no call is performed, nor answered before its context ends
-	loses atomic.Int64 // of 100 calls, how many are lost; half of them when performed
+	down  atomic.Bool  // every call fails at once and is not performed
+	hangs atomic.Bool  // no call is performed, or returns before its context ends
+	loses atomic.Int64 // the percentage of calls that are lost, half of them after they were performed
 }
 
 var errLost = errors.New("flaky: lost")
@@ -30,8 +30,8 @@ func (f *flaky) open(int) (store.Store, io.Closer, error) { return f, nil, nil }
 
 var _ = faulttest.Config{Open: (*flaky)(nil).open}
 
-// over makes a call.
-func over[R any](f *flaky, ctx context.Context, call func() (R, error)) (R, error) {
+// pass makes a call, unless it is lost.
+func pass[R any](f *flaky, ctx context.Context, call func() (R, error)) (R, error) {
 	var none R
 	time.Sleep(rand.N(300 * time.Microsecond))
 	switch k := rand.Int64N(200); {
@@ -48,26 +48,26 @@ func over[R any](f *flaky, ctx context.Context, call func() (R, error)) (R, erro
 }
 
 func (f *flaky) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
-	return over(f, ctx, func() (store.Snapshot, error) { return f.Store.Create(ctx, c) })
+	return pass(f, ctx, func() (store.Snapshot, error) { return f.Store.Create(ctx, c) })
 }
 func (f *flaky) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
-	return over(f, ctx, func() (store.Snapshot, error) { return f.Store.Advance(ctx, a) })
+	return pass(f, ctx, func() (store.Snapshot, error) { return f.Store.Advance(ctx, a) })
 }
 func (f *flaky) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
-	return over(f, ctx, func() (store.Snapshot, error) { return f.Store.Commit(ctx, c) })
+	return pass(f, ctx, func() (store.Snapshot, error) { return f.Store.Commit(ctx, c) })
 }
 func (f *flaky) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	return over(f, ctx, func() (store.Snapshot, error) { return f.Store.Forgive(ctx, id, generation) })
+	return pass(f, ctx, func() (store.Snapshot, error) { return f.Store.Forgive(ctx, id, generation) })
 }
 func (f *flaky) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
-	return over(f, ctx, func() (store.Snapshot, error) { return f.Store.Family(ctx, id) })
+	return pass(f, ctx, func() (store.Snapshot, error) { return f.Store.Family(ctx, id) })
 }
 func (f *flaky) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
-	return over(f, ctx, func() (store.Snapshot, error) { return f.Store.Revoke(ctx, r) })
+	return pass(f, ctx, func() (store.Snapshot, error) { return f.Store.Revoke(ctx, r) })
 }
 func (f *flaky) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
-	return over(f, ctx, func() (store.Batch, error) { return f.Store.Since(ctx, after, limit, wait) })
+	return pass(f, ctx, func() (store.Batch, error) { return f.Store.Since(ctx, after, limit, wait) })
 }
 func (f *flaky) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
-	return over(f, ctx, func() (store.Cutoffs, error) { return f.Store.Cutoffs(ctx, session, subject) })
+	return pass(f, ctx, func() (store.Cutoffs, error) { return f.Store.Cutoffs(ctx, session, subject) })
 }

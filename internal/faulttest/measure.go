@@ -9,10 +9,10 @@ import (
 	"github.com/waferkit/wafer"
 )
 
-// Latency logs in and revokes rounds times, by turns through each node, and
-// returns how long after the call's return each other node still took the
-// cookie, shortest first: for each round Nodes-1 durations. Use it outside of
-// Run. What is not refused within MaxStaleness breaks promise 1 and is left out.
+// Latency logs in and revokes rounds times, through each node in turn. It returns how
+// long after Revoke returned each other node still accepted the cookie: Nodes-1
+// durations for each round, shortest first. A cookie that a node still accepts after
+// MaxStaleness breaks promise 1 and is left out. Use Latency outside of Run.
 func (w *World) Latency(rounds int) []time.Duration {
 	w.t.Helper()
 	var all []time.Duration
@@ -84,11 +84,11 @@ func Percentile(sorted []time.Duration, p int) time.Duration {
 	return sorted[min(len(sorted)-1, len(sorted)*p/100)]
 }
 
-// ReadsCost makes requests that only read, with a valid cookie, n to each node,
-// and returns how many calls of the store and how many Set-Cookie lines that
-// took: promise 4 says none. before, unless nil, is called when the cookie is
-// made and every node has reached it, for a test that counts what the server
-// did. Use it outside of Run. A read that is refused breaks promise 5.
+// ReadsCost makes n requests to each node that only read, with a valid cookie. It
+// returns how many calls of the store and how many Set-Cookie lines they caused:
+// promise 4 allows neither. before, unless nil, is called once the cookie is made
+// and every node has reached its position, for a test that counts what the server
+// does. A read that is refused breaks promise 5. Use ReadsCost outside of Run.
 func (w *World) ReadsCost(n int, before func()) (calls, cookies int) {
 	w.t.Helper()
 	b := w.Browser("reader")
@@ -105,7 +105,7 @@ func (w *World) ReadsCost(n int, before func()) (calls, cookies int) {
 	}
 	for range n {
 		for node := range w.nodes {
-			q := b.ask(node, "read")
+			q := b.newRequest(node, "read")
 			a := b.send(q)
 			if a.status != 200 {
 				w.t.Errorf("faulttest: ReadsCost: a read is answered %d: %v", a.status, a.err)

@@ -16,7 +16,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// failures collects what a world fails with.
+// failures collects the failures of a world.
 type failures struct {
 	*testing.T
 	mu   sync.Mutex
@@ -65,7 +65,7 @@ func (m *mutant) Since(ctx context.Context, after store.Position, limit int, wai
 	return m.flaky.Since(ctx, after, limit, wait)
 }
 
-// forgetting says that a revocation is written, and writes nothing.
+// forgetting acknowledges a revocation without writing it.
 func forgetting(m *mutant) {
 	m.revoke = func(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
 		c, err := m.Store.Cutoffs(ctx, store.ID{}, "")
@@ -73,7 +73,7 @@ func forgetting(m *mutant) {
 	}
 }
 
-// A store that breaks a promise is caught, by the words that belong to it. The
+// A store that breaks a promise is caught, with the message for that promise. The
 // worlds mostly wait, so all run at once.
 func TestTheObserverCatches(t *testing.T) {
 	t.Parallel()
@@ -88,7 +88,7 @@ func TestTheObserverCatches(t *testing.T) {
 		"nothing": {mutate: func(*mutant) {}, restart: true, lasts: 2500 * time.Millisecond},
 		"a store that forgets acknowledged revocations": {mutate: forgetting, want: "promise 1: accepted"},
 		"and the node that acknowledged is restarted":   {mutate: forgetting, restart: true, want: "promise 1: accepted"},
-		"news that leave revocations out": {mutate: func(m *mutant) {
+		"a Since that leaves revocations out": {mutate: func(m *mutant) {
 			m.since = func(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
 				b, err := m.Store.Since(ctx, after, limit, wait)
 				b.Entries = slices.Clone(b.Entries)
@@ -98,8 +98,8 @@ func TestTheObserverCatches(t *testing.T) {
 				return b, err
 			}
 		}, want: "promise 1: accepted"},
-		// wafer itself notices these, and then trusts no cookie that is newer.
-		"news that are stale and look fresh": {mutate: func(m *mutant) {
+		// wafer itself detects these, and then trusts no newer cookie.
+		"a Since that is stale and looks fresh": {mutate: func(m *mutant) {
 			m.since = func(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
 				time.Sleep(wait)
 				c, err := m.Store.Cutoffs(ctx, store.ID{}, "")
@@ -190,7 +190,7 @@ func TestTheObserverCatches(t *testing.T) {
 	}
 }
 
-// The first lost answer is forgiven, a second one is the excuse, and is counted.
+// The first lost answer is forgiven. A second one is the excuse, and is counted.
 func TestASecondLostAnswerIsExcused(t *testing.T) { synctest.Test(t, aSecondLostAnswer) }
 
 func aSecondLostAnswer(t *testing.T) {
@@ -215,7 +215,7 @@ func aSecondLostAnswer(t *testing.T) {
 		{"forget", true, 503},
 		{"forget", false, 200}, // forgiven
 		{"forget", true, 503},
-		{"forget", false, 401}, // taken for a thief
+		{"forget", false, 401}, // treated as a thief
 	} {
 		if m.broken.Store(step.lost); step.lost {
 			time.Sleep(access / 2)
@@ -232,8 +232,8 @@ func aSecondLostAnswer(t *testing.T) {
 	}
 }
 
-// What is measured is real: latency is the delay of the news, and a read on a
-// node that has none of them costs calls of the store.
+// Latency measures the delay of entries, and ReadsCost counts the calls of the store
+// by a read on a node that receives no entries.
 func TestMeasures(t *testing.T) { synctest.Test(t, measures) }
 
 func measures(t *testing.T) {
@@ -260,11 +260,11 @@ func measures(t *testing.T) {
 		t.Fatalf("%d and %d durations, want 10", len(prompt), len(late))
 	}
 	if p, l := faulttest.Percentile(prompt, 50), faulttest.Percentile(late, 50); l-p < delay/2 {
-		t.Errorf("the median is %v, and %v where news are %v late", p, l, delay)
+		t.Errorf("the median is %v, and %v if entries are %v late", p, l, delay)
 	}
 	silent.Store(true)
 	time.Sleep(1500 * time.Millisecond) // past MaxStaleness
 	if calls, _ := w.ReadsCost(10, nil); calls < 30 {
-		t.Errorf("30 reads without news took %d calls of the store, want one each", calls)
+		t.Errorf("30 reads without entries took %d calls of the store, want one each", calls)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// tally is the session data: whose it is, and how often it was put.
+// tally is the session data: the login that owns it, and how often it was written.
 type tally struct {
 	Login   int64 `cbor:"1,keyasint"`
 	Commits int   `cbor:"2,keyasint"`
@@ -26,7 +26,7 @@ const (
 	refreshCookie = "__Host-refresh"
 )
 
-// node is one node: life after life.
+// node is one node over all of its lives. A restart begins a new life.
 type node struct {
 	world  *World
 	number int
@@ -37,10 +37,10 @@ type node struct {
 	engine   io.Closer
 	wire     *wire
 	life     int
-	born     time.Time // before it read the log
+	born     time.Time // a moment before this life read the log
 }
 
-// start begins a life. The caller holds the lock, or is alone.
+// start begins a life. The caller holds the lock, or has not shared n yet.
 func (n *node) start() error {
 	n.stop()
 	n.born = time.Now()
@@ -83,8 +83,9 @@ func (n *node) stop() {
 	n.sessions = nil
 }
 
-// Restart ends a node and starts it anew; while the store is away it goes on
-// trying, for at most Recovery. Requests meanwhile find the node down.
+// Restart ends a node and starts it again. If the store is unavailable, Restart tries
+// again for at most Config.Recovery. The node is down for requests meanwhile. A node
+// that does not start fails the test.
 func (w *World) Restart(number int) {
 	w.t.Helper()
 	n := w.nodes[number]
@@ -107,7 +108,7 @@ func (w *World) Restart(number int) {
 	}
 }
 
-// state is the state of the node's list.
+// state returns the state of the node's revocation list, or "down".
 func (n *node) state() string {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
@@ -117,7 +118,7 @@ func (n *node) state() string {
 	return n.sessions.Health().State
 }
 
-// observe keeps what operators are told, for the stories. It decides nothing.
+// observe records the node's events in the stories. No check depends on them.
 func (n *node) observe(e wafer.Event) {
 	w := n.world
 	w.mu.Lock()
@@ -128,29 +129,29 @@ func (n *node) observe(e wafer.Event) {
 		text += ": " + e.Err.Error()
 	}
 	if l := w.logins[e.Session]; l != nil {
-		l.tell(w, "%s", text)
+		l.note(w, "%s", text)
 	} else if e.Kind == wafer.KindAlarm || e.Kind == wafer.KindReplica {
-		w.tell("%s", text)
+		w.note("%s", text)
 	}
 }
 
 type requestKey struct{}
 
-// request is one request on its way to a node.
+// request is a request to a node.
 type request struct {
 	node    *node
 	begin   time.Time
-	browser *Browser // nil: a thief's
+	browser *Browser // nil for a thief
 	what    string
 	subject string // of a login
-	owner   *login // whose credentials it brings; nil: nobody's
+	owner   *login // the login whose credentials it has, or nil
 	jar     jar
-	expect  tally   // what its data must be,
+	expect  tally   // the data must be this,
 	maybe   []tally // or one of these
-	old     tally   // what a cookie that was put back says
-	keptBy  ack     // of the commit since
+	old     tally   // the data of a cookie that was put back
+	keptBy  ack     // of the commit after that cookie
 	act     func(http.ResponseWriter, *http.Request)
-	calls   atomic.Int64 // of the store
+	calls   atomic.Int64 // calls of the store
 }
 
 func (q *request) context() context.Context {
@@ -168,8 +169,8 @@ func (q *request) http() *http.Request {
 	return r
 }
 
-// wire is a node's way to its engine. It counts the calls of requests, and
-// hears which answers to a refresh were lost.
+// wire stands between a node and its engine. It counts the calls that requests make,
+// and reports lost answers to refreshes to the observer.
 type wire struct {
 	store.Store
 	observer *observer

@@ -11,20 +11,20 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// observer is what is known from outside.
+// observer holds what is known from outside, and judges it.
 type observer struct {
 	world *World
 
 	mu          sync.Mutex
 	logins      map[store.ID]*login
-	living      map[string]map[*login]bool // by subject: those that nobody has doomed
-	dead        []*login                   // acknowledged
-	leftover    []*login                   // logged out, and the store had not taken it
-	revocations []*revocation              // under way, or over not long ago
-	lost        time.Time                  // the store loses what it had acknowledged; zero: it does not
+	living      map[string]map[*login]bool // logins that are not doomed, by subject
+	dead        []*login                   // logins whose end was acknowledged
+	leftover    []*login                   // logins whose logout the store did not accept
+	revocations []*revocation              // those under way or recently over
+	lost        time.Time                  // when the store lost what it had acknowledged, or zero
 	story       []string                   // of the world
 	counts      map[string]int
-	faults      int // broken promises
+	faults      int // the number of broken promises
 	excused     int
 	recovered   []time.Duration
 }
@@ -35,15 +35,15 @@ type login struct {
 	number   int64
 	subject  string
 	resident bool
-	returned time.Time // when Start had
-	touched  time.Time // when an answer last said that the store wrote to it
-	doomed   string    // who may have ended it; "": nobody, and it must live
-	acks     []ack     // ends that were acknowledged
-	left     map[int]left
-	jar      jar // the newest that its browser had
+	returned time.Time    // when Start returned
+	touched  time.Time    // when an answer last showed a write to the family
+	doomed   string       // what may have ended it; "" if it must live
+	acks     []ack        // acknowledged ends
+	left     map[int]left // by node
+	jar      jar          // the browser's latest
 
-	// Where one answer to a refresh was forgiven, a second one that is lost or
-	// slow may end the session: README, the honest limits.
+	// After one lost answer to a refresh was forgiven, a second one that is lost
+	// or slow may end the session: README, the honest limits.
 	owed, slow, forgiven bool
 
 	story []string
@@ -55,20 +55,20 @@ type ack struct {
 	at         time.Time
 }
 
-// left is a logout that the store did not take: it is in force on its node.
+// left is a logout that the store did not accept. It is in force on its node.
 type left struct {
 	life int
 	at   time.Time
 }
 
-// revocation is one that is under way.
+// revocation is a revocation that is under way or over.
 type revocation struct {
 	what   string
 	covers func(*login) bool
 	begin  time.Time
-	unsure bool      // a try returned an error
-	once   bool      // nobody repeats it
-	over   time.Time // zero: it may still be performed
+	unsure bool      // an attempt returned an error
+	once   bool      // it is not repeated after an error
+	over   time.Time // zero while it may still be performed
 }
 
 func (o *observer) init(w *World) {
@@ -77,34 +77,34 @@ func (o *observer) init(w *World) {
 
 const maxStory = 40
 
-// tell adds to the world's story. The lock is held.
-func (o *observer) tell(format string, values ...any) {
+// note adds to the world's story. The caller holds the lock.
+func (o *observer) note(format string, values ...any) {
 	o.story = append(o.story, fmt.Sprintf("%9v ", time.Since(o.world.began).Round(time.Microsecond*100))+fmt.Sprintf(format, values...))
 	if len(o.story) > 2*maxStory {
 		o.story = slices.Clone(o.story[len(o.story)-maxStory:])
 	}
 }
 
-func (l *login) tell(w *World, format string, values ...any) {
+func (l *login) note(w *World, format string, values ...any) {
 	l.story = append(l.story, fmt.Sprintf("%9v ", time.Since(w.began).Round(time.Microsecond*100))+fmt.Sprintf(format, values...))
 	if len(l.story) > 2*maxStory {
 		l.story = slices.Clone(l.story[len(l.story)-maxStory:])
 	}
 }
 
-// Note adds to the story that a broken promise comes with: what the test does
-// to the engine.
+// Note adds a line to the story that comes with a broken promise, such as what the
+// test does to the engine.
 func (w *World) Note(format string, values ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.tell(format, values...)
+	w.note(format, values...)
 }
 
-// broken fails the test. The lock is held.
+// broken fails the test with the stories. The caller holds the lock.
 func (o *observer) broken(q *request, l *login, format string, values ...any) {
 	o.faults++
 	if o.faults > 5 {
-		return // the first ones tell enough
+		return // the first ones are enough
 	}
 	text := fmt.Sprintf(format, values...)
 	if q != nil {
@@ -135,7 +135,7 @@ func (w *World) Excused() int {
 	return w.excused
 }
 
-// Report says what has happened so far.
+// Report returns a summary of what has happened so far, in several lines.
 func (w *World) Report() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -147,21 +147,21 @@ func (w *World) Report() string {
 	return b.String()
 }
 
-// binds reports whether a request must know of an acknowledged end.
+// binds reports whether an acknowledged end must be in force for a request.
 func (o *observer) binds(a ack, q *request) bool {
 	if !q.begin.After(a.at) {
 		return false
 	}
 	n := q.node
 	if !o.lost.IsZero() && a.at.Before(o.lost) {
-		// Until it is written back, only those must know it who hold it.
+		// Until it is written back, only nodes that hold it must refuse.
 		return a.node == n.number && a.life == n.life ||
 			n.born.Before(o.lost) && o.lost.Sub(a.at) > o.world.config.MaxStaleness
 	}
 	return a.node == n.number || n.born.After(a.at) || q.begin.Sub(a.at) > o.world.config.MaxStaleness
 }
 
-// accepted judges that a request was taken for a session.
+// accepted judges a request that was accepted as a session's.
 func (o *observer) accepted(q *request, id store.ID, subject string, d tally) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -181,7 +181,7 @@ func (o *observer) accepted(q *request, id store.ID, subject string, d tally) {
 	}
 }
 
-// refused judges that a browser, which is logged in, was told that it is not.
+// refused judges a request of a logged-in browser that was refused.
 func (o *observer) refused(q *request) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -196,16 +196,16 @@ func (o *observer) refused(q *request) {
 	}
 }
 
-// doom says that a login need not live any more. The lock is held.
+// doom records that a login may have ended, and why. The caller holds the lock.
 func (o *observer) doom(l *login, why string) {
 	if l.doomed == "" {
 		l.doomed = why
-		l.tell(o.world, "%s", why)
+		l.note(o.world, "%s", why)
 		delete(o.living[l.subject], l)
 	}
 }
 
-// begun registers a login, when Start has returned.
+// begun registers a login after Start has returned.
 func (o *observer) begun(q *request, id store.ID, number int64) *login {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -218,7 +218,7 @@ func (o *observer) begun(q *request, id store.ID, number int64) *login {
 		o.living[l.subject] = make(map[*login]bool)
 	}
 	o.living[l.subject][l] = true
-	l.tell(o.world, "begun by node %d", q.node.number)
+	l.note(o.world, "begun by node %d", q.node.number)
 	for _, r := range o.revocations {
 		if (r.over.IsZero() || r.over.After(q.begin)) && r.covers(l) {
 			o.doom(l, "begun while this was under way: "+r.what)
@@ -230,8 +230,8 @@ func (o *observer) begun(q *request, id store.ID, number int64) *login {
 	return l
 }
 
-// revoking says that a revocation is tried. From now on what it covers may be
-// dead.
+// revoking registers a revocation before it is attempted. From now on the logins that
+// it covers may have ended.
 func (o *observer) revoking(what string, covers func(*login) bool) *revocation {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -250,8 +250,8 @@ func (o *observer) revoking(what string, covers func(*login) bool) *revocation {
 	return r
 }
 
-// revoked says what became of it. Of one that returned an error nothing is
-// known until it is repeated.
+// revoked records the result of a revocation. After an error its effect is unknown
+// until it is repeated.
 func (o *observer) revoked(r *revocation, n *node, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -264,11 +264,11 @@ func (o *observer) revoked(r *revocation, n *node, err error) {
 	o.counts["revocation acknowledged"]++
 	r.over = at
 	if r.unsure {
-		// The try that failed may be on its way to the store even now.
+		// The failed attempt may still be on its way to the store.
 		r.over = at.Add(o.world.config.Late)
 	}
 	for _, l := range o.logins {
-		// Those that were begun before; of the others nothing is known.
+		// Only logins that returned before the revocation began must have ended.
 		if l.returned.Before(r.begin) && r.covers(l) && len(l.acks) < maxAcks {
 			o.ended(l, ack{n.number, n.life, at}, r.what)
 		}
@@ -277,18 +277,19 @@ func (o *observer) revoked(r *revocation, n *node, err error) {
 
 const maxAcks = 8
 
-// ended keeps an acknowledged end, and the thief a copy. The lock is held.
+// ended records an acknowledged end, and gives the thieves a copy of the login. The
+// caller holds the lock.
 func (o *observer) ended(l *login, a ack, what string) {
 	o.doom(l, what)
-	l.tell(o.world, "acknowledged by node %d: %s", a.node, what)
+	l.note(o.world, "acknowledged by node %d: %s", a.node, what)
 	if len(l.acks) == 0 {
 		o.dead = append(o.dead, l)
 	}
 	l.acks = append(l.acks, a)
 }
 
-// loggedOut says what became of a logout. One that the store did not take is
-// in force on its node, and is tried again without end.
+// loggedOut records the result of a logout. A logout that the store did not accept is
+// in force on its node, which tries again without end.
 func (o *observer) loggedOut(q *request, l *login, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -302,9 +303,9 @@ func (o *observer) loggedOut(q *request, l *login, err error) {
 	o.ended(l, ack{q.node.number, q.node.life, at}, "logged out")
 }
 
-// put says what an answer told of a session's family: whether it settled what
-// the token is, and whether the store wrote to it.
-func (o *observer) put(l *login, resolved, wrote bool) {
+// answered records what an answer shows of a session's family: whether it resolved
+// an earlier lost answer, and whether the store wrote to the family.
+func (o *observer) answered(l *login, resolved, wrote bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if wrote {
@@ -319,7 +320,7 @@ func (o *observer) lostAdvance(id store.ID) {
 	o.counts["answer to a refresh lost"]++
 	if l := o.logins[id]; l != nil {
 		l.owed, l.touched = true, time.Now()
-		l.tell(o.world, "an advance returned an error")
+		l.note(o.world, "an advance returned an error")
 	}
 }
 
@@ -329,21 +330,21 @@ func (o *observer) forgave(id store.ID) {
 	o.counts["lost answer forgiven"]++
 	if l := o.logins[id]; l != nil {
 		l.forgiven, l.touched = true, time.Now()
-		l.tell(o.world, "a lost answer was, or may have been, forgiven")
+		l.note(o.world, "a lost answer was, or may have been, forgiven")
 	}
 }
 
-// Loses says, just before the test makes the store do it, that it loses what it
-// has acknowledged since a time; the zero time: everything. Until the next
-// Settle is over only nodes that hold a revocation from before must refuse
-// what it covers: its own, and those that were up MaxStaleness later. Sessions
-// that were begun or written to since then may be gone, as may those that begin
-// before all is written back.
+// Loses announces that the store is about to lose everything that it acknowledged
+// since a time, or everything if since is zero. Call it just before the test makes
+// the store do so. Until the next Settle returns, only nodes that hold an earlier
+// revocation must refuse what it covers: its own node, and those that were up
+// MaxStaleness later. Sessions that were begun or written to since then may be gone,
+// and so may those that begin before everything is written back.
 func (w *World) Loses(since time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lost = time.Now()
-	w.tell("the store loses what it acknowledged since %v", since.Sub(w.began))
+	w.note("the store loses what it acknowledged since %v", since.Sub(w.began))
 	for _, of := range w.living {
 		for l := range of {
 			if l.touched.After(since) {
@@ -353,7 +354,7 @@ func (w *World) Loses(since time.Time) {
 	}
 }
 
-// settled says that all has been well again.
+// settled records that every node has recovered.
 func (o *observer) settled(took time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -365,7 +366,7 @@ func (o *observer) settled(took time.Duration) {
 		}
 	}
 	o.recovered = append(o.recovered, took)
-	o.tell("settled; it took %v until all was well", took)
+	o.note("settled; it took %v until all was well", took)
 }
 
 func (o *observer) doomedBy(l *login, why string) {
@@ -374,7 +375,8 @@ func (o *observer) doomedBy(l *login, why string) {
 	o.doom(l, why)
 }
 
-// closed says that a revocation is not performed any more.
+// closed records that a revocation will not be performed any more, once Late has
+// passed.
 func (o *observer) closed(r *revocation) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

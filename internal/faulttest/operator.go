@@ -15,8 +15,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Revoke is an operator's revocation through a node. The observer judges what
-// it must end; after an error that is in doubt until the next Settle.
+// Revoke makes an operator's revocation through a node. The observer then checks that
+// it is in force. After an error its effect is unknown until the next Settle.
 func (w *World) Revoke(node int, r wafer.Revocation) (store.Position, error) {
 	sessions, subjects := make(map[store.ID]bool), make(map[string]bool)
 	for _, id := range r.Sessions {
@@ -31,7 +31,7 @@ func (w *World) Revoke(node int, r wafer.Revocation) (store.Position, error) {
 	return w.try(v, node, r)
 }
 
-// try asks a node to revoke.
+// try makes a revocation through a node, and records the result.
 func (w *World) try(v *revocation, node int, r wafer.Revocation) (store.Position, error) {
 	n := w.nodes[node]
 	n.mu.RLock()
@@ -44,9 +44,9 @@ func (w *World) try(v *revocation, node int, r wafer.Revocation) (store.Position
 	return position, err
 }
 
-// insist repeats what a user could not do, for all of the subject, until a node
-// takes it, as an operator would who was phoned. Until then nobody knows whose
-// sessions are over.
+// insist revokes the whole subject after its EndOthers returned an error, until a node
+// acknowledges it, as an operator would after a phone call. Until then it is unknown
+// which sessions are over.
 func (w *World) insist(v *revocation, subject string) {
 	again := w.revoking("all of "+subject+" is revoked, since EndOthers returned an error", func(l *login) bool { return l.subject == subject })
 	if w.repeat(again, wafer.Revocation{Subjects: []string{subject}}) {
@@ -54,7 +54,7 @@ func (w *World) insist(v *revocation, subject string) {
 	}
 }
 
-// repeat goes from node to node until one takes a revocation.
+// repeat tries a revocation on one node after another until one acknowledges it.
 func (w *World) repeat(v *revocation, r wafer.Revocation) bool {
 	began := time.Now()
 	for node := 0; time.Since(began) < time.Minute; node++ {
@@ -78,7 +78,7 @@ func (w *World) operate(stop <-chan struct{}) {
 		l := b.login
 		b.mu.Unlock()
 		if l == nil || time.Since(l.returned) < 400*time.Millisecond && r.IntN(3) > 0 {
-			continue // some are to be known to every node before they die
+			continue // let some sessions reach every node before they end
 		}
 		node := r.IntN(len(w.nodes))
 		revocation := wafer.Revocation{Subjects: []string{l.subject}}
@@ -96,11 +96,11 @@ func (w *World) operate(stop <-chan struct{}) {
 	}
 }
 
-// thieves is how many present what was revoked to one node: one that waits for
-// the store keeps its thief waiting.
+// thieves is the number of thieves for each node. There are several because a request
+// that waits for the store makes its thief wait.
 const thieves = 6
 
-// steal presents what was revoked to a node, over and over.
+// steal presents dead credentials to a node, over and over.
 func (w *World) steal(node int, stop <-chan struct{}) {
 	r := w.random()
 	for !w.pause(stop, pace*(5*time.Millisecond+rand.N(5*time.Millisecond))) {
@@ -127,8 +127,9 @@ func (w *World) steal(node int, stop <-chan struct{}) {
 	}
 }
 
-// pick chooses one of the dead: of all, of those that died just now, or of those
-// that every node must know and whose cookies are still young. The lock is held.
+// pick chooses a dead login: from all, from those that ended just now, or from those
+// that every node must refuse and whose cookies have not expired. The caller holds
+// the lock.
 func (w *World) pick(r *rand.Rand) int {
 	since := func(d time.Duration) int {
 		return sort.Search(len(w.dead), func(i int) bool { return time.Since(w.dead[i].acks[0].at) < d })
@@ -143,7 +144,7 @@ func (w *World) pick(r *rand.Rand) int {
 	return r.IntN(end)
 }
 
-// presentAll presents everything that was revoked to every node.
+// presentAll presents the newest dead logins to every node.
 func (w *World) presentAll() {
 	w.mu.Lock()
 	var dead []*login
@@ -167,11 +168,11 @@ func (w *World) presentAll() {
 	all.Wait()
 }
 
-// maxPresented bounds how many of the newest dead sessions are presented when
-// all is settled.
+// maxPresented bounds how many dead logins Settle presents.
 const maxPresented = 200
 
-// present shows the credentials of a dead session to a node. accepted judges.
+// present makes a request to a node with the credentials of a dead session. accepted
+// judges it if the node accepts them.
 func (w *World) present(l *login, j jar, node int) {
 	n := w.nodes[node]
 	if !n.mu.TryRLock() {

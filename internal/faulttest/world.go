@@ -15,8 +15,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// T is what of [testing.TB] a World uses: a test of the observer brings its own,
-// and sees what fails.
+// T has the methods of [testing.TB] that a World uses. A test of the observer passes
+// its own T to see the failures.
 type T interface {
 	Helper()
 	Errorf(format string, args ...any)
@@ -24,32 +24,32 @@ type T interface {
 	Cleanup(func())
 }
 
-// Config configures [New]. Open is required, all else has a default. Access
-// must be at least 4 × Grace, and Grace longer than three uses of the store may
-// take, so that no answer comes late enough to need an excuse.
+// Config configures [New]. Open is required, and all else has a default. Access must
+// be at least 4 × Grace, and Grace must be longer than three calls of the store may
+// take, so that no answer is late enough to need an excuse.
 type Config struct {
-	// Open opens node's own handle of the engine. It is called again when the
-	// node is restarted. The closer, unless nil, is closed with the node.
+	// Open opens a handle of the engine for a node. It is called again when the
+	// node restarts. The closer, unless nil, is closed with the node.
 	Open func(node int) (store.Store, io.Closer, error)
 
 	Nodes     int // default 3
-	Residents int // browsers whose sessions nobody ends; default 8; below 0: none
-	Guests    int // browsers that are revoked and log out; default 8; below 0: none
+	Residents int // browsers whose sessions nobody ends; default 8; negative for none
+	Guests    int // browsers that are revoked and log out; default 8; negative for none
 
 	Access       time.Duration // default 4 s
 	Grace        time.Duration // default 1 s
-	MaxStaleness time.Duration // default 1 s, the least that wafer takes
+	MaxStaleness time.Duration // default 1 s, the least that wafer accepts
 	StoreTimeout time.Duration // default 300 ms
 	Idle         time.Duration // default 2 min
-	// Late is for how long the store may still perform a call that returned an
-	// error: as long as a test keeps one on its way. Default StoreTimeout.
+	// Late is how long the store may still perform a call after it returned an
+	// error: as long as a test delays one. Default StoreTimeout.
 	Late time.Duration
-	// Recovery is how long after a fault all must be well again by itself.
-	// [World.Report] says how long it took. Default MaxStaleness and a minute,
-	// which only nodes that do not recover reach, however slow the machine.
+	// Recovery is how long after a fault everything must have recovered by
+	// itself. [World.Report] shows how long it took. Default MaxStaleness and a
+	// minute, which only nodes that do not recover exceed, even on a slow machine.
 	Recovery time.Duration
-	// Seed of what browsers, operator and thief choose. Default: a random one.
-	// It is logged, though real time decides as much.
+	// Seed seeds the choices of browsers, operator and thieves. Default a random
+	// one. It is logged, though real time matters as much.
 	Seed uint64
 }
 
@@ -81,12 +81,13 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// pace is how much slower everybody acts by default than in CI. What they do
-// costs the processor more than all that a fault test does besides, and a slower
-// world still has hundreds of requests in each second.
+// pace is how much slower browsers and operator act by default than in CI. Their load
+// costs more processor time than the rest of a fault test, and a slower world still
+// has hundreds of requests a second.
 var pace = time.Duration(rounds.Of(3, 1))
 
-// World is the nodes, those who use them, and the observer.
+// World holds the nodes, their users and the observer. Its methods report failures to
+// the T of [New].
 type World struct {
 	t         T
 	config    Config
@@ -98,13 +99,13 @@ type World struct {
 	numbers   atomic.Int64 // of logins
 	actors    atomic.Uint64
 	running   atomic.Bool
-	gate      sync.RWMutex // closed while all is to be quiet
+	gate      sync.RWMutex // locked for writing by Quiet
 
 	observer
 }
 
-// New starts the nodes. The test's end stops them. A node that cannot be
-// started fails t, and New returns nil.
+// New starts the nodes. The end of the test stops them. If a node cannot be started,
+// New fails t and returns nil.
 func New(t T, config Config) *World {
 	t.Helper()
 	w := &World{t: t, config: config.withDefaults(), began: time.Now()}
@@ -144,14 +145,14 @@ func (w *World) close() {
 	}
 }
 
-// Run lets everybody use the nodes while faults runs, then settles. If the
-// world is broken already it does nothing.
+// Run calls faults while browsers, operator and thieves use the nodes, and then
+// settles and logs the report.
 func (w *World) Run(faults func()) {
 	w.t.Helper()
 	stop := make(chan struct{})
 	var load sync.WaitGroup
 	for _, b := range slices.Concat(w.residents, w.guests) {
-		load.Go(func() { w.live(b, stop) })
+		load.Go(func() { w.browse(b, stop) })
 	}
 	load.Go(func() { w.operate(stop) })
 	for node := range w.nodes {
@@ -161,7 +162,7 @@ func (w *World) Run(faults func()) {
 	}
 	w.running.Store(true)
 	defer func() {
-		// Also where faults ends the test.
+		// Deferred, since faults may end the test.
 		w.running.Store(false)
 		close(stop)
 		load.Wait()
@@ -171,10 +172,10 @@ func (w *World) Run(faults func()) {
 	w.t.Logf("%s", w.Report())
 }
 
-// Quiet runs f while nobody asks anything of a node, and all nodes have applied
-// what was revoked before. Use it within Run, when all is well. A store that
-// loses something in the middle of a revocation that a single node knows of can
-// take its position again, which that node then cannot see.
+// Quiet runs f while nobody makes a request, after all nodes have applied all earlier
+// revocations. Use it within Run, when every node is healthy. If a store loses entries
+// during a revocation that only one node has seen, it can assign the same position
+// again, and that node cannot detect it.
 func (w *World) Quiet(f func()) {
 	w.t.Helper()
 	w.gate.Lock()
@@ -199,42 +200,42 @@ func (w *World) Quiet(f func()) {
 	f()
 }
 
-// Settle is called when a fault is over, within Run or after it. Within
-// Recovery every node must serve every resident again. Then it waits for
-// MaxStaleness, and everything that was revoked before is presented to every
-// node.
+// Settle checks that everything recovers after a fault. Call it when the fault is
+// over, within Run or after it. Within Config.Recovery every node must serve every
+// resident again. Settle then waits for MaxStaleness, and presents everything that
+// was revoked before to every node.
 func (w *World) Settle() {
 	w.t.Helper()
 	began := time.Now()
 	for {
-		unwell := w.unwell()
-		if unwell == "" {
+		unhealthy := w.unhealthy()
+		if unhealthy == "" {
 			break
 		}
 		if time.Since(began) > w.config.Recovery {
 			w.mu.Lock()
-			w.broken(nil, nil, "%v after the fault all is not well: %s", w.config.Recovery, unwell)
+			w.broken(nil, nil, "%v after the fault all is not well: %s", w.config.Recovery, unhealthy)
 			w.mu.Unlock()
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	took := time.Since(began)
-	// By now each node has looked at the log again, and what that had lost is
-	// written back by those who hold it.
+	// After that each node has read the log again, and nodes that hold entries
+	// which the log has lost have written them back.
 	time.Sleep(w.config.MaxStaleness + time.Millisecond)
 	w.settled(took)
 	w.presentAll()
 }
 
-// unwell says which node does not serve whom, or "".
-func (w *World) unwell() string {
+// unhealthy describes a node that does not serve a resident, or returns "".
+func (w *World) unhealthy() string {
 	for _, b := range w.residents {
 		b.mu.Lock()
 		for i := range w.nodes {
 			a := b.visit(i, "read")
 			if a.status == 401 || b.login == nil {
-				// Judged already: it was revoked, or else a promise is broken.
+				// The observer has judged it: it was revoked, or a promise is broken.
 				a = b.visit(i, "start")
 			}
 			if a.status != 200 {
@@ -252,7 +253,7 @@ func (w *World) unwell() string {
 	return ""
 }
 
-// random returns an actor's own source.
+// random returns a source of random numbers for one actor.
 func (w *World) random() *rand.Rand {
 	return rand.New(rand.NewPCG(w.config.Seed, w.actors.Add(1)))
 }

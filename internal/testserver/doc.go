@@ -1,8 +1,9 @@
-// Package testserver starts the real servers that tests and benchmarks of the
-// engines need, each on a free port of the loopback interface with a data
-// directory of its own, and ends them. It knows redis-server and postgres, and
-// a TCP proxy that loses requests or answers on purpose.
+// Package testserver starts and ends the real servers that tests and benchmarks of
+// the engines need: redis-server and postgres. Each runs on a free port of the
+// loopback interface with a data directory of its own. A [Proxy] in front of a
+// server loses requests or answers on purpose.
 //
-// The functions that take a [testing.TB] skip where the server's program is not
-// installed, naming the package; in CI (the variable WAFER_CI is set) they fail.
+// If the server's program is not installed, the functions with a [testing.TB] skip
+// the test and name the package to install. In CI, where the variable WAFER_CI is
+// set, they fail it instead.
 package testserver

@@ -20,14 +20,16 @@ import (
 
 const postgresPackage = "postgresql"
 
-// postgresDirectories is where Debian, Red Hat and Homebrew keep the programs.
+// postgresDirectories are the places where Debian, Red Hat and Homebrew install the
+// programs.
 var postgresDirectories = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin"}
 
-// StartPostgres makes a cluster in dir, which must exist and be reachable by the
-// server's user, and starts postgres on it, with settings such as
-// "max_connections=20". The superuser is postgres and needs no password. Where
-// this process is root, the server runs as the user postgres or nobody, since it
-// refuses root. Kill, Stop or Discard ends it.
+// StartPostgres makes a cluster in dir and starts postgres on it, with settings such
+// as "max_connections=20". The directory must exist, and the server's user must be
+// able to reach it. The superuser is postgres and needs no password. If this process
+// is root, the server runs as the user postgres or nobody, since it refuses to run
+// as root. The caller ends the server by Kill, Stop or Discard. It returns
+// [ErrMissing] if the program is not installed.
 func StartPostgres(dir string, settings ...string) (*Server, error) {
 	if err := InitPostgres(dir); err != nil {
 		return nil, err
@@ -35,8 +37,8 @@ func StartPostgres(dir string, settings ...string) (*Server, error) {
 	return ServePostgres(dir, settings...)
 }
 
-// InitPostgres makes a cluster in dir/data and starts nothing. Copies of a
-// cluster that nobody has started cost less than making each.
+// InitPostgres makes a cluster in dir/data without starting a server. To copy such a
+// cluster costs less than to make another.
 func InitPostgres(dir string) error {
 	initdb, err := find("initdb", postgresPackage, postgresDirectories...)
 	if err != nil {
@@ -55,7 +57,7 @@ func InitPostgres(dir string) error {
 	return nil
 }
 
-// ServePostgres starts postgres on the cluster in dir/data, such as the copy of
+// ServePostgres starts postgres on the cluster in dir/data, which may be the copy of
 // another server's.
 func ServePostgres(dir string, settings ...string) (*Server, error) {
 	program, err := find("postgres", postgresPackage, postgresDirectories...)
@@ -78,7 +80,8 @@ func ServePostgres(dir string, settings ...string) (*Server, error) {
 	return s, s.Start()
 }
 
-// unprivileged returns whom to run as, and gives dir to that user.
+// unprivileged returns the user to run the server as, and makes that user the owner
+// of dir. It returns nil if this process is not root.
 func unprivileged(dir string) (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -98,8 +101,8 @@ func unprivileged(dir string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 }
 
-// postgresReady begins a session as the superuser. A server that starts up or
-// recovers refuses it.
+// postgresReady begins a session as the superuser. A server that is starting up or
+// recovering refuses it.
 func postgresReady(ctx context.Context, addr string) error {
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -124,7 +127,7 @@ func postgresReady(ctx context.Context, addr string) error {
 	return nil
 }
 
-// Postgres is [StartPostgres] for a test or a benchmark, which ends it.
+// Postgres is [StartPostgres] for a test or a benchmark, whose end ends the server.
 func Postgres(tb testing.TB, settings ...string) *Server {
 	tb.Helper()
 	s, err := StartPostgres(PostgresDir(tb), append([]string{PostgresWAL}, settings...)...)
@@ -133,12 +136,12 @@ func Postgres(tb testing.TB, settings ...string) *Server {
 	return s
 }
 
-// PostgresWAL is a setting that bounds how much room a server's journal takes,
-// for servers whose data are in memory.
+// PostgresWAL is a setting that bounds the size of a server's journal, for servers
+// whose data are in memory.
 const PostgresWAL = "max_wal_size=160MB"
 
-// PostgresDir makes a directory that the server's user can reach, which one of
-// [testing.TB.TempDir] is not, and removes it after the test.
+// PostgresDir makes a directory that the server's user can reach, and removes it
+// after the test. That user cannot reach a directory of [testing.TB.TempDir].
 func PostgresDir(tb testing.TB) string {
 	tb.Helper()
 	dir, err := MakePostgresDir()
@@ -153,11 +156,10 @@ func PostgresDir(tb testing.TB) string {
 	return dir
 }
 
-// MakePostgresDir makes a directory that the server's user can reach, for the
-// caller to remove. It is in memory where the system has room there: a commit
-// that waits for a disk costs tests more than all else, and what is written
-// survives the server's death there as well. The variable TMPDIR names another
-// place.
+// MakePostgresDir makes a directory that the server's user can reach. The caller
+// removes it. The directory is in memory if the system has room there: waiting for a
+// disk at each commit costs tests more than all else, and files in memory survive
+// the death of the server as well. The variable TMPDIR names another place.
 func MakePostgresDir() (string, error) {
 	parent := ""
 	if os.Getenv("TMPDIR") == "" {
@@ -166,7 +168,8 @@ func MakePostgresDir() (string, error) {
 	return os.MkdirTemp(parent, "wafer-postgres-")
 }
 
-// PostgresURL names a database of the server, as a user that needs no password.
+// PostgresURL returns the URL of a database of the server, for a user that needs no
+// password.
 func (s *Server) PostgresURL(user, database string) string {
 	return fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", user, s.Addr, database)
 }

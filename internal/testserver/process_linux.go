@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// attributes lets a server die with the process that started it.
+// attributes makes a server die with the process that started it.
 func attributes(as *syscall.Credential) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: as}
 }
@@ -25,8 +25,8 @@ func children(pid int) (list []int) {
 	return list
 }
 
-// stat returns the state of a process, a letter, and its parent: 0 and 0 of one
-// that is gone.
+// stat returns the state of a process, which is a letter, and its parent. Both are 0
+// if the process is gone.
 func stat(pid int) (state byte, parent int) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -41,24 +41,24 @@ func stat(pid int) (state byte, parent int) {
 	return fields[0][0], parent
 }
 
-// stands reports whether a process is stopped, or does not run any more.
-func stands(pid int) bool {
+// stopped reports whether a process is stopped or no longer runs.
+func stopped(pid int) bool {
 	state, _ := stat(pid)
 	return state == 'T' || state == 't' || ended(state)
 }
 
-// gone reports whether a process has given back its memory and its files.
+// gone reports whether a process has released its memory and its files.
 func gone(pid int) bool {
 	state, _ := stat(pid)
 	return ended(state)
 }
 
-// ended reports whether a state is that of no process, or of one that only its
-// parent's wait keeps in the table.
+// ended reports whether a state is that of a process that is gone, or that remains in
+// the table only until its parent waits for it.
 func ended(state byte) bool { return state == 0 || state == 'Z' || state == 'X' }
 
-// inMemory returns a directory that is in memory and has room for the data of
-// some servers, or "".
+// inMemory returns a directory in memory with room for the data of some servers, or
+// "" if there is none.
 func inMemory() string {
 	const dir, tmpfs, room = "/dev/shm", 0x01021994, 1 << 30
 	var s syscall.Statfs_t

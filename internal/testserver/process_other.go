@@ -25,20 +25,20 @@ func children(pid int) (list []int) {
 	return list
 }
 
-// state returns the state of a process as ps prints it, "" of one that is gone.
+// state returns the state of a process as ps prints it, or "" if it is gone.
 func state(pid int) string {
 	out, _ := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
 	return strings.TrimSpace(string(out))
 }
 
-// stands reports whether a process is stopped, or does not run any more.
-func stands(pid int) bool { return strings.HasPrefix(state(pid), "T") || gone(pid) }
+// stopped reports whether a process is stopped or no longer runs.
+func stopped(pid int) bool { return strings.HasPrefix(state(pid), "T") || gone(pid) }
 
-// gone reports whether a process has given back its memory and its files.
+// gone reports whether a process has released its memory and its files.
 func gone(pid int) bool {
 	s := state(pid)
 	return s == "" || strings.HasPrefix(s, "Z")
 }
 
-// inMemory returns "": which directory is in memory differs between systems.
+// inMemory returns "", since systems differ in which directory is in memory.
 func inMemory() string { return "" }

@@ -8,19 +8,19 @@ import (
 	"testing"
 )
 
-// Fault is what a [Proxy] does to what it carries.
+// Fault is what a [Proxy] does to the traffic that it carries.
 type Fault int
 
 const (
 	// Pass carries everything.
 	Pass Fault = iota
-	// LoseRequest cuts the connection at a request, of which nothing arrives.
+	// LoseRequest cuts the connection at a request, before any of it is passed on.
 	LoseRequest
-	// HalfRequest cuts it when half of a request has been passed on.
+	// HalfRequest cuts the connection after passing on half of a request.
 	HalfRequest
 	// LoseAnswer passes a request on and cuts the connection at its answer.
 	LoseAnswer
-	// HalfAnswer cuts it when half of an answer has been passed on.
+	// HalfAnswer cuts the connection after passing on half of an answer.
 	HalfAnswer
 	// Hang keeps connections open and carries nothing until the fault changes.
 	Hang
@@ -28,7 +28,7 @@ const (
 	Refuse
 )
 
-// Proxy stands before a server and is safe for concurrent use.
+// Proxy is a TCP proxy in front of a server. It is safe for concurrent use.
 type Proxy struct {
 	Addr string
 	l    net.Listener
@@ -36,16 +36,16 @@ type Proxy struct {
 	mu      sync.Mutex
 	target  string
 	fault   Fault
-	once    bool          // the fault is over when it has happened
+	once    bool          // the fault ends after it has happened once
 	changed chan struct{} // closed when the fault changes
 	open    map[net.Conn]bool
 	closed  bool
 	done    sync.WaitGroup
-	cuts    int // connections that a fault has cut
+	cuts    int // the number of connections that a fault has cut
 }
 
-// NewProxy starts a proxy on a free port of the loopback interface. The test
-// ends it.
+// NewProxy starts a proxy to target, a host and port, on a free port of the loopback
+// interface. The test's end ends it.
 func NewProxy(tb testing.TB, target string) *Proxy {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -58,11 +58,11 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 	return p
 }
 
-// Set makes the proxy do this from now on.
+// Set sets the fault from now on.
 func (p *Proxy) Set(f Fault) { p.set(f, false) }
 
-// Once makes the proxy do this to the next request or answer, and pass what
-// comes after.
+// Once sets the fault for the next request or answer. The proxy then carries
+// everything again.
 func (p *Proxy) Once(f Fault) { p.set(f, true) }
 
 func (p *Proxy) set(f Fault, once bool) {
@@ -76,8 +76,7 @@ func (p *Proxy) set(f Fault, once bool) {
 	}
 }
 
-// Point makes the proxy stand before another server, for connections that are
-// opened from now on; those that are open are cut.
+// Point directs new connections to another server, and cuts those that are open.
 func (p *Proxy) Point(target string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,7 +91,7 @@ func (p *Proxy) Cuts() int {
 	return p.cuts
 }
 
-// CutAll closes all connections; new ones are accepted.
+// CutAll closes all connections. The proxy still accepts new ones.
 func (p *Proxy) CutAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -190,8 +189,8 @@ func (p *Proxy) carry(to, from net.Conn, lose, half Fault) {
 	}
 }
 
-// now returns what to do with what was read just now. It waits while nothing
-// is carried.
+// now returns the fault for the data that was just read. It waits while the fault is
+// Hang.
 func (p *Proxy) now(lose, half Fault) Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()

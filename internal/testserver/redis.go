@@ -17,10 +17,11 @@ import (
 
 const redisPackage = "redis-server"
 
-// StartRedis starts a redis-server with its data in dir, which must exist. It
-// keeps an append-only file that is synchronised at every write, as the
-// engine's documentation wants it; args, as on its command line ("--maxmemory",
-// "4mb"), change that. Kill or Stop ends it.
+// StartRedis starts a redis-server with its data in dir, which must exist. The server
+// keeps an append-only file that it synchronises at every write, as the engine's
+// documentation requires. args change that, as on its command line ("--maxmemory",
+// "4mb"). The caller ends the server by Kill or Stop. It returns [ErrMissing] if the
+// program is not installed.
 func StartRedis(dir string, args ...string) (*Server, error) {
 	program, err := find("redis-server", redisPackage)
 	if err != nil {
@@ -34,12 +35,12 @@ func StartRedis(dir string, args ...string) (*Server, error) {
 	s.args = append([]string{
 		"--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", dir, "--daemonize", "no",
 		"--save", "", "--appendonly", "yes", "--appendfsync", "always",
-		"--repl-diskless-sync-delay", "0", // a master waits for no second replica
+		"--repl-diskless-sync-delay", "0", // do not wait for a second replica
 	}, args...)
 	return s, s.Start()
 }
 
-// redisReady asks for a pong.
+// redisReady sends a PING.
 func redisReady(ctx context.Context, addr string) error {
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -59,7 +60,7 @@ func redisReady(ctx context.Context, addr string) error {
 	return err
 }
 
-// Redis is [StartRedis] for a test or a benchmark, which ends it.
+// Redis is [StartRedis] for a test or a benchmark, whose end kills the server.
 func Redis(tb testing.TB, args ...string) *Server {
 	tb.Helper()
 	s, err := StartRedis(tb.TempDir(), args...)
@@ -102,7 +103,7 @@ func RedisCluster(tb testing.TB, args ...string) []*Server {
 	return nodes
 }
 
-// RedisCommand has a server run one command, and returns what redis-cli prints.
+// RedisCommand runs one command on the server, and returns the output of redis-cli.
 func (s *Server) RedisCommand(tb testing.TB, command ...string) string {
 	tb.Helper()
 	cli, err := find("redis-cli", "redis-tools")
@@ -115,7 +116,8 @@ func (s *Server) RedisCommand(tb testing.TB, command ...string) string {
 	return strings.TrimRight(string(out), "\r\n")
 }
 
-// await fails the test unless done is true within the time of a start.
+// await waits until done returns true, and fails the test if that takes longer than
+// patience.
 func await(tb testing.TB, what string, done func() bool) {
 	tb.Helper()
 	for until := time.Now().Add(patience); !done(); time.Sleep(20 * time.Millisecond) {

@@ -18,36 +18,36 @@ import (
 	"time"
 )
 
-// Server is one server, which may be stopped and started again on the same
-// port with the same data. Its methods are safe for concurrent use.
+// Server is a server that can be stopped and started again on the same port with the
+// same data. Its methods are safe for concurrent use.
 type Server struct {
 	Addr string // host:port
 	Dir  string // its data and its log, server.log
 
 	program string
 	args    []string
-	as      *syscall.Credential // nil: as this process
+	as      *syscall.Credential // nil for the user of this process
 	ready   func(ctx context.Context, addr string) error
-	discard syscall.Signal // ends it at once, with what it shares given back
+	discard syscall.Signal // ends it at once, and releases its shared memory
 
 	mu     sync.Mutex
-	cmd    *exec.Cmd     // nil: not running
+	cmd    *exec.Cmd     // nil if the server does not run
 	exited chan struct{} // closed when cmd has
 }
 
-// patience is how long a server may take to start, to recover or to end. Only
-// one that hangs takes as long: a slow disk that others keep busy does not.
+// patience bounds how long a server may take to start, to recover or to end. Only a
+// server that hangs takes so long, and not one on a slow or busy disk.
 const patience = 4 * time.Minute
 
-// restarts is for how long a server that ends at once is started again: another
-// process may have had its port for a moment.
+// restarts bounds how long Start tries again with a server that ends at once: another
+// process may have used its port for a moment.
 const restarts = 30 * time.Second
 
-// ErrMissing says that a server's program is not installed.
+// ErrMissing if a server's program is not installed.
 var ErrMissing = errors.New("testserver: not installed")
 
-// Need ends the test where err says so: a program that is absent is a reason to
-// skip, but in CI a failure.
+// Need ends the test unless err is nil. It skips the test on [ErrMissing] outside of
+// CI, and fails it otherwise.
 func Need(tb testing.TB, err error) {
 	tb.Helper()
 	switch {
@@ -59,7 +59,8 @@ func Need(tb testing.TB, err error) {
 	}
 }
 
-// find looks for a program in the PATH and in further directories.
+// find looks for a program in the PATH and then in further directories. It returns
+// [ErrMissing] if there is none.
 func find(program, debianPackage string, directories ...string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
@@ -73,9 +74,9 @@ func find(program, debianPackage string, directories ...string) (string, error) 
 	return "", fmt.Errorf("%w: %s is not in the PATH; install the package %s", ErrMissing, program, debianPackage)
 }
 
-// FreePort returns a port of the loopback interface that nobody listens on. It
-// is outside the range that systems take for outgoing connections, and so is
-// the one 10,000 above, which a Redis cluster uses as well.
+// FreePort returns a port of the loopback interface that is not in use. The port, and
+// the one 10,000 above it, which a Redis cluster uses as well, are outside the range
+// that systems use for outgoing connections.
 func FreePort() (int, error) {
 	for range 100 {
 		port := 12000 + rand.IntN(10000)
@@ -95,7 +96,8 @@ func free(port int) bool {
 	return true
 }
 
-// Start starts a server that was stopped, and waits until it answers.
+// Start starts a server that was ended, and waits until it answers. It returns an
+// error if the server runs already, or if it does not answer within four minutes.
 func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,7 +143,8 @@ func (s *Server) Start() error {
 
 var errEnded = errors.New("testserver: it has ended")
 
-// answers waits until the server answers: errEnded if it ends instead.
+// answers waits until the server answers. It returns errEnded if the server ends
+// instead.
 func (s *Server) answers(ctx context.Context, exited <-chan struct{}) error {
 	for {
 		one, stop := context.WithTimeout(ctx, 10*time.Second)
@@ -149,7 +152,7 @@ func (s *Server) answers(ctx context.Context, exited <-chan struct{}) error {
 		stop()
 		select {
 		case <-exited:
-			return errEnded // if anything answered, it was another process
+			return errEnded // an answer came from another process
 		default:
 		}
 		if err == nil || ctx.Err() != nil {
@@ -165,26 +168,26 @@ func (s *Server) answers(ctx context.Context, exited <-chan struct{}) error {
 
 func (s *Server) logFile() string { return filepath.Join(s.Dir, "server.log") }
 
-// Log returns the end of what the server wrote.
+// Log returns the last 4 KiB of the server's log.
 func (s *Server) Log() string {
 	b, _ := os.ReadFile(s.logFile())
 	return string(b[max(0, len(b)-4096):])
 }
 
 // Kill ends the server and its children as a power failure would (SIGKILL), and
-// returns when they are gone. What does not run is left alone.
+// returns when they are gone. It does nothing if the server does not run.
 func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.kill()
 }
 
-// Stop ends the server in order (SIGINT: redis-server saves what it is set up
-// to save, postgres ends its sessions), and returns when it is gone.
+// Stop shuts the server down in order (SIGINT) and returns when it is gone.
+// redis-server saves as configured, and postgres ends its sessions.
 func (s *Server) Stop() { s.end(syscall.SIGINT) }
 
-// Discard ends a server that nobody starts again. It writes nothing more, and
-// leaves nothing in the memory that processes share, as a killed one does.
+// Discard ends a server that will not be started again. The server writes nothing
+// more, but releases its shared memory, which a killed one leaves behind.
 func (s *Server) Discard() { s.end(s.discard) }
 
 func (s *Server) end(signal syscall.Signal) {
@@ -194,7 +197,7 @@ func (s *Server) end(signal syscall.Signal) {
 		return
 	}
 	syscall.Kill(s.cmd.Process.Pid, signal)
-	s.signal(syscall.SIGCONT) // a paused process receives no other signal
+	s.signal(syscall.SIGCONT) // a paused process handles no other signal
 	select {
 	case <-s.exited:
 		s.cmd = nil
@@ -203,13 +206,14 @@ func (s *Server) end(signal syscall.Signal) {
 	}
 }
 
-// kill kills the server and all of its children, and waits until they are gone.
-// The lock is held.
+// kill kills the server and all of its children, and waits until they are gone. The
+// caller holds the lock.
 //
-// A child that survives its server keeps the server's memory, and the next
-// server on the same data refuses to start. So the server is stopped before its
-// children are listed: it cannot make one more that nobody kills. And a child
-// that is killed while it waits for the disk is gone only when the disk answers.
+// A child that survives its server keeps the server's memory, and then the next
+// server on the same data refuses to start. So kill stops the server before it lists
+// the children, since the server could start one more that would not be killed. And
+// kill waits for each child: one that is killed while it waits for the disk is gone
+// only when the disk answers.
 func (s *Server) kill() {
 	if s.cmd == nil {
 		return
@@ -217,11 +221,11 @@ func (s *Server) kill() {
 	pid := s.cmd.Process.Pid
 	syscall.Kill(pid, syscall.SIGSTOP)
 	until := time.Now().Add(patience)
-	for !stands(pid) && time.Now().Before(until) {
+	for !stopped(pid) && time.Now().Before(until) {
 		time.Sleep(time.Millisecond)
 	}
 	family := children(pid)
-	syscall.Kill(pid, syscall.SIGKILL) // first: it must not see its children die
+	syscall.Kill(pid, syscall.SIGKILL) // first, so that it does not see its children die
 	for _, child := range family {
 		syscall.Kill(child, syscall.SIGKILL)
 	}
@@ -234,22 +238,22 @@ func (s *Server) kill() {
 	s.cmd = nil
 }
 
-// Pause stops the server and its children in their tracks (SIGSTOP): its
-// connections stay, and nothing answers.
+// Pause stops the server and its children in their tracks (SIGSTOP). Connections stay
+// open, and nothing answers.
 func (s *Server) Pause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.signal(syscall.SIGSTOP)
 }
 
-// Resume lets a paused server go on.
+// Resume lets a paused server continue.
 func (s *Server) Resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.signal(syscall.SIGCONT)
 }
 
-// signal reaches the server, then its children.
+// signal sends a signal to the server, then to its children.
 func (s *Server) signal(signal syscall.Signal) {
 	if s.cmd == nil {
 		return
@@ -261,7 +265,7 @@ func (s *Server) signal(signal syscall.Signal) {
 	}
 }
 
-// PID returns the server's process id, 0 if it does not run.
+// PID returns the server's process id, or 0 if the server does not run.
 func (s *Server) PID() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

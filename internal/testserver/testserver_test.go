@@ -17,8 +17,8 @@ import (
 	"github.com/waferkit/wafer/internal/testserver"
 )
 
-// ask sends one command and returns the first line of the answer. Only a server
-// that hangs is waited for so long.
+// ask sends one command and returns the first line of the answer. Only a server that
+// hangs reaches the timeout.
 func ask(addr, command string) (string, error) { return askWithin(2*time.Minute, addr, command) }
 
 func askWithin(d time.Duration, addr, command string) (string, error) {
@@ -115,9 +115,9 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
-// again kills and starts a server at once, while sessions begin all the time. A
-// child that outlived its server would keep the memory, and the next server
-// would end at once.
+// again kills a server and starts it at once, while sessions begin all the time. A
+// child that outlived its server would keep the memory, and the next server would end
+// at once.
 func again(t *testing.T, s *testserver.Server) {
 	t.Helper()
 	done := make(chan struct{})
