@@ -12,7 +12,7 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
-// leastRights is the README's ACL command.
+// leastRights returns the words of the README's ACL command.
 func leastRights(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile("README.md")
@@ -26,9 +26,9 @@ func leastRights(t *testing.T) []string {
 	return strings.Fields(found[1])
 }
 
-// restricted makes the README's user, and returns a client of that user. Names
-// of the tests take the place of the README's, and commands that this server
-// does not know are left out.
+// restricted creates the README's user, without some commands, and returns a client
+// of that user. The tests' store names replace the README's, and commands that this
+// server does not have are left out.
 func restricted(t *testing.T, server *testserver.Server, without ...string) *goredis.Client {
 	t.Helper()
 	admin := clientOf(t, server)
@@ -62,8 +62,8 @@ func restricted(t *testing.T, server *testserver.Server, without ...string) *gor
 	return c
 }
 
-// TestStore runs the conformance suite over the client that an application has,
-// whose commands are retried where the engine's are not, as the README's user.
+// TestStore runs the conformance suite as the README's user, with an application's
+// client, which retries commands though the engine must not.
 func TestStore(t *testing.T) {
 	suiteInParallel(t)
 	server := testserver.Redis(t)
@@ -76,7 +76,7 @@ func TestStore(t *testing.T) {
 	})
 }
 
-// TestLeastRightsInCluster: the README names two rights more for a Cluster.
+// TestLeastRightsInCluster: the README names two more rights for a Cluster.
 func TestLeastRightsInCluster(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	must(t, err)

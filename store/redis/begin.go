@@ -25,14 +25,14 @@ var (
 	rightsScript = newScript("rights", rightsLua)
 )
 
-// schemaVersion is that of the keys and of what they hold.
+// schemaVersion is the version of the keys and of their contents.
 const schemaVersion = "1"
 
-// seen is the highest head that this process has seen: a log that is made anew
-// begins above it.
+// seen holds the highest head that this process has seen. A log that replaces a
+// lost one begins above it.
 type seen struct{ highest atomic.Uint64 }
 
-func (s *seen) head(p store.Position) {
+func (s *seen) raise(p store.Position) {
 	for {
 		old := s.highest.Load()
 		if uint64(p) <= old || s.highest.CompareAndSwap(old, uint64(p)) {
@@ -41,11 +41,11 @@ func (s *seen) head(p store.Position) {
 	}
 }
 
-// find makes the log where there is none, and refuses one of a later release. A
-// user without the rights that a step needs is refused first: in the middle of
-// a step it would be too late.
-func (s *Store) find(ctx context.Context) error {
-	if _, err := s.gather.do(&call{ctx: ctx, script: rightsScript}); err != nil && !goredis.IsOOMError(err) {
+// openLog creates the log if there is none, and refuses one of a later release. It
+// first checks that the user may run every command: a script that is refused a
+// command in its middle would be half done.
+func (s *Store) openLog(ctx context.Context) error {
+	if _, err := s.writes.do(&call{ctx: ctx, script: rightsScript}); err != nil && !goredis.IsOOMError(err) {
 		return fmt.Errorf("try the commands that the engine needs: %w", explain(err))
 	}
 	version, err := s.version(ctx)
@@ -60,7 +60,7 @@ func (s *Store) find(ctx context.Context) error {
 	return explain(err)
 }
 
-// version reads the schema's; empty: there is no log.
+// version reads the version of the schema. It is "" if there is no log.
 func (s *Store) version(ctx context.Context) (string, error) {
 	reply, err := s.direct(ctx, "HMGET", s.servers.key, "id", "version")
 	if err != nil {
@@ -80,7 +80,8 @@ func (s *Store) version(ctx context.Context) (string, error) {
 	return version, nil
 }
 
-// announced is the longest that this node has announced, in milliseconds.
+// announced holds the longest durations that this node has announced, in
+// milliseconds.
 type announced struct {
 	mu sync.Mutex
 	ms [4]uint64 // access, absolute, leeway, staleness
@@ -94,7 +95,7 @@ func (a *announced) raise(ms [4]uint64) {
 	}
 }
 
-// begin makes the log, unless somebody else has made it meanwhile.
+// begin creates the log, unless another process has created it meanwhile.
 func (s *Store) begin(ctx context.Context) error {
 	if s.options.MustExist {
 		return fmt.Errorf("%w: the server holds no key %s, or has lost one of its entries, sessions or subjects", ErrNoStore, s.servers.key)
@@ -105,14 +106,14 @@ func (s *Store) begin(ctx context.Context) error {
 	p.bytes(log[:])
 	p.seed()
 	p.number(s.seen.highest.Load())
-	// Nodes announce when they start: a log that begins under them would never
-	// drop anything.
+	// Nodes announce only when they start. Without this, a log that replaces a lost
+	// one while they run would never drop an entry.
 	s.announced.mu.Lock()
 	for _, ms := range s.announced.ms {
 		p.number(ms)
 	}
 	s.announced.mu.Unlock()
-	if _, err := s.gather.do(&call{ctx: ctx, script: beginScript, args: string(p), write: true}); err != nil {
+	if _, err := s.writes.do(&call{ctx: ctx, script: beginScript, args: string(p), write: true}); err != nil {
 		return fmt.Errorf("make the log: %w", err)
 	}
 	return nil

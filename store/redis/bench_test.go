@@ -19,19 +19,19 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
-// The benchmarks hold the engine against the bare scripts that its work comes
-// down to, as one would write them by hand: through the same client, on the same
-// server, in the same run. Rounds of both alternate, and what is reported is the
-// median of each and of their ratio:
+// The benchmarks compare the engine with the bare scripts that its work comes down to,
+// as one would write them by hand: with the same client, on the same server, in the
+// same run. Rounds of both alternate. The results are the medians of both rates and of
+// their ratio:
 //
-//	bare/s     what the script alone makes
-//	store/s    what the Store makes of it
+//	bare/s     calls per second of the script alone
+//	store/s    calls per second of the Store
 //	%of-bare   the ratio
 //
-// The budget is 70% with 64 clients. The server keeps no file here: with one
-// that is synchronised at every write, the disk is what is measured.
+// The budget is 70% with 64 clients. The server keeps no file here: with one that is
+// synchronised at every write, the benchmark would measure the disk.
 
-// bareAdvance is a refresh without the words around it.
+// bareAdvance is a refresh without anything around it.
 const bareAdvance = `
 local log = redis.call('HMGET', KEYS[1], 'head', 'everyone')
 local raw = redis.call('GET', '{wafer}:f:' .. ARGV[1])
@@ -49,7 +49,7 @@ raw = struct.pack('>BBI8I8I8I4I4I8I8I8I8I8Bc0Bc0I2c0', v, flags, birth, math.max
 redis.call('SET', '{wafer}:f:' .. ARGV[1], raw, 'PXAT', string.format('%.0f', math.min(now + idle, absolute)))
 return raw`
 
-// bareRevoke is a logout without the words around it.
+// bareRevoke is a logout without anything around it.
 const bareRevoke = `
 local key = '{wafer}:f:' .. ARGV[1]
 local raw = redis.call('GET', key)
@@ -64,14 +64,14 @@ redis.call('HSET', '{wafer}:sessions', 'e' .. ARGV[1], whole)
 redis.call('HSET', KEYS[1], 'head', whole)
 return at`
 
-// BenchmarkAdvance is a refresh against its script.
+// BenchmarkAdvance compares a refresh with its script.
 func BenchmarkAdvance(b *testing.B) {
 	compare(b, func(b *testing.B, client *goredis.Client, db *redis.Store) (bare, engine func(i int) error) {
 		ids, others := filled(b, db, 10_000), filled(b, db, 10_000)
 		script := goredis.NewScript(bareAdvance)
 		generations, bareGenerations := ones(len(ids)), ones(len(ids))
 		bare = func(i int) error {
-			// A family is one client's at a time.
+			// Only one client at a time uses a family.
 			i = i % len(others)
 			g := bareGenerations[i]
 			bareGenerations[i]++
@@ -91,7 +91,7 @@ func BenchmarkAdvance(b *testing.B) {
 	})
 }
 
-// BenchmarkRevoke is a logout against its script.
+// BenchmarkRevoke compares a logout with its script.
 func BenchmarkRevoke(b *testing.B) {
 	compare(b, func(b *testing.B, client *goredis.Client, db *redis.Store) (bare, engine func(i int) error) {
 		ids, others := filled(b, db, 40_000), filled(b, db, 40_000)
@@ -115,7 +115,7 @@ func BenchmarkRevoke(b *testing.B) {
 	})
 }
 
-// compare runs rounds of both in turn at 1, 64 and 256 clients.
+// compare runs rounds of both in turn with 1, 64 and 256 clients.
 func compare(b *testing.B, prepare func(b *testing.B, client *goredis.Client, db *redis.Store) (bare, engine func(i int) error)) {
 	for _, clients := range []int{1, 64, 256} {
 		b.Run(fmt.Sprintf("%d clients", clients), func(b *testing.B) {
@@ -147,15 +147,15 @@ func compare(b *testing.B, prepare func(b *testing.B, client *goredis.Client, db
 	}
 }
 
-// rate has clients do operations from up to from+ops, and returns how many a
-// second they made.
+// rate runs the operations from up to from+ops with a number of clients, and returns
+// operations per second.
 func rate(b *testing.B, clients, from, ops int, do func(i int) error) float64 {
 	began := time.Now()
 	parallel(b, clients, ops, func(i int) error { return do(from + i) })
 	return float64(ops) / time.Since(began).Seconds()
 }
 
-// parallel has workers do 0 to n-1.
+// parallel runs do for 0 to n-1 with a number of workers.
 func parallel(tb testing.TB, workers, n int, do func(i int) error) {
 	tb.Helper()
 	var next atomic.Int64
@@ -178,7 +178,7 @@ func parallel(tb testing.TB, workers, n int, do func(i int) error) {
 
 var filledSoFar atomic.Int64
 
-// filled makes n families, each of its own subject.
+// filled creates n families, each with its own subject.
 func filled(tb testing.TB, db *redis.Store, n int) []store.ID {
 	tb.Helper()
 	ids := make([]store.ID, n)
@@ -196,7 +196,7 @@ func filled(tb testing.TB, db *redis.Store, n int) []store.ID {
 	return ids
 }
 
-// named returns an id of a number; ids of near numbers are far apart.
+// named returns the id for a number. Ids of near numbers are far apart.
 func named(i int) (id store.ID) {
 	r := rand.New(rand.NewPCG(uint64(i), 1))
 	binary.BigEndian.PutUint64(id[:8], r.Uint64())

@@ -13,8 +13,8 @@ import (
 	"github.com/waferkit/wafer/store/storetest"
 )
 
-// shifted is a store whose server's clock the test moves: the scripts add the
-// shift to the time, and take it from every time to live.
+// shifted is a store whose server's clock the test moves: the scripts add the shift to
+// the time, and subtract it from every time to live.
 type shifted struct {
 	*redis.Store
 	t      testing.TB
@@ -22,7 +22,7 @@ type shifted struct {
 	name   string
 }
 
-// Since tells the shifted time as well: outside a script it is the server's own.
+// Since also returns the shifted time: outside a script it is the server's own.
 func (s *shifted) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
 	b, err := s.Store.Since(ctx, after, limit, wait)
 	b.Now = b.Now.Add(s.shift())
@@ -37,13 +37,13 @@ func (s *shifted) shift() time.Duration {
 	return time.Duration(n) * time.Millisecond
 }
 
-// set moves the clock, and leaves alone what was to be expired meanwhile: a
-// server comes round to that when it is asked for it, or some time later.
+// set moves the clock, but not the expiry of keys: a server expires a key when the key
+// is read, or some time later.
 func (s *shifted) set(d time.Duration) {
 	must(s.t, s.client.IncrBy(context.Background(), "{"+s.name+"}:shift", d.Milliseconds()).Err())
 }
 
-// move moves the clock, and everything that is expired then is gone at once.
+// move moves the clock and expires all keys that are due at once.
 func (s *shifted) move(d time.Duration) {
 	ctx := context.Background()
 	s.set(d)
@@ -56,8 +56,8 @@ func (s *shifted) move(d time.Duration) {
 	}
 }
 
-// shiftClock makes the scripts of this process shiftable until the test's end.
-// Such a test is never parallel to others.
+// shiftClock makes the scripts of this process read a shifted clock until the end of
+// the test. Such a test must not run in parallel with others.
 func shiftClock(t *testing.T) {
 	t.Helper()
 	restore := redis.ShiftClock()
@@ -67,8 +67,8 @@ func shiftClock(t *testing.T) {
 	t.Cleanup(restore)
 }
 
-// TestStoreByClock runs the conformance suite with a clock that it moves: what
-// would take hours, and what jumps.
+// TestStoreByClock runs the conformance suite with a clock that it can move, for
+// checks that would take hours and for clocks that jump.
 func TestStoreByClock(t *testing.T) {
 	shiftClock(t)
 	client := clientOf(t, testserver.Redis(t, "--appendonly", "no"))
@@ -121,9 +121,9 @@ func (s *shifted) is(id store.ID, want ...store.State) {
 	s.t.Errorf("the family is %v; want %v", snap.State, want)
 }
 
-// TestPromise1_ClockJumpForgetsNoCutoff: a family that was stamped by a clock
-// ahead lives longer than a cutoff that was stamped after the clock was set
-// right. It must not come back when the cutoff is old enough to be forgotten.
+// TestPromise1_ClockJumpForgetsNoCutoff: a family that was stamped while the clock was
+// ahead lives longer than a cutoff that was stamped after the clock was set right. It
+// must not come back when the cutoff is old enough to be deleted.
 func TestPromise1_ClockJumpForgetsNoCutoff(t *testing.T) {
 	s := newShifted(t)
 	id := newID()
@@ -140,7 +140,7 @@ func TestPromise1_ClockJumpForgetsNoCutoff(t *testing.T) {
 	s.move(2 * time.Hour)
 	must(t, s.Tidy(t.Context()))
 	s.is(id, store.Absent)
-	// And then the cutoff has no more reason to be kept.
+	// Then there is no more reason to keep the cutoff.
 	if c, err := s.Cutoffs(t.Context(), store.ID{}, "alice"); err != nil || c.Subject != 0 {
 		t.Errorf("the cutoff of somebody without families is kept: %+v, %v", c, err)
 	}
@@ -150,7 +150,7 @@ func TestPromise1_ClockJumpForgetsNoCutoff(t *testing.T) {
 }
 
 // TestPromise1_ClockJumpsAheadAndBack: a server whose clock is ahead for a while
-// comes round to some of what is expired by it. No family survives its cutoff.
+// expires some of the keys that are due by it. No family survives its cutoff.
 func TestPromise1_ClockJumpsAheadAndBack(t *testing.T) {
 	s := newShifted(t)
 	var ids []store.ID
@@ -161,7 +161,7 @@ func TestPromise1_ClockJumpsAheadAndBack(t *testing.T) {
 	again := create(t, s.Store, "alice")
 	s.revokeSubject("alice")
 	s.set(1000 * time.Hour)
-	// The server has come round to every third, and to all keys but families.
+	// The server has expired every third family, and all due keys of other kinds.
 	for i, key := range keys(t, s.client, "{wafer}:*") {
 		ttl, err := s.client.PTTL(t.Context(), key).Result()
 		must(t, err)
@@ -179,15 +179,15 @@ func TestPromise1_ClockJumpsAheadAndBack(t *testing.T) {
 	}
 }
 
-// TestPromise1_ClockAheadTakesNoIndex: a clock that is ahead for less than a week
-// lets no index expire of a family that lives once it is right again: its
-// subject's cutoff would be forgotten before it when the clock is ahead again.
+// TestPromise1_ClockAheadTakesNoIndex: if the clock is ahead for less than a week, no
+// index expires of a family that is alive once the clock is right again. Otherwise its
+// subject's cutoff would be deleted before the family when the clock is ahead again.
 func TestPromise1_ClockAheadTakesNoIndex(t *testing.T) {
 	for _, ahead := range []time.Duration{20 * time.Hour, 6 * 24 * time.Hour} {
 		t.Run(ahead.String(), func(t *testing.T) {
 			s := newShifted(t)
 			id := create(t, s.Store, "alice")
-			s.set(ahead) // the server comes round to all that is expired, but not to families
+			s.set(ahead) // the server expires all due keys, except families
 			for _, key := range keys(t, s.client, "{wafer}:[^f]*") {
 				ttl, err := s.client.PTTL(t.Context(), key).Result()
 				must(t, err)
@@ -206,8 +206,8 @@ func TestPromise1_ClockAheadTakesNoIndex(t *testing.T) {
 	}
 }
 
-// TestCutoffOfBeforeTheAnnouncement: a cutoff of before the first announcement
-// is forgotten after it, when it is old enough.
+// TestCutoffOfBeforeTheAnnouncement: a cutoff from before the first announcement is
+// deleted after it, when it is old enough.
 func TestCutoffOfBeforeTheAnnouncement(t *testing.T) {
 	shiftClock(t)
 	client := clientOf(t, testserver.Redis(t, "--appendonly", "no"))
@@ -225,8 +225,8 @@ func TestCutoffOfBeforeTheAnnouncement(t *testing.T) {
 	}
 }
 
-// TestChurn: of many logins that expire, little is left, whether their subjects
-// come back or not.
+// TestChurn: many logins that expire leave little behind, whether or not their subjects
+// log in again.
 func TestChurn(t *testing.T) {
 	s := newShifted(t)
 	ctx := context.Background()

@@ -65,7 +65,7 @@ func (m *slotMove) begin() {
 	m.do(m.from, "CLUSTER", "SETSLOT", m.slot, "MIGRATING", m.toID)
 }
 
-// keys are those that are still at the source.
+// keys returns the keys that are still at the source.
 func (m *slotMove) keys() []string {
 	m.t.Helper()
 	list, err := m.from.ClusterGetKeysInSlot(m.t.Context(), m.slot, 10000).Result()
@@ -87,9 +87,9 @@ func (m *slotMove) end() {
 	}
 }
 
-// TestPromise1_SlotMoves: while a Cluster moves the store's slot, key by key and
-// in any order, a call is done whole or fails, and no revocation is overlooked;
-// once it is there, the engine follows.
+// TestPromise1_SlotMoves: while a Cluster moves the store's slot, key by key and in any
+// order, a call is done completely or fails, and no revocation is overlooked. After
+// the move the engine follows the slot.
 func TestPromise1_SlotMoves(t *testing.T) {
 	nodes := sharedCluster(t)
 	client := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: []string{nodes[0].Addr}})
@@ -165,7 +165,7 @@ func TestPromise1_SlotMoves(t *testing.T) {
 				t.Error("nothing failed: was the slot moved?")
 			}
 			look(true)
-			// Each that was acknowledged is there, once, in one chain.
+			// Each acknowledged entry is there once, in one chain.
 			b, err := db.Since(t.Context(), 0, store.MaxEntries, 0)
 			must(t, err)
 			previous := store.Position(0)
@@ -183,8 +183,8 @@ func TestPromise1_SlotMoves(t *testing.T) {
 	}
 }
 
-// TestSlotMovesUnderWaiters: who waits for news when the slot moves gets them
-// from the new node.
+// TestSlotMovesUnderWaiters: a caller that waits for entries while the slot moves gets
+// them from the new node.
 func TestSlotMovesUnderWaiters(t *testing.T) {
 	nodes := sharedCluster(t)
 	name := newName()
@@ -233,7 +233,7 @@ func mustCutoffs(t testing.TB, db *redis.Store) store.Cutoffs {
 	return c
 }
 
-// TestURLOfCluster: a URL of one node is enough.
+// TestURLOfCluster: the URL of one node is enough.
 func TestURLOfCluster(t *testing.T) {
 	nodes := sharedCluster(t)
 	for _, n := range nodes {
@@ -246,7 +246,7 @@ func TestURLOfCluster(t *testing.T) {
 	if _, err := redis.OpenURL(t.Context(), "redis://"+nodes[0].Addr+"/1", redis.Options{Logger: quiet}); err == nil || !strings.Contains(err.Error(), "database 0 alone") {
 		t.Errorf("database 1 of a Cluster: %v", err)
 	}
-	// A single-node client of one node of a Cluster says where it should go.
+	// With a single-server client of a Cluster's node, the error names the right node.
 	client := clientOf(t, nodes[0])
 	found := false
 	for range 8 {

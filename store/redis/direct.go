@@ -8,9 +8,10 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// onServer has do ask the server that holds the store, by a connection of its
-// own, and follows the slot. It returns when ctx ends, at the latest; what do
-// has filled in must only be read if there was no error.
+// onServer calls do with the client of the server that holds the store, and again
+// if the slot has moved. It returns at the latest when ctx ends, and do may then
+// still be running: the caller may read the results of do only if onServer returns
+// no error.
 func (s *Store) onServer(ctx context.Context, do func(ctx context.Context, node *goredis.Client) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -49,7 +50,7 @@ func (s *Store) tryServers(ctx context.Context, do func(ctx context.Context, nod
 	}
 }
 
-// direct runs one command that only reads.
+// direct runs one read-only command, without a script.
 func (s *Store) direct(ctx context.Context, args ...any) (any, error) {
 	var reply any
 	err := s.onServer(ctx, func(ctx context.Context, node *goredis.Client) error {
@@ -58,7 +59,7 @@ func (s *Store) direct(ctx context.Context, args ...any) (any, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err // what is not waited for any more may still come in
+		return nil, err // a late reply may still be written to reply
 	}
 	return reply, nil
 }

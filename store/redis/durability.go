@@ -10,30 +10,38 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Durability is how the server is set up, as far as it says.
+// Durability describes the server's settings. A setting that cannot be read has its
+// zero value.
 type Durability struct {
-	Server  string // "redis" or "valkey"
+	// Server is "redis" or "valkey".
+	Server string
+	// Version is the server's version, such as "7.2.4".
 	Version string
-	Role    string // "master", or "slave" of a replica
+	// Role is "master", or "slave" on a replica.
+	Role string
+	// Cluster reports whether the server belongs to a Cluster.
 	Cluster bool
-	// Replicas is how many are connected.
+	// Replicas is the number of connected replicas.
 	Replicas int
-	// Policy is maxmemory-policy: want "noeviction".
+	// Policy is maxmemory-policy. The store needs "noeviction".
 	Policy string
-	// MaxMemory is the server's limit in bytes. 0: none.
+	// MaxMemory is the server's memory limit in bytes. 0 means none.
 	MaxMemory int64
-	// AppendOnly is "yes" where the server keeps an append-only file.
+	// AppendOnly is "yes" if the server keeps an append-only file, otherwise "no".
 	AppendOnly string
-	// AppendFsync is when that is synchronised: "always", "everysec" or "no".
+	// AppendFsync is when the append-only file is synchronised: "always",
+	// "everysec" or "no".
 	AppendFsync string
-	// Unread names what the server did not tell: a managed service may forbid
-	// CONFIG.
+	// Unread names those of role, maxmemory-policy, appendonly and appendfsync that
+	// could not be read: a managed service may forbid CONFIG.
 	Unread []string
 
 	waitFor int // Options.Replicas
 }
 
-// Durability reads the server's settings.
+// Durability reads the server's settings. The engine's user needs the right to run
+// INFO. Without the right to run CONFIG GET, the settings that INFO lacks are named
+// in Unread.
 func (s *Store) Durability(ctx context.Context) (Durability, error) {
 	reply, err := s.direct(ctx, "INFO")
 	if err != nil {
@@ -48,7 +56,7 @@ func (s *Store) Durability(ctx context.Context) (Durability, error) {
 	return d, nil
 }
 
-// infoOf reads what INFO answers.
+// infoOf parses the reply to INFO.
 func infoOf(text string) map[string]string {
 	fields := make(map[string]string)
 	for line := range strings.Lines(text) {
@@ -75,7 +83,8 @@ func durabilityOf(info map[string]string) Durability {
 	return d
 }
 
-// configure reads from CONFIG what INFO does not tell, or a proxy has left out.
+// configure reads from CONFIG what INFO does not return, or what a proxy has left
+// out of it.
 func (d *Durability) configure(get func(pattern string) (map[string]string, error)) error {
 	for _, pattern := range []string{"maxmemory-policy", "append*"} {
 		values, err := get(pattern)
@@ -109,8 +118,8 @@ func (s *Store) config(ctx context.Context, pattern string) (map[string]string, 
 	return values, nil
 }
 
-// refusal is why the engine does not open on a server: there, revocations would
-// be lost in silence.
+// refusal returns an error if the store must not be opened on this server, because
+// revocations would be lost silently or the server is too old.
 func (d *Durability) refusal() error {
 	switch {
 	case d.Role == "slave" || d.Role == "replica":
@@ -131,11 +140,13 @@ func (d *Durability) atLeast(major, minor int) bool {
 	return err == nil && err2 == nil && (x > major || x == major && y >= minor)
 }
 
-// waitsForFile reports whether WAITAOF is there, and has a file to wait for.
+// waitsForFile reports whether the server has WAITAOF and an append-only file to
+// wait for.
 func (d *Durability) waitsForFile() bool { return d.AppendOnly == "yes" && d.atLeast(7, 2) }
 
-// Warnings say in a sentence each what the settings can lose. Empty: no
-// acknowledged write is lost by a crash of the server's machine.
+// Warnings returns a sentence for each setting that can lose data, or that could
+// not be read. If there are none, a crash of the server's machine loses no acknowledged
+// write.
 func (d Durability) Warnings() []string {
 	var w []string
 	switch {

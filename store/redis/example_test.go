@@ -28,8 +28,8 @@ func ExampleOpen() {
 	// sessions, err := wafer.New(ctx, ring, db, wafer.Config[Account]{…})
 }
 
-// A URL is enough where the application has no client of its own. What one
-// process revokes, another learns of at once.
+// A URL is enough if the application has no client of its own. Since returns as soon
+// as any process revokes something.
 func ExampleOpenURL() {
 	ctx := context.Background()
 	db, err := redis.OpenURL(ctx, os.Getenv("REDIS_URL"), redis.Options{Name: "shop-production"})

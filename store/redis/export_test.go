@@ -10,36 +10,38 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Tidy does housekeeping until there is no more to do.
+// Tidy sweeps until there is no more to do.
 func (s *Store) Tidy(ctx context.Context) error {
 	for {
-		more, err := s.tidy(ctx)
+		more, err := s.sweep(ctx)
 		if err != nil || !more {
 			return err
 		}
 	}
 }
 
-// TidyOnce does one step.
-func (s *Store) TidyOnce(ctx context.Context) (bool, error) { return s.tidy(ctx) }
+// TidyOnce does one step of housekeeping.
+func (s *Store) TidyOnce(ctx context.Context) (bool, error) { return s.sweep(ctx) }
 
-// MaxLifetime is how long a connection is used.
+// MaxLifetime is the maximum time for which a connection is used.
 const MaxLifetime = maxLifetime
 
-// ShortLives makes connections live for d, until the returned function is called.
+// ShortLives sets the lifetime of connections to d, until the returned function is
+// called.
 func ShortLives(d time.Duration) (restore func()) {
 	lifetime = d
 	return func() { lifetime = maxLifetime }
 }
 
-// LookOften makes stores keep house, and read their server's settings, about
-// every d, until the returned function is called.
-func LookOften(d time.Duration) (restore func()) {
-	settingsEvery, tidyEvery = d, d
-	return func() { settingsEvery, tidyEvery = time.Minute, time.Second }
+// SweepOften makes stores sweep, and read their server's settings, about every d,
+// until the returned function is called.
+func SweepOften(d time.Duration) (restore func()) {
+	settingsEvery, sweepEvery = d, d
+	return func() { settingsEvery, sweepEvery = time.Minute, time.Second }
 }
 
-// DialedOptions are those of the ClusterClient that a URL leads to; nil: none.
+// DialedOptions returns the options of the ClusterClient that a URL leads to, or nil
+// if it leads to none.
 func DialedOptions(ctx context.Context, url string) *goredis.ClusterOptions {
 	client, err := dial(ctx, url)
 	if err != nil {
@@ -52,19 +54,20 @@ func DialedOptions(ctx context.Context, url string) *goredis.ClusterOptions {
 	return nil
 }
 
-// NotServing reports whether an error says that another server has the store.
+// NotServing reports whether an error shows that the server does not serve the
+// store.
 func NotServing(err error) bool { return notServing(err) }
 
 // Listening reports whether the stream is watched.
 func (s *Store) Listening() bool { return s.notifier.Watching() }
 
-// ShiftClock makes the scripts go by a clock that is off from the server's by
-// the milliseconds in the key "shift" of their store, until the returned
-// function is called. It returns nil where the scripts no longer read the clock,
-// or set a time to live, where this function knows of.
+// ShiftClock adds the milliseconds in the key "shift" of a store to the clock that
+// its scripts read, until the returned function is called. It returns nil if the
+// scripts no longer read the clock, or set a time to live, with the code that this
+// function replaces.
 func ShiftClock() (restore func()) {
 	all := []*script{
-		createScript, advanceScript, commitScript, forgiveScript, revokeScript, restoreScript, beginScript, tidyScript,
+		createScript, advanceScript, commitScript, forgiveScript, revokeScript, restoreScript, beginScript, sweepScript,
 		familyScript, familiesScript, cutoffsScript, announceScript, loadKeysScript, swapKeysScript, sinceScript,
 	}
 	kept := make([]script, len(all))

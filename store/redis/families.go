@@ -38,7 +38,7 @@ var (
 	restoreScript = newScript("restore", baseLua, familyLua, appendLua, restoreLua)
 )
 
-// write runs a script whose answer is a snapshot.
+// write runs a script whose reply is a snapshot.
 func (s *Store) write(ctx context.Context, sc *script, id store.ID, args packed, more ...any) (store.Snapshot, error) {
 	reply, err := s.run(ctx, sc, true, args, more...)
 	if err != nil {
@@ -56,22 +56,22 @@ func (s *Store) snapshot(sc *script, reply any, id store.ID) (store.Snapshot, er
 	if err != nil {
 		return store.Snapshot{}, fmt.Errorf("redis: %s: %w", sc.name, err)
 	}
-	s.seen.head(snap.Head)
+	s.seen.raise(snap.Head)
 	if snap.Entry != 0 {
 		s.notifier.notifyHead(snap.Log, snap.Head)
 	}
 	return snap, nil
 }
 
-// seed appends the random part of the ids of the entries that a call appends.
+// seed appends the random part of the entry ids of a call.
 func (p *packed) seed() {
 	var random [12]byte
 	rand.Read(random[:])
 	p.bytes(random[:])
 }
 
-// wholeMilliseconds rounds up, and what is below 0 to 0. The longest duration
-// does not overflow.
+// wholeMilliseconds returns d in milliseconds, rounded up, or 0 if d is negative.
+// The longest duration does not overflow.
 func wholeMilliseconds(d time.Duration) uint64 {
 	ms := d / time.Millisecond
 	if d%time.Millisecond > 0 {
@@ -80,9 +80,9 @@ func wholeMilliseconds(d time.Duration) uint64 {
 	return uint64(max(ms, 0))
 }
 
-// Create implements [store.Store]. Where EndOldest finds more than a thousand
-// families too many, they are ended a thousand at a time, and the last of these
-// steps makes the new one.
+// Create implements [store.Store]. If EndOldest finds more than a thousand excess
+// families, Create ends a thousand of them per step, and the last step creates the
+// new family.
 func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
 	if err := c.Check(); err != nil {
 		return store.Snapshot{}, err
@@ -151,7 +151,7 @@ func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 	p.number32(a.Generation)
 	p.flag(a.Native)
 	p.number(uint64(a.Basis))
-	// Ages are in whole milliseconds: one that is asked for is rounded up.
+	// The server counts ages in whole milliseconds, so the minimum is rounded up.
 	p.number(wholeMilliseconds(a.Age))
 	p.flag(a.PositionOnly)
 	return s.write(ctx, advanceScript, a.ID, p)

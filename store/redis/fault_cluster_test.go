@@ -43,7 +43,7 @@ func TestFaultCluster(t *testing.T) {
 	t.Logf("in force on another node after %v (median), %v (99%%)", faulttest.Percentile(all, 50), faulttest.Percentile(all, 99))
 }
 
-// holds is how many keys a master has: those of the store, or none.
+// holds returns the number of a master's keys: those of the store, or 0.
 func holds(t *testing.T, s *testserver.Server) int {
 	t.Helper()
 	n, err := strconv.Atoi(s.RedisCommand(t, "DBSIZE"))

@@ -13,11 +13,11 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
-// patient is a world that goes step by step: each call is to succeed, however
+// patient configures a world that goes step by step: each call must succeed, however
 // busy the machine is.
 var patient = faulttest.Config{StoreTimeout: 2 * time.Second, Grace: 7 * time.Second, Access: 30 * time.Second}
 
-// do fails the test unless each node answers a browser so.
+// do fails the test unless each node answers the browser with the status want.
 func do(t *testing.T, b *faulttest.Browser, act string, want int, nodes ...int) {
 	t.Helper()
 	for _, node := range nodes {
@@ -27,7 +27,7 @@ func do(t *testing.T, b *faulttest.Browser, act string, want int, nodes ...int) 
 	}
 }
 
-// cutoffs asks the server itself.
+// cutoffs queries the server directly.
 func cutoffs(t *testing.T, s *testserver.Server, subject string) store.Cutoffs {
 	t.Helper()
 	db := open(t, clientOf(t, s), redis.Options{})
@@ -38,7 +38,7 @@ func cutoffs(t *testing.T, s *testserver.Server, subject string) store.Cutoffs {
 	return c
 }
 
-// headOf reads the head of the log, also from a replica, where no store opens.
+// headOf reads the head of the log. It also works on a replica, which Open refuses.
 func headOf(t *testing.T, s *testserver.Server) store.Position {
 	t.Helper()
 	n, _ := strconv.ParseUint(s.RedisCommand(t, "HGET", "{wafer}:log", "head"), 10, 64)
@@ -49,7 +49,7 @@ func headOf(t *testing.T, s *testserver.Server) store.Position {
 // is logged out, nothing that was revoked comes back, and logins go on.
 func TestFaultFlush(t *testing.T) {
 	fault(t)
-	s := unkept(t)
+	s := inMemory(t)
 	w := world(t, patient, func(int) string { return s.Addr })
 	var dead store.Position
 	w.Run(func() {
@@ -82,12 +82,12 @@ func TestFaultFlush(t *testing.T) {
 	}
 }
 
-// A replica is promoted that has not got the last second of what the master had
-// acknowledged. The nodes hold those revocations: they are not forgotten by
-// them, and are written back. Who did nothing in that second stays logged in.
+// A replica is promoted that lacks the last second of the writes that the master had
+// acknowledged. The nodes still hold those revocations, apply them, and write them
+// back. Users who did nothing in that second stay logged in.
 func TestFaultPromotedReplica(t *testing.T) {
 	fault(t)
-	master := unkept(t, "--repl-diskless-sync-delay", "0")
+	master := inMemory(t, "--repl-diskless-sync-delay", "0")
 	link := testserver.NewProxy(t, master.Addr)
 	replica := testserver.RedisReplica(t, &testserver.Server{Addr: link.Addr})
 	w, ways := proxied(t, patient, master)
@@ -131,11 +131,11 @@ func TestFaultPromotedReplica(t *testing.T) {
 	do(t, carol, "read", 401, 0)
 }
 
-// The server is short of memory: what would write fails whole, what reads goes
-// on, and all goes on when there is room again.
+// The server is out of memory: writes fail completely, reads go on, and everything
+// goes on when there is room again.
 func TestFaultOutOfMemory(t *testing.T) {
 	fault(t)
-	s := unkept(t)
+	s := inMemory(t)
 	w := world(t, patient, func(int) string { return s.Addr })
 	alice := w.Browser("alice")
 	do(t, alice, "start", 200, 0)

@@ -17,33 +17,33 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
-// What the engine keeps of wafer's promises while its server fails, seen from
-// outside: real nodes, browsers, an operator and a thief, of package faulttest.
+// The fault tests check from outside that wafer's promises hold while the engine's
+// server fails: with the real nodes, browsers, operator and thief of package faulttest.
 
 var kills = flag.Int("kills", rounds.Of(4, 10), "how often TestFaultKill kills the server")
 
-// faults is held by the one test that hurts a server under load: each of them
-// needs its requests answered in time, and may run beside tests that wait.
+// faults allows one test at a time to disturb a server under load: each of them needs
+// its requests answered in time. They may run beside tests that wait.
 var faults sync.Mutex
 
 func fault(t *testing.T) {
 	t.Helper()
 	t.Parallel()
-	if roomy {
+	if allParallel {
 		suites.Wait()
 	}
 	faults.Lock()
 	t.Cleanup(faults.Unlock)
 }
 
-// unkept is a server without a file: where no server is killed, none is needed,
-// and no disk decides how long a call takes.
-func unkept(t *testing.T, args ...string) *testserver.Server {
+// inMemory starts a server without a file. A test that kills no server needs none, and
+// the disk then does not determine how long a call takes.
+func inMemory(t *testing.T, args ...string) *testserver.Server {
 	t.Helper()
 	return testserver.Redis(t, append([]string{"--appendonly", "no"}, args...)...)
 }
 
-// world is nodes that reach a server each by an address of its own.
+// world starts nodes that each reach a server by an address of their own.
 func world(t *testing.T, c faulttest.Config, address func(node int) string) *faulttest.World {
 	t.Helper()
 	if c.Recovery == 0 {
@@ -68,7 +68,7 @@ func world(t *testing.T, c faulttest.Config, address func(node int) string) *fau
 	return w
 }
 
-// proxied is the same, each node by a proxy.
+// proxied starts nodes that each reach the server through a proxy of their own.
 func proxied(t *testing.T, c faulttest.Config, s *testserver.Server) (*faulttest.World, []*testserver.Proxy) {
 	t.Helper()
 	var ways []*testserver.Proxy
@@ -79,8 +79,8 @@ func proxied(t *testing.T, c faulttest.Config, s *testserver.Server) (*faulttest
 	return world(t, c, func(node int) string { return ways[node].Addr }), ways
 }
 
-// noneExcused fails where somebody had to log in again for a second lost answer:
-// these faults are shorter than the grace.
+// noneExcused fails the test if a browser had to log in again after a second lost
+// answer: these faults are shorter than the grace.
 func noneExcused(t *testing.T, w *faulttest.World) {
 	t.Helper()
 	if n := w.Excused(); n != 0 {
@@ -114,7 +114,7 @@ func TestFaultKill(t *testing.T) {
 // answer is lost or half of it. A write whose answer was lost has happened once.
 func TestFaultCut(t *testing.T) {
 	fault(t)
-	w, ways := proxied(t, faulttest.Config{}, unkept(t))
+	w, ways := proxied(t, faulttest.Config{}, inMemory(t))
 	kinds := []testserver.Fault{testserver.LoseRequest, testserver.HalfRequest, testserver.LoseAnswer, testserver.HalfAnswer}
 	w.Run(func() {
 		for i := range rounds.Of(28, 100) {
@@ -139,7 +139,7 @@ func TestFaultCut(t *testing.T) {
 // again by itself, with the same sessions.
 func TestFaultPause(t *testing.T) {
 	fault(t)
-	s := unkept(t)
+	s := inMemory(t)
 	w := world(t, faulttest.Config{}, func(int) string { return s.Addr })
 	alice := w.Browser("alice")
 	for node := range 3 {
@@ -190,13 +190,13 @@ func TestFaultPause(t *testing.T) {
 	noneExcused(t, w)
 }
 
-// One node's way to the server is silent for longer than MaxStaleness, while the
-// others go on: it accepts nothing that they have revoked meanwhile. What it had
-// sent before arrives in the end.
+// One node's connection to the server is silent for longer than MaxStaleness, while
+// the others go on. The node accepts nothing that they have revoked meanwhile. What it
+// had sent before arrives in the end.
 func TestFaultHang(t *testing.T) {
 	const late = 3 * time.Second
 	fault(t)
-	w, ways := proxied(t, faulttest.Config{Late: late}, unkept(t))
+	w, ways := proxied(t, faulttest.Config{Late: late}, inMemory(t))
 	w.Run(func() {
 		for i, way := range ways[:rounds.Of(1, 2)] {
 			dora := w.Browser("dora")
@@ -209,7 +209,7 @@ func TestFaultHang(t *testing.T) {
 				t.Error(err)
 			}
 			time.Sleep(1100 * time.Millisecond)
-			do(t, dora, "read", 503, i) // its list is stale, and nobody to ask
+			do(t, dora, "read", 503, i) // its list is stale, and the store does not answer
 			time.Sleep(900 * time.Millisecond)
 			way.Set(testserver.Pass)
 			w.Note("the way of node %d is open", i)

@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	// gatherers is how many groups of calls are on their way at once: while the
-	// server works on one, another is read or written.
-	gatherers = 2
-	// maxGroup bounds how many calls share a group.
+	// groupsInFlight is the number of groups that are sent at once: while the server
+	// executes one, another is on the network.
+	groupsInFlight = 2
+	// maxGroup bounds the number of calls in a group.
 	maxGroup = 128
 )
 
-// gatherer sends the calls that wait together, as one pipeline: 64 callers cost
-// a few round trips instead of 64. A call waits for others only while all groups
-// are on their way.
-type gatherer struct {
+// groupSender sends the calls that wait as a group, in one pipeline: 64 callers
+// cost a few round trips instead of 64. A call waits for others only while
+// groupsInFlight groups are being sent.
+type groupSender struct {
 	servers  *servers
 	replicas int
 	timeout  time.Duration
-	file     bool // WAITAOF instead of WAIT
+	file     bool // wait with WAITAOF instead of WAIT
 	queue    chan *call
 	closed   chan struct{}
 }
@@ -34,7 +34,7 @@ type gatherer struct {
 type call struct {
 	ctx    context.Context
 	script *script
-	args   string // packed
+	args   string // packed, the script's ARGV[1]
 	more   []any
 	write  bool
 
@@ -43,15 +43,15 @@ type call struct {
 	done  chan struct{}
 }
 
-func newGatherer(s *servers, o Options, file bool) *gatherer {
-	return &gatherer{
+func newGroupSender(s *servers, o Options, file bool) *groupSender {
+	return &groupSender{
 		servers: s, replicas: o.Replicas, timeout: o.ReplicaTimeout, file: file,
 		queue: make(chan *call, maxGroup), closed: make(chan struct{}),
 	}
 }
 
-func (g *gatherer) start(ctx context.Context, done *sync.WaitGroup) {
-	for range gatherers {
+func (g *groupSender) start(ctx context.Context, done *sync.WaitGroup) {
+	for range groupsInFlight {
 		done.Go(func() { g.run(ctx) })
 	}
 	done.Go(func() {
@@ -60,10 +60,10 @@ func (g *gatherer) start(ctx context.Context, done *sync.WaitGroup) {
 	})
 }
 
-// do runs a call and returns its reply. A caller that gives up before its call
-// is sent leaves nothing behind; after that the call goes on, and the caller
-// does not learn of its end.
-func (g *gatherer) do(c *call) (any, error) {
+// do runs a call and returns its reply. If the call's context ends before the call
+// is sent, nothing is sent. If it ends later, the call continues and its result is
+// lost.
+func (g *groupSender) do(c *call) (any, error) {
 	if err := c.ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (g *gatherer) do(c *call) (any, error) {
 	case <-c.ctx.Done():
 		return nil, c.ctx.Err()
 	case <-g.closed:
-		// The last group may have had it.
+		// The last group may have included this call.
 		select {
 		case <-c.done:
 			return c.reply, c.err
@@ -91,19 +91,20 @@ func (g *gatherer) do(c *call) (any, error) {
 	}
 }
 
-func (g *gatherer) run(ctx context.Context) {
+func (g *groupSender) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case c := <-g.queue:
-			g.send(ctx, g.group(c))
+			g.send(ctx, g.collect(c))
 		}
 	}
 }
 
-// group takes what waits already, and waits for nobody.
-func (g *gatherer) group(first *call) []*call {
+// collect returns a group of first and the calls that are already queued. It does
+// not wait for more.
+func (g *groupSender) collect(first *call) []*call {
 	group := []*call{first}
 	for len(group) < maxGroup {
 		select {
@@ -116,27 +117,27 @@ func (g *gatherer) group(first *call) []*call {
 	return group
 }
 
-// send runs a group, and again what was refused without having been executed: by
-// a server that does not know the script, or that does not hold the slot.
-func (g *gatherer) send(ctx context.Context, group []*call) {
-	live := group[:0]
+// send runs a group. It repeats the calls that the server refused without executing
+// them, because it did not have the script or does not hold the slot.
+func (g *groupSender) send(ctx context.Context, group []*call) {
+	pending := group[:0]
 	for _, c := range group {
 		if c.err = c.ctx.Err(); c.err != nil {
-			close(c.done) // it gave up before anything was done
+			close(c.done) // the caller gave up before anything was sent
 			continue
 		}
-		live = append(live, c)
+		pending = append(pending, c)
 	}
-	text := false // EVAL, which brings the script, instead of EVALSHA
-	for move := 0; len(live) > 0; move++ {
+	text := false // use EVAL, which includes the script's text, instead of EVALSHA
+	for move := 0; len(pending) > 0; move++ {
 		node, err := g.servers.get(ctx)
 		if err != nil {
-			finish(live, err)
+			fail(pending, err)
 			return
 		}
-		g.pipeline(ctx, node, live, text)
-		again := live[:0:0]
-		for _, c := range live {
+		g.pipeline(ctx, node, pending, text)
+		again := pending[:0:0]
+		for _, c := range pending {
 			if move < maxMoves && goredis.HasErrorPrefix(c.err, "NOSCRIPT") {
 				text = true
 				again = append(again, c)
@@ -152,25 +153,25 @@ func (g *gatherer) send(ctx context.Context, group []*call) {
 			}
 			close(c.done)
 		}
-		live = again
+		pending = again
 	}
 }
 
-func finish(group []*call, err error) {
+func fail(group []*call, err error) {
 	for _, c := range group {
 		c.err = err
 		close(c.done)
 	}
 }
 
-// pipeline sends a group and takes in the answers.
-func (g *gatherer) pipeline(ctx context.Context, node *goredis.Client, group []*call, text bool) {
-	// Not the engine's context: what is sent when it closes is cut off with its
-	// connection, and no sooner.
+// pipeline sends a group and stores the replies in its calls.
+func (g *groupSender) pipeline(ctx context.Context, node *goredis.Client, group []*call, text bool) {
+	// Not the store's context: when the store closes, a group that has been sent ends
+	// with its connection, and not before.
 	ctx = context.WithoutCancel(ctx)
 	pipe := node.Pipeline()
-	role := askRole(ctx, pipe)
-	answers := make([]*goredis.Cmd, len(group))
+	role := queryRole(ctx, pipe)
+	replies := make([]*goredis.Cmd, len(group))
 	written := false
 	for i, c := range group {
 		command, name := "EVALSHA", c.script.sha
@@ -178,7 +179,7 @@ func (g *gatherer) pipeline(ctx context.Context, node *goredis.Client, group []*
 			command, name = "EVAL", c.script.text
 		}
 		args := append([]any{command, name, 1, g.servers.key, c.args}, c.more...)
-		answers[i] = pipe.Do(ctx, args...)
+		replies[i] = pipe.Do(ctx, args...)
 		written = written || c.write
 	}
 	var confirmed *goredis.Cmd
@@ -190,14 +191,14 @@ func (g *gatherer) pipeline(ctx context.Context, node *goredis.Client, group []*
 			confirmed = pipe.Do(ctx, "WAIT", g.replicas, ms)
 		}
 	}
-	_, _ = pipe.Exec(ctx) // each command has its error
-	demoted := notMaster(role)
+	_, _ = pipe.Exec(ctx) // each command holds its own error
+	demoted := checkMaster(role)
 	var short error
 	if confirmed != nil {
-		short = g.short(confirmed)
+		short = g.replicaError(confirmed)
 	}
 	for i, c := range group {
-		c.reply, c.err = answers[i].Result()
+		c.reply, c.err = replies[i].Result()
 		if errors.Is(c.err, goredis.Nil) {
 			c.reply, c.err = nil, nil
 		}
@@ -210,8 +211,8 @@ func (g *gatherer) pipeline(ctx context.Context, node *goredis.Client, group []*
 	}
 }
 
-// short is the error of a write that too few replicas have.
-func (g *gatherer) short(confirmed *goredis.Cmd) error {
+// replicaError returns an error if too few replicas have confirmed a write.
+func (g *groupSender) replicaError(confirmed *goredis.Cmd) error {
 	file, replicas := int64(1), int64(0)
 	var err error
 	if g.file {
@@ -233,9 +234,9 @@ func (g *gatherer) short(confirmed *goredis.Cmd) error {
 	return nil
 }
 
-// isReply reports whether an error is the server's answer, and not one of the
-// connection.
+// isReply reports whether an error is a reply of the server, and not an error of
+// the connection.
 func isReply(err error) bool {
-	var answer goredis.Error
-	return errors.As(err, &answer)
+	var reply goredis.Error
+	return errors.As(err, &reply)
 }

@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// lookEvery is how often the watch checks that the log is still the one that
-	// it reads: a stream that is gone wakes nobody.
-	lookEvery = time.Second
-	// listenAgain is the pause after a failure.
-	listenAgain = 100 * time.Millisecond
+	// checkEvery is how often the watch checks that the log is still the one that
+	// it reads: the loss of a stream does not end an XREAD.
+	checkEvery = time.Second
+	// retryPause is the pause after a failure.
+	retryPause = 100 * time.Millisecond
 )
 
 // notifier wakes the callers of Since: at once for this process's own entries, and
-// as soon as the server sends another's. One connection blocks in XREAD while
-// somebody waits.
+// as soon as the server sends an entry of another process. While a caller waits, one
+// connection blocks in XREAD.
 type notifier struct {
 	*engine.Notifier
 	store *Store
@@ -39,12 +39,13 @@ func newNotifier(ctx context.Context, s *Store) *notifier {
 	return n
 }
 
-// notifyHead wakes everybody, once for each head of a log.
+// notifyHead wakes all waiting callers, once for each head of a log.
 func (n *notifier) notifyHead(log store.ID, head store.Position) {
 	n.notifyOnce(fmt.Sprintf("%s%d", log[:], head))
 }
 
-// notifyOnce wakes everybody unless the last notification had the same key.
+// notifyOnce wakes all waiting callers, unless key is the one of the last
+// notification. An empty key always wakes them.
 func (n *notifier) notifyOnce(key string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -55,20 +56,21 @@ func (n *notifier) notifyOnce(key string) {
 	n.Notify()
 }
 
-// watch follows the stream until nobody waits any more. After a failure it wakes
-// everybody: their own reads return the error.
+// watch follows the stream until no caller waits any more. After a failure it wakes
+// all of them, and their own reads return the error.
 func (n *notifier) watch(store.Position) {
 	for !n.Idle() {
-		if err := n.look(); err != nil {
+		if err := n.awaitEntry(); err != nil {
 			n.notifyOnce("")
-			n.Pause(listenAgain)
+			n.Pause(retryPause)
 		}
 	}
 }
 
-// look notifies of the log's head and blocks until the next entry.
-func (n *notifier) look() error {
-	ctx := n.ctx // and the connection has its timeouts
+// awaitEntry notifies of the log's head, and then blocks until the next entry, for
+// at most checkEvery.
+func (n *notifier) awaitEntry() error {
+	ctx := n.ctx // without a deadline: the connection has its timeouts
 	var head any
 	found := false
 	reply, err := n.store.direct(ctx, "HMGET", n.store.servers.key, "id", "head")
@@ -76,19 +78,19 @@ func (n *notifier) look() error {
 		return err
 	}
 	if row, _ := reply.([]any); len(row) == 2 && row[0] != nil {
-		// The first time too: those who wait may have missed an entry from before
-		// this connection began to look.
+		// The first time, too: callers may have missed an entry from before the watch
+		// began.
 		head, found = row[1], true
 		n.notifyOnce(fmt.Sprint(row[0], row[1]))
 	} else {
-		n.notifyOnce("") // the reads of those who wait make a new log
+		n.notifyOnce("") // the callers' reads create a new log
 	}
 	if !found {
-		n.Pause(listenAgain)
+		n.Pause(retryPause)
 		return nil
 	}
 	return n.store.tryServers(ctx, func(ctx context.Context, node *goredis.Client) error {
-		block := min(lookEvery, node.Options().ReadTimeout/2)
+		block := min(checkEvery, node.Options().ReadTimeout/2)
 		err := node.Do(ctx, "XREAD", "COUNT", 1, "BLOCK", block.Milliseconds(), "STREAMS", n.store.key("entries"), fmt.Sprint(head)+"-0").Err()
 		if errors.Is(err, goredis.Nil) {
 			err = nil

@@ -15,27 +15,28 @@ import (
 	"github.com/waferkit/wafer/store/internal/engine"
 )
 
-// Options configures [Open]. The zero value is ready.
+// Options configures [Open]. The zero value is ready to use.
 type Options struct {
-	// Name is what the keys of the store begin with, in braces: stores of
-	// different names share a server. At most 64 bytes, without braces.
-	// Default "wafer".
+	// Name is the prefix of all keys of the store, in braces. Stores with different
+	// names can share a server. A name has at most 64 bytes, and no braces or NUL
+	// bytes. The default is "wafer".
 	Name string
-	// MustExist makes Open fail where the server holds no such store, and every
-	// later call where it holds it no more, instead of making a new one.
+	// MustExist makes Open fail with [ErrNoStore] if the server holds no store of
+	// this name, instead of creating one. If the store is lost later, calls fail
+	// with ErrNoStore instead of creating a new one.
 	MustExist bool
-	// Replicas is how many replicas must have a write before its call returns.
-	// Where the server keeps an append-only file and knows WAITAOF (since 7.2),
-	// the write must also be synchronised to the file, here and there. Fewer
-	// within ReplicaTimeout make the call fail with [ErrReplicas]. Default 0:
-	// none is waited for.
+	// Replicas is the number of replicas that must confirm a write before its call
+	// returns. If the server keeps an append-only file and has WAITAOF (since 7.2),
+	// the write must also be synchronised to the file, on the server and on the
+	// replicas. If fewer confirm within ReplicaTimeout, the call fails with
+	// [ErrReplicas]. The default, 0, waits for no replica.
 	Replicas int
-	// ReplicaTimeout is how long Replicas are waited for. Default 1 s, at most
-	// a minute.
+	// ReplicaTimeout bounds the wait for Replicas: 1 ms to 1 minute, by default
+	// 1 s.
 	ReplicaTimeout time.Duration
-	// Logger is told what the server's settings can lose: by Open, and later
-	// where they have become worse. It is told when housekeeping fails. Default
-	// [slog.Default].
+	// Logger receives warnings about server settings that can lose data when the
+	// store is opened, an error if the settings later become ones that Open
+	// refuses, and a warning if housekeeping fails. The default is [slog.Default].
 	Logger *slog.Logger
 }
 
@@ -65,29 +66,30 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// Errors that callers may want to tell apart. Each is wrapped.
+// Errors that callers may want to distinguish. They are returned wrapped: use
+// [errors.Is].
 var (
-	// ErrReplicas: the write was done, and fewer replicas than Options.Replicas
-	// have confirmed it.
+	// ErrReplicas is returned if a write was done, but fewer replicas than
+	// Options.Replicas confirmed it within Options.ReplicaTimeout.
 	ErrReplicas = errors.New("fewer replicas than asked for have confirmed the write in time")
-	// ErrNoStore: the server holds no store of that name, and Options.MustExist
-	// is set.
+	// ErrNoStore is returned if Options.MustExist is set and the server holds no
+	// store of that name.
 	ErrNoStore = errors.New("there is no store of that name")
 	errClosed  = errors.New("the store is closed")
 )
 
-// Store is the engine. It is safe for concurrent use, by any number of
-// processes on the same server.
+// Store implements [store.Store]. It is safe for concurrent use, and any number of
+// processes may use the same store.
 type Store struct {
 	name      string
 	options   Options
 	servers   *servers
-	gather    *gatherer
-	reads     *gatherer // where writes wait for replicas; else gather
+	writes    *groupSender
+	reads     *groupSender // separate if writes wait for replicas, otherwise the same as writes
 	notifier  *notifier
 	stop      context.CancelFunc
 	done      sync.WaitGroup
-	owned     goredis.UniversalClient // by OpenURL; else nil
+	owned     goredis.UniversalClient // the client that OpenURL made, or nil
 	seen      seen
 	announced announced
 
@@ -97,14 +99,16 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// Open opens the store on the server of a [goredis.Client] (also one made by
-// NewFailoverClient) or [goredis.ClusterClient], and makes it if there is none.
-// The client stays the caller's, and open: its options are used, not its
-// connections, and neither its hooks nor its retries. A Ring is refused: it
-// would divide what must be one.
+// Open opens the store on the server of a [goredis.Client] (including one made by
+// NewFailoverClient) or a [goredis.ClusterClient], and creates the store if there
+// is none. The client remains the caller's: Close does not close it. The engine uses
+// its options and, with a Cluster, its topology, but not its connections, hooks or
+// retries. A Ring is refused, because it would divide the store among several
+// servers.
 //
-// Open fails if the server may evict keys or is a replica; it logs what else it
-// finds, see [Store.Durability].
+// Open fails if the server may evict keys, is a replica, or is older than Redis
+// 6.2. It logs every other setting that can lose data: see [Durability.Warnings].
+// The caller closes the store with [Store.Close].
 func Open(ctx context.Context, client goredis.UniversalClient, o Options) (*Store, error) {
 	s, err := open(ctx, client, o)
 	if err != nil {
@@ -129,8 +133,8 @@ func open(ctx context.Context, client goredis.UniversalClient, o Options) (*Stor
 	return s, nil
 }
 
-// prepare looks at the server, finds or makes the log, and starts what runs
-// beside.
+// prepare checks the server's settings, opens or creates the log, and starts the
+// store's goroutines.
 func (s *Store) prepare(ctx context.Context) error {
 	d, err := s.Durability(ctx)
 	if err != nil {
@@ -141,15 +145,15 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	run, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.gather = newGatherer(s.servers, s.options, d.waitsForFile())
-	s.reads = s.gather
+	s.writes = newGroupSender(s.servers, s.options, d.waitsForFile())
+	s.reads = s.writes
 	if s.options.Replicas > 0 {
-		s.reads = newGatherer(s.servers, s.options, false) // reads do not stand behind writes that wait
+		s.reads = newGroupSender(s.servers, s.options, false) // so that reads do not queue behind writes that wait
 		s.reads.start(run, &s.done)
 	}
 	s.notifier = newNotifier(run, s)
-	s.gather.start(run, &s.done)
-	if err := s.find(ctx); err != nil {
+	s.writes.start(run, &s.done)
+	if err := s.openLog(ctx); err != nil {
 		stop()
 		s.done.Wait()
 		return err
@@ -157,20 +161,20 @@ func (s *Store) prepare(ctx context.Context) error {
 	for _, w := range d.Warnings() {
 		s.options.Logger.WarnContext(ctx, "wafer: redis: "+w, slog.String("store", s.name))
 	}
-	watch, every := newWatch(s), tidyEvery
+	watch, every := newSettingsWatch(s), sweepEvery
 	s.done.Go(func() {
 		engine.Sweep(run, every, func(ctx context.Context) (bool, error) {
-			more, err := s.tidy(ctx)
-			watch.tidied(ctx, err)
+			more, err := s.sweep(ctx)
+			watch.swept(ctx, err)
 			return more, err
 		})
 	})
 	return nil
 }
 
-// OpenURL opens the store on the server of a URL, as go-redis parses it
-// (redis://, rediss://, unix://), with a client of its own, which Close closes.
-// If that server belongs to a Cluster, the others are found by it.
+// OpenURL is like [Open], with a client of its own, which [Store.Close] closes. The
+// URL is one that go-redis parses (redis://, rediss://, unix://). If its server
+// belongs to a Cluster, the other nodes are found through that server.
 func OpenURL(ctx context.Context, url string, o Options) (*Store, error) {
 	client, err := dial(ctx, url)
 	if err != nil {
@@ -184,8 +188,9 @@ func OpenURL(ctx context.Context, url string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close ends the engine's goroutines and connections. Calls under way get an
-// error; what they have sent may still be done. Closing again does nothing.
+// Close stops the store's goroutines and closes its connections. Calls in progress
+// return an error, but the server may still carry out what they have sent. Further
+// calls of Close do nothing and return the same error.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.stop()

@@ -23,7 +23,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// refused opens and wants an error that says so.
+// refused checks that Open fails with an error that contains want.
 func refused(t *testing.T, client goredis.UniversalClient, o redis.Options, want string) {
 	t.Helper()
 	o.Logger = quiet
@@ -43,7 +43,7 @@ func TestPromise1_EvictionIsRefused(t *testing.T) {
 	for _, policy := range []string{"allkeys-lru", "volatile-lru", "volatile-ttl", "allkeys-random"} {
 		must(t, client.ConfigSet(t.Context(), "maxmemory-policy", policy).Err())
 		refused(t, client, redis.Options{}, "maxmemory-policy is "+policy)
-		// Who may not ask CONFIG learns it from INFO.
+		// A user that may not run CONFIG gets the policy from INFO.
 		refused(t, restricted(t, server, "config|get"), redis.Options{Name: "test-policy"}, "maxmemory-policy is "+policy)
 	}
 	if list := keys(t, client, "*"); len(list) != 0 {
@@ -62,8 +62,7 @@ func TestPromise1_ReplicaIsRefused(t *testing.T) {
 	open(t, clientOf(t, master), redis.Options{})
 }
 
-// warnings opens, and returns what the operator is told, and what Durability
-// says.
+// warnings opens a store, and returns what was logged and what Durability returns.
 func warnings(t *testing.T, client goredis.UniversalClient, o redis.Options) (string, redis.Durability) {
 	t.Helper()
 	var out bytes.Buffer
@@ -87,8 +86,8 @@ func warnings(t *testing.T, client goredis.UniversalClient, o redis.Options) (st
 func TestWarnings(t *testing.T) {
 	server := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
 	client := clientOf(t, server)
-	if told, d := warnings(t, client, redis.Options{}); told != "" || d.AppendOnly != "yes" || d.AppendFsync != "always" || d.Policy != "noeviction" || d.Role != "master" || d.Server == "" || d.Version == "" || len(d.Unread) != 0 {
-		t.Errorf("a server that is set up well: %+v, %q", d, told)
+	if logged, d := warnings(t, client, redis.Options{}); logged != "" || d.AppendOnly != "yes" || d.AppendFsync != "always" || d.Policy != "noeviction" || d.Role != "master" || d.Server == "" || d.Version == "" || len(d.Unread) != 0 {
+		t.Errorf("a server that is set up well: %+v, %q", d, logged)
 	}
 	for _, c := range []struct{ setting, value, want string }{
 		{"appendfsync", "everysec", "two seconds"},
@@ -96,26 +95,26 @@ func TestWarnings(t *testing.T) {
 		{"appendonly", "no", "since its last snapshot"},
 	} {
 		must(t, client.ConfigSet(t.Context(), c.setting, c.value).Err())
-		if told, _ := warnings(t, client, redis.Options{}); !strings.Contains(told, c.want) {
-			t.Errorf("%s %s: told %q; want %q", c.setting, c.value, told, c.want)
+		if logged, _ := warnings(t, client, redis.Options{}); !strings.Contains(logged, c.want) {
+			t.Errorf("%s %s: logged %q; want %q", c.setting, c.value, logged, c.want)
 		}
 	}
 	must(t, client.ConfigSet(t.Context(), "appendonly", "yes").Err())
 	must(t, client.ConfigSet(t.Context(), "appendfsync", "always").Err())
 
-	// A service that forbids CONFIG: what INFO tells is taken, and what nobody
-	// tells is named.
-	told, d := warnings(t, restricted(t, server, "config|get"), redis.Options{Name: "test-unread"})
-	if d.Policy != "noeviction" || d.AppendOnly != "yes" || len(d.Unread) != 1 || d.Unread[0] != "appendfsync" || !strings.Contains(told, "does not tell its appendfsync") {
-		t.Errorf("%+v, told %q", d, told)
+	// With a service that forbids CONFIG, the settings come from INFO, and those that
+	// INFO lacks are named.
+	logged, d := warnings(t, restricted(t, server, "config|get"), redis.Options{Name: "test-unread"})
+	if d.Policy != "noeviction" || d.AppendOnly != "yes" || len(d.Unread) != 1 || d.Unread[0] != "appendfsync" || !strings.Contains(logged, "does not tell its appendfsync") {
+		t.Errorf("%+v, logged %q", d, logged)
 	}
 
 	testserver.RedisReplica(t, server)
-	if told, d := warnings(t, client, redis.Options{}); d.Replicas != 1 || !strings.Contains(told, "failover") {
-		t.Errorf("%+v, told %q", d, told)
+	if logged, d := warnings(t, client, redis.Options{}); d.Replicas != 1 || !strings.Contains(logged, "failover") {
+		t.Errorf("%+v, logged %q", d, logged)
 	}
-	if told, _ := warnings(t, client, redis.Options{Replicas: 1}); told != "" {
-		t.Errorf("with replicas waited for: %q", told)
+	if logged, _ := warnings(t, client, redis.Options{Replicas: 1}); logged != "" {
+		t.Errorf("with replicas waited for: %q", logged)
 	}
 }
 
@@ -124,7 +123,7 @@ func TestReplicasAreWaitedFor(t *testing.T) {
 	replica := testserver.RedisReplica(t, master)
 	db := open(t, clientOf(t, master), redis.Options{Replicas: 1, ReplicaTimeout: time.Minute})
 	id := create(t, db, "alice")
-	// What a call has returned is there.
+	// The replica has what the call has returned.
 	if list := keys(t, clientOf(t, replica), "*:f:*"); len(list) != 1 {
 		t.Errorf("the replica holds %d families", len(list))
 	}
@@ -133,7 +132,7 @@ func TestReplicasAreWaitedFor(t *testing.T) {
 	if _, err := db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{id}}); !errors.Is(err, redis.ErrReplicas) {
 		t.Errorf("without its replica: %v", err)
 	}
-	// It was done nevertheless, and reading asks no replica.
+	// The write was done nevertheless, and reading waits for no replica.
 	if s, err := db.Family(t.Context(), id); err != nil || s.State != store.Ended {
 		t.Errorf("%v, %v", s.State, err)
 	}
@@ -163,7 +162,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	refused(t, ring, redis.Options{}, "Ring")
 }
 
-// TestNamesAreApart: stores of two names on one server know nothing of each
+// TestNamesAreApart: stores with different names on one server do not affect each
 // other, whatever the names and subjects are.
 func TestNamesAreApart(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t))
@@ -254,7 +253,7 @@ func TestURL(t *testing.T) {
 	} {
 		db, err := redis.OpenURL(t.Context(), url, redis.Options{Logger: quiet})
 		if err == nil {
-			// The default user has no password, and a server takes any.
+			// The default user has no password, and the server accepts any.
 			closed(t, db)
 			continue
 		}

@@ -55,8 +55,8 @@ func (s *Store) Family(ctx context.Context, id store.ID) (store.Snapshot, error)
 	return s.snapshot(familyScript, reply, id)
 }
 
-// Families implements [store.Store]. A subject with many thousand families is
-// read in several steps.
+// Families implements [store.Store]. The families of a subject that has many
+// thousands are read in several steps.
 func (s *Store) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
 	if err := store.CheckFamilies(subject, limit); err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func (s *Store) Families(ctx context.Context, subject string, limit int) ([]stor
 			if i == 0 {
 				more, score, ties = r.byte(), r.number(), r.uint32()
 				err = r.end("an answer")
-			} else if id := r.id(); !listed[id] { // it may have begun anew in between
+			} else if id := r.id(); !listed[id] { // an earlier step may have listed it, and it began anew in between
 				var f store.Family
 				f, err = parseRecord(r.rest, id)
 				list, listed[id] = append(list, f), true
@@ -106,53 +106,54 @@ func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait
 	return s.notifier.Since(ctx, wait, func() (store.Batch, error) { return s.batch(ctx, after, limit) })
 }
 
-// glances is how often a part of the log is read without holding it.
-const glances = 3
+// maxTries is how often a batch is read without a script, before a script reads it.
+const maxTries = 3
 
-// batch reads a part of the log. If it can without a script: so entries go from
-// the stream to the socket without a detour through Lua, which takes the server
-// six times as long. Not in a transaction either: a server that is full refuses
-// whatever is queued for one, and revocations must be read then as well.
+// batch reads a part of the log, without a script if it can: entries then go from
+// the stream to the socket without a detour through Lua, which costs the server six
+// times as much time. It does not use a transaction either: a server that is out of
+// memory refuses commands in a transaction, and revocations must be readable then,
+// too.
 func (s *Store) batch(ctx context.Context, after store.Position, limit int) (store.Batch, error) {
-	for range glances {
-		b, same, err := s.glance(ctx, after, limit)
+	for range maxTries {
+		b, same, err := s.tryBatch(ctx, after, limit)
 		if err != nil {
 			return store.Batch{}, fmt.Errorf("redis: since: %w", explain(err))
 		}
 		if same {
-			s.seen.head(b.Head)
+			s.seen.raise(b.Head)
 			return b, nil
 		}
 	}
-	return s.hold(ctx, after, limit)
+	return s.batchByScript(ctx, after, limit)
 }
 
-// glance reads the log's row, entries, and the row again: where both are the
-// same, the entries are of that moment. It reports false where they are not, and
-// where there is no log or a part of it is lost.
-func (s *Store) glance(ctx context.Context, after store.Position, limit int) (b store.Batch, same bool, err error) {
-	var parts, before, entries, clock, behind *goredis.Cmd
+// tryBatch reads the log's row, the entries, and the row again. If both rows are the
+// same, the entries match them. It reports false if the rows differ, if there is no
+// log, or if a part of the log is lost.
+func (s *Store) tryBatch(ctx context.Context, after store.Position, limit int) (b store.Batch, same bool, err error) {
+	var parts, rowBefore, entries, clock, rowAgain *goredis.Cmd
 	err = s.onServer(ctx, func(ctx context.Context, node *goredis.Client) error {
 		pipe := node.Pipeline()
-		role := askRole(ctx, pipe)
+		role := queryRole(ctx, pipe)
 		parts = pipe.Do(ctx, "EXISTS", s.key("entries"), s.key("sessions"), s.key("subjects"))
-		before = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
+		rowBefore = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
 		entries = pipe.Do(ctx, "XRANGE", s.key("entries"), "("+strconv.FormatUint(uint64(after), 10)+"-0", "+", "COUNT", limit+1)
 		clock = pipe.Do(ctx, "TIME")
-		behind = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
-		_, _ = pipe.Exec(ctx) // each command has its error
-		for _, c := range []*goredis.Cmd{parts, before, entries, clock, behind} {
+		rowAgain = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
+		_, _ = pipe.Exec(ctx) // each command holds its own error
+		for _, c := range []*goredis.Cmd{parts, rowBefore, entries, clock, rowAgain} {
 			if err := c.Err(); err != nil {
 				return err
 			}
 		}
-		return notMaster(role)
+		return checkMaster(role)
 	})
 	if err != nil {
 		return b, false, err
 	}
-	row, _ := before.Val().([]any)
-	again, _ := behind.Val().([]any)
+	row, _ := rowBefore.Val().([]any)
+	again, _ := rowAgain.Val().([]any)
 	if len(row) != 3 || !slices.Equal(row, again) || row[0] == nil || parts.Val() != int64(3) {
 		return b, false, nil
 	}
@@ -177,7 +178,7 @@ func (s *Store) glance(ctx context.Context, after store.Position, limit int) (b 
 			return b, false, err
 		}
 	}
-	// A part of the stream may be lost: then what is found does not end at the head.
+	// If the end of the stream is lost, the entries do not reach the head.
 	last := max(after, b.Floor)
 	if n := len(b.Entries); n > 0 {
 		last = max(last, b.Entries[n-1].Position)
@@ -185,8 +186,9 @@ func (s *Store) glance(ctx context.Context, after store.Position, limit int) (b 
 	return b, b.More || last >= b.Head, nil
 }
 
-// hold reads by a script, which also finds that there is no log.
-func (s *Store) hold(ctx context.Context, after store.Position, limit int) (b store.Batch, err error) {
+// batchByScript reads a part of the log with a script, which also detects that there
+// is no log, or that a part of it is lost.
+func (s *Store) batchByScript(ctx context.Context, after store.Position, limit int) (b store.Batch, err error) {
 	var p packed
 	p.number(uint64(after))
 	p.number32(uint32(limit))
@@ -213,12 +215,12 @@ func (s *Store) hold(ctx context.Context, after store.Position, limit int) (b st
 	if err != nil {
 		return store.Batch{}, fmt.Errorf("redis: since: %w", err)
 	}
-	s.seen.head(b.Head)
+	s.seen.raise(b.Head)
 	return b, nil
 }
 
-// entryText is the one field of a stream's entry, [id, [name, text]]; empty
-// where it is not.
+// entryText returns the text of a stream entry, [id, [name, text]]. It returns "" if
+// the entry has another form.
 func entryText(entry any) string {
 	pair, _ := entry.([]any)
 	if len(pair) != 2 {
@@ -244,7 +246,7 @@ func number(v any) (uint64, error) {
 // Cutoffs implements [store.Store].
 func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
 	if len(subject) > store.MaxSubject {
-		subject = "" // nobody was ever revoked by it
+		subject = "" // no revocation can name a longer one
 	}
 	var p packed
 	p.bytes(session[:])
@@ -263,7 +265,7 @@ func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (
 	if err := r.end("an answer"); err != nil {
 		return store.Cutoffs{}, fmt.Errorf("redis: cutoffs: %w", err)
 	}
-	s.seen.head(c.Head)
+	s.seen.raise(c.Head)
 	return c, nil
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// What the server keeps and answers is packed, in big-endian:
+// The server's records and replies are packed, in big-endian:
 //
 //	record:  version (1) ‖ flags (1): 1 native, 2 ended ‖ birth ‖ position ‖
 //	         last commit (8 each) ‖ generation ‖ forgiven (4 each) ‖ started ‖
@@ -19,17 +19,19 @@ import (
 //	         subject ‖ label (a byte of length each) ‖ value (2 bytes of length)
 //	entry:   position ‖ previous ‖ time (8 each) ‖ kind (1) ‖ id (16) ‖
 //	         name ‖ reason ‖ actor (a byte of length each)
-//	answer:  outcome ‖ state (1 each) ‖ head ‖ floor ‖ entry ‖ now (8 each) ‖
+//	reply:   outcome ‖ state (1 each) ‖ head ‖ floor ‖ entry ‖ now (8 each) ‖
 //	         log (16) ‖ record, without the family's id
 //
-// An entry's id is 96 random bits and a counter: one call brings randomness once
-// for all entries that it appends.
+// An entry's id is 96 random bits and a counter, so that a call passes randomness
+// once for all entries that it appends.
+
+// errDamaged is returned if a record or a reply does not have this form.
 var errDamaged = errors.New("what the server holds is not as the engine writes it")
 
-// reader takes a packed text apart. Its first error stays.
+// reader parses a packed text.
 type reader struct {
 	rest string
-	bad  bool
+	bad  bool // set by the first error, and never reset
 }
 
 func (r *reader) take(n int) string {
@@ -66,7 +68,7 @@ func (r *reader) uint32() uint32 {
 	return binary.BigEndian.Uint32([]byte(s))
 }
 
-// number reads what a double of the server's Lua holds exactly.
+// number reads an integer that a double in the server's Lua can hold exactly.
 func (r *reader) number() uint64 {
 	s := r.take(8)
 	if r.bad {
@@ -89,7 +91,7 @@ func (r *reader) id() (id store.ID) {
 	return id
 }
 
-// end reports what is wrong with all that was read.
+// end returns an error if a read has failed or bytes are left over.
 func (r *reader) end(what string) error {
 	if r.bad || r.rest != "" {
 		return fmt.Errorf("%s: %w", what, errDamaged)
@@ -153,7 +155,8 @@ func parseEntry(text string) (store.Entry, error) {
 	return e, nil
 }
 
-// parseSnapshot reads a script's answer, of the family of that id if of any.
+// parseSnapshot parses a script's reply. id is the id of the family in it, if there
+// is one.
 func parseSnapshot(text string, id store.ID) (store.Snapshot, error) {
 	r := reader{rest: text}
 	outcome, state := store.Outcome(r.byte()), store.State(r.byte())

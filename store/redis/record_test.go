@@ -10,7 +10,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// packRecord is what the scripts write, in Go.
+// packRecord packs a family as the scripts do.
 func packRecord(f *store.Family, ended bool) string {
 	var p packed
 	p.byte(recordVersion)
@@ -76,7 +76,7 @@ func recordSeeds() []string {
 	}
 }
 
-// FuzzRecord: what is taken for a family is written again as it was.
+// FuzzRecord: a record that parses is packed to the same bytes.
 func FuzzRecord(f *testing.F) {
 	for _, seed := range recordSeeds() {
 		f.Add(seed)
@@ -107,7 +107,7 @@ func entrySeeds() []string {
 	return seeds
 }
 
-// FuzzEntry: what is taken for an entry is written again as it was.
+// FuzzEntry: an entry that parses is packed to the same bytes.
 func FuzzEntry(f *testing.F) {
 	for _, seed := range entrySeeds() {
 		f.Add(seed)
@@ -123,7 +123,7 @@ func FuzzEntry(f *testing.F) {
 	})
 }
 
-// FuzzSnapshot: no answer panics, and none is half read.
+// FuzzSnapshot: no reply causes a panic, and none is parsed in part.
 func FuzzSnapshot(f *testing.F) {
 	head := string(make([]byte, 2+8*4+16))
 	for _, record := range recordSeeds() {

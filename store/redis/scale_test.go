@@ -28,7 +28,7 @@ func revokeMany(tb testing.TB, db *redis.Store, from, n int) {
 	})
 }
 
-// readAll reads the log as a node does that starts.
+// readAll reads the whole log, as a node does when it starts.
 func readAll(tb testing.TB, db *redis.Store) (entries int) {
 	tb.Helper()
 	after := store.Position(0)
@@ -57,8 +57,8 @@ func memory(tb testing.TB, client *goredis.Client) int {
 	return n
 }
 
-// TestBoot: a node that starts reads a million entries within five seconds, and
-// the README tells what a family and an entry take.
+// TestBoot: a node that starts reads a million entries within five seconds, and the
+// README states how much memory a family and an entry take.
 func TestBoot(t *testing.T) {
 	n := rounds.Of(20_000, 50_000)
 	if full() {
@@ -66,15 +66,15 @@ func TestBoot(t *testing.T) {
 	}
 	client := clientOf(t, testserver.Redis(t, "--appendonly", "no"))
 	db := open(t, client, redis.Options{})
-	filled(t, db, 100) // the scripts are there
+	filled(t, db, 100) // so that the scripts are loaded
 	before := memory(t, client)
 	ids := filled(t, db, rounds.Of(5_000, 20_000))
 	family := (memory(t, client) - before) / len(ids)
 	before = memory(t, client)
 	revokeMany(t, db, 1<<40, n)
 	entry := (memory(t, client) - before) / n
-	// What subjects leave once their entries are dropped: each has a cutoff, and
-	// its families are put aside.
+	// After their entries are dropped, each subject still has a cutoff, and an index
+	// of the families below it.
 	before = memory(t, client)
 	parallel(t, 8, 10, func(i int) error {
 		r := store.Revocation{}
@@ -100,13 +100,12 @@ func TestBoot(t *testing.T) {
 	}
 }
 
-// fixedWork is a script against which others are held: some 0.3 ms on a machine
-// of 2025.
+// fixedWork is a script to which others are compared. It takes some 0.3 ms on a
+// machine of 2025.
 const fixedWork = "for i = 1, 1000 do redis.call('GET', KEYS[1]) end return 1"
 
-// TestNoScriptIsLong: the worst that a call can ask for holds the server up for
-// a bounded time: 250 ms, or on a slow machine for as much work as that is on
-// another.
+// TestNoScriptIsLong: the worst script of any call blocks the server for at most
+// 250 ms. On a slow machine it may take longer, but not for more work.
 func TestNoScriptIsLong(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t, "--appendonly", "no", "--slowlog-log-slower-than", "0", "--slowlog-max-len", "100000"))
 	db := open(t, client, redis.Options{})
@@ -127,7 +126,7 @@ func TestNoScriptIsLong(t *testing.T) {
 				continue
 			}
 			if e.Args[0] == "SLOWLOG" || e.Args[0] == "INFO" {
-				continue // ours
+				continue // sent by this test
 			}
 			worst = max(worst, e.Duration)
 		}
@@ -182,7 +181,7 @@ func TestNoScriptIsLong(t *testing.T) {
 			t.Errorf("%d families, %v", len(list), err)
 		}
 	})
-	// All of them gone, and the index not yet cleaned.
+	// All of them have expired, and the index has not been cleaned yet.
 	for _, key := range keys(t, client, "{wafer}:f:*") {
 		must(t, client.Unlink(ctx, key).Err())
 	}

@@ -12,11 +12,11 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// script is what the server runs in one step.
+// script is a Lua script, which the server runs atomically.
 type script struct {
 	name string
 	text string
-	sha  string // the server's name for the text; it has no cryptographic use
+	sha  string // identifies the text for EVALSHA; SHA-1 has no security purpose here
 }
 
 //go:embed scripts/base.lua
@@ -34,8 +34,8 @@ func newScript(name string, parts ...string) *script {
 	return &script{name: name, text: text, sha: hex.EncodeToString(sum[:])}
 }
 
-// packed is what a script is given: numbers in big-endian, texts with their
-// length in front.
+// packed holds the arguments of a script: numbers are big-endian, and texts follow
+// their length.
 type packed []byte
 
 func (p *packed) byte(b byte)       { *p = append(*p, b) }
@@ -57,21 +57,21 @@ func (p *packed) short(s string) {
 	*p = append(*p, s...)
 }
 
-// long appends bytes of which there are at most 65535.
+// long appends at most 65535 bytes.
 func (p *packed) long(b []byte) {
 	*p = binary.BigEndian.AppendUint16(*p, uint16(len(b)))
 	*p = append(*p, b...)
 }
 
-// run has the server run a script. Where that finds no log, one is made, and
-// the script is run again.
+// run runs a script on the server. If the script finds no log, run creates one and
+// runs the script again.
 func (s *Store) run(ctx context.Context, sc *script, write bool, args packed, more ...any) (any, error) {
-	gather := s.reads
+	sender := s.reads
 	if write {
-		gather = s.gather
+		sender = s.writes
 	}
 	for attempt := 0; ; attempt++ {
-		reply, err := gather.do(&call{ctx: ctx, script: sc, args: string(args), more: more, write: write})
+		reply, err := sender.do(&call{ctx: ctx, script: sc, args: string(args), more: more, write: write})
 		if err == nil && reply == nil && attempt == 0 {
 			if err = s.begin(ctx); err == nil {
 				continue
@@ -87,7 +87,7 @@ func (s *Store) run(ctx context.Context, sc *script, write bool, args packed, mo
 	}
 }
 
-// explain adds to an error what to do about it.
+// explain adds the remedy to an error.
 func explain(err error) error {
 	switch {
 	case err == nil:

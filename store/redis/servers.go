@@ -14,51 +14,54 @@ import (
 )
 
 // servers finds the server that holds the store, and keeps the engine's own
-// clients. go-redis retries commands, a ClusterClient whatever its options say
-// (after a lost connection it sends a command again, up to MaxRedirects times),
-// so the application's client is asked for its options and for the Cluster's
-// topology, and never to run a command.
+// clients. go-redis retries commands. A ClusterClient does so whatever its options
+// are: after a lost connection it sends a command again, up to MaxRedirects times.
+// Therefore the application's client supplies its options and the Cluster's
+// topology, and never runs a command.
 type servers struct {
-	cluster *goredis.ClusterClient // nil: one server
-	key     string                 // of the slot
-	wait    time.Duration          // an answer may take that much longer
+	cluster *goredis.ClusterClient // nil without a Cluster
+	key     string                 // a key of the store, which determines the slot
+	wait    time.Duration          // added to the read timeout: a reply may wait for replicas
 
 	mu      sync.Mutex
-	base    *goredis.Options           // the application's; nil: not known yet
-	current *goredis.Client            // nil: to be found
-	found   time.Time                  // when, of a Cluster
-	search  *search                    // under way; else nil
+	base    *goredis.Options           // the application's, or nil until they are known
+	current *goredis.Client            // nil if the server must be looked up
+	found   time.Time                  // when current was looked up, in a Cluster
+	search  *search                    // in progress, or nil
 	clients map[string]*goredis.Client // by address
 	closed  bool
 }
 
-// search is one question to a Cluster's topology; all who need it share it.
+// search is one query of a Cluster's topology. All calls that need it share it.
 type search struct {
 	done chan struct{}
-	err  error // once done
+	err  error // valid after done is closed
 }
 
 const (
-	// maxTimeout bounds how long a server, or a topology, that says nothing is
-	// waited for. How long dialling takes is up to the application's dialer: its
-	// own, or go-redis's with the application's DialTimeout, which with TLS no
-	// context cuts short.
+	// maxTimeout bounds the wait for a server, or for a topology query, that does
+	// not respond. The time for dialling is up to the application's dialer: its own,
+	// or go-redis's with the application's DialTimeout, which with TLS no context
+	// cuts short.
 	maxTimeout = 5 * time.Second
-	// maxLifetime bounds how long a connection is used, and a server without
-	// asking the topology again. A master that its Sentinels cannot reach, or
-	// that its name no longer points to, goes on answering as one: nothing but
-	// a new connection finds the other. Below the default MaxStaleness.
+	// maxLifetime bounds how long a connection is used, and how long a server is
+	// used without another query of the topology. A master that its Sentinels cannot
+	// reach, or that its name no longer points to, goes on answering as a master:
+	// only a new connection reaches the other one. It is below the default
+	// MaxStaleness.
 	maxLifetime = 15 * time.Second
-	// asksPerLifetime is how often a topology is asked meanwhile: go-redis tells
-	// what it knew when it was asked before.
-	asksPerLifetime = 3
-	// maxClients bounds the clients of a Cluster whose nodes change addresses.
+	// queriesPerLifetime is how often the topology is queried within a lifetime.
+	// One query is not enough, because go-redis answers with the state as of the
+	// query before.
+	queriesPerLifetime = 3
+	// maxClients bounds the number of clients if the nodes of a Cluster change
+	// their addresses.
 	maxClients = 8
 	// maxMoves bounds how often a call follows a slot.
 	maxMoves = 5
 )
 
-// lifetime is maxLifetime but for tests.
+// lifetime is maxLifetime. Tests shorten it.
 var lifetime = maxLifetime
 
 func newServers(client goredis.UniversalClient, key string, wait time.Duration) (*servers, error) {
@@ -69,7 +72,7 @@ func newServers(client goredis.UniversalClient, key string, wait time.Duration) 
 			return nil, errors.New("the client is nil")
 		}
 		s.base = c.Options()
-		s.current = s.own(s.base.Addr)
+		s.current = s.engineClient(s.base.Addr)
 	case *goredis.ClusterClient:
 		if c == nil {
 			return nil, errors.New("the client is nil")
@@ -83,20 +86,20 @@ func newServers(client goredis.UniversalClient, key string, wait time.Duration) 
 	return s, nil
 }
 
-// dial returns a client of a URL: a ClusterClient if the server says so.
+// dial returns a client for a URL. It is a ClusterClient if the server belongs to a
+// Cluster.
 func dial(ctx context.Context, text string) (goredis.UniversalClient, error) {
 	o, err := goredis.ParseURL(text)
 	if err != nil {
-		// The parser's error may quote a part of the URL, and so of a password.
+		// The parser's error may quote a part of the URL, and thus of a password.
 		return nil, errors.New("the URL cannot be parsed; want redis://user:password@host:6379/0, or rediss:// for TLS, with what is special in the password percent-encoded")
 	}
-	info, err := ask(ctx, *o)
+	info, err := clusterInfo(ctx, *o)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if err != nil || infoOf(info)["cluster_enabled"] != "1" {
-		// An error here is one of the settings' reading, which comes next and
-		// says so.
+		// Open reads the settings next, and returns the error then.
 		return goredis.NewClient(o), nil
 	}
 	if o.DB != 0 {
@@ -111,67 +114,70 @@ func dial(ctx context.Context, text string) (goredis.UniversalClient, error) {
 	}), nil
 }
 
-// ask asks a server whether it belongs to a Cluster. Closing the client cuts the
-// question off: neither a dialler nor go-redis looks at a context all the time.
-func ask(ctx context.Context, o goredis.Options) (info string, err error) {
-	o.DB = 0 // a Cluster has no other, and would say no more than that
+// clusterInfo returns a server's INFO about a Cluster. If ctx ends, it closes the
+// client to abort the command, because neither a dialer nor go-redis observes a
+// context at every step.
+func clusterInfo(ctx context.Context, o goredis.Options) (info string, err error) {
+	o.DB = 0 // a Cluster has no other database, and would return only an error
 	o.MaxRetries, o.DialerRetries, o.MinIdleConns = -1, 1, 0
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = bounded(o.DialTimeout), bounded(o.ReadTimeout), bounded(o.WriteTimeout)
 	o.ContextTimeoutEnabled = true
 	client := goredis.NewClient(&o)
-	type answer struct {
+	type result struct {
 		info string
 		err  error
 	}
-	answered := make(chan answer, 1)
+	results := make(chan result, 1)
 	go func() {
 		info, err := client.Info(ctx, "cluster").Result()
-		answered <- answer{info, err}
+		results <- result{info, err}
 	}()
 	select {
-	case a := <-answered:
-		return a.info, errors.Join(a.err, client.Close())
+	case r := <-results:
+		return r.info, errors.Join(r.err, client.Close())
 	case <-ctx.Done():
 		return "", errors.Join(ctx.Err(), client.Close())
 	}
 }
 
-// own returns the engine's own client of a server.
-func (s *servers) own(addr string) *goredis.Client {
+// engineClient returns the engine's own client of a server. The caller holds s.mu,
+// except in newServers.
+func (s *servers) engineClient(addr string) *goredis.Client {
 	if c := s.clients[addr]; c != nil {
 		return c
 	}
 	o := s.base
-	mine := *o
-	mine.Addr = addr
-	mine.MaxRetries = -1
-	mine.DialerRetries = 1
-	mine.DialTimeout = bounded(o.DialTimeout)
-	mine.ReadTimeout = bounded(o.ReadTimeout) + s.wait
-	mine.WriteTimeout = bounded(o.WriteTimeout)
-	mine.ContextTimeoutEnabled = true
-	if mine.ConnMaxLifetime <= 0 || mine.ConnMaxLifetime > lifetime {
-		mine.ConnMaxLifetime = lifetime
+	options := *o
+	options.Addr = addr
+	options.MaxRetries = -1
+	options.DialerRetries = 1
+	options.DialTimeout = bounded(o.DialTimeout)
+	options.ReadTimeout = bounded(o.ReadTimeout) + s.wait
+	options.WriteTimeout = bounded(o.WriteTimeout)
+	options.ContextTimeoutEnabled = true
+	if options.ConnMaxLifetime <= 0 || options.ConnMaxLifetime > lifetime {
+		options.ConnMaxLifetime = lifetime
 	}
-	mine.ConnMaxLifetimeJitter = 0
-	mine.MinIdleConns, mine.MaxActiveConns = 0, 0
-	mine.ClientSideCache, mine.ClientSideCacheConfig = nil, nil
-	// go-redis writes to the application's while connections are made, and a
-	// connection must not be handed to where a push message says.
-	mine.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	mine.PushNotificationProcessor = nil  // it belongs to the application's client
-	mine.PipelinePoolSize = 2 * gatherers // of writes and of reads
-	mine.PipelineReadBufferSize, mine.PipelineWriteBufferSize = 1<<16, 1<<16
+	options.ConnMaxLifetimeJitter = 0
+	options.MinIdleConns, options.MaxActiveConns = 0, 0
+	options.ClientSideCache, options.ClientSideCacheConfig = nil, nil
+	// go-redis writes to the application's config while it connects, and a push
+	// message must not move a connection to another server.
+	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	options.PushNotificationProcessor = nil       // it belongs to the application's client
+	options.PipelinePoolSize = 2 * groupsInFlight // for writes and for reads
+	options.PipelineReadBufferSize, options.PipelineWriteBufferSize = 1<<16, 1<<16
 	if s.cluster != nil && s.cluster.Options().ReadOnly {
-		mine.OnConnect = masterOnly(o.OnConnect)
+		options.OnConnect = masterOnly(o.OnConnect)
 	}
-	c := goredis.NewClient(&mine)
+	c := goredis.NewClient(&options)
 	s.clients[addr] = c
 	return c
 }
 
-// masterOnly takes back what go-redis asks for on the connections of a
-// ClusterClient that reads from replicas: they would answer the engine, too.
+// masterOnly undoes the READONLY that go-redis sends on the connections of a
+// ClusterClient that reads from replicas. Otherwise replicas would answer the
+// engine, too.
 func masterOnly(next func(context.Context, *goredis.Conn) error) func(context.Context, *goredis.Conn) error {
 	return func(ctx context.Context, conn *goredis.Conn) error {
 		if next != nil {
@@ -181,7 +187,7 @@ func masterOnly(next func(context.Context, *goredis.Conn) error) func(context.Co
 		}
 		err := conn.ReadWrite(ctx).Err()
 		if err != nil && isReply(err) && strings.Contains(err.Error(), "cluster support disabled") {
-			err = nil // behind Sentinels; its connections are as others
+			err = nil // a server behind Sentinels, whose connections are ordinary ones
 		}
 		return err
 	}
@@ -194,7 +200,8 @@ func bounded(d time.Duration) time.Duration {
 	return d
 }
 
-// get returns the client of the server that holds the store, as far as is known.
+// get returns the client of the server that holds the store, as far as is known. In
+// a Cluster it queries the topology first, unless the last query is recent.
 func (s *servers) get(ctx context.Context) (*goredis.Client, error) {
 	s.mu.Lock()
 	if s.closed {
@@ -202,86 +209,87 @@ func (s *servers) get(ctx context.Context) (*goredis.Client, error) {
 		return nil, errClosed
 	}
 	current := s.current
-	if current != nil && (s.cluster == nil || time.Since(s.found) < lifetime/asksPerLifetime) {
+	if current != nil && (s.cluster == nil || time.Since(s.found) < lifetime/queriesPerLifetime) {
 		s.mu.Unlock()
 		return current, nil
 	}
-	asked := s.search
-	if asked == nil {
-		asked = &search{done: make(chan struct{})}
-		s.search = asked
-		go s.find(asked)
+	pending := s.search
+	if pending == nil {
+		pending = &search{done: make(chan struct{})}
+		s.search = pending
+		go s.find(pending)
 	}
 	s.mu.Unlock()
 	timeout := time.NewTimer(maxTimeout)
 	defer timeout.Stop()
 	select {
-	case <-asked.done:
+	case <-pending.done:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-timeout.C:
-		return nil, fmt.Errorf("find the master of the store's slot: the Cluster has not told within %v", maxTimeout)
+		return nil, fmt.Errorf("find the master of the store's slot: the Cluster has not answered within %v", maxTimeout)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
 		return nil, errClosed
-	case asked.err != nil:
-		return nil, fmt.Errorf("find the master of the store's slot: %w", asked.err)
+	case pending.err != nil:
+		return nil, fmt.Errorf("find the master of the store's slot: %w", pending.err)
 	case s.current == nil:
 		return nil, errors.New("find the master of the store's slot: it has failed again")
 	}
 	return s.current, nil
 }
 
-// find asks the application's client, which may ask the nodes, for as long as
-// its own timeouts let it.
-func (s *servers) find(asked *search) {
+// find queries the application's client. That may query the nodes, for as long as
+// its own timeouts allow.
+func (s *servers) find(pending *search) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxTimeout)
 	defer cancel()
 	node, err := s.cluster.MasterForKey(ctx, s.key)
-	s.cluster.ReloadState(ctx) // beside, for the next time
+	s.cluster.ReloadState(ctx) // in the background, for the next query
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	asked.err, s.search = err, nil
+	pending.err, s.search = err, nil
 	if err == nil && !s.closed {
 		s.base, s.found = node.Options(), time.Now()
 		s.use(s.base.Addr)
 	}
-	close(asked.done)
+	close(pending.done)
 }
 
-// known is the client that calls go to; nil while it is looked for.
+// known returns the current client, or nil if the server must be looked up.
 func (s *servers) known() *goredis.Client {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.current
 }
 
-// use makes a server the current one.
+// use makes a server the current one. The caller holds s.mu.
 func (s *servers) use(addr string) {
 	if len(s.clients) >= maxClients && s.clients[addr] == nil {
 		for old, c := range s.clients {
 			if c != s.current {
 				delete(s.clients, old)
-				_ = c.Close() // what still uses it fails, and was going to
+				_ = c.Close() // calls that still use it would fail anyway
 				break
 			}
 		}
 	}
-	s.current = s.own(addr)
+	s.current = s.engineClient(addr)
 }
 
-// follow goes to where the slot has moved. Nothing was executed here.
+// follow switches to the server that the slot has moved to. The server that
+// replied MOVED has executed nothing.
 func (s *servers) follow(from *goredis.Client, addr string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.cluster == nil || s.current != from {
-		return // somebody has followed already
+		return // another call has followed already
 	}
 	if host, port, err := net.SplitHostPort(addr); err == nil && host == "" {
-		// The same host: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#moved-redirection
+		// An empty host means the same one: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#moved-redirection
 		if host, _, err = net.SplitHostPort(from.Options().Addr); err == nil {
 			addr = net.JoinHostPort(host, port)
 		}
@@ -290,8 +298,8 @@ func (s *servers) follow(from *goredis.Client, addr string) {
 	s.use(addr)
 }
 
-// failed makes the next call look for the server anew, if the error says that
-// this one may be the wrong one.
+// failed makes the next call look up the server again, if the error shows that c
+// may be the wrong one.
 func (s *servers) failed(c *goredis.Client, err error) {
 	wrong := notServing(err)
 	if !wrong && (isReply(err) || errors.Is(err, ErrReplicas)) {
@@ -305,15 +313,16 @@ func (s *servers) failed(c *goredis.Client, err error) {
 		s.current = nil
 		s.cluster.ReloadState(context.Background())
 	case wrong:
-		// New connections go to where the name, or a Sentinel, points now.
+		// New connections go to the server that the name, or a Sentinel, points to now.
 		delete(s.clients, s.base.Addr)
-		s.current = s.own(s.base.Addr)
-		_ = c.Close() // what still uses it fails, and was going to
+		s.current = s.engineClient(s.base.Addr)
+		_ = c.Close() // calls that still use it would fail anyway
 	}
 }
 
-// notServing reports whether a server says of itself that another one has the
-// store. Before 7.0 that is in the middle of a script's error.
+// notServing reports whether an error shows that the server does not serve the
+// store: it is a replica, or its Cluster is down. Before 7.0 the code stands in the
+// middle of a script's error.
 func notServing(err error) bool {
 	if errors.Is(err, errReplica) {
 		return true

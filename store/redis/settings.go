@@ -9,32 +9,33 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// settingsEvery is how often the server's settings are read again: who may
-// change them does not ask the application.
-var settingsEvery = time.Minute // but for tests
+// settingsEvery is how often the server's settings are read again: an
+// administrator can change them at any time. Tests shorten it.
+var settingsEvery = time.Minute
 
-// watch tells the log what has become of the server since Open, once for each
-// change.
-type watch struct {
+// settingsWatch logs a change of the server's settings, and failures of
+// housekeeping, once each.
+type settingsWatch struct {
 	store   *Store
 	every   time.Duration
-	looked  time.Time
+	checked time.Time
 	server  *goredis.Client
-	refused string // why Open would fail now; empty: it would not
-	failure string // of housekeeping; empty: none
+	refused string // why Open would refuse the server now, or ""
+	failure string // the kind of error that housekeeping fails with, or ""
 }
 
-func newWatch(s *Store) *watch {
-	return &watch{store: s, every: settingsEvery, looked: time.Now(), server: s.servers.known()}
+func newSettingsWatch(s *Store) *settingsWatch {
+	return &settingsWatch{store: s, every: settingsEvery, checked: time.Now(), server: s.servers.known()}
 }
 
-// tidied takes in how a step of housekeeping ended.
-func (w *watch) tidied(ctx context.Context, err error) {
+// swept handles the result of a step of housekeeping, and reads the settings if
+// they are due or the server has changed.
+func (w *settingsWatch) swept(ctx context.Context, err error) {
 	if ctx.Err() != nil {
-		return // closed
+		return // the store is closed
 	}
 	name := slog.String("store", w.store.name)
-	failure := kindOf(err)
+	failure := errorKind(err)
 	if failure != w.failure {
 		w.failure = failure
 		if err != nil {
@@ -43,15 +44,15 @@ func (w *watch) tidied(ctx context.Context, err error) {
 			w.store.options.Logger.InfoContext(ctx, "wafer: redis: housekeeping goes on", name)
 		}
 	}
-	if server := w.store.servers.known(); time.Since(w.looked) >= w.every || server != nil && server != w.server {
-		w.looked, w.server = time.Now(), server
-		w.settings(ctx)
+	if server := w.store.servers.known(); time.Since(w.checked) >= w.every || server != nil && server != w.server {
+		w.checked, w.server = time.Now(), server
+		w.check(ctx)
 	}
 }
 
-// settings reads the server's settings. What cannot be read changes nothing:
-// housekeeping fails then, too.
-func (w *watch) settings(ctx context.Context) {
+// check reads the server's settings. An error is not logged: housekeeping fails
+// then, too.
+func (w *settingsWatch) check(ctx context.Context) {
 	d, err := w.store.Durability(ctx)
 	if err != nil {
 		return
@@ -72,9 +73,10 @@ func (w *watch) settings(ctx context.Context) {
 	}
 }
 
-// kindOf is the first word of a server's answer, which names the kind of error,
-// or one word for every error of the way to it. Their texts differ each time.
-func kindOf(err error) string {
+// errorKind returns the first word of a server's error reply, which names the kind
+// of error, or one phrase for all connection errors. The full texts differ each
+// time, so every failure would be logged as a new one.
+func errorKind(err error) string {
 	switch {
 	case err == nil:
 		return ""

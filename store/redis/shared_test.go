@@ -9,15 +9,15 @@ import (
 	"github.com/waferkit/wafer/internal/testserver"
 )
 
-// TestMain ends what tests have shared. Tests that are parallel wait for servers
-// and their clocks, or for each other, and compute little, so there may be more
-// of them at once than processors; -parallel still decides.
+// TestMain stops the servers that tests have shared. Parallel tests wait for servers
+// and their clocks, or for each other, and compute little, so more of them may run at
+// once than there are processors. -parallel overrides that.
 func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "32"); err != nil {
 		panic(err)
 	}
 	flag.Parse()
-	roomy = flag.Lookup("test.parallel").Value.String() == "32"
+	allParallel = flag.Lookup("test.parallel").Value.String() == "32"
 	code := m.Run()
 	for _, end := range shared.ends {
 		end()
@@ -25,29 +25,29 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// roomy says that all parallel tests run at once, so that one may wait for
+// allParallel reports whether all parallel tests run at once, so that one may wait for
 // another.
-var roomy bool
+var allParallel bool
 
-// suites are the conformance suites in real time: their units of time are short,
-// and nothing that loads the processors runs beside them.
+// suites counts the conformance suites that run in real time. Their units of time are
+// short, so no test that loads the processors runs beside them.
 var suites sync.WaitGroup
 
 func suiteInParallel(t *testing.T) {
 	t.Helper()
-	suites.Add(1) // before those that wait for it go on
+	suites.Add(1) // before the tests that wait for it continue
 	t.Cleanup(suites.Done)
 	t.Parallel() // it mostly sleeps
 }
 
-// shared is what starts once and serves many tests.
+// shared holds what is started once for many tests.
 var shared struct {
 	once    sync.Once
 	cluster []*testserver.Server
 	ends    []func()
 }
 
-// outlasting is a test whose servers go on when it has ended.
+// outlasting is a test whose servers keep running after it has ended.
 type outlasting struct{ testing.TB }
 
 func (outlasting) Cleanup(end func()) { shared.ends = append([]func(){end}, shared.ends...) }
@@ -62,9 +62,9 @@ func (o outlasting) TempDir() string {
 	return dir
 }
 
-// sharedCluster returns the Cluster of three masters of all tests that leave its
-// nodes alone: a new one serves after two seconds only. They name their stores by
-// newName.
+// sharedCluster returns a Cluster of three masters that tests share, because a new one
+// serves only after two seconds. The tests must not change its nodes, and must name
+// their stores with newName.
 func sharedCluster(t *testing.T) []*testserver.Server {
 	t.Helper()
 	shared.once.Do(func() { shared.cluster = testserver.RedisCluster(outlasting{t}) })

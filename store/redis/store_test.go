@@ -17,12 +17,12 @@ import (
 	"github.com/waferkit/wafer/store/storetest"
 )
 
-// quiet keeps the warnings that a test does not ask for out of its output.
+// quiet discards warnings that a test does not check.
 var quiet = slog.New(slog.DiscardHandler)
 
 var names atomic.Int64
 
-// newName names a store of its own on a server that tests share.
+// newName returns a store name that no other test on a shared server uses.
 func newName() string { return fmt.Sprintf("test-%d", names.Add(1)) }
 
 func clientOf(t testing.TB, s *testserver.Server) *goredis.Client {
@@ -50,8 +50,8 @@ func closed(t testing.TB, db *redis.Store) {
 	}
 }
 
-// suite runs the conformance suite over stores that open opens, all on the
-// server of admin.
+// suite runs the conformance suite over stores that open returns, all on the server of
+// admin.
 func suite(t *testing.T, admin goredis.UniversalClient, open func(t testing.TB, name string) *redis.Store) {
 	storetest.Run(t, func(t *testing.T) storetest.Engine {
 		return engine(t, admin, open)
@@ -90,7 +90,7 @@ func engine(t *testing.T, admin goredis.UniversalClient, open func(t testing.TB,
 	}
 }
 
-// keys lists keys of the tests' own small servers.
+// keys lists the keys of a small test server that match a pattern.
 func keys(t testing.TB, admin goredis.UniversalClient, pattern string) []string {
 	t.Helper()
 	var list []string
@@ -116,7 +116,7 @@ func keys(t testing.TB, admin goredis.UniversalClient, pattern string) []string 
 	return list
 }
 
-// copyKeys is a backup: all of a store, under another name.
+// copyKeys makes a backup: it copies all of a store to another name.
 func copyKeys(t testing.TB, admin goredis.UniversalClient, from, to string) {
 	t.Helper()
 	ctx := context.Background()
@@ -146,9 +146,9 @@ func openURL(t testing.TB, url, name string) *redis.Store {
 	return db
 }
 
-// TestStoreInCluster runs it in a Cluster of three masters, whose slots the
-// stores' names fall into; in turn over an application's ClusterClient and over
-// the URL of one node.
+// TestStoreInCluster runs the conformance suite in a Cluster of three masters, among
+// whose slots the stores' names are spread. It alternates between an application's
+// ClusterClient and the URL of one node.
 func TestStoreInCluster(t *testing.T) {
 	suiteInParallel(t)
 	nodes := sharedCluster(t)

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-//go:embed scripts/tidy.lua
-var tidyLua string
+//go:embed scripts/sweep.lua
+var sweepLua string
 
-var tidyScript = newScript("tidy", baseLua, familyLua, tidyLua)
+var sweepScript = newScript("tidy", baseLua, familyLua, sweepLua) // the name stands in texts of errors
 
-// tidyEvery is how often a node keeps house, on average. After a full step it
-// goes on as soon as others have had as long as it took.
-var tidyEvery = time.Second // but for tests
+// sweepEvery is the average interval between two steps of housekeeping. After a full
+// step the next one follows sooner: see [engine.Sweep]. Tests shorten it.
+var sweepEvery = time.Second
 
-// tidy does one bounded step: it drops old entries under a rising floor, and
-// forgets cutoffs that cannot matter any more. Families go away by themselves.
-// It reports whether there was more to do.
-func (s *Store) tidy(ctx context.Context) (more bool, err error) {
-	reply, err := s.run(ctx, tidyScript, false, nil) // which also notices what is lost, where nobody calls
+// sweep does one bounded step of housekeeping. It drops old entries and raises the
+// floor, and deletes cutoffs that no family can be below any more. The server
+// expires families itself. sweep reports whether there is more to do.
+func (s *Store) sweep(ctx context.Context) (more bool, err error) {
+	reply, err := s.run(ctx, sweepScript, false, nil) // also notices a lost log if there are no other calls
 	return reply == int64(1), err
 }

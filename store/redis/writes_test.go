@@ -18,19 +18,19 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
-// appended returns how many entries the server has been made to append.
+// appended returns the number of entries that the server has appended.
 func appended(t testing.TB, admin goredis.UniversalClient) int {
 	t.Helper()
 	info, err := admin.Info(context.Background(), "commandstats").Result()
 	must(t, err)
 	_, rest, _ := strings.Cut(info, "cmdstat_xadd:calls=")
 	var n int
-	fmt.Sscan(rest, &n) // 0 where it was never called
+	fmt.Sscan(rest, &n) // 0 if it was never called
 	return n
 }
 
-// TestNoWriteIsRetried: of a write whose answer is lost, exactly one reaches the
-// server, whatever the application's client would do.
+// TestNoWriteIsRetried: a write whose reply is lost reaches the server exactly once,
+// whatever the application's client would do.
 func TestNoWriteIsRetried(t *testing.T) {
 	server := testserver.Redis(t)
 	nodes := sharedCluster(t)
@@ -66,7 +66,7 @@ func TestNoWriteIsRetried(t *testing.T) {
 				if round == 50 {
 					t.Fatal("no answer was lost")
 				}
-				// The server knows the script, and the connection is there.
+				// After this call the server has the script, and the connection is open.
 				_, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}})
 				must(t, err)
 				before := all()
@@ -78,7 +78,7 @@ func TestNoWriteIsRetried(t *testing.T) {
 					p.Set(testserver.Pass)
 				}
 				if err != nil {
-					lost++ // else the fault has hit another connection
+					lost++ // otherwise the fault hit another connection
 				}
 				if n := all() - before; n != 1 {
 					t.Fatalf("the server appended %d entries, and the call returned %v; want 1", n, err)
@@ -88,8 +88,8 @@ func TestNoWriteIsRetried(t *testing.T) {
 	}
 }
 
-// TestScriptsAreFlushed: a server that has forgotten the scripts is told them
-// again, and no call notices.
+// TestScriptsAreFlushed: if the server loses the scripts, they are sent again, and no
+// call fails.
 func TestScriptsAreFlushed(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t, "--appendfsync", "no"))
 	db := open(t, client, redis.Options{})
@@ -135,14 +135,15 @@ func TestScriptsAreFlushed(t *testing.T) {
 	}
 }
 
-// TestPromise1_Flush: a log that is gone is noticed within about a second, by
-// who waits as by who writes, and the new one trusts nothing of before.
+// TestPromise1_Flush: callers that wait and callers that write detect within about a
+// second that the log is lost, and the new log accepts nothing from before.
 func TestPromise1_Flush(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t, "--appendonly", "no"))
 	id := newID()
 	for name, call := range map[string]func(db *redis.Store) error{
 		"Since": func(db *redis.Store) error {
-			// It looks once a second; who did not would wait until the context ends.
+			// The watch checks once a second. Otherwise the call would last until the
+			// context ends.
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			b, err := db.Since(ctx, 1<<52+1, 10, time.Hour) // from the head
@@ -222,8 +223,7 @@ func TestPromise1_Flush(t *testing.T) {
 	}
 }
 
-// TestLogAlone: where the log is lost and the rest is not, nothing of the rest
-// counts.
+// TestPromise1_LogAlone: if the log's key alone is lost, nothing of the rest is valid.
 func TestPromise1_LogAlone(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t))
 	db := open(t, client, redis.Options{})
@@ -239,7 +239,7 @@ func TestPromise1_LogAlone(t *testing.T) {
 	if len(b.Entries) != 1 || b.Entries[0].Position <= 1<<52 || b.Entries[0].Previous != 0 {
 		t.Errorf("entries %+v", b.Entries)
 	}
-	// An emptied process begins above what is left, too.
+	// A new process, which has seen no head, begins above what is left, too.
 	must(t, db.Close())
 	must(t, client.Del(t.Context(), "{wafer}:log").Err())
 	db = open(t, client, redis.Options{})
@@ -248,8 +248,7 @@ func TestPromise1_LogAlone(t *testing.T) {
 	}
 }
 
-// TestOutOfMemory: a write fails whole, reading goes on, and housekeeping makes
-// room.
+// TestOutOfMemory: writes fail completely, reads go on, and housekeeping frees memory.
 func TestOutOfMemory(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t, "--appendonly", "no"))
 	db := open(t, client, redis.Options{})
@@ -307,9 +306,9 @@ func TestOutOfMemory(t *testing.T) {
 			t.Fatalf("%s was half done: %v, %v", name, s.State, err)
 		}
 	}
-	// A process that starts meanwhile reads as well.
+	// A process that starts meanwhile can read, too.
 	open(t, client, redis.Options{})
-	// And what is old goes away.
+	// Old entries are dropped.
 	must(t, db.Tidy(t.Context()))
 	b, err := db.Since(t.Context(), 0, 10, 0)
 	if err != nil || b.Floor != before.Head || len(b.Entries) != 0 {
@@ -330,8 +329,8 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
-// TestANewLogKnowsWhatWasAnnounced: nodes announce when they start, and a log
-// that begins under them must drop what is old all the same.
+// TestANewLogKnowsWhatWasAnnounced: nodes announce only when they start, but a log that
+// begins while they run must drop old entries all the same.
 func TestANewLogKnowsWhatWasAnnounced(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t))
 	db := open(t, client, redis.Options{})

@@ -1,14 +1,14 @@
--- What a script that appends to the log needs besides. The script sets above,
--- seed, reason and actor.
+-- Functions for scripts that append to the log. The script sets above, seed, reason
+-- and actor.
 local EVERYONE, SUBJECT, SESSION, SUPERSEDING = 1, 2, 3, 4
 local ENTRIES, SESSIONS, SUBJECTS, FORGET = PREFIX .. 'entries', PREFIX .. 'sessions', PREFIX .. 'subjects', PREFIX .. 'forget'
 local above, seed, reason, actor
 local appended = 0
 
--- Makes the script fail before its first write, and not after it: where one of
--- the keys is of another type, and while a Cluster moves the slot to another
--- node, key by key. Then every key that is not here is refused, and there is
--- none of this name.
+-- Makes the script fail before its first write rather than after it, if one of the
+-- keys has another type, or while a Cluster moves the slot to another node, key by
+-- key. During such a move the server refuses every key that it does not have, and the
+-- first command names one that never exists.
 local function touch()
   call('EXISTS', PREFIX .. 'nothing')
   call('XLEN', ENTRIES)
@@ -19,7 +19,7 @@ end
 
 local function next_position() return max(head + 1, above + 1, micros) end
 
--- Says what is wrong if n entries more have no positions.
+-- Returns an error if no positions are left for n more entries.
 local function no_room(n)
   if n > 0 and next_position() > 9007199254740992 - n then -- so that no number is above 2^53
     return redis.error_reply('ERR no positions are left above ' .. whole(max(head, above)))
@@ -40,8 +40,8 @@ local function append(kind, name)
   end
 end
 
--- Its families so far are put aside under their cutoff, which is not forgotten
--- while one of them is there.
+-- Moves the index of the subject's families to a key that names their cutoff. The
+-- cutoff is not deleted as long as one of these families exists.
 local function append_subject(subject, reborn)
   local families = index(subject)
   append(SUBJECT, subject)
@@ -56,9 +56,10 @@ local function append_subject(subject, reborn)
   cutoffs[subject] = head
 end
 
--- An index goes away by itself, but a week after its last family: a clock that
--- is ahead takes no index of families that live once it is right again. Those
--- would not be put aside under their cutoff.
+-- The server expires an index a week after its last family. Without that week, a
+-- clock that is ahead for a while would make the server expire the index of
+-- families that are alive once the clock is right again, and append_subject would
+-- not find them.
 local WEEK = 7 * 24 * 3600 * 1000
 local function list(f)
   local families = index(f.subject)

@@ -1,11 +1,12 @@
--- What every script begins with. The one declared key is the log's; the others
--- are computed from it and share its slot. Positions and times are numbers of
--- 53 bits: tostring and .. would print 14 digits of them, so whole() is used.
-if redis.replicate_commands then redis.replicate_commands() end -- before 7.0, TIME would forbid all writes
+-- The beginning of every script. The one declared key is the log's. The others are
+-- computed from it and share its slot. Positions and times are numbers of up to 53
+-- bits. tostring and .. would print only 14 digits of them, so whole() formats them.
+if redis.replicate_commands then redis.replicate_commands() end -- before 7.0, a script may otherwise not write after TIME
 local LOG = KEYS[1]
 local PREFIX = string.sub(LOG, 1, -4)
 local call, pack, parse, max = redis.call, struct.pack, struct.unpack, math.max
--- No log, or not all of it: nothing is done, and begin.lua makes another.
+-- Without a log, or with only a part of one, the script does nothing, and begin.lua
+-- creates a new log.
 if call('EXISTS', LOG, PREFIX .. 'entries', PREFIX .. 'sessions', PREFIX .. 'subjects') < 4 then return false end
 local row = call('HMGET', LOG, 'id', 'head', 'floor', 'everyone')
 if not row[1] then return false end

@@ -1,9 +1,9 @@
--- Makes the log where there is none, or where a part of it was lost: its first
--- entry revokes everyone. Families that are left are below it, unless nothing is
--- left that tells of a head more than a minute ahead of the clock. Of a log that
--- was there the key set and what was announced go on. A field '' of sessions and
--- subjects keeps their keys there, so that one that is lost can be told from one
--- that is empty.
+-- Creates the log if there is none, or if a part of it was lost. The first entry of
+-- the new log revokes everyone. Families that are left are below that entry, unless
+-- the old head was more than a minute ahead of the clock and every trace of it is
+-- lost. The key set and the announcements of the old log are kept, if they are
+-- there. A field '' keeps the keys of sessions and subjects in existence, so that a
+-- lost one can be distinguished from an empty one.
 if redis.replicate_commands then redis.replicate_commands() end
 local LOG = KEYS[1]
 local PREFIX = string.sub(LOG, 1, -4)
@@ -20,7 +20,8 @@ if there[1] and call('EXISTS', ENTRIES, SESSIONS, SUBJECTS) == 3 and max(newest,
 local log, seed, above, access, absolute, leeway, staleness = struct.unpack('>c16c12I8I8I8I8I8', ARGV[1])
 local clock = call('TIME')
 local micros = clock[1] * 1000000 + clock[2]
--- A minute ahead, so that a clock that was set back a little revives no cookie.
+-- The first position is a minute ahead of the clock, so that no cookie becomes valid
+-- again if the clock was set back a little.
 local at = max(above + 1, micros + 60000000, head + 1, newest + 1)
 if at > 9007199254740991 then return redis.error_reply('ERR no positions are left') end
 local function whole(n) return string.format('%.0f', n) end

@@ -15,7 +15,7 @@ if renews > 0 then
   if basis < old.commit then return answer(BEHIND, old) end
   f.started, f.idle, f.absolute, f.label = old.started, old.idle, old.absolute, old.label
   if renews == 1 then f.authenticated = old.authenticated end
-  if old.commit > 0 and kept == 1 then f.value, f.commit = value, 1 end -- where is known once the others have ended
+  if old.commit > 0 and kept == 1 then f.value, f.commit = value, 1 end -- its position is set below
   ends[1], replaced[old_id] = old, true
 end
 for _, other in ipairs({first, second}) do
@@ -25,8 +25,8 @@ for _, other in ipairs({first, second}) do
   end
 end
 
--- The limit. The index may hold some that have expired, so it can only be too
--- long; where it is not longer than the limit, nothing is looked at.
+-- Applies the limit. The index may also hold expired families, so it is never too
+-- short: if it has fewer than limit members, no family needs to be read.
 local MOST = 1000
 local families = index(subject)
 local size, dead, over, again = call('ZCARD', families), {}, {}, false
@@ -47,14 +47,15 @@ if limit > 0 and size >= limit then
     again = at < size and (#over >= MOST or at > limit + 5 * MOST)
   end
 elseif size > 0 then
-  -- Some at random, so that what has expired is never most of an index.
+  -- Remove expired families from a random sample, so that they never make up most of
+  -- an index.
   for _, other in ipairs(call('ZRANDMEMBER', families, 3)) do
     if call('EXISTS', PREFIX .. 'f:' .. other) == 0 then dead[#dead + 1] = other end
   end
 end
 for _, other in ipairs(dead) do call('ZREM', families, other) end
 if #over > 0 and end_oldest == 0 then return answer(FULL) end
-if again then ends = {} end -- the rest is done when there are not so many too many
+if again then ends = {} end -- the last step of Create does the rest
 for _, old in ipairs(over) do ends[#ends + 1] = old end
 local refused = no_room(#ends)
 if refused then return refused end

@@ -1,5 +1,6 @@
--- A bounded part of a subject's families: those after the scanned ones of the
--- last score. Replies where it came to, and the records.
+-- Reads a bounded part of a subject's families. It continues after the score of the
+-- last call, and after the families of that score that were scanned already. The
+-- reply holds the place that it has reached, and the records.
 local MOST = 4096
 local subject, limit, more, score, ties = parse('>Bc0I4BI8I4', ARGV[1])
 local key = index(subject)

@@ -1,8 +1,8 @@
--- A family's record: see record.go.
+-- The record of a family, as record.go describes it.
 local RECORD = '>BBI8I8I8I4I4I8I8I8I8I8Bc0Bc0I2c0'
 local ABSENT, ENDED, CUTOFF, ALIVE = 0, 1, 2, 3
 local UNWRITTEN, WRITTEN, BEHIND, EARLY, FULL, TAKEN = 0, 1, 2, 3, 4, 5
-local cutoffs = {} -- of subjects, as far as they were read
+local cutoffs = {} -- of the subjects read so far
 
 local function cutoff(subject)
   local at = cutoffs[subject]
@@ -37,7 +37,7 @@ end
 local function past(f) return now >= f.issued + f.idle or now >= f.absolute end
 local function lives(f) return state(f) == ALIVE and not past(f) end
 
--- The server takes the record away at the family's deadline.
+-- Writes the record, which the server expires at the family's deadline.
 local function write(f)
   local key = PREFIX .. 'f:' .. f.id
   f.raw = pack(RECORD, 1, f.flags, f.birth, f.position, f.commit, f.generation, f.forgiven, f.started, f.authenticated,
@@ -50,8 +50,9 @@ local function write(f)
   end
 end
 
--- The living families of a subject, by their start. The name holds everyone's
--- cutoff: once everyone is revoked, nothing in the index of before lives.
+-- The key of the index of a subject's living families, ordered by their start. It
+-- contains everyone's cutoff: after everyone is revoked, no family in an older index
+-- is alive.
 local function index(subject) return PREFIX .. 'i:' .. whole(everyone) .. ':' .. subject end
 
 local function answer(outcome, f, entry)

@@ -1,4 +1,4 @@
--- ARGV[2] and on: one lost entry each.
+-- ARGV[2] and the following arguments hold one lost entry each.
 above, seed = parse('>I8c12', ARGV[1])
 touch()
 local families, endings = {}, {}
@@ -8,8 +8,8 @@ local function lost(e)
     covered = max(covered, cutoff(e.name))
   elseif e.kind == SESSION then
     if state(families[e.name]) == ALIVE then return true end
-    -- That it is ended is not enough: the end may be below what was minted
-    -- before the loss.
+    -- It is not enough that the session has ended: its entry may be below positions
+    -- that were minted before the loss.
     covered = max(covered, floor, endings[e.name])
   end
   return covered < e.position
@@ -30,7 +30,7 @@ local refused = no_room(n)
 if refused then return refused end
 
 for _, e in ipairs(entries) do
-  if lost(e) then -- asked again: the one before may name the same
+  if lost(e) then -- check again: an entry before may name the same
     reason, actor = e.reason, e.actor
     if e.kind == SUBJECT then
       append_subject(e.name)

@@ -1,4 +1,5 @@
--- ARGV[2]: the sessions, 16 bytes each. ARGV[3] and on: the subjects.
+-- ARGV[2] holds the sessions, 16 bytes each. ARGV[3] and the following arguments hold
+-- one subject each.
 local all, excepted, id, basis
 above, seed, reason, actor, all, excepted, id, basis = parse('>I8c12Bc0Bc0BBc16I8', ARGV[1])
 touch()
@@ -6,7 +7,7 @@ local reborn = excepted == 1 and read(id) or nil
 local alive = lives(reborn) and reborn.subject == ARGV[3]
 if alive and basis < reborn.commit then return answer(BEHIND, reborn) end
 
--- First what is there, then what is written.
+-- All reads come before the first write.
 local new, covered, seen = {}, 0, {}
 local sessions = ARGV[2]
 for at = 1, #sessions, 16 do
@@ -16,7 +17,7 @@ for at = 1, #sessions, 16 do
     local ending = tonumber(call('HGET', SESSIONS, 'e' .. session) or 0)
     seen[session] = true
     if ending > 0 or f and ended(f) then
-      covered = max(covered, ending, floor) -- below the floor it is dropped: the floor covers it
+      covered = max(covered, ending, floor) -- the floor covers an entry that was dropped
     else
       new[#new + 1] = f or {id = session}
     end

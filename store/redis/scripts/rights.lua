@@ -1,6 +1,6 @@
--- Runs every command that the scripts use, and XREAD, on keys of its own, which
--- it removes whatever happens: a user that lacks a right is refused here, and not
--- in the middle of a step.
+-- Runs every command that the scripts use, and XREAD, on keys of its own, and always
+-- removes them. A user that lacks a right is refused here, and not in the middle of a
+-- script.
 local PREFIX = string.sub(KEYS[1], 1, -4)
 local a, b = PREFIX .. 'rights', PREFIX .. 'rights-too'
 redis.call('DEL', a, b)

@@ -1,5 +1,5 @@
--- A part of the log of one moment, where the log changes too fast to be read
--- without holding it.
+-- Reads a part of the log atomically, if the log changes too fast to be read without
+-- a script.
 local after, limit = parse('>I8I4', ARGV[1])
 local found = call('XREVRANGE', PREFIX .. 'entries', '+', '-', 'COUNT', 1)[1]
 if max(found and tonumber(string.match(found[1], '^%d+')) or 0, floor) ~= head then return false end -- see begin.lua

@@ -12,7 +12,7 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
-// lose takes a part of a store away: by hand, or as an eviction does after the
+// lose removes a part of a store, as an operator might, or an eviction after the
 // server's policy was changed.
 var lose = map[string]func(ctx context.Context, c *goredis.Client, tag string) error{
 	"entries": func(ctx context.Context, c *goredis.Client, tag string) error { return c.Del(ctx, tag+"entries").Err() },
@@ -34,9 +34,9 @@ var lose = map[string]func(ctx context.Context, c *goredis.Client, tag string) e
 	},
 }
 
-// TestPromise1_LostKeyRevokesEveryone: where one of the keys that hold what is
-// revoked is lost, each call notices by itself: the log is another one, and
-// nobody who was revoked is back. The key set stays.
+// TestPromise1_LostKeyRevokesEveryone: if one of the keys that hold the revocations
+// is lost, every call detects it: there is a new log, and no revocation is undone.
+// The key set is kept.
 func TestPromise1_LostKeyRevokesEveryone(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t, "--appendonly", "no"))
 	ctx := t.Context()
@@ -89,14 +89,14 @@ func TestPromise1_LostKeyRevokesEveryone(t *testing.T) {
 				if err != nil || s.Outcome != store.Unwritten {
 					t.Errorf("the first entry covers what was lost: %v, %v", s.Outcome, err)
 				}
-				create(t, db, "alice") // and it goes on
+				create(t, db, "alice") // the store works again
 			})
 		}
 	}
 }
 
-// TestTidiedIsNotLost: a store whose entries and cutoffs are all dropped is the
-// same log.
+// TestTidiedIsNotLost: if all entries and cutoffs have been dropped, the log is still
+// the same.
 func TestTidiedIsNotLost(t *testing.T) {
 	s := newShifted(t)
 	before, err := s.Since(t.Context(), 0, 10, 0)

@@ -27,8 +27,8 @@ func creation(subject string) store.Creation {
 	return store.Creation{ID: randomID(), Subject: subject, Idle: time.Hour, Absolute: 12 * time.Hour}
 }
 
-// TestRefusedWriteIsNotHalfDone: a server that takes no writes for want of
-// replicas refuses each whole, and is read as before.
+// TestRefusedWriteIsNotHalfDone: a server that refuses writes because it lacks
+// replicas refuses each one completely, and can be read as before.
 func TestRefusedWriteIsNotHalfDone(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t))
 	db := open(t, client, redis.Options{})
@@ -93,7 +93,7 @@ func TestRefusedWriteIsNotHalfDone(t *testing.T) {
 	}
 }
 
-// contents is all that a small server holds.
+// contents returns all that a small server holds.
 func contents(t *testing.T, client *goredis.Client) string {
 	t.Helper()
 	names, err := client.Do(context.Background(), "EVAL", "local k = redis.call('KEYS', '*') table.sort(k) return k", 0).StringSlice()
@@ -111,8 +111,8 @@ func contents(t *testing.T, client *goredis.Client) string {
 	return all.String()
 }
 
-// TestBusyServer: while a server is busy with a script of somebody else, calls
-// fail and do nothing; when that script was killed, the engine goes on.
+// TestBusyServer: while a server runs a script of another program, calls fail and do
+// nothing. After that script has been killed, the engine works again.
 func TestBusyServer(t *testing.T) {
 	server := testserver.Redis(t, "--lua-time-limit", "50")
 	client := clientOf(t, server)
@@ -135,7 +135,7 @@ func TestBusyServer(t *testing.T) {
 			t.Fatal("a busy server took a write")
 		case time.Now().After(until):
 			t.Fatalf("the server does not get busy: %v", err)
-		case err == nil: // it came before the script
+		case err == nil: // the call came before the script
 			c = creation("alice")
 			if _, err := db.Create(t.Context(), c); err != nil && !strings.Contains(err.Error(), "BUSY") {
 				t.Fatal(err)
@@ -185,8 +185,8 @@ func (f forbidden) ProcessPipelineHook(goredis.ProcessPipelineHook) goredis.Proc
 	}
 }
 
-// TestAnyClientWillDo: protocols, pools and timeouts of an application's client
-// change nothing, and its hooks are not run.
+// TestAnyClientWillDo: the protocol, pool and timeouts of an application's client do
+// not matter, and its hooks are not run.
 func TestAnyClientWillDo(t *testing.T) {
 	server := testserver.Redis(t)
 	for name, o := range map[string]goredis.Options{
@@ -239,7 +239,7 @@ func TestAnyClientWillDo(t *testing.T) {
 	}
 }
 
-// TestLargestCalls: the largest that each call may be asked, in one piece.
+// TestLargestCalls: each call works with the largest arguments that it accepts.
 func TestLargestCalls(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t))
 	db := open(t, client, redis.Options{})
@@ -261,14 +261,14 @@ func TestLargestCalls(t *testing.T) {
 			t.Fatalf("entry %d is %+v", i, e)
 		}
 	}
-	// All of it is lost, and written back.
+	// Everything is lost, and written back.
 	if err := client.FlushAll(ctx).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.Since(ctx, 0, 1, 0); err != nil {
 		t.Fatal(err)
 	}
-	above := b.Head + 1<<40 // else the new log's first entry covers everything
+	above := b.Head + 1<<40 // otherwise the new log's first entry would cover everything
 	for i := range b.Entries {
 		b.Entries[i].Position += 1 << 40
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
-// TestReadsDoNotWaitForReplicas: while every sender of writes waits for replicas
-// that do not confirm, reads go on.
+// TestReadsDoNotWaitForReplicas: while all groups of writes wait for replicas that do
+// not confirm, reads go on.
 func TestReadsDoNotWaitForReplicas(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t))
 	open(t, client, redis.Options{})
@@ -26,7 +26,7 @@ func TestReadsDoNotWaitForReplicas(t *testing.T) {
 	var wait sync.WaitGroup
 	var returned atomic.Int64
 	for i := range 4 {
-		// The first two are on their way when the others come, which wait behind.
+		// The first two are being sent when the others arrive and queue behind them.
 		eventually(t, "the senders to wait", func() bool { return blocked(t, client) == min(i, 2) })
 		wait.Go(func() {
 			defer returned.Add(1)
@@ -49,7 +49,7 @@ func TestReadsDoNotWaitForReplicas(t *testing.T) {
 	if n := returned.Load(); n != 0 {
 		t.Errorf("%d writes have returned before the reads: no replica is asked for those", n)
 	}
-	// The server ends their time.
+	// The server ends their wait.
 	eventually(t, "the writes to return", func() bool {
 		for _, line := range strings.Split(client.ClientList(t.Context()).Val(), "\n") {
 			if strings.Contains(line, " cmd=wait") {
@@ -63,7 +63,7 @@ func TestReadsDoNotWaitForReplicas(t *testing.T) {
 	wait.Wait()
 }
 
-// blocked is how many connections the server keeps waiting.
+// blocked returns the number of connections that the server keeps waiting.
 func blocked(t *testing.T, client *goredis.Client) int {
 	t.Helper()
 	info, err := client.InfoMap(t.Context(), "clients").Result()

@@ -17,8 +17,8 @@ import (
 )
 
 // TestPromise1_DemotedServerConfirmsNothing: a server that is demoted after Open
-// (REPLICAOF keeps the connections) and cannot reach its master answers from
-// what it had. Nothing that it says is taken for the log.
+// (REPLICAOF keeps the connections) and cannot reach its master answers with its old
+// data. The engine accepts none of its replies.
 func TestPromise1_DemotedServerConfirmsNothing(t *testing.T) {
 	old := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
 	next := testserver.RedisReplica(t, old)
@@ -55,8 +55,8 @@ func TestPromise1_DemotedServerConfirmsNothing(t *testing.T) {
 	}
 }
 
-// TestDemotedServerIsDialedAnew: with one server's client, new connections go to
-// where its dialer finds the master now, as a Sentinel's or a name's does.
+// TestDemotedServerIsDialedAnew: with the client of a single server, new connections
+// go to the server that its dialer now finds, as with Sentinels or a DNS name.
 func TestDemotedServerIsDialedAnew(t *testing.T) {
 	a := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
 	b := testserver.RedisReplica(t, a)
@@ -85,9 +85,9 @@ func TestDemotedServerIsDialedAnew(t *testing.T) {
 	}
 }
 
-// TestDemotedServerIsLeft: where the client's topology tells where the master is
-// now (ClusterSlots, as NewFailoverClusterClient has it), an answer that says
-// READONLY makes the engine ask it.
+// TestDemotedServerIsLeft: if the client has a topology (ClusterSlots, as with
+// NewFailoverClusterClient), the reply READONLY makes the engine query it for the
+// master.
 func TestDemotedServerIsLeft(t *testing.T) {
 	a := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
 	b := testserver.RedisReplica(t, a)
@@ -110,8 +110,8 @@ func TestDemotedServerIsLeft(t *testing.T) {
 	})
 }
 
-// TestNotServing: what says that another server has the store, as releases put
-// it, and what does not.
+// TestNotServing: the errors, as different releases word them, that show whether a
+// server no longer serves the store.
 func TestNotServing(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t))
 	for text, want := range map[string]bool{
@@ -133,7 +133,7 @@ func TestNotServing(t *testing.T) {
 }
 
 // TestReadOnlyClusterFailover: a ClusterClient that reads from replicas makes its
-// connections READONLY; the engine's are not, and follow a failover.
+// connections READONLY. The engine's connections are not, and follow a failover.
 func TestReadOnlyClusterFailover(t *testing.T) {
 	t.Parallel() // it mostly waits for a Cluster of its own
 	nodes := testserver.RedisCluster(t)
@@ -164,8 +164,8 @@ func TestReadOnlyClusterFailover(t *testing.T) {
 		return strings.Contains(sc.Info(context.Background(), "replication").Val(), "role:master")
 	})
 	eventually(t, "the demotion", func() bool { return strings.Contains(mc.Info(context.Background(), "replication").Val(), "role:slave") })
-	// The first call already: the replica says MOVED to a connection that is not
-	// READONLY.
+	// Even the first call succeeds: the replica replies MOVED on a connection that is
+	// not READONLY.
 	if c, err := db.Cutoffs(t.Context(), newID(), "alice"); err != nil {
 		t.Errorf("%+v, %v", c, err)
 	}

@@ -15,10 +15,11 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
-// TestPromise1_OldMasterIsLeft: another server was made the master, and the old
-// one, which nobody could tell, goes on as one: Sentinels that cannot reach it
-// promote another so, and a name that points elsewhere. Connections to it end,
-// busy or not, so what it alone acknowledges has a bound in time.
+// TestPromise1_OldMasterIsLeft: another server has become the master, and the old one
+// cannot be reached to demote it, so it goes on as a master. This happens if Sentinels
+// that cannot reach a master promote another, or if a DNS name changes. Connections
+// to the old one end, busy or not, so the time in which it alone acknowledges writes
+// is bounded.
 func TestPromise1_OldMasterIsLeft(t *testing.T) {
 	if redis.MaxLifetime > 15*time.Second {
 		t.Errorf("connections live for %v: half of the default MaxStaleness, 15 s, is the bound", redis.MaxLifetime)
@@ -38,7 +39,7 @@ func TestPromise1_OldMasterIsLeft(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // to the other alone
+			t.Parallel() // with the other case only
 			a := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
 			b := testserver.RedisReplica(t, a)
 			var master atomic.Value
@@ -50,14 +51,14 @@ func TestPromise1_OldMasterIsLeft(t *testing.T) {
 			defer closed(t, db)
 			there := clientOf(t, b)
 			eventually(t, "the replica to have the log", func() bool { return there.XLen(t.Context(), "{wafer}:entries").Val() == 1 })
-			// All connections that the engine's senders can need are open: nothing
+			// All connections that the engine can need are open, so that none of them
 			// dials the new master by chance.
 			parallel(t, 16, 400, func(int) error { _, err := db.Cutoffs(t.Context(), newID(), ""); return err })
 			must(t, there.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
 			master.Store(b.Addr)
-			// Without a pause, so that no connection ends for being idle. The
-			// time is that in which the engine was at work: of a stretch in which
-			// this process stood still, little counts.
+			// Without a pause, so that no connection ends for being idle. Only the time
+			// in which the engine was at work counts, and little of a stretch in which
+			// this process stood still.
 			const bound = 5 * lifetime
 			var spent time.Duration
 			last := time.Now()

@@ -15,8 +15,8 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
-// silent listens and never says a word.
-func silent(t *testing.T) string {
+// silentServer listens and never sends a byte.
+func silentServer(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -33,14 +33,14 @@ func silent(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// ownLimit is how long the engine itself lets a server be silent.
+// ownLimit is how long the engine itself waits for a silent server.
 const ownLimit = 5 * time.Second
 
-// TestOpenURLContext: the context bounds the first question too, whether it has
-// a deadline or is cancelled.
+// TestOpenURLContext: the context bounds the first command, too, whether it has a
+// deadline or is cancelled.
 func TestOpenURLContext(t *testing.T) {
 	t.Parallel()
-	addr := silent(t)
+	addr := silentServer(t)
 	timeout, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	cancelled, stop := context.WithCancel(t.Context())
@@ -49,15 +49,15 @@ func TestOpenURLContext(t *testing.T) {
 		began := time.Now()
 		_, err := redis.OpenURL(ctx, "redis://"+addr+"?read_timeout=1m", redis.Options{Logger: quiet})
 		took := time.Since(began)
-		<-ctx.Done() // if only just
+		<-ctx.Done() // it may end only now
 		if !errors.Is(err, ctx.Err()) || took >= ownLimit {
 			t.Errorf("with a context of 300ms: %v after %v", err, took)
 		}
 	}
 }
 
-// TestSilentTopology: a topology that does not answer holds no call up for ever,
-// nor one whose context ends.
+// TestSilentTopology: a topology query that is not answered blocks no call for ever,
+// nor beyond the end of its context.
 func TestSilentTopology(t *testing.T) {
 	t.Parallel()
 	server := testserver.Redis(t)
@@ -80,7 +80,7 @@ func TestSilentTopology(t *testing.T) {
 	}
 }
 
-// TestClusterByURLKeepsThePool: the settings of a URL are the Cluster's.
+// TestClusterByURLKeepsThePool: a URL's settings apply to the Cluster's client.
 func TestClusterByURLKeepsThePool(t *testing.T) {
 	nodes := sharedCluster(t)
 	o := redis.DialedOptions(t.Context(), "redis://"+nodes[0].Addr+"?pool_size=3&conn_max_lifetime=7s&pool_timeout=9s&max_retries=2")
@@ -89,7 +89,7 @@ func TestClusterByURLKeepsThePool(t *testing.T) {
 	}
 }
 
-// TestCloseEndsTheListener: nothing of the engine runs when Close has returned.
+// TestCloseEndsTheListener: no goroutine of the engine runs after Close has returned.
 func TestCloseEndsTheListener(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t))
 	for range rounds.Of(8, 20) {

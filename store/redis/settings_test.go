@@ -16,7 +16,7 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
-// lines is a log that is read while it is written.
+// lines is a log that can be read while it is written.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -34,10 +34,10 @@ func (l *lines) count(what string) int {
 	return strings.Count(l.text.String(), what)
 }
 
-// TestSettingsAreWatched: who makes the server evict keys after Open is told so,
-// once, and so is who makes housekeeping fail.
+// TestSettingsAreWatched: if the server is made to evict keys after Open, that is
+// logged once. So is a failure of housekeeping.
 func TestSettingsAreWatched(t *testing.T) {
-	t.Cleanup(redis.LookOften(10 * time.Millisecond))
+	t.Cleanup(redis.SweepOften(10 * time.Millisecond))
 	client := clientOf(t, testserver.Redis(t))
 	var log lines
 	db, err := redis.Open(t.Context(), client, redis.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -48,8 +48,8 @@ func TestSettingsAreWatched(t *testing.T) {
 	if log.count("allkeys-lru") != 1 || log.count("noeviction") == 0 {
 		t.Errorf("the log: %s", log.text.String())
 	}
-	looks := calls(t, client, "config|get") // and it has said no more when it has looked again
-	eventually(t, "further looks", func() bool { return calls(t, client, "config|get") > looks+4 })
+	reads := calls(t, client, "config|get") // there is no further log line after further reads
+	eventually(t, "further reads", func() bool { return calls(t, client, "config|get") > reads+4 })
 	must(t, client.ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err())
 	eventually(t, "the all-clear", func() bool { return log.count("right again") == 1 })
 	must(t, db.Announce(t.Context(), store.Announcement{Access: time.Minute, Absolute: time.Hour}))
@@ -60,17 +60,17 @@ func TestSettingsAreWatched(t *testing.T) {
 	must(t, client.Del(t.Context(), "{wafer}:forget").Err())
 	eventually(t, "the all-clear", func() bool { return log.count("housekeeping goes on") == 1 })
 	if n := log.count("housekeeping fails"); n != 1 || log.count("WRONGTYPE") != 1 {
-		t.Errorf("told %d times: %s", n, log.text.String())
+		t.Errorf("logged %d times: %s", n, log.text.String())
 	}
 }
 
-// calls is how often a server has run a command.
+// calls returns how often a server has run a command.
 func calls(t *testing.T, client *goredis.Client, command string) int {
 	t.Helper()
 	info, err := client.InfoMap(t.Context(), "commandstats").Result()
 	must(t, err)
 	_, rest, _ := strings.Cut(info["Commandstats"]["cmdstat_"+command], "calls=")
 	n := 0
-	fmt.Sscan(rest, &n) // 0 where it was never called
+	fmt.Sscan(rest, &n) // 0 if it was never called
 	return n
 }

@@ -1,5 +1,5 @@
--- One bounded step. Every first write is one that needs no memory, so that a
--- full server can recover.
+-- One bounded step of housekeeping. The first write of each part needs no memory, so
+-- that a server that is out of memory can recover.
 local STEPS = 128
 local ENTRIES, SESSIONS, SUBJECTS, FORGET = PREFIX .. 'entries', PREFIX .. 'sessions', PREFIX .. 'subjects', PREFIX .. 'forget'
 local announced = call('HMGET', LOG, 'access', 'absolute', 'leeway')
@@ -9,9 +9,9 @@ call('EXISTS', PREFIX .. 'nothing') -- see append.lua
 call('HLEN', SESSIONS)
 call('HLEN', SUBJECTS)
 
--- Old entries, in order, and none behind one that must stay: a clock may have
+-- Drop old entries in order, and none after one that must stay: the clock may have
 -- jumped.
-if access > 0 then -- else nobody has said yet how long a cookie can live
+if access > 0 then -- otherwise no node has announced yet how long a cookie can live
   local dropped, n = 0, 0
   for _, e in ipairs(call('XRANGE', ENTRIES, '-', '+', 'COUNT', STEPS)) do
     local at, _, time, kind, _, _, name = parse('>I8I8I8Bc12I4Bc0', e[2][2])
@@ -27,10 +27,10 @@ if access > 0 then -- else nobody has said yet how long a cookie can live
   if n == STEPS then more = 1 end
 end
 
--- Subjects' cutoffs that no family can be below any more, in order. What the
--- server lets expire by a clock that jumps may come back when it jumps again,
--- unless it was looked at meanwhile, which removes it: so each family under a
--- cutoff is looked at before the cutoff is forgotten.
+-- Delete subjects' cutoffs that no family can be below any more, in order. If the
+-- clock jumps, a family that has expired may come back when the clock jumps again,
+-- unless it was read in between, which removes it. Therefore each family under a
+-- cutoff is read before the cutoff is deleted.
 if absolute > 0 then
   local before = now - max(absolute, access) - leeway
   local steps = 0

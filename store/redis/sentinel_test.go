@@ -17,8 +17,8 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
-// watched starts a Sentinel that watches a master with one replica.
-func watched(t *testing.T, master *testserver.Server) (addr string, c *goredis.SentinelClient) {
+// startSentinel starts a Sentinel that watches a master with one replica.
+func startSentinel(t *testing.T, master *testserver.Server) (addr string, c *goredis.SentinelClient) {
 	t.Helper()
 	port, err := testserver.FreePort()
 	if err != nil {
@@ -58,13 +58,13 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// TestSentinelFailover: the engine's own connections find the master by the
-// client's Sentinels, and follow a failover. Who waits for news follows, too.
+// TestSentinelFailover: the engine's own connections find the master through the
+// client's Sentinels, and follow a failover.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel() // it mostly waits for a Sentinel of its own
 	old := testserver.Redis(t, "--repl-diskless-sync-delay", "0")
 	next := testserver.RedisReplica(t, old)
-	addr, sentinel := watched(t, old)
+	addr, sentinel := startSentinel(t, old)
 	client := goredis.NewFailoverClient(&goredis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{addr}})
 	defer client.Close()
 	db := open(t, client, redis.Options{})
@@ -83,8 +83,8 @@ func TestSentinelFailover(t *testing.T) {
 		a, err := sentinel.GetMasterAddrByName(context.Background(), "m").Result()
 		return err == nil && net.JoinHostPort(a[0], a[1]) == next.Addr
 	})
-	// What the old master still takes is lost with it: the engine goes to the
-	// new one as soon as the old one is told.
+	// Writes that the old master still accepts are lost with it. The engine switches
+	// to the new one as soon as the old one is demoted.
 	eventually(t, "a revocation on the new master", func() bool {
 		_, err := db.Revoke(context.Background(), store.Revocation{Subjects: []string{"alice"}})
 		return err == nil && there.HExists(context.Background(), "{wafer}:subjects", "alice").Val()

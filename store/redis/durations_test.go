@@ -10,8 +10,8 @@ import (
 	"github.com/waferkit/wafer/store/redis"
 )
 
-// TestLongestDurations: what is for ever is not announced, or asked for, as
-// nothing; and parts of a millisecond are rounded up.
+// TestLongestDurations: the longest durations do not overflow to zero when they are
+// announced or required, and parts of a millisecond are rounded up.
 func TestLongestDurations(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t))
 	db := open(t, client, redis.Options{})
