@@ -144,9 +144,9 @@ func (d *Durability) atLeast(major, minor int) bool {
 // wait for.
 func (d *Durability) waitsForFile() bool { return d.AppendOnly == "yes" && d.atLeast(7, 2) }
 
-// Warnings returns a sentence for each setting that can lose data, or that could
-// not be read. If there are none, a crash of the server's machine loses no acknowledged
-// write.
+// Warnings returns a sentence for each setting that can lose data, and one that names
+// the settings that could not be read. If there are none, a crash of the server's
+// machine loses no acknowledged write.
 func (d Durability) Warnings() []string {
 	var w []string
 	switch {

@@ -50,8 +50,8 @@ func (w *settingsWatch) swept(ctx context.Context, err error) {
 	}
 }
 
-// check reads the server's settings. An error is not logged: housekeeping fails
-// then, too.
+// check reads the server's settings. An error is not logged here: housekeeping
+// fails then, too.
 func (w *settingsWatch) check(ctx context.Context) {
 	d, err := w.store.Durability(ctx)
 	if err != nil {

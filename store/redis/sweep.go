@@ -9,7 +9,7 @@ import (
 //go:embed scripts/sweep.lua
 var sweepLua string
 
-var sweepScript = newScript("tidy", baseLua, familyLua, sweepLua) // the name stands in texts of errors
+var sweepScript = newScript("tidy", baseLua, familyLua, sweepLua) // error texts contain the name
 
 // sweepEvery is the average interval between two steps of housekeeping. After a full
 // step the next one follows sooner: see [engine.Sweep]. Tests shorten it.

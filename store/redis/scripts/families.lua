@@ -1,6 +1,6 @@
--- Reads a bounded part of a subject's families. It continues after the score of the
--- last call, and after the families of that score that were scanned already. The
--- reply holds the place that it has reached, and the records.
+-- Reads a bounded part of a subject's families, newest first. It continues where the
+-- last call ended: score is the last one that was scanned, and ties is the number of
+-- scanned families with that score. The reply holds the new place, and the records.
 local MOST = 4096
 local subject, limit, more, score, ties = parse('>Bc0I4BI8I4', ARGV[1])
 local key = index(subject)

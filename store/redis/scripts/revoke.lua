@@ -7,7 +7,7 @@ local reborn = excepted == 1 and read(id) or nil
 local alive = lives(reborn) and reborn.subject == ARGV[3]
 if alive and basis < reborn.commit then return answer(BEHIND, reborn) end
 
--- All reads come before the first write.
+-- The sessions are read before anything is written.
 local new, covered, seen = {}, 0, {}
 local sessions = ARGV[2]
 for at = 1, #sessions, 16 do
