@@ -125,12 +125,12 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 		tx := begin(t, pool)
 		refreshIn(t, tx, o.Schema, f.ID, 1)
 		move(30 * time.Second) // past the due time that the family began with
-		if err := db.Tidy(background); err != nil {
+		if err := db.Sweep(background); err != nil {
 			t.Fatal(err)
 		}
 		commit(t, tx)
 		for range 2 { // housekeeping finds it and gives it a later due time
-			if err := db.Tidy(background); err != nil {
+			if err := db.Sweep(background); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -138,7 +138,7 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 			t.Errorf("a family that was refreshed in time: %v, %v, %v", s.Outcome, s.State, err)
 		}
 		move(2 * time.Minute)
-		if err := db.Tidy(background); err != nil {
+		if err := db.Sweep(background); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := db.Rows(background); err != nil || n != 0 {

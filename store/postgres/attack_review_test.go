@@ -136,7 +136,7 @@ func TestAttackCutoffOfALivingEntry(t *testing.T) {
 		t.Fatal(err)
 	}
 	move(2 * time.Hour)
-	if err := db.Tidy(background); err != nil {
+	if err := db.Sweep(background); err != nil {
 		t.Fatal(err)
 	}
 	c, err := db.Cutoffs(background, store.ID{}, "anna")

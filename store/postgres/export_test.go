@@ -7,27 +7,27 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Tidy does housekeeping until there is nothing more to do.
-func (s *Store) Tidy(ctx context.Context) error {
+// Sweep does housekeeping until there is nothing more to do.
+func (s *Store) Sweep(ctx context.Context) error {
 	for {
-		more, err := s.tidy(ctx)
+		more, err := s.sweep(ctx)
 		if err != nil || !more {
 			return err
 		}
 	}
 }
 
-// Rows counts the families, living or not.
+// Rows returns the number of families, living or not.
 func (s *Store) Rows(ctx context.Context) (n int, err error) {
 	err = s.pool.QueryRow(ctx, fill("SELECT count(*) FROM @schema@.families", s.options.Schema)).Scan(&n)
 	return n, err
 }
 
-// Fill puts a schema's name into a text.
+// Fill replaces the placeholders in a text with a schema's name.
 func Fill(text, schema string) string { return fill(text, schema) }
 
-// Hears reports whether the listener is known to work.
-func (s *Store) Hears() bool { return s.listening.Load() }
+// Listening reports whether the listener is known to work.
+func (s *Store) Listening() bool { return s.listening.Load() }
 
 // Wait waits for a notification, as a caller of Since that has read up to a head.
 func (s *Store) Wait(ctx context.Context, head store.Position, d time.Duration) error {

@@ -7,20 +7,21 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// lane gathers the writes that wait and has them done together; a lone one
-// waits for nobody.
+// lane runs the writes that are waiting in groups. It never delays a write to let
+// others join.
 type lane[T any] struct {
-	most  int // in a group
+	most  int // writes in a group
 	queue chan *write[T]
-	// closed is closed when nothing will be done any more.
+	// closed is closed when no further write will run.
 	closed chan struct{}
-	// apart reports whether two writes cannot be in one group. Nil: none.
+	// apart reports whether two writes cannot be in one group. If it is nil, any
+	// two can.
 	apart func(a, b *T) bool
-	weigh func(w *T) int // in bytes; nil: 0
+	weigh func(w *T) int // in bytes; if nil, a write weighs 0
 	do    func(group []*write[T])
 }
 
-// write is one caller's work.
+// write is the work of one call.
 type write[T any] struct {
 	ctx  context.Context
 	what T
@@ -34,15 +35,15 @@ func (w *write[T]) finish(err error) {
 	close(w.done)
 }
 
-// maxWeight bounds what a group sends, so that a whole transaction is in the
-// kernel's hands at once: a process that is stopped in the middle of sending
-// one would hold its locks. (A network that is cut then holds them until the
-// server gives the connection up: see lock_head.)
+// maxWeight bounds the bytes that a group sends, so that the kernel accepts a whole
+// transaction at once. A process that was stopped while sending one would hold its
+// locks. (If the network is cut, the locks last until the server gives up the
+// connection: see lock_head.)
 const maxWeight = 32 << 10
 
-// submit has a write done and returns when it is durable. A caller that gives
-// up before its write has begun leaves nothing behind; after that the write
-// goes on, and the caller does not learn of its end.
+// submit runs a write and returns when it is durable. If the caller gives up before
+// the write has begun, nothing is written. If it gives up later, the write goes on
+// without it.
 func (l *lane[T]) submit(ctx context.Context, what T) (store.Snapshot, error) {
 	if err := ctx.Err(); err != nil {
 		return store.Snapshot{}, err
@@ -61,7 +62,7 @@ func (l *lane[T]) submit(ctx context.Context, what T) (store.Snapshot, error) {
 	case <-ctx.Done():
 		return store.Snapshot{}, ctx.Err()
 	case <-l.closed:
-		// The last group may have had it.
+		// The write may have been in the last group.
 		select {
 		case <-w.done:
 			return w.out, w.err
@@ -71,7 +72,7 @@ func (l *lane[T]) submit(ctx context.Context, what T) (store.Snapshot, error) {
 	}
 }
 
-// run does groups until ctx ends, as many at a time as there are workers.
+// run runs groups until ctx ends, one at a time for each worker.
 func (l *lane[T]) run(ctx context.Context, workers int) {
 	defer close(l.closed)
 	var wait sync.WaitGroup
@@ -82,11 +83,11 @@ func (l *lane[T]) run(ctx context.Context, workers int) {
 }
 
 func (l *lane[T]) work(ctx context.Context) {
-	var put []*write[T] // back for the next group
+	var deferred []*write[T] // for the next group
 	for {
 		var first *write[T]
-		if len(put) > 0 {
-			first, put = put[0], put[1:]
+		if len(deferred) > 0 {
+			first, deferred = deferred[0], deferred[1:]
 		} else {
 			select {
 			case <-ctx.Done():
@@ -98,14 +99,14 @@ func (l *lane[T]) work(ctx context.Context) {
 			return
 		}
 		var group []*write[T]
-		group, put = l.gather(first, put)
+		group, deferred = l.gather(first, deferred)
 		if group = waiting(group); len(group) > 0 {
 			l.do(group)
 		}
 	}
 }
 
-// waiting are those whose callers still wait. Of the others nothing is done.
+// waiting returns the writes whose callers still wait, and finishes the others.
 func waiting[T any](group []*write[T]) []*write[T] {
 	live := group[:0]
 	for _, w := range group {
@@ -118,16 +119,17 @@ func waiting[T any](group []*write[T]) []*write[T] {
 	return live
 }
 
-// gather takes what waits already, and waits for nobody. What cannot be in the
-// group is put back, in order.
-func (l *lane[T]) gather(first *write[T], waiting []*write[T]) (group, put []*write[T]) {
+// gather returns a group of the writes that are waiting already: earlier ones, then
+// those of the queue. It returns the writes that cannot be in the group as deferred,
+// in order.
+func (l *lane[T]) gather(first *write[T], earlier []*write[T]) (group, deferred []*write[T]) {
 	group = []*write[T]{first}
 	weight := l.weight(first)
 	for len(group) < l.most {
 		var w *write[T]
-		if len(waiting) > 0 {
-			w, waiting = waiting[0], waiting[1:]
-		} else if len(put) < l.most {
+		if len(earlier) > 0 {
+			w, earlier = earlier[0], earlier[1:]
+		} else if len(deferred) < l.most {
 			select {
 			case w = <-l.queue:
 			default:
@@ -137,15 +139,15 @@ func (l *lane[T]) gather(first *write[T], waiting []*write[T]) (group, put []*wr
 			break
 		}
 		if weight+l.weight(w) > maxWeight {
-			return group, append(append(put, w), waiting...)
+			return group, append(append(deferred, w), earlier...)
 		}
 		if l.collides(group, w) {
-			put = append(put, w)
+			deferred = append(deferred, w)
 			continue
 		}
 		group, weight = append(group, w), weight+l.weight(w)
 	}
-	return group, append(put, waiting...)
+	return group, append(deferred, earlier...)
 }
 
 func (l *lane[T]) weight(w *write[T]) int {

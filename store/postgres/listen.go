@@ -11,26 +11,28 @@ import (
 )
 
 const (
-	// channel is what the schema's functions notify, with the schema's name.
+	// channel is the channel that the schema's functions notify. The payload is
+	// the schema's name.
 	channel = "wafer"
-	// proveEvery is how often a listener sends itself a notice by way of the
-	// pool: a connection that is dead, or a pooler's, hears nothing and says
-	// nothing.
-	proveEvery = 15 * time.Second
-	// listenAgain is how long it waits after a connection was lost, at most.
-	listenAgain = 5 * time.Second
+	// probeEvery is how often a listener sends itself a notice through the pool. A
+	// connection that is dead, or a pooler's, receives nothing and returns no
+	// error.
+	probeEvery = 15 * time.Second
+	// reconnectAfter bounds how long a listener waits after it has lost its
+	// connection.
+	reconnectAfter = 5 * time.Second
 )
 
-// listenAlways hears of news on a connection of its own until ctx ends.
-// Whenever it does not, polling goes on at its usual pace.
-func (s *Store) listenAlways(ctx context.Context) {
+// listen receives notices on a connection of its own until ctx ends. While it has no
+// working connection, polling goes on at its usual pace.
+func (s *Store) listen(ctx context.Context) {
 	for {
-		_ = s.listenOnce(ctx) // polling finds out what there is to say
+		_ = s.listenOnce(ctx) // the error needs no report: polling goes on
 		s.listening.Store(false)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(listenAgain/2 + mathrand.N(listenAgain/2)):
+		case <-time.After(reconnectAfter/2 + mathrand.N(reconnectAfter/2)):
 		}
 	}
 }
@@ -58,11 +60,11 @@ func (s *Store) listenOnce(ctx context.Context) error {
 		return err
 	}
 	for {
-		if err := s.prove(ctx, conn); err != nil {
+		if err := s.probe(ctx, conn); err != nil {
 			return err
 		}
-		until, cancel := context.WithTimeout(ctx, proveEvery)
-		err := s.hear(until, conn, s.options.Schema)
+		until, cancel := context.WithTimeout(ctx, probeEvery)
+		err := s.receive(until, conn, s.options.Schema)
 		cancel()
 		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return err
@@ -70,25 +72,26 @@ func (s *Store) listenOnce(ctx context.Context) error {
 	}
 }
 
-// prove returns when a notice that was sent through the pool has arrived.
-func (s *Store) prove(ctx context.Context, conn *pgx.Conn) error {
-	proof := "proof " + rand.Text()
+// probe sends a notice through the pool, and returns nil when it has arrived.
+func (s *Store) probe(ctx context.Context, conn *pgx.Conn) error {
+	payload := "proof " + rand.Text()
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
-	if _, err := s.pool.Exec(ctx, "SELECT pg_notify($1::text, $2::text)", channel, proof); err != nil {
+	if _, err := s.pool.Exec(ctx, "SELECT pg_notify($1::text, $2::text)", channel, payload); err != nil {
 		return err
 	}
-	if err := s.hear(ctx, conn, proof); err != nil {
+	if err := s.receive(ctx, conn, payload); err != nil {
 		return err
 	}
 	s.listening.Store(true)
-	s.notifier.Notify() // what came before it listened
+	s.notifier.Notify() // of entries from before the connection listened
 	return nil
 }
 
-// hear wakes everybody at each of the schema's notices, and returns at one that
-// is not the schema's and equals last, or when ctx ends.
-func (s *Store) hear(ctx context.Context, conn *pgx.Conn, last string) error {
+// receive wakes all waiting callers at each of the schema's notices. It returns nil at
+// a notice whose payload is last and not the schema's name. It returns an error if
+// ctx ends or the connection fails.
+func (s *Store) receive(ctx context.Context, conn *pgx.Conn, last string) error {
 	for {
 		notice, err := conn.WaitForNotification(ctx)
 		switch {

@@ -79,9 +79,9 @@ func (o *Options) fill() {
 	}
 }
 
-// Open opens the store in a schema of the pool's database. It creates the schema
-// and its log if there are none. The caller owns the pool, and closes it after
-// the store. ctx bounds Open alone.
+// Open opens the store in a schema of the pool's database. Unless MustExist is set,
+// it creates the schema and its log if there are none, and migrates an older schema.
+// The caller owns the pool, and closes it after the store. ctx bounds Open alone.
 //
 // Open returns an error if the server would silently lose revocations (a standby,
 // or fsync off), if the database is not in UTF-8, or if the schema belongs to
@@ -136,9 +136,9 @@ func open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	s.notifier = engine.NewNotifier(errClosed, s.watchHead)
 	s.lanes = newLanes(s)
 	s.done.Go(func() { s.lanes.run(run) })
-	s.done.Go(func() { engine.Sweep(run, engine.SweepEvery, s.tidy) })
+	s.done.Go(func() { engine.Sweep(run, engine.SweepEvery, s.sweep) })
 	if o.Notify {
-		s.done.Go(func() { s.listenAlways(run) })
+		s.done.Go(func() { s.listen(run) })
 	}
 	return s, nil
 }

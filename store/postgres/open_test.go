@@ -153,7 +153,7 @@ func TestNamesOfSchemas(t *testing.T) {
 			if s, err := db.Revoke(background, store.Revocation{Subjects: []string{`an'na "\`}}); err != nil || s.Outcome != store.Written {
 				t.Errorf("%q: revoke: %v, %v", name, s.Outcome, err)
 			}
-			if err := db.Tidy(background); err != nil {
+			if err := db.Sweep(background); err != nil {
 				t.Errorf("%q: tidy: %v", name, err)
 			}
 		}

@@ -276,7 +276,7 @@ func TestACutoffOutlivesAClockThatJumped(t *testing.T) {
 		}
 	}
 	move(14 * time.Hour)
-	if err := db.Tidy(background); err != nil {
+	if err := db.Sweep(background); err != nil {
 		t.Fatal(err)
 	}
 	if s, err := db.Family(background, named(1)); err != nil || s.State != store.CutOff {

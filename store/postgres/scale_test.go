@@ -116,7 +116,7 @@ func TestChurn(t *testing.T) {
 			})
 		}
 		move(5 * time.Minute)
-		if err := db.Tidy(t.Context()); err != nil {
+		if err := db.Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		// In real time autovacuum would run every minute. In fast motion it does

@@ -63,7 +63,8 @@ func SQLFrom(schema string, version int) (string, error) {
 // Migrate creates the schema and its log if there are none, and migrates an older
 // schema. If several processes call it at once, one of them does the work. The
 // role must own the schema, or have the right to create one in the database.
-// Migrate reads only Schema of the options.
+// Migrate reads only Schema of the options. It returns an error if the schema belongs
+// to another program or a later release.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, o Options) error {
 	o.fill()
 	if err := checkSchema(o.Schema); err != nil {

@@ -53,7 +53,7 @@ func conform(t *testing.T, url string, prepare func(t *testing.T, o *postgres.Op
 				return func(t *testing.T) store.Store { return handle(t, copied) }
 			},
 			Tidy: func() {
-				if err := db.Tidy(t.Context()); err != nil {
+				if err := db.Sweep(t.Context()); err != nil {
 					t.Error(err)
 				}
 			},

@@ -65,7 +65,7 @@ func report(format string, args ...any) {
 
 // crashChild works on the file at full speed until it is killed. Its arguments
 // are the file, a number from 0 of this child among its siblings, how many they
-// are, and whether to do housekeeping ("tidy").
+// are, and whether to do housekeeping ("sweep").
 func crashChild(args []string) error {
 	var number, siblings int
 	if _, err := fmt.Sscan(args[1]+" "+args[2], &number, &siblings); err != nil {
@@ -77,13 +77,13 @@ func crashChild(args []string) error {
 		return err
 	}
 	failed := make(chan error, 2*crashWorkers)
-	if args[3] == "tidy" {
+	if args[3] == "sweep" {
 		if err := db.Announce(ctx, store.Announcement{Access: 20 * time.Millisecond, Absolute: 12 * time.Hour}); err != nil {
 			return err
 		}
 		go func() {
 			for {
-				if err := db.Tidy(ctx); err != nil {
+				if err := db.Sweep(ctx); err != nil {
 					failed <- err
 					return
 				}

@@ -51,7 +51,7 @@ func TestPromise1_Kill(t *testing.T) {
 		}
 		housekeeping := "leave"
 		if round >= *kills/2 && r.IntN(2) == 0 {
-			housekeeping = "tidy"
+			housekeeping = "sweep"
 		}
 		m.round = round
 		siblings := 1 + r.IntN(4)/3

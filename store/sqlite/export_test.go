@@ -5,10 +5,10 @@ import (
 	"database/sql"
 )
 
-// Tidy does housekeeping until there is nothing more to do.
-func (s *Store) Tidy(ctx context.Context) error {
+// Sweep does housekeeping until there is nothing more to do.
+func (s *Store) Sweep(ctx context.Context) error {
 	for {
-		more, err := s.tidy(ctx)
+		more, err := s.sweep(ctx)
 		if err != nil || !more {
 			return err
 		}

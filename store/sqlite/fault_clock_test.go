@@ -73,9 +73,9 @@ func (c *clocked) is(id store.ID, want ...store.State) store.Snapshot {
 	return s
 }
 
-func (c *clocked) tidy() {
+func (c *clocked) sweep() {
 	c.Helper()
-	if err := c.db.Tidy(c.Context()); err != nil {
+	if err := c.db.Sweep(c.Context()); err != nil {
 		c.Error(err)
 	}
 }
@@ -94,7 +94,7 @@ func TestClockJumpsBack(t *testing.T) {
 	c.revoke(store.Revocation{Subjects: []string{"carol"}})
 
 	c.jump(-time.Hour)
-	c.tidy()
+	c.sweep()
 	c.revoke(store.Revocation{Subjects: []string{"erin"}})
 	first := c.last
 	c.is(ended, store.Ended)
@@ -133,12 +133,12 @@ func TestClockJumpsBack(t *testing.T) {
 	if s, err = c.db.Advance(t.Context(), store.Advance{ID: alive, Generation: 1, Basis: c.last}); err != nil || s.Outcome != store.Written {
 		t.Errorf("caught up: %v, %v", s.Outcome, err)
 	}
-	c.tidy()
+	c.sweep()
 	c.is(short, store.Alive)
 	c.is(alive, store.Alive)
 	c.is(cutOff, store.CutOff)
 	c.jump(time.Hour)
-	c.tidy()
+	c.sweep()
 	c.is(short, store.Absent)
 	c.is(alive, store.Alive)
 	c.is(cutOff, store.CutOff)
@@ -160,15 +160,15 @@ func TestPromise1_ClockJumpForgetsNoCutoff(t *testing.T) {
 	c.revoke(store.Revocation{Subjects: []string{"alice"}}) // kept until 11 h
 	c.is(family, store.CutOff)
 	c.jump(absolute + time.Minute)
-	c.tidy()
+	c.sweep()
 	c.is(family, store.CutOff, store.Absent)
 	list, err := c.db.Families(t.Context(), "alice", 10)
 	if err != nil || len(list) != 0 {
 		t.Errorf("%d families have come back, %v", len(list), err)
 	}
 	c.jump(time.Hour)
-	c.tidy() // the family
-	c.tidy() // its cutoff
+	c.sweep() // the family
+	c.sweep() // its cutoff
 	c.is(family, store.Absent)
 	// Then there is no more reason to keep the cutoff.
 	if k, err := c.db.Cutoffs(t.Context(), store.ID{}, "alice"); err != nil || k.Subject != 0 {
@@ -200,8 +200,8 @@ func TestPromise1_ClockJumpsAheadAndBack(t *testing.T) {
 	c.create(ended, "bob", absolute)
 	c.revoke(store.Revocation{Sessions: []store.ID{ended}})
 	c.jump(1000 * time.Hour)
-	// One step of housekeeping, or a few, and then somebody sets the clock.
-	if _, err := c.db.TidyOnce(t.Context()); err != nil {
+	// One step of housekeeping runs, or a few, and then the clock is set right.
+	if _, err := c.db.SweepOnce(t.Context()); err != nil {
 		t.Error(err)
 	}
 	c.jump(-1000 * time.Hour)

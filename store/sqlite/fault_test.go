@@ -145,7 +145,7 @@ func (s *sample) survey(t *testing.T, path string, whole bool) error {
 	note(err)
 	_, err = db.Revoke(ctx, store.Revocation{Sessions: []store.ID{{7}}, Subjects: []string{"alice"}, Everyone: true})
 	note(err)
-	note(db.Tidy(ctx))
+	note(db.Sweep(ctx))
 	return first
 }
 

@@ -13,27 +13,27 @@ import (
 // maxGroup bounds how many writes share one commit.
 const maxGroup = 256
 
-// errClosed: the engine was closed before the write was begun.
+// errClosed if the engine is closed before a write has begun.
 var errClosed = errors.New("sqlite: the store is closed")
 
-// committer owns the writing connection. It gathers the writes that wait and
-// commits them together; a lone one waits for nobody. A write that fails fails
-// alone: its group is rolled back, and each of the others is done again by
-// itself.
+// committer owns the writing connection. It commits the writes that are waiting as
+// one group, and never delays a write to let others join. If a write fails, the
+// group is rolled back and each write is repeated by itself, so that the others
+// succeed.
 type committer struct {
-	db   *sql.DB
-	conn *sql.Conn
-	now  func() time.Time
-	tell func()
-	busy time.Duration
-	stmt map[string]*sql.Stmt // the connection's, by their text
+	db     *sql.DB
+	conn   *sql.Conn
+	now    func() time.Time
+	notify func()
+	busy   time.Duration
+	stmt   map[string]*sql.Stmt // the connection's statements, by their text
 
 	queue  chan *write
 	closed chan struct{}
 	once   sync.Once
 }
 
-// write is one caller's work. do may be called again after a rollback.
+// write is the work of one call. do may be called again after a rollback.
 type write struct {
 	ctx  context.Context
 	do   func(t *tx) error
@@ -41,16 +41,16 @@ type write struct {
 	done chan struct{}
 }
 
-func newCommitter(db *sql.DB, conn *sql.Conn, o Options, tell func()) *committer {
+func newCommitter(db *sql.DB, conn *sql.Conn, o Options, notify func()) *committer {
 	return &committer{
-		db: db, conn: conn, now: o.Now, tell: tell, busy: o.BusyTimeout, stmt: make(map[string]*sql.Stmt),
+		db: db, conn: conn, now: o.Now, notify: notify, busy: o.BusyTimeout, stmt: make(map[string]*sql.Stmt),
 		queue: make(chan *write, maxGroup), closed: make(chan struct{}),
 	}
 }
 
-// submit has a write done and returns when it is durable. A caller that gives
-// up before its write has begun leaves nothing behind; after that the write
-// goes on, and the caller does not learn of its end.
+// submit runs a write and returns when it is durable. If the caller gives up before
+// the write has begun, nothing is written. If it gives up later, the write goes on
+// without it.
 func (c *committer) submit(ctx context.Context, do func(t *tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -69,7 +69,7 @@ func (c *committer) submit(ctx context.Context, do func(t *tx) error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-c.closed:
-		// The last group may have had it.
+		// The write may have been in the last group.
 		select {
 		case <-w.done:
 			return w.err
@@ -91,7 +91,7 @@ func (c *committer) run(ctx context.Context) {
 	}
 }
 
-// gather takes what waits already, and waits for nobody.
+// gather returns a group of the writes that are waiting already.
 func (c *committer) gather(first *write) []*write {
 	group := []*write{first}
 	for len(group) < maxGroup {
@@ -109,7 +109,7 @@ func (c *committer) commit(group []*write) {
 	live := group[:0]
 	for _, w := range group {
 		if w.err = w.ctx.Err(); w.err != nil {
-			close(w.done) // it gave up before anything was done
+			close(w.done) // its caller gave up before it began
 			continue
 		}
 		live = append(live, w)
@@ -131,11 +131,11 @@ func (c *committer) commit(group []*write) {
 	}
 }
 
-// transact does a group in one transaction, or nothing of it. An error is one
-// write's own, or everyone's: a file that is locked, or a disk that is full,
-// would be so for each again.
+// transact runs a group in one transaction, whole or not at all. own reports whether
+// the error is that of a single write. Any other error, such as a locked file or a
+// full disk, would fail each write again.
 func (c *committer) transact(group []*write) (own bool, err error) {
-	ctx := context.Background() // what has begun is not half done because a caller left
+	ctx := context.Background() // a caller that gives up must not stop the group
 	if err := c.begin(ctx); err != nil {
 		return false, fmt.Errorf("sqlite: begin: %w", err)
 	}
@@ -161,19 +161,19 @@ func (c *committer) transact(group []*write) (own bool, err error) {
 		return false, fmt.Errorf("sqlite: commit: %w", err)
 	}
 	if t.appended {
-		c.tell()
+		c.notify()
 	}
 	return false, nil
 }
 
-// askEvery is how often the file's lock is asked for while another process
-// holds it.
-const askEvery = time.Millisecond
+// lockEvery is how often begin tries to lock the file while another process holds
+// the lock.
+const lockEvery = time.Millisecond
 
-// begin takes the file's one write lock. SQLite's own busy handler looks ten
-// times a second at last: a neighbour that commits without a pause leaves the
-// lock free for moments between, and could starve us until the timeout. Asking
-// often finds such a moment.
+// begin locks the file for writing. SQLite's own busy handler ends up trying ten
+// times a second. Another process that commits without a pause leaves the lock free
+// only for moments between its commits, and could starve this one until the timeout.
+// Trying often finds such a moment.
 func (c *committer) begin(ctx context.Context) error {
 	until := time.Now().Add(c.busy)
 	for {
@@ -182,14 +182,14 @@ func (c *committer) begin(ctx context.Context) error {
 		if err == nil || !errors.As(err, &code) || code.Code()&0xff != sqliteBusy || time.Now().After(until) {
 			return err
 		}
-		time.Sleep(askEvery/2 + rand.N(askEvery))
+		time.Sleep(lockEvery/2 + rand.N(lockEvery))
 	}
 }
 
 // sqliteBusy is SQLITE_BUSY: https://www.sqlite.org/rescode.html#busy
 const sqliteBusy = 5
 
-// prepared returns the connection's statement of a text.
+// prepared returns the connection's prepared statement for a text.
 func (c *committer) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	if s, found := c.stmt[text]; found {
 		return s, nil

@@ -8,13 +8,13 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// pollEvery is how often the file is checked for writes by another process, while
-// somebody waits for entries. Reading the file's data version costs some
-// microseconds and no page.
+// pollEvery is how often the file is checked for writes by another process while a
+// caller waits for entries. Reading the file's data version takes some microseconds
+// and reads no page.
 const pollEvery = 100 * time.Millisecond
 
-// watchFile notifies of writes by other processes until nobody waits any more. The
-// data version belongs to a connection, so it keeps one.
+// watchFile notifies of writes by other processes until no caller waits any more. It
+// keeps one connection, since each has a data version of its own.
 func (s *Store) watchFile(store.Position) {
 	ctx := context.Background()
 	conn, err := s.readers.Conn(ctx)
@@ -33,8 +33,8 @@ func (s *Store) watchFile(store.Position) {
 			return
 		}
 		if version != last {
-			// The first time too: a write from before this connection began to
-			// look may have been missed by those who wait.
+			// Notify the first time too: waiting callers may have missed a write
+			// from before this connection began to watch.
 			last = version
 			s.notifier.Notify()
 		}

@@ -90,7 +90,7 @@ func open(ctx context.Context, path string, o Options) (*Store, error) {
 	s.notifier = engine.NewNotifier(errClosed, s.watchFile)
 	s.writer = newCommitter(c, conn, o, s.notifier.Notify)
 	s.done.Go(func() { s.writer.run(run) })
-	s.done.Go(func() { engine.Sweep(run, engine.SweepEvery, s.tidy) })
+	s.done.Go(func() { engine.Sweep(run, engine.SweepEvery, s.sweep) })
 	return s, nil
 }
 

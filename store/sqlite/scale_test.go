@@ -113,7 +113,7 @@ func TestChurn(t *testing.T) {
 			// Half of the idle limit, and some: two waves live at a time.
 			c.Move(35 * time.Minute)
 		}
-		if err := db.Tidy(t.Context()); err != nil {
+		if err := db.Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		largest = max(largest, sizeOf(t, path))

@@ -76,7 +76,7 @@ func TestStore(t *testing.T) {
 				return func(t *testing.T) store.Store { return open(t, copied, o) }
 			},
 			Tidy: func() {
-				if err := db.Tidy(t.Context()); err != nil {
+				if err := db.Sweep(t.Context()); err != nil {
 					t.Error(err)
 				}
 			},

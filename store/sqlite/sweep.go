@@ -8,21 +8,20 @@ import (
 )
 
 const (
-	// tidyRows bounds one step of each kind, so that no writer waits long.
-	tidyRows = 128
-	// tidyPages bounds how many free pages one step gives back to the file
-	// system.
-	tidyPages = 256
+	// sweepRows bounds a step of each kind, so that no writer waits long.
+	sweepRows = 128
+	// sweepPages bounds how many free pages a step returns to the file system.
+	sweepPages = 256
 )
 
-// tidy does one bounded step: it drops old entries under a rising floor,
-// forgets cutoffs that cannot matter any more, removes families past their
-// limits, and gives back space. It reports whether there was more to do.
-func (s *Store) tidy(ctx context.Context) (full bool, err error) {
+// sweep does one bounded step of housekeeping. It drops old entries and raises the
+// floor, removes families past their limits, drops cutoffs that no longer matter, and
+// returns space to the file system. It reports whether there was more to do.
+func (s *Store) sweep(ctx context.Context) (full bool, err error) {
 	out := new(bool)
 	err = s.writer.submit(ctx, func(t *tx) error {
 		*out = false
-		for _, step := range []func(*tx) (bool, error){(*tx).drop, (*tx).remove, (*tx).forget, (*tx).shrink} {
+		for _, step := range []func(*tx) (bool, error){(*tx).dropEntries, (*tx).removeFamilies, (*tx).dropCutoffs, (*tx).shrink} {
 			more, err := step(t)
 			if err != nil {
 				return err
@@ -37,15 +36,16 @@ func (s *Store) tidy(ctx context.Context) (full bool, err error) {
 	return *out, nil
 }
 
-// drop drops entries older than the longest announced access lifetime plus
+// dropEntries drops entries older than the longest announced access lifetime plus
 // leeway, and raises the floor to the last one dropped.
-func (t *tx) drop() (bool, error) {
+func (t *tx) dropEntries() (bool, error) {
 	if t.log.access == 0 {
-		return false, nil // nobody has said yet how long a cookie can live
+		return false, nil // no access lifetime was announced yet
 	}
 	before := t.now.UnixMilli() - t.log.access - t.log.leeway
-	// In order, and none behind one that must stay: a clock may have jumped.
-	rows, err := t.query("SELECT position, time FROM entries ORDER BY position LIMIT ?", tidyRows)
+	// Entries go in order, and none behind one that must stay: a clock may have
+	// jumped.
+	rows, err := t.query("SELECT position, time FROM entries ORDER BY position LIMIT ?", sweepRows)
 	if err != nil {
 		return false, err
 	}
@@ -69,28 +69,28 @@ func (t *tx) drop() (bool, error) {
 		return false, err
 	}
 	t.log.floor, t.changed = floor, true
-	return n == tidyRows, nil
+	return n == sweepRows, nil
 }
 
-// forget forgets subjects' cutoffs that no living family can be below.
-func (t *tx) forget() (bool, error) {
+// dropCutoffs drops cutoffs of subjects that no living family can be below.
+func (t *tx) dropCutoffs() (bool, error) {
 	if t.log.absolute == 0 {
 		return false, nil
 	}
 	before := t.now.UnixMilli() - max(t.log.absolute, t.log.access) - t.log.leeway
-	// Not while a family is there that it cuts off: a clock that jumped may
-	// have given that one longer.
+	// A cutoff stays while there is a family that it cuts off: a clock that jumped
+	// may have given that family more time.
 	n, err := t.changes(`DELETE FROM subjects WHERE subject IN (
 		SELECT subject FROM subjects s WHERE time < ? AND NOT EXISTS (
 			SELECT 1 FROM families f WHERE f.subject = s.subject AND f.birth < s.position)
-		ORDER BY time LIMIT ?)`, before, tidyRows)
-	return n == tidyRows, err
+		ORDER BY time LIMIT ?)`, before, sweepRows)
+	return n == sweepRows, err
 }
 
-// remove removes families past their limits. One that was refreshed since it
-// was put down for now is put down for later.
-func (t *tx) remove() (bool, error) {
-	rows, err := t.query("SELECT id, issued + idle, absolute FROM families WHERE due < ? ORDER BY due LIMIT ?", t.now.UnixMilli(), tidyRows)
+// removeFamilies removes families past their limits. A family that was refreshed since
+// it got its due time gets a later one.
+func (t *tx) removeFamilies() (bool, error) {
+	rows, err := t.query("SELECT id, issued + idle, absolute FROM families WHERE due < ? ORDER BY due LIMIT ?", t.now.UnixMilli(), sweepRows)
 	if err != nil {
 		return false, err
 	}
@@ -127,18 +127,18 @@ func (t *tx) remove() (bool, error) {
 			return false, err
 		}
 	}
-	return len(list) == tidyRows, nil
+	return len(list) == sweepRows, nil
 }
 
-// shrink gives free pages back to the file system once they are a quarter of
-// the file: less than that a steady churn uses again.
+// shrink returns free pages to the file system once they are a quarter of the file. A
+// steady churn reuses a smaller number.
 func (t *tx) shrink() (bool, error) {
 	free, err := t.number("SELECT freelist_count FROM pragma_freelist_count")
 	if err != nil {
 		return false, err
 	}
 	pages, err := t.number("SELECT page_count FROM pragma_page_count")
-	if err != nil || free < tidyPages || free < pages/4 {
+	if err != nil || free < sweepPages || free < pages/4 {
 		return false, err
 	}
 	rows, err := t.query("PRAGMA incremental_vacuum(256)")

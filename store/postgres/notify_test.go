@@ -12,18 +12,19 @@ import (
 	"github.com/waferkit/wafer/store/postgres"
 )
 
-// TestNewsOfAnotherNode: a revocation reaches another node by the poll after it,
-// or by its notice. The budget is 50 ms for half of them and 250 for 99 of 100;
-// a machine that is slow or busy has as much more as its own calls take.
+// TestNewsOfAnotherNode measures how long a revocation takes to reach another node, by
+// the next poll or by its notice. The budget is 50 ms for half of them and 250 ms for
+// 99 of 100, plus a multiple of the duration of the calls themselves, for a slow or
+// busy machine.
 func TestNewsOfAnotherNode(t *testing.T) {
-	// Where a notice is lost, no poll makes up for it.
+	// With Notify, no poll makes up for a lost notice.
 	for name, o := range map[string]postgres.Options{"by default": {}, "with Notify": {Notify: true, Poll: time.Hour}} {
 		t.Run(name, func(t *testing.T) {
 			o.Schema = newSchema()
 			one := open(t, newPool(t, serverURL(t)), o)
 			other := open(t, newPool(t, serverURL(t)), o)
 			if o.Notify {
-				waitFor(t, "the other hears", other.Hears)
+				waitFor(t, "the other node listens", other.Listening)
 			}
 			var took, calls []time.Duration
 			b, err := other.Since(background, 0, 1, 0)
@@ -32,13 +33,13 @@ func TestNewsOfAnotherNode(t *testing.T) {
 			}
 			cursor := b.Head
 			for i := range rounds.Of(25, 60) {
-				heard := make(chan time.Time, 1)
+				arrived := make(chan time.Time, 1)
 				go func() {
 					b, err := other.Since(background, cursor, 10, patience)
 					if err != nil || len(b.Entries) != 1 {
 						t.Errorf("%d entries, %v", len(b.Entries), err)
 					}
-					heard <- time.Now()
+					arrived <- time.Now()
 				}()
 				time.Sleep(time.Duration(i%13) * time.Millisecond)
 				began := time.Now()
@@ -48,7 +49,7 @@ func TestNewsOfAnotherNode(t *testing.T) {
 				}
 				returned := time.Now()
 				calls = append(calls, returned.Sub(began))
-				took = append(took, (<-heard).Sub(returned))
+				took = append(took, (<-arrived).Sub(returned))
 				cursor = s.Entry
 			}
 			slices.Sort(took)
@@ -62,8 +63,9 @@ func TestNewsOfAnotherNode(t *testing.T) {
 	}
 }
 
-// TestWhoReadLessIsWoken: polling begins at the head that its first waiter has
-// read, and another may wait who has read less. So all look once more.
+// TestWhoReadLessIsWoken waits as a caller that has read the current head. Polling
+// begins at the head that its first caller has read, and another waiting caller may
+// have read less, so the first poll wakes them all.
 func TestWhoReadLessIsWoken(t *testing.T) {
 	db, _, _ := openNew(t)
 	c, err := db.Cutoffs(background, store.ID{}, "")
@@ -76,7 +78,8 @@ func TestWhoReadLessIsWoken(t *testing.T) {
 	}
 }
 
-// TestBehindAPoolerNothingIsHeard: there polling goes on at its usual pace.
+// TestBehindAPoolerNothingIsHeard sets Notify behind a pooler, which passes on no
+// notices. Polling must go on at its usual pace.
 func TestBehindAPoolerNothingIsHeard(t *testing.T) {
 	url := bouncer(t) + "&default_query_exec_mode=exec"
 	o := postgres.Options{Schema: newSchema(), Notify: true, Timeout: time.Second}
@@ -89,19 +92,20 @@ func TestBehindAPoolerNothingIsHeard(t *testing.T) {
 	if b, err = other.Since(background, b.Head, 1, patience); err != nil || len(b.Entries) != 1 {
 		t.Fatalf("%d entries, %v", len(b.Entries), err)
 	}
-	if other.Hears() {
-		t.Error("it believes that it hears, and polls slowly")
+	if other.Listening() {
+		t.Error("it claims to listen, and polls slowly")
 	}
 }
 
-// TestAListenerThatIsCutOff polls until it has another connection.
+// TestAListenerThatIsCutOff ends a listener's connection. The node must poll until the
+// listener has another.
 func TestAListenerThatIsCutOff(t *testing.T) {
 	pool := newPool(t, serverURL(t))
 	o := postgres.Options{Schema: newSchema(), Notify: true}
 	one, other := open(t, pool, o), open(t, newPool(t, serverURL(t)+"&application_name=cut"), o)
-	waitFor(t, "the other hears", other.Hears)
+	waitFor(t, "the other node listens", other.Listening)
 	run(t, pool, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cut' AND query LIKE 'LISTEN%'")
-	waitFor(t, "it hears no more", func() bool { return !other.Hears() })
+	waitFor(t, "it no longer listens", func() bool { return !other.Listening() })
 	b, err := one.Since(background, 0, 1, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -112,5 +116,5 @@ func TestAListenerThatIsCutOff(t *testing.T) {
 	if b, err = other.Since(background, b.Head, 1, patience); err != nil || len(b.Entries) != 1 {
 		t.Errorf("%d entries, %v", len(b.Entries), err)
 	}
-	waitFor(t, "it hears again", other.Hears)
+	waitFor(t, "it listens again", other.Listening)
 }
