@@ -125,7 +125,7 @@ func TestWhatTheNodeIsAsked(t *testing.T) {
 }
 
 // A cookie ends at the earliest of its limits, and the refresh token decides
-// then. The store is not asked about what time decides.
+// then. The store is not asked.
 func TestPromise2_TimesOfACookie(t *testing.T) {
 	const ms = time.Millisecond
 	for name, row := range map[string]struct {
@@ -214,9 +214,9 @@ func TestOnlyARefreshToken(t *testing.T) {
 	w.wantVerdict(verdict{finding: Refreshable, token: a, reports: []string{shortToken, forgedToken}}, nil, []string{"!", forged(w.token(b)), w.token(a)})
 }
 
-// Cookies of two families: while the session cookie's family lives, to pick
-// either would be a silent change of user. A late answer of a dead family does
-// not count.
+// A request may bring cookies of two families. While the session cookie's family
+// lives, to pick either would be a silent change of user. A late answer of a dead
+// family does not count.
 func TestPromise2_CookiesOfTwoFamilies(t *testing.T) {
 	past := begin.Add(30 * time.Minute)
 	family := func(state store.State, now time.Time) store.Snapshot {

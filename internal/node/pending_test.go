@@ -208,7 +208,7 @@ func TestPendingAttemptsAreBounded(t *testing.T) {
 	})
 }
 
-// Close gives what waits one last attempt, at once.
+// Close tries the logouts that wait one last time, at once.
 func TestPromise1_CloseTriesThePendingLogouts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

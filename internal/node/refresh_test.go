@@ -64,8 +64,8 @@ func TestPromise1_RefreshOfAFamilyKnownDead(t *testing.T) {
 	})
 }
 
-// A revocation that returns while a refresh is in flight: its answer is from
-// before, so the store decides again. That is no loss of the store's.
+// A revocation may return while a refresh is in flight. The refresh's answer is
+// then from before it, so the store is asked again. The store has lost nothing.
 func TestPromise1_RevokedWhileARefreshIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -136,8 +136,7 @@ func TestPromise1_AReplayIsRefusedWhenTheCallReturns(t *testing.T) {
 	})
 }
 
-// A good token is served by Look without a write, and a refused one applies
-// nothing.
+// Look serves a good token without a write. A refused one applies nothing.
 func TestLookWritesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -177,7 +176,7 @@ func TestAlive(t *testing.T) {
 	})
 }
 
-// Entries leaves out what revokes nothing, and does not take a page of that for
+// Entries leaves out the entries that revoke nothing. A whole page of them is not
 // the end of the log.
 func TestEntries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -218,4 +217,13 @@ func TestWaitFor(t *testing.T) {
 			t.Errorf("a position that the log does not have: %v", err)
 		}
 	})
+}
+
+// A policy that takes honest clients for thieves makes no node.
+func TestNewChecksThePolicy(t *testing.T) {
+	bad := policy
+	bad.Grace = bad.Access
+	if n, err := New(Config{Policy: bad, Timeout: timeout}); n != nil || err == nil {
+		t.Errorf("%v, %v", n, err)
+	}
 }

@@ -30,9 +30,9 @@ func many(sessions, subjects int, everyone bool) store.Revocation {
 	return r
 }
 
-// A revocation that one call cannot hold is made in several. Each names what is
-// next, and the last one everyone: an entry for everyone that came first would
-// end the sessions that begin between the calls.
+// A revocation that one call cannot hold is made in several. The last one names
+// everyone: an entry for everyone that came first would not cover the sessions
+// that begin between the calls.
 func TestPromise1_RevokeInParts(t *testing.T) {
 	const most = store.MaxEntries
 	type part struct {
@@ -91,9 +91,9 @@ func TestPromise1_RevokeInParts(t *testing.T) {
 	})
 }
 
-// wantApplied holds what the node applied against the entries of the log: a
-// subject and everyone at the very position, since sessions may begin right
-// after it; a session at its entry or above, since its end is final.
+// wantApplied compares the applied entries with those of the log. A subject and
+// everyone are applied at the very position, since sessions may begin right after
+// it. A session is applied at its entry or above, since its end is final.
 func (w *world) wantApplied(log []store.Entry) {
 	w.t.Helper()
 	if len(log) != len(w.applied) {
@@ -112,7 +112,7 @@ func (w *world) wantApplied(log []store.Entry) {
 	}
 }
 
-// Whoever logs in after a revocation of a subject returned is not refused by it,
+// A revocation of a subject does not refuse a login that begins after it returned,
 // though the entry was applied before the log brought it.
 func TestPromise1_LoginRightAfterARevocation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -155,8 +155,8 @@ func TestRevokeFailsHalfway(t *testing.T) {
 	})
 }
 
-// Nothing, and what the store's types forbid, is the caller's mistake. The store
-// is not asked.
+// A revocation that names nobody, or that the store's types forbid, is the caller's
+// mistake. The store is not asked.
 func TestRevokeArguments(t *testing.T) {
 	inBubbles(t, map[string]store.Revocation{
 		"nobody":        {Reason: "why"},

@@ -163,8 +163,8 @@ func TestPromise1_TheHeadIsLearnt(t *testing.T) {
 	})
 }
 
-// What a write revoked is refused on this node when it returns, whatever the
-// cookie's age, and before the log brings the entry. The rest is not.
+// This node refuses the revoked sessions when a write returns, whatever the age of
+// their cookies, and before the log brings the entry. It refuses no others.
 func TestPromise1_RefusedWhenTheCallReturns(t *testing.T) {
 	for name, newWorld := range map[string]func(*testing.T) *world{"replica": newWorld, "no replica": newWorldWithoutReplica} {
 		t.Run(name, func(t *testing.T) {
@@ -197,7 +197,7 @@ func TestPromise1_RefusedWhenTheCallReturns(t *testing.T) {
 						t.Errorf("the cookie of %d is %v", id[0], v)
 					}
 				}
-				// What was minted from a family that lives on is good.
+				// A cookie that is minted from a family that lives on is good.
 				for _, id := range []store.ID{a, b, c} {
 					snap := w.family(id)
 					v := w.verdict(id, snap.Family.Position)
@@ -298,8 +298,8 @@ var calls = func() map[string]func(ctx context.Context, n *Node) error {
 	return all
 }()
 
-// An outage is reported once. A hang-up is none to report, and a bad argument is
-// the caller's.
+// An outage is reported once. A hang-up is not reported. A bad argument is the
+// caller's mistake and no outage.
 func TestErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		err, want, not error

@@ -130,7 +130,8 @@ func TestPromise8_UnknownKeysCauseFewFetches(t *testing.T) {
 	})
 }
 
-// Nobody forges an entry of the log, so what it causes waits for a tenth of that.
+// Nobody can forge an entry of the log, so a fetch that it causes waits for a tenth
+// of the interval.
 func TestRefetchIsUrgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, i := heldKeys(t)

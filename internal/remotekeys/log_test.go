@@ -27,8 +27,8 @@ func (f *fakeLog) Cutoffs(context.Context, store.ID, string) (store.Cutoffs, err
 
 // An answer that revokes everyone counts only after the keys were fetched, by a
 // request that was sent after it: the key that leaked may have been revoked with
-// it, and signs any position. What the replica has fetched them for already is
-// not fetched again.
+// it, and signs any position. An entry for which the replica has fetched them
+// causes no second fetch.
 func TestPromise2_KeysAreFetchedBeforeEveryoneIsRevoked(t *testing.T) {
 	everyone := func(at store.Position) []store.Entry {
 		return []store.Entry{{Kind: store.KindEveryone, Position: at}, {Kind: store.KindSubject, Subject: "alice", Position: at + 100}}

@@ -179,8 +179,8 @@ func TestPromise5_AnOutageWhileTheDataIsSettled(t *testing.T) {
 	}
 }
 
-// A cookie that carries the data of an upgrade, of a session that committed
-// since: Look goes on with the committed value.
+// The session may have committed since its cookie was minted. Look then goes on
+// with the committed value.
 func TestLookBehindACommit(t *testing.T) {
 	for name, row := range map[string]struct {
 		spoilt, reload bool
