@@ -124,7 +124,7 @@ func TestAttackForgiveBeforeTheHead(t *testing.T) {
 	result(t, revoked)
 }
 
-// the entry is in the log, and its cutoff is not in the store.
+// A cutoff must stay in the store while its entry is in the log.
 func TestAttackCutoffOfALivingEntry(t *testing.T) {
 	db, pool, o := openNew(t)
 	move := clockOf(t, pool, o.Schema)

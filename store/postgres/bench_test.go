@@ -81,7 +81,7 @@ func scanBare(row pgx.Row) error {
 func bareAdvance(pool *pgxpool.Pool, schema string, ids []store.ID) func(i int) error {
 	generations, text := ones(len(ids)), postgres.Fill(bareUpdate, schema)
 	return func(i int) error {
-		i = i % len(ids) // a family is one client's at a time
+		i = i % len(ids) // one client at a time uses a family
 		g := generations[i]
 		generations[i]++
 		return scanBare(pool.QueryRow(context.Background(), text, bareArgs(ids[i], g, 1)...))

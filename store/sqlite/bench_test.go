@@ -44,7 +44,7 @@ func BenchmarkAdvance(b *testing.B) {
 		c := newBare(b, other, clients)
 		generations, bareGenerations := ones(len(ids)), ones(len(ids))
 		bare = func(i int) error {
-			// A family is one client's at a time.
+			// One client at a time uses a family.
 			i = i % len(ids)
 			g := bareGenerations[i]
 			bareGenerations[i]++
@@ -71,7 +71,7 @@ func BenchmarkRevoke(b *testing.B) {
 		other := copied(b, path)
 		db := open(b, path, sqlite.Options{})
 		c := newBare(b, other, clients)
-		// Each family is revoked once; once all are, more are unknown ids.
+		// Each family is revoked once. After that the ids are unknown ones.
 		id := func(i int) store.ID {
 			if i < len(ids) {
 				return ids[i]

@@ -48,7 +48,7 @@ func fill(ctx context.Context, db *sqlite.Store, most int, from byte) (written [
 	return written, nil
 }
 
-// stand reports an acknowledged family that does not stand.
+// stand returns an error if an acknowledged family is not as it was written.
 func stand(ctx context.Context, db *sqlite.Store, written []*filler) error {
 	for _, f := range written {
 		s, err := db.Family(ctx, f.id)
@@ -64,7 +64,7 @@ func stand(ctx context.Context, db *sqlite.Store, written []*filler) error {
 	return nil
 }
 
-// full goes through a disk that is full and has room again.
+// full checks a store on a disk that becomes full and then has room again.
 func full(ctx context.Context, db *sqlite.Store, path string, makeRoom func() error) error {
 	written, err := fill(ctx, db, 5000, 1)
 	if err == nil {
@@ -74,8 +74,8 @@ func full(ctx context.Context, db *sqlite.Store, path string, makeRoom func() er
 		return fmt.Errorf("full from the start: %w", err)
 	}
 	said := err.Error()
-	// It stays full: for writers alone and in groups, of each kind, while
-	// readers go on.
+	// While the disk stays full, writes of each kind must fail, alone and in
+	// groups, and reads must go on.
 	for range 3 {
 		failed := make(chan error)
 		for i := range 8 {
@@ -142,7 +142,7 @@ func names(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-// TestFileLimit is the same under a limit of the file's size, which needs no
+// TestFileLimit does the same under a limit on the file's size, which needs no
 // privileges and gives another error number.
 func TestFileLimit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")

@@ -154,8 +154,8 @@ func TestTruncated(t *testing.T) {
 	for _, size := range []int64{0, 1, 99, 100, 511, 512, 1024, 4095, 4096, 4097, s.size / 2, s.size/2&^4095 + 4096, s.size - 4096, s.size - 1} {
 		path := s.damaged(t, func(f *os.File) error { return f.Truncate(size) })
 		if err := s.survey(t, path, true); err == nil {
-			// SQLite takes a last page that is short for one that ends in
-			// zeros, as it may; then everything must stand, as survey checks.
+			// SQLite may treat a short last page as one that ends in zeros.
+			// Then everything must be there, as survey checks.
 			if size != s.size-1 {
 				t.Errorf("cut to %d bytes of %d: no error", size, s.size)
 			}
@@ -373,7 +373,7 @@ func TestPermissions(t *testing.T) {
 			must(t, os.Chmod(dir, 0o700))
 			must(t, os.Chmod(file, 0o600))
 			if c.owner == nobody {
-				// Once its owner may, nothing is in the way.
+				// Once its owner may write it again, nothing prevents Open.
 				if out, err := command(t.Context(), "nobody", file).CombinedOutput(); err == nil || !strings.Contains(string(out), errOpened.Error()) {
 					t.Errorf("its owner, who may again: %v, %s; beside it: %v", err, out, names(t, dir))
 				}
