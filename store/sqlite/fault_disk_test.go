@@ -74,8 +74,8 @@ func full(ctx context.Context, db *sqlite.Store, path string, makeRoom func() er
 		return fmt.Errorf("full from the start: %w", err)
 	}
 	said := err.Error()
-	// While the disk stays full, writes of each kind must fail, alone and in
-	// groups, and reads must go on.
+	// While the disk stays full, commits go on, alone and in groups. Whether or
+	// not they succeed, reads must go on, and acknowledged families must stay.
 	for range 3 {
 		failed := make(chan error)
 		for i := range 8 {
