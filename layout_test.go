@@ -46,6 +46,7 @@ var layoutPackages = map[string][]string{
 	"internal/clock":        {},
 	"internal/e2e":          {}, // its tests import anything
 	"internal/faulttest":    {".", "keyring", "store", "internal/rounds"},
+	"internal/enginebench":  {"store"}, // for benchmarks and scale tests
 	"internal/flight":       {},
 	"internal/testserver":   {},
 	"internal/gate":         {"codec", "keyring", "store", "revocation"},
@@ -64,7 +65,7 @@ var layoutPackages = map[string][]string{
 // layoutTestOnly lists the packages that only tests import. Only they may
 // depend on package testing, and in layoutPackages only their own entries name
 // one another.
-var layoutTestOnly = []string{"wafertest", "store/storetest", "internal/faulttest", "internal/rounds", "internal/testserver"}
+var layoutTestOnly = []string{"wafertest", "store/storetest", "internal/enginebench", "internal/faulttest", "internal/rounds", "internal/testserver"}
 
 const ristretto = "github.com/dgraph-io/ristretto/v2"
 

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/postgres"
 )
@@ -36,7 +37,7 @@ func loggedIn(t *testing.T, db *postgres.Store, id store.ID, idle time.Duration)
 func TestARefreshThatIsNotCommitted(t *testing.T) {
 	t.Run("ARevocationDoesNotWaitAndIsAbove", func(t *testing.T) {
 		db, pool, o := openNew(t)
-		f := loggedIn(t, db, named(1), time.Hour)
+		f := loggedIn(t, db, enginebench.ID(1), time.Hour)
 		tx := begin(t, pool)
 		position := refreshIn(t, tx, o.Schema, f.ID, 1)
 		for _, r := range []store.Revocation{{Subjects: []string{"anna"}}, {Everyone: true}} {
@@ -53,7 +54,7 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 	})
 	t.Run("ItsEndWaitsAndIsAbove", func(t *testing.T) {
 		db, pool, o := openNew(t)
-		f := loggedIn(t, db, named(1), time.Hour)
+		f := loggedIn(t, db, enginebench.ID(1), time.Hour)
 		tx := begin(t, pool)
 		position := refreshIn(t, tx, o.Schema, f.ID, 1)
 		done := async(func() (store.Snapshot, error) {
@@ -70,7 +71,7 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 	})
 	t.Run("ACommitWaitsAndKeepsTheGeneration", func(t *testing.T) {
 		db, pool, o := openNew(t)
-		f := loggedIn(t, db, named(1), time.Hour)
+		f := loggedIn(t, db, enginebench.ID(1), time.Hour)
 		tx := begin(t, pool)
 		refreshIn(t, tx, o.Schema, f.ID, 1)
 		done := async(func() (store.Snapshot, error) {
@@ -88,11 +89,11 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 	})
 	t.Run("ARenewalWaitsAndEndsIt", func(t *testing.T) {
 		db, pool, o := openNew(t)
-		f := loggedIn(t, db, named(1), time.Hour)
+		f := loggedIn(t, db, enginebench.ID(1), time.Hour)
 		tx := begin(t, pool)
 		position := refreshIn(t, tx, o.Schema, f.ID, 1)
 		done := async(func() (store.Snapshot, error) {
-			return db.Create(background, store.Creation{ID: named(2), Subject: "anna", Renews: &store.Renewal{ID: f.ID, Basis: f.Position}})
+			return db.Create(background, store.Creation{ID: enginebench.ID(2), Subject: "anna", Renews: &store.Renewal{ID: f.ID, Basis: f.Position}})
 		})
 		waits(t, pool, done)
 		commit(t, tx)
@@ -105,7 +106,7 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 	})
 	t.Run("TheSecondWithTheSameTokenIsNotWritten", func(t *testing.T) {
 		db, pool, o := openNew(t)
-		f := loggedIn(t, db, named(1), time.Hour)
+		f := loggedIn(t, db, enginebench.ID(1), time.Hour)
 		tx := begin(t, pool)
 		refreshIn(t, tx, o.Schema, f.ID, 1)
 		done := async(func() (store.Snapshot, error) {
@@ -120,7 +121,7 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 	t.Run("HousekeepingPassesItOver", func(t *testing.T) {
 		db, pool, o := openNew(t)
 		move := clockOf(t, pool, o.Schema)
-		f := loggedIn(t, db, named(1), time.Minute)
+		f := loggedIn(t, db, enginebench.ID(1), time.Minute)
 		move(59 * time.Second)
 		tx := begin(t, pool)
 		refreshIn(t, tx, o.Schema, f.ID, 1)
@@ -152,7 +153,7 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 func TestHousekeepingThatIsNotCommitted(t *testing.T) {
 	db, pool, o := openNew(t)
 	move := clockOf(t, pool, o.Schema)
-	f := loggedIn(t, db, named(1), time.Minute)
+	f := loggedIn(t, db, enginebench.ID(1), time.Minute)
 	if s, err := db.Commit(background, store.Commit{ID: f.ID, Basis: f.Position, Value: []byte("value")}); err != nil || s.Outcome != store.Written {
 		t.Fatal(s.Outcome, err)
 	}
@@ -204,7 +205,7 @@ func TestEveryQueryMode(t *testing.T) {
 	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
 		t.Run(mode, func(t *testing.T) {
 			db := open(t, newPool(t, serverURL(t)+"&default_query_exec_mode="+mode), postgres.Options{Schema: newSchema()})
-			f := loggedIn(t, db, named(1), time.Hour)
+			f := loggedIn(t, db, enginebench.ID(1), time.Hour)
 			s, err := db.Commit(background, store.Commit{ID: f.ID, Basis: f.Position, Value: value})
 			if err != nil || s.Outcome != store.Written || string(s.Family.Value) != string(value) {
 				t.Fatalf("%v, %q, %v", s.Outcome, s.Family.Value, err)
@@ -251,7 +252,7 @@ func TestATableIsLocked(t *testing.T) {
 		t.Run(table, func(t *testing.T) {
 			pool, o := newPool(t, serverURL(t)), postgres.Options{Schema: newSchema(), Timeout: 300 * time.Millisecond}
 			db := open(t, pool, o)
-			f := loggedIn(t, db, named(1), time.Hour)
+			f := loggedIn(t, db, enginebench.ID(1), time.Hour)
 			tx := begin(t, newPool(t, serverURL(t)))
 			if _, err := tx.Exec(background, "LOCK TABLE "+quoted(o.Schema)+"."+table+" IN ACCESS EXCLUSIVE MODE"); err != nil {
 				t.Fatal(err)
@@ -260,7 +261,7 @@ func TestATableIsLocked(t *testing.T) {
 			if s, err := db.Advance(background, store.Advance{ID: f.ID, Generation: 1}); err == nil {
 				t.Errorf("advanced: %v", s.Outcome)
 			}
-			if s, err := db.Create(background, store.Creation{ID: named(2), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err == nil {
+			if s, err := db.Create(background, store.Creation{ID: enginebench.ID(2), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err == nil {
 				t.Errorf("created: %v", s.Outcome)
 			}
 			if took := time.Since(began); took > patience {
@@ -284,7 +285,7 @@ func TestATableIsLocked(t *testing.T) {
 // alive.
 func TestTheSchemaIsMadeAnew(t *testing.T) {
 	db, pool, o := openNew(t)
-	f := loggedIn(t, db, named(1), time.Hour)
+	f := loggedIn(t, db, enginebench.ID(1), time.Hour)
 	before, err := db.Cutoffs(background, f.ID, "anna")
 	if err != nil {
 		t.Fatal(err)

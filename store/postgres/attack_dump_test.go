@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -27,7 +28,7 @@ func TestADumpIsABackup(t *testing.T) {
 		program = found[len(found)-1]
 	}
 	db, pool, o := openNew(t)
-	f := loggedIn(t, db, named(1), time.Hour)
+	f := loggedIn(t, db, enginebench.ID(1), time.Hour)
 	s, err := db.Commit(background, store.Commit{ID: f.ID, Basis: f.Position, Value: []byte("\x00value\\")})
 	if err != nil || s.Outcome != store.Written {
 		t.Fatal(s.Outcome, err)

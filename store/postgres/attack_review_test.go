@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/postgres"
@@ -57,7 +58,7 @@ func TestAttackOperatorInPublic(t *testing.T) {
 		RETURN pg_catalog.numeric_mul($1, $2::numeric) - 86400000; END $$`,
 		"CREATE OPERATOR public.* (LEFTARG = numeric, RIGHTARG = integer, FUNCTION = public.evil)")
 	db := open(t, newPool(t, server(t).PostgresURL("honest", "attacked")), postgres.Options{})
-	s, err := db.Create(background, store.Creation{ID: named(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
+	s, err := db.Create(background, store.Creation{ID: enginebench.ID(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
 	if err != nil || time.Since(s.Now) > time.Hour {
 		t.Errorf("the engine's clock is %v, %v: another role's", s.Now, err)
 	}
@@ -76,11 +77,11 @@ func TestAttackOperatorInPublic(t *testing.T) {
 func TestAttackForgiveBeforeTheHead(t *testing.T) {
 	db, pool, o := openNew(t)
 	for i := 1; i <= 2; i++ {
-		if _, err := db.Create(background, store.Creation{ID: named(i), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err != nil {
+		if _, err := db.Create(background, store.Creation{ID: enginebench.ID(i), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := db.Advance(background, store.Advance{ID: named(1), Generation: 1}); err != nil {
+	if _, err := db.Advance(background, store.Advance{ID: enginebench.ID(1), Generation: 1}); err != nil {
 		t.Fatal(err)
 	}
 	holder, other := begin(t, pool), begin(t, pool)
@@ -99,7 +100,7 @@ func TestAttackForgiveBeforeTheHead(t *testing.T) {
 		return func() bool { return blockedBackends(t, pool) >= n }
 	}
 	waitFor(t, "both wait for the head", blocked(2))
-	forgiven := async(func() (store.Snapshot, error) { return db.Forgive(background, named(1), 1) })
+	forgiven := async(func() (store.Snapshot, error) { return db.Forgive(background, enginebench.ID(1), 1) })
 	time.Sleep(50 * time.Millisecond)
 	revoked := async(func() (store.Snapshot, error) {
 		return db.Revoke(background, store.Revocation{Subjects: []string{"dora"}})
@@ -116,7 +117,7 @@ func TestAttackForgiveBeforeTheHead(t *testing.T) {
 	if _, err := other.Exec(background, "SET LOCAL lock_timeout = '1ms'"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.Exec(background, postgres.Fill("SELECT @schema@.revoke(ARRAY[$1::uuid], '{}', false, NULL, 0, 0, '', '', false)", o.Schema), pgtype.UUID{Bytes: named(1), Valid: true}); err != nil {
+	if _, err := other.Exec(background, postgres.Fill("SELECT @schema@.revoke(ARRAY[$1::uuid], '{}', false, NULL, 0, 0, '', '', false)", o.Schema), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true}); err != nil {
 		t.Errorf("another node's revocation: %v", err)
 	}
 	commit(t, other)
@@ -147,7 +148,7 @@ func TestAttackCutoffOfALivingEntry(t *testing.T) {
 	if len(b.Entries) == 1 && b.Entries[0].Position == s.Entry && c.Subject != s.Entry {
 		t.Errorf("the entry at %d is in the log, floor %d, and the cutoff is %d", s.Entry, c.Floor, c.Subject)
 	}
-	early, err := db.Create(background, store.Creation{ID: named(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour, NotBefore: s.Entry - 1})
+	early, err := db.Create(background, store.Creation{ID: enginebench.ID(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour, NotBefore: s.Entry - 1})
 	if err != nil || early.Outcome != store.Early {
 		t.Errorf("a login from before it: %v, %v", early.Outcome, err)
 	}
@@ -161,14 +162,14 @@ func TestAttackCutoffOfALivingEntry(t *testing.T) {
 func TestAttackVeryManyFamilies(t *testing.T) {
 	pool, o := newPool(t, serverURL(t)), postgres.Options{Schema: newSchema(), Timeout: patience}
 	db := open(t, pool, o)
-	if _, err := db.Create(background, store.Creation{ID: named(1), Subject: "robot", Idle: time.Hour, Absolute: time.Hour}); err != nil {
+	if _, err := db.Create(background, store.Creation{ID: enginebench.ID(1), Subject: "robot", Idle: time.Hour, Absolute: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	run(t, pool, fmt.Sprintf(`INSERT INTO %[1]s.families (id, birth, position, last_commit, generation, forgiven, started, authenticated, issued, idle, absolute, due, native, ended, subject, label)
 		SELECT gen_random_uuid(), birth, position, last_commit, generation, forgiven, started, authenticated, issued, idle, absolute, due, native, ended, subject, label FROM %[1]s.families, generate_series(1, %[2]d)`, quoted(o.Schema), rounds.Of(10_000, 30_000)))
 	for range 3 {
 		began := time.Now()
-		s, err := db.Create(background, store.Creation{ID: named(2), Subject: "robot", Idle: time.Hour, Absolute: time.Hour, Limit: 5, EndOldest: true})
+		s, err := db.Create(background, store.Creation{ID: enginebench.ID(2), Subject: "robot", Idle: time.Hour, Absolute: time.Hour, Limit: 5, EndOldest: true})
 		t.Logf("%v, %v after %v", s.Outcome, err, time.Since(began))
 		if err == nil {
 			return
@@ -191,7 +192,7 @@ func TestAttackLockTimeout(t *testing.T) {
 		all = append(all, async(func() (store.Snapshot, error) {
 			ctx, cancel := context.WithTimeout(background, 700*time.Millisecond)
 			defer cancel()
-			return db.Create(ctx, store.Creation{ID: named(i + 1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
+			return db.Create(ctx, store.Creation{ID: enginebench.ID(i + 1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
 		}))
 	}
 	gaveUp := 0

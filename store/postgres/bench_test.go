@@ -5,12 +5,8 @@ package postgres_test
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/postgres"
 )
@@ -30,8 +27,8 @@ import (
 //	bare/s      operations a second, each by one statement alone
 //	batch/s     the same statements, with those that wait in one pgx.Batch
 //	store/s     operations a second by the Store
-//	%of-bare    the ratio of store to bare
-//	%batch      the ratio of batch to bare
+//	%store-of-bare   the ratio of the two
+//	%batch-of-bare   likewise
 //
 // The budget is 70% with 64 clients.
 
@@ -45,15 +42,12 @@ func BenchmarkAdvance(b *testing.B) {
 	for _, clients := range []int{1, 16, 64} {
 		b.Run(fmt.Sprintf("%d clients", clients), func(b *testing.B) {
 			pool := newPool(b, serverURL(b)+"&pool_max_conns=16")
-			ways := map[string]func(i int) error{}
 			bare, ids := filled(b, pool, 10_000)
-			ways["bare"] = bareAdvance(pool, bare.Schema, ids)
 			batched, _ := filled(b, pool, 10_000)
-			ways["batch"] = batchAdvance(b, pool, batched.Schema, ids)
 			own, _ := filled(b, pool, 10_000)
 			db := open(b, pool, own)
-			generations := ones(len(ids))
-			ways["store"] = func(i int) error {
+			generations := enginebench.Generations(len(ids))
+			engine := func(i int) error {
 				i = i % len(ids)
 				g := generations[i]
 				generations[i]++
@@ -63,7 +57,12 @@ func BenchmarkAdvance(b *testing.B) {
 				}
 				return err
 			}
-			compare(b, clients, []string{"bare", "batch", "store"}, ways)
+			ops := 60 * clients
+			if clients == 1 {
+				ops = 200
+			}
+			enginebench.Compare(b, clients, ops, enginebench.Way{Name: "bare", Do: bareAdvance(pool, bare.Schema, ids)},
+				enginebench.Way{Name: "batch", Do: batchAdvance(b, pool, batched.Schema, ids)}, enginebench.Way{Name: "store", Do: engine})
 		})
 	}
 }
@@ -79,7 +78,7 @@ func scanBare(row pgx.Row) error {
 }
 
 func bareAdvance(pool *pgxpool.Pool, schema string, ids []store.ID) func(i int) error {
-	generations, text := ones(len(ids)), postgres.Fill(bareUpdate, schema)
+	generations, text := enginebench.Generations(len(ids)), postgres.Fill(bareUpdate, schema)
 	return func(i int) error {
 		i = i % len(ids) // one client at a time uses a family
 		g := generations[i]
@@ -90,7 +89,7 @@ func bareAdvance(pool *pgxpool.Pool, schema string, ids []store.ID) func(i int) 
 
 // batchAdvance sends the statements that wait as one pgx.Batch.
 func batchAdvance(b *testing.B, pool *pgxpool.Pool, schema string, ids []store.ID) func(i int) error {
-	generations, text := ones(len(ids)), postgres.Fill(bareUpdate, schema)
+	generations, text := enginebench.Generations(len(ids)), postgres.Fill(bareUpdate, schema)
 	type one struct {
 		args []any
 		done chan error
@@ -143,66 +142,6 @@ func batchAdvance(b *testing.B, pool *pgxpool.Pool, schema string, ids []store.I
 	}
 }
 
-// compare runs rounds of all in turn.
-func compare(b *testing.B, clients int, names []string, ways map[string]func(i int) error) {
-	ops := 60 * clients
-	if clients == 1 {
-		ops = 200
-	}
-	rates, ratios := map[string][]float64{}, map[string][]float64{}
-	done, round := 0, 0
-	for b.Loop() {
-		now := map[string]float64{}
-		for turn := range names {
-			// The order alternates, so that none always pays for another.
-			name := names[(turn+round)%len(names)]
-			now[name] = rate(b, clients, done, ops, ways[name])
-		}
-		for name, r := range now {
-			rates[name] = append(rates[name], r)
-			ratios[name] = append(ratios[name], r/now[names[0]])
-		}
-		done += ops
-		round++
-	}
-	for _, name := range names {
-		b.ReportMetric(median(rates[name]), name+"/s")
-	}
-	for _, name := range names[1:] {
-		b.ReportMetric(100*median(ratios[name]), "%"+name)
-	}
-	b.ReportMetric(0, "ns/op")
-}
-
-// rate has clients do operations from up to from+ops, and returns how many a
-// second they made.
-func rate(b *testing.B, clients, from, ops int, do func(i int) error) float64 {
-	began := time.Now()
-	parallel(b, clients, ops, func(i int) error { return do(from + i) })
-	return float64(ops) / time.Since(began).Seconds()
-}
-
-// parallel calls do with 0 to n-1 from several goroutines.
-func parallel(tb testing.TB, workers, n int, do func(i int) error) {
-	tb.Helper()
-	var next atomic.Int64
-	var wait sync.WaitGroup
-	for range workers {
-		wait.Go(func() {
-			for i := int(next.Add(1) - 1); i < n; i = int(next.Add(1) - 1) {
-				if err := do(i); err != nil {
-					tb.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wait.Wait()
-	if tb.Failed() {
-		tb.FailNow()
-	}
-}
-
 // filled makes a schema of n families, each with a subject of its own. It returns
 // their ids, which are the same each time.
 func filled(tb testing.TB, pool *pgxpool.Pool, n int) (o postgres.Options, ids []store.ID) {
@@ -213,7 +152,7 @@ func filled(tb testing.TB, pool *pgxpool.Pool, n int) (o postgres.Options, ids [
 	}
 	ids = make([]store.ID, n)
 	for i := range ids {
-		ids[i] = named(i)
+		ids[i] = enginebench.ID(i)
 	}
 	crowd(tb, pool, o.Schema, ids, func(i int) string { return fmt.Sprintf("user-%d@example.com", i) }, 12*time.Hour)
 	return o, ids
@@ -233,25 +172,4 @@ func crowd(tb testing.TB, pool *pgxpool.Pool, schema string, ids []store.ID, sub
 	if err != nil {
 		tb.Fatal(err)
 	}
-}
-
-// named returns the id of a number. The ids of near numbers are far apart.
-func named(i int) (id store.ID) {
-	r := rand.New(rand.NewPCG(uint64(i), 1))
-	binary.BigEndian.PutUint64(id[:8], r.Uint64())
-	binary.BigEndian.PutUint64(id[8:], uint64(i)+1)
-	return id
-}
-
-func ones(n int) []uint32 {
-	list := make([]uint32, n)
-	for i := range list {
-		list[i] = 1
-	}
-	return list
-}
-
-func median[T cmp.Ordered](list []T) T {
-	list = slices.Sorted(slices.Values(list))
-	return list[len(list)/2]
 }

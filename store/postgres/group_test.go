@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -42,11 +43,11 @@ func TestTriedAgain(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s %d times", test.code, test.fails), func(t *testing.T) {
 			db, _, o := openNew(t)
-			if s, err := db.Create(background, store.Creation{ID: named(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err != nil || s.Outcome != store.Written {
+			if s, err := db.Create(background, store.Creation{ID: enginebench.ID(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err != nil || s.Outcome != store.Written {
 				t.Fatal(s.Outcome, err)
 			}
 			tries := failing(t, o.Schema, "families", test.code, test.fails)
-			s, err := db.Advance(background, store.Advance{ID: named(1), Generation: 1})
+			s, err := db.Advance(background, store.Advance{ID: enginebench.ID(1), Generation: 1})
 			var e *pgconn.PgError
 			switch {
 			case test.written && (err != nil || s.Outcome != store.Written || s.Family.Generation != 2):
@@ -57,7 +58,7 @@ func TestTriedAgain(t *testing.T) {
 			if got := tries(); got != test.want {
 				t.Errorf("%d tries: want %d", got, test.want)
 			}
-			if f, err := db.Family(background, named(1)); err != nil || (f.Family.Generation == 2) != test.written {
+			if f, err := db.Family(background, enginebench.ID(1)); err != nil || (f.Family.Generation == 2) != test.written {
 				t.Errorf("generation %d, %v", f.Family.Generation, err)
 			}
 		})
@@ -77,13 +78,13 @@ func TestOneFailsAlone(t *testing.T) {
 		if i%7 == 0 {
 			label = "bad"
 		}
-		s, err := db.Create(background, store.Creation{ID: named(i), Subject: "anna", Label: label, Idle: time.Hour, Absolute: time.Hour})
+		s, err := db.Create(background, store.Creation{ID: enginebench.ID(i), Subject: "anna", Label: label, Idle: time.Hour, Absolute: time.Hour})
 		if (err == nil) != (label == "good") || err == nil && s.Outcome != store.Written {
 			return fmt.Errorf("a %s one: %v, %v", label, s.Outcome, err)
 		}
 		return nil
 	}
-	parallel(t, 64, 300, create)
+	enginebench.Parallel(t, 64, 300, create)
 	if n, err := db.Rows(background); err != nil || n != 300-43 {
 		t.Errorf("%d families, %v: want %d", n, err, 300-43)
 	}
@@ -91,8 +92,8 @@ func TestOneFailsAlone(t *testing.T) {
 	run(t, pool, "ALTER TABLE "+in+".families DISABLE TRIGGER fail", "UPDATE "+in+".families SET label = 'bad' WHERE id IN (SELECT id FROM "+in+".families LIMIT 20)", "ALTER TABLE "+in+".families ENABLE TRIGGER fail")
 	var mu sync.Mutex
 	failed := 0
-	parallel(t, 64, 300, func(i int) error {
-		_, err := db.Advance(background, store.Advance{ID: named(i), Generation: 1})
+	enginebench.Parallel(t, 64, 300, func(i int) error {
+		_, err := db.Advance(background, store.Advance{ID: enginebench.ID(i), Generation: 1})
 		if err != nil {
 			mu.Lock()
 			failed++
@@ -119,7 +120,7 @@ func TestGivenUp(t *testing.T) {
 				defer cancel()
 				ctx = short
 			}
-			return db.Create(ctx, store.Creation{ID: named(i), Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
+			return db.Create(ctx, store.Creation{ID: enginebench.ID(i), Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
 		}
 	}
 	first := async(create(1))

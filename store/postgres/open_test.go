@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/postgres"
@@ -89,7 +90,7 @@ func TestByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := open(t, pool, o)
-	if _, err := db.Create(background, store.Creation{ID: named(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err != nil {
+	if _, err := db.Create(background, store.Creation{ID: enginebench.ID(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err != nil {
 		t.Error(err)
 	}
 	if rest, err := postgres.SQLFrom(o.Schema, 1); err != nil || rest != "" {
@@ -121,7 +122,7 @@ func TestTheLogIsGone(t *testing.T) {
 		t.Run(table, func(t *testing.T) {
 			db, pool, o := openNew(t)
 			run(t, pool, "TRUNCATE "+quoted(o.Schema)+"."+table)
-			id := named(1)
+			id := enginebench.ID(1)
 			_, create := db.Create(background, store.Creation{ID: id, Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
 			_, advance := db.Advance(background, store.Advance{ID: id, Generation: 1})
 			_, revoke := db.Revoke(background, store.Revocation{Everyone: true})
@@ -237,18 +238,18 @@ func TestRefusesWhatLosesRevocations(t *testing.T) {
 		if _, err := postgres.Open(background, newPool(t, url), postgres.Options{}); err == nil || !strings.Contains(err.Error(), "standby") {
 			t.Errorf("%v: want it refused as a standby", err)
 		}
-		if _, err := db.Create(background, store.Creation{ID: named(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err != nil {
+		if _, err := db.Create(background, store.Creation{ID: enginebench.ID(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 		turned.Store(standby)
 		turning.Reset()
-		_, err = stray.Family(background, named(1))
+		_, err = stray.Family(background, enginebench.ID(1))
 		_, err2 := stray.Since(background, 0, 1, 0)
-		_, err3 := stray.Cutoffs(background, named(1), "anna")
+		_, err3 := stray.Cutoffs(background, enginebench.ID(1), "anna")
 		_, err4 := stray.Families(background, "nobody", 1)
 		_, _, err5 := stray.LoadKeys(background)
 		_, err6 := stray.Revoke(background, store.Revocation{Everyone: true})
-		_, err7 := stray.Advance(background, store.Advance{ID: named(1), Generation: 1})
+		_, err7 := stray.Advance(background, store.Advance{ID: enginebench.ID(1), Generation: 1})
 		for i, err := range []error{err, err2, err3, err4, err5, err6, err7} {
 			if err == nil {
 				t.Errorf("call %d was answered by a standby", i)
@@ -271,7 +272,7 @@ func TestSynchronousCommit(t *testing.T) {
 		if _, err := tx.Exec(background, "SET synchronous_commit = "+set); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tx.Exec(background, postgres.Fill("SELECT * FROM @schema@.advance(ARRAY[$1::uuid], '{1}', '{f}', '{0}', '{0}', '{f}', false)", o.Schema), pgtype.UUID{Bytes: named(1), Valid: true}); err != nil {
+		if _, err := tx.Exec(background, postgres.Fill("SELECT * FROM @schema@.advance(ARRAY[$1::uuid], '{1}', '{f}', '{0}', '{0}', '{f}', false)", o.Schema), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true}); err != nil {
 			t.Fatal(err)
 		}
 		var got string
@@ -328,10 +329,10 @@ func TestClosed(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("it still waits")
 	}
-	if _, err := db.Advance(background, store.Advance{ID: named(1), Generation: 1}); err == nil {
+	if _, err := db.Advance(background, store.Advance{ID: enginebench.ID(1), Generation: 1}); err == nil {
 		t.Error("written after Close")
 	}
-	if _, err := db.Family(background, named(1)); err == nil {
+	if _, err := db.Family(background, enginebench.ID(1)); err == nil {
 		t.Error("read after Close")
 	}
 }

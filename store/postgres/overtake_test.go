@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/postgres"
 )
@@ -105,12 +106,12 @@ func TestALoginThatIsNotCommittedIsDeadAfterTheRevocation(t *testing.T) {
 	for name, r := range map[string]store.Revocation{
 		"subject":  {Subjects: []string{"anna"}},
 		"everyone": {Everyone: true},
-		"session":  {Sessions: []store.ID{named(1)}},
+		"session":  {Sessions: []store.ID{enginebench.ID(1)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db, pool, o := openNew(t)
 			tx := begin(t, pool)
-			birth := login(t, tx, o.Schema, named(1), "anna")
+			birth := login(t, tx, o.Schema, enginebench.ID(1), "anna")
 			done := async(func() (store.Snapshot, error) { return db.Revoke(background, r) })
 			waits(t, pool, done)
 			commit(t, tx)
@@ -118,11 +119,11 @@ func TestALoginThatIsNotCommittedIsDeadAfterTheRevocation(t *testing.T) {
 			if s.Outcome != store.Written || int64(s.Entry) <= birth {
 				t.Errorf("revoked at %d, %v: want above the birth %d", s.Entry, s.Outcome, birth)
 			}
-			f, err := db.Family(background, named(1))
+			f, err := db.Family(background, enginebench.ID(1))
 			if err != nil || f.State != store.CutOff && f.State != store.Ended {
 				t.Errorf("the login is %v, %v", f.State, err)
 			}
-			a, err := db.Advance(background, store.Advance{ID: named(1), Generation: 1})
+			a, err := db.Advance(background, store.Advance{ID: enginebench.ID(1), Generation: 1})
 			if err != nil || a.Outcome != store.Unwritten {
 				t.Errorf("refreshed: %v, %v", a.Outcome, err)
 			}
@@ -134,7 +135,7 @@ func TestALoginThatIsNotCommittedIsDeadAfterTheRevocation(t *testing.T) {
 func TestARevocationThatIsNotCommitted(t *testing.T) {
 	prepare := func(t *testing.T) (*postgres.Store, *pgxpool.Pool, pgx.Tx, int64, store.Family) {
 		db, pool, o := openNew(t)
-		s, err := db.Create(background, store.Creation{ID: named(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
+		s, err := db.Create(background, store.Creation{ID: enginebench.ID(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +167,7 @@ func TestARevocationThatIsNotCommitted(t *testing.T) {
 	t.Run("ARenewalWaitsAndIsNotWritten", func(t *testing.T) {
 		db, pool, tx, _, f := prepare(t)
 		done := async(func() (store.Snapshot, error) {
-			return db.Create(background, store.Creation{ID: named(2), Subject: "anna", Renews: &store.Renewal{ID: f.ID, Basis: f.Position}})
+			return db.Create(background, store.Creation{ID: enginebench.ID(2), Subject: "anna", Renews: &store.Renewal{ID: f.ID, Basis: f.Position}})
 		})
 		waits(t, pool, done)
 		commit(t, tx)
@@ -188,7 +189,7 @@ func TestARevocationThatIsNotCommitted(t *testing.T) {
 	t.Run("ALoginWithTheOldPasswordIsEarly", func(t *testing.T) {
 		db, pool, tx, _, f := prepare(t)
 		done := async(func() (store.Snapshot, error) {
-			return db.Create(background, store.Creation{ID: named(2), Subject: "anna", Idle: time.Hour, Absolute: time.Hour, NotBefore: f.Birth})
+			return db.Create(background, store.Creation{ID: enginebench.ID(2), Subject: "anna", Idle: time.Hour, Absolute: time.Hour, NotBefore: f.Birth})
 		})
 		waits(t, pool, done)
 		commit(t, tx)
@@ -199,7 +200,7 @@ func TestARevocationThatIsNotCommitted(t *testing.T) {
 	t.Run("ALoginAfterItLives", func(t *testing.T) {
 		db, pool, tx, p, _ := prepare(t)
 		done := async(func() (store.Snapshot, error) {
-			return db.Create(background, store.Creation{ID: named(2), Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
+			return db.Create(background, store.Creation{ID: enginebench.ID(2), Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
 		})
 		waits(t, pool, done)
 		commit(t, tx)
@@ -240,9 +241,9 @@ func schemaOf(t *testing.T, tx pgx.Tx) (schema string) {
 // login must not take effect afterwards.
 func TestASessionThatIsRevokedBeforeItIsThere(t *testing.T) {
 	db, pool, o := openNew(t)
-	creation := store.Creation{ID: named(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}
+	creation := store.Creation{ID: enginebench.ID(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}
 	tx := begin(t, pool)
-	if _, err := tx.Exec(background, postgres.Fill(`SELECT @schema@.revoke(ARRAY[$1::uuid], '{}', false, NULL, 0, 0, '', '', false)`, o.Schema), pgtype.UUID{Bytes: named(1), Valid: true}); err != nil {
+	if _, err := tx.Exec(background, postgres.Fill(`SELECT @schema@.revoke(ARRAY[$1::uuid], '{}', false, NULL, 0, 0, '', '', false)`, o.Schema), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true}); err != nil {
 		t.Fatal(err)
 	}
 	done := async(func() (store.Snapshot, error) { return db.Create(background, creation) })
@@ -266,7 +267,7 @@ func TestACutoffOutlivesAClockThatJumped(t *testing.T) {
 		t.Fatal(err)
 	}
 	move(100 * time.Hour)
-	if s, err := db.Create(background, store.Creation{ID: named(1), Subject: "anna", Idle: 12 * time.Hour, Absolute: 12 * time.Hour}); err != nil || s.Outcome != store.Written {
+	if s, err := db.Create(background, store.Creation{ID: enginebench.ID(1), Subject: "anna", Idle: 12 * time.Hour, Absolute: 12 * time.Hour}); err != nil || s.Outcome != store.Written {
 		t.Fatal(s.Outcome, err)
 	}
 	move(-100 * time.Hour)
@@ -279,7 +280,7 @@ func TestACutoffOutlivesAClockThatJumped(t *testing.T) {
 	if err := db.Sweep(background); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := db.Family(background, named(1)); err != nil || s.State != store.CutOff {
+	if s, err := db.Family(background, enginebench.ID(1)); err != nil || s.State != store.CutOff {
 		t.Errorf("it is %v, %v: want it cut off still", s.State, err)
 	}
 	if c, err := db.Cutoffs(background, store.ID{}, "bob"); err != nil || c.Subject != 0 {
@@ -318,7 +319,7 @@ func TestNoWriteInAnotherIsolation(t *testing.T) {
 	_, pool, o := openNew(t)
 	for _, level := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {
 		err := pgx.BeginTxFunc(background, pool, pgx.TxOptions{IsoLevel: level}, func(tx pgx.Tx) error {
-			_, err := tx.Exec(context.Background(), fmt.Sprintf("SELECT %s.forgive($1, 1)", quoted(o.Schema)), pgtype.UUID{Bytes: named(1), Valid: true})
+			_, err := tx.Exec(context.Background(), fmt.Sprintf("SELECT %s.forgive($1, 1)", quoted(o.Schema)), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true})
 			return err
 		})
 		if err == nil {

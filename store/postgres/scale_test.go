@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
@@ -97,9 +98,9 @@ func TestChurn(t *testing.T) {
 	var mu sync.Mutex
 	var most int64
 	for wave := range waves {
-		parallel(t, 64, each, func(i int) error { return live(t.Context(), db, wave*each+i, i%10 == 0) })
+		enginebench.Parallel(t, 64, each, func(i int) error { return live(t.Context(), db, wave*each+i, i%10 == 0) })
 		for back := 1; back <= 4 && wave-back >= 0; back++ {
-			parallel(t, 64, each, func(i int) error {
+			enginebench.Parallel(t, 64, each, func(i int) error {
 				if i%10 == 0 {
 					return nil // ended
 				}
@@ -108,7 +109,7 @@ func TestChurn(t *testing.T) {
 				generations[k]++
 				g := generations[k]
 				mu.Unlock()
-				s, err := db.Advance(t.Context(), store.Advance{ID: named(k), Generation: g})
+				s, err := db.Advance(t.Context(), store.Advance{ID: enginebench.ID(k), Generation: g})
 				if err == nil && s.Outcome != store.Written {
 					err = fmt.Errorf("refresh: %v, %v", s.Outcome, s.State)
 				}
@@ -144,7 +145,7 @@ func TestChurn(t *testing.T) {
 	// This is the size of as many families in a new schema.
 	fresh := postgres.Options{Schema: newSchema()}
 	other := open(t, pool, fresh)
-	parallel(t, 64, rows, func(i int) error { return live(t.Context(), other, i, false) })
+	enginebench.Parallel(t, 64, rows, func(i int) error { return live(t.Context(), other, i, false) })
 	least := map[string]int64{}
 	for _, schema := range []string{o.Schema, fresh.Schema} {
 		table, index, updates, hot := sizes(t, pool, schema, "families")
@@ -162,9 +163,9 @@ func TestChurn(t *testing.T) {
 
 // live makes a family, and ends it.
 func live(ctx context.Context, db *postgres.Store, i int, end bool) error {
-	s, err := db.Create(ctx, store.Creation{ID: named(i), Subject: fmt.Sprintf("user-%d@example.com", i), Idle: 30 * time.Minute, Absolute: 12 * time.Hour})
+	s, err := db.Create(ctx, store.Creation{ID: enginebench.ID(i), Subject: fmt.Sprintf("user-%d@example.com", i), Idle: 30 * time.Minute, Absolute: 12 * time.Hour})
 	if err == nil && end {
-		s, err = db.Revoke(ctx, store.Revocation{Sessions: []store.ID{named(i)}, Reason: "logout"})
+		s, err = db.Revoke(ctx, store.Revocation{Sessions: []store.ID{enginebench.ID(i)}, Reason: "logout"})
 	}
 	if err == nil && s.Outcome != store.Written {
 		err = fmt.Errorf("%v, %v", s.Outcome, s.State)
@@ -181,7 +182,7 @@ func TestHOT(t *testing.T) {
 		t.Fatal(err)
 	}
 	for g := range uint32(6) {
-		parallel(t, 32, len(ids), func(i int) error {
+		enginebench.Parallel(t, 32, len(ids), func(i int) error {
 			s, err := db.Advance(t.Context(), store.Advance{ID: ids[i], Generation: g + 1})
 			if err == nil && s.Outcome != store.Written {
 				err = fmt.Errorf("%v, %v", s.Outcome, s.State)
@@ -215,7 +216,7 @@ func TestEveryone(t *testing.T) {
 		everyone := i%2 == 0
 		r := store.Revocation{Everyone: everyone}
 		if !everyone {
-			r.Sessions = []store.ID{named(1<<40 + i)}
+			r.Sessions = []store.ID{enginebench.ID(1<<40 + i)}
 		}
 		began := time.Now()
 		if _, err := db.Revoke(t.Context(), r); err != nil {
@@ -223,7 +224,7 @@ func TestEveryone(t *testing.T) {
 		}
 		took[everyone] = append(took[everyone], time.Since(began))
 	}
-	everyone, one := median(took[true]), median(took[false])
+	everyone, one := enginebench.Median(took[true]), enginebench.Median(took[false])
 	t.Logf("everyone of %d families: %v; one session: %v", len(ids), everyone, one)
 	if everyone > 10*one {
 		t.Errorf("everyone of %d families takes %v, one session %v", len(ids), everyone, one)
@@ -278,7 +279,7 @@ func BenchmarkNotify(b *testing.B) {
 					n := 2 * perSecond
 					began := time.Now()
 					var mu sync.Mutex
-					parallel(b, 64, n, func(i int) error {
+					enginebench.Parallel(b, 64, n, func(i int) error {
 						at := began.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
 						time.Sleep(time.Until(at))
 						from := time.Now()

@@ -1,19 +1,15 @@
 package redis_test
 
 import (
-	"cmp"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/redis"
@@ -26,7 +22,7 @@ import (
 //
 //	bare/s     calls per second of the script alone
 //	store/s    calls per second of the Store
-//	%of-bare   the ratio
+//	%store-of-bare   the ratio
 //
 // The budget is 70% with 64 clients. The server keeps no file here: with one that is
 // synchronised at every write, the benchmark would measure the disk.
@@ -69,7 +65,7 @@ func BenchmarkAdvance(b *testing.B) {
 	compare(b, func(b *testing.B, client *goredis.Client, db *redis.Store) (bare, engine func(i int) error) {
 		ids, others := filled(b, db, 10_000), filled(b, db, 10_000)
 		script := goredis.NewScript(bareAdvance)
-		generations, bareGenerations := ones(len(ids)), ones(len(ids))
+		generations, bareGenerations := enginebench.Generations(len(ids)), enginebench.Generations(len(ids))
 		bare = func(i int) error {
 			// Only one client at a time uses a family.
 			i = i % len(others)
@@ -101,7 +97,7 @@ func BenchmarkRevoke(b *testing.B) {
 			return script.Run(b.Context(), client, []string{"{wafer}:log"}, id[:], string(id[:])+"\x10"+string(id[:])+"\x06logout\x00").Err()
 		}
 		engine = func(i int) error {
-			id := named(1<<40 + i) // once all are revoked, unknown ids
+			id := enginebench.ID(1<<40 + i) // once all are revoked, unknown ids
 			if i < len(ids) {
 				id = ids[i]
 			}
@@ -126,53 +122,8 @@ func compare(b *testing.B, prepare func(b *testing.B, client *goredis.Client, db
 			if clients == 1 {
 				ops = 500
 			}
-			var both [2][]float64
-			var ratios []float64
-			done := 0
-			for b.Loop() {
-				var r [2]float64
-				for turn := range 2 {
-					which := (turn + len(ratios)) % 2
-					r[which] = rate(b, clients, done, ops, [2]func(int) error{bare, engine}[which])
-					both[which] = append(both[which], r[which])
-				}
-				done += ops
-				ratios = append(ratios, r[1]/r[0])
-			}
-			b.ReportMetric(median(both[0]), "bare/s")
-			b.ReportMetric(median(both[1]), "store/s")
-			b.ReportMetric(100*median(ratios), "%of-bare")
-			b.ReportMetric(0, "ns/op")
+			enginebench.Compare(b, clients, ops, enginebench.Way{Name: "bare", Do: bare}, enginebench.Way{Name: "store", Do: engine})
 		})
-	}
-}
-
-// rate runs the operations from up to from+ops with a number of clients, and returns
-// operations per second.
-func rate(b *testing.B, clients, from, ops int, do func(i int) error) float64 {
-	began := time.Now()
-	parallel(b, clients, ops, func(i int) error { return do(from + i) })
-	return float64(ops) / time.Since(began).Seconds()
-}
-
-// parallel runs do for 0 to n-1 with a number of workers.
-func parallel(tb testing.TB, workers, n int, do func(i int) error) {
-	tb.Helper()
-	var next atomic.Int64
-	var wait sync.WaitGroup
-	for range workers {
-		wait.Go(func() {
-			for i := int(next.Add(1) - 1); i < n; i = int(next.Add(1) - 1) {
-				if err := do(i); err != nil {
-					tb.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wait.Wait()
-	if tb.Failed() {
-		tb.FailNow()
 	}
 }
 
@@ -184,9 +135,9 @@ func filled(tb testing.TB, db *redis.Store, n int) []store.ID {
 	ids := make([]store.ID, n)
 	first := int(filledSoFar.Add(int64(n))) - n
 	for i := range ids {
-		ids[i] = named(first + i)
+		ids[i] = enginebench.ID(first + i)
 	}
-	parallel(tb, 64, n, func(i int) error {
+	enginebench.Parallel(tb, 64, n, func(i int) error {
 		s, err := db.Create(context.Background(), store.Creation{ID: ids[i], Subject: fmt.Sprintf("user-%d@example.com", i), Idle: 12 * time.Hour, Absolute: 12 * time.Hour})
 		if err == nil && s.Outcome != store.Written {
 			err = fmt.Errorf("create: %v", s.Outcome)
@@ -194,25 +145,4 @@ func filled(tb testing.TB, db *redis.Store, n int) []store.ID {
 		return err
 	})
 	return ids
-}
-
-// named returns the id for a number. Ids of near numbers are far apart.
-func named(i int) (id store.ID) {
-	r := rand.New(rand.NewPCG(uint64(i), 1))
-	binary.BigEndian.PutUint64(id[:8], r.Uint64())
-	binary.BigEndian.PutUint64(id[8:], uint64(i)+1)
-	return id
-}
-
-func ones(n int) []uint32 {
-	list := make([]uint32, n)
-	for i := range list {
-		list[i] = 1
-	}
-	return list
-}
-
-func median[T cmp.Ordered](list []T) T {
-	list = slices.Sorted(slices.Values(list))
-	return list[len(list)/2]
 }

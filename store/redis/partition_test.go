@@ -10,6 +10,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/redis"
@@ -53,7 +54,7 @@ func TestPromise1_OldMasterIsLeft(t *testing.T) {
 			eventually(t, "the replica to have the log", func() bool { return there.XLen(t.Context(), "{wafer}:entries").Val() == 1 })
 			// All connections that the engine can need are open, so that none of them
 			// dials the new master by chance.
-			parallel(t, 16, 400, func(int) error { _, err := db.Cutoffs(t.Context(), newID(), ""); return err })
+			enginebench.Parallel(t, 16, 400, func(int) error { _, err := db.Cutoffs(t.Context(), newID(), ""); return err })
 			must(t, there.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
 			master.Store(b.Addr)
 			// Without a pause, so that no connection ends for being idle. Only the time

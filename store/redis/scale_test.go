@@ -10,6 +10,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
@@ -19,10 +20,10 @@ import (
 // revokeMany appends entries, a thousand at a time.
 func revokeMany(tb testing.TB, db *redis.Store, from, n int) {
 	tb.Helper()
-	parallel(tb, 8, n/store.MaxEntries, func(i int) error {
+	enginebench.Parallel(tb, 8, n/store.MaxEntries, func(i int) error {
 		r := store.Revocation{Reason: "logout"}
 		for k := range store.MaxEntries {
-			r.Sessions = append(r.Sessions, named(from+i*store.MaxEntries+k))
+			r.Sessions = append(r.Sessions, enginebench.ID(from+i*store.MaxEntries+k))
 		}
 		_, err := db.Revoke(context.Background(), r)
 		return err
@@ -77,7 +78,7 @@ func TestBoot(t *testing.T) {
 	// After their entries are dropped, each subject still has a cutoff, and an index
 	// of the families below it.
 	before = memory(t, client)
-	parallel(t, 8, 10, func(i int) error {
+	enginebench.Parallel(t, 8, 10, func(i int) error {
 		r := store.Revocation{}
 		for k := range 1000 {
 			r.Subjects = append(r.Subjects, fmt.Sprintf("somebody-%d@example.com", 1000*i+k))
@@ -164,7 +165,7 @@ func TestNoScriptIsLong(t *testing.T) {
 		for range n {
 			ids = append(ids, newID())
 		}
-		parallel(t, 64, n, func(i int) error {
+		enginebench.Parallel(t, 64, n, func(i int) error {
 			_, err := db.Create(ctx, store.Creation{ID: ids[i], Subject: subject, Idle: 12 * time.Hour, Absolute: 12 * time.Hour})
 			return err
 		})

@@ -1,22 +1,18 @@
 package sqlite_test
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/sqlite"
 )
@@ -28,7 +24,7 @@ import (
 //
 //	bare/s     operations a second by the statements alone
 //	store/s    operations a second by the Store
-//	%of-bare   the ratio
+//	%store-of-bare   the ratio
 //
 // The budgets are 60% with 64 clients, against statements that are committed in
 // groups, and 80% with one client, against statements that are committed one by
@@ -42,7 +38,7 @@ func BenchmarkAdvance(b *testing.B) {
 		other := copied(b, path)
 		db := open(b, path, sqlite.Options{})
 		c := newBare(b, other, clients)
-		generations, bareGenerations := ones(len(ids)), ones(len(ids))
+		generations, bareGenerations := enginebench.Generations(len(ids)), enginebench.Generations(len(ids))
 		bare = func(i int) error {
 			// One client at a time uses a family.
 			i = i % len(ids)
@@ -76,7 +72,7 @@ func BenchmarkRevoke(b *testing.B) {
 			if i < len(ids) {
 				return ids[i]
 			}
-			return named(1<<40 + i)
+			return enginebench.ID(1<<40 + i)
 		}
 		bare = func(i int) error {
 			return c.do(func(c *bareCommitter) error { return c.revoke(id(i)) })
@@ -102,55 +98,9 @@ func compare(b *testing.B, prepare func(b *testing.B, clients int) (bare, engine
 			if clients == 1 {
 				ops = 200
 			}
-			var both [2][]float64
-			var ratios []float64
-			done := 0
-			for b.Loop() {
-				var r [2]float64
-				// The order alternates, so that neither always pays for what
-				// the other left to the disk.
-				for turn := range 2 {
-					which := (turn + len(ratios)) % 2
-					r[which] = rate(b, clients, done, ops, [2]func(int) error{bare, engine}[which])
-					both[which] = append(both[which], r[which])
-				}
-				done += ops
-				ratios = append(ratios, r[1]/r[0])
-			}
-			b.ReportMetric(median(both[0]), "bare/s")
-			b.ReportMetric(median(both[1]), "store/s")
-			b.ReportMetric(100*median(ratios), "%of-bare")
-			b.ReportMetric(0, "ns/op")
+			enginebench.Compare(b, clients, ops, enginebench.Way{Name: "bare", Do: bare}, enginebench.Way{Name: "store", Do: engine})
 		})
 	}
-}
-
-// rate has clients do operations from up to from+ops, and returns how many a
-// second they made.
-func rate(b *testing.B, clients, from, ops int, do func(i int) error) float64 {
-	var next atomic.Int64
-	next.Store(int64(from))
-	var wait sync.WaitGroup
-	began := time.Now()
-	for range clients {
-		wait.Go(func() {
-			for {
-				i := int(next.Add(1) - 1)
-				if i >= from+ops {
-					return
-				}
-				if err := do(i); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wait.Wait()
-	if b.Failed() {
-		b.FailNow()
-	}
-	return float64(ops) / time.Since(began).Seconds()
 }
 
 // bareCommitter is the smallest thing that commits in groups. It distinguishes no
@@ -266,20 +216,12 @@ func (c *bareCommitter) advance(id store.ID, generation uint32) error {
 
 func (c *bareCommitter) revoke(id store.ID) error {
 	c.position++
-	entry := named(int(c.position))
+	entry := enginebench.ID(int(c.position))
 	if _, err := c.insert.Exec(c.position, c.position-1, entry[:], store.KindSession, id[:], nil, "logout", "", time.Now().UnixMilli()); err != nil {
 		return err
 	}
 	_, err := c.end.Exec(id[:])
 	return err
-}
-
-// named returns the id of a number. The ids of near numbers are far apart.
-func named(i int) (id store.ID) {
-	r := rand.New(rand.NewPCG(uint64(i), 1))
-	binary.BigEndian.PutUint64(id[:8], r.Uint64())
-	binary.BigEndian.PutUint64(id[8:], uint64(i)+1)
-	return id
 }
 
 // filled returns a file of n families, each with a subject of its own, and their
@@ -293,9 +235,9 @@ func filled(tb testing.TB, n int) (path string, ids []store.ID) {
 	}
 	ids = make([]store.ID, n)
 	for i := range ids {
-		ids[i] = named(i)
+		ids[i] = enginebench.ID(i)
 	}
-	parallel(tb, 256, n, func(i int) error {
+	enginebench.Parallel(tb, 256, n, func(i int) error {
 		s, err := db.Create(tb.Context(), store.Creation{ID: ids[i], Subject: fmt.Sprintf("user-%d@example.com", i), Idle: 12 * time.Hour, Absolute: 12 * time.Hour})
 		if err == nil && s.Outcome != store.Written {
 			err = fmt.Errorf("create: %v", s.Outcome)
@@ -306,27 +248,6 @@ func filled(tb testing.TB, n int) (path string, ids []store.ID) {
 		tb.Fatal(err)
 	}
 	return path, ids
-}
-
-// parallel calls do with 0 to n-1 from several goroutines.
-func parallel(tb testing.TB, workers, n int, do func(i int) error) {
-	tb.Helper()
-	var next atomic.Int64
-	var wait sync.WaitGroup
-	for range workers {
-		wait.Go(func() {
-			for i := int(next.Add(1) - 1); i < n; i = int(next.Add(1) - 1) {
-				if err := do(i); err != nil {
-					tb.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wait.Wait()
-	if tb.Failed() {
-		tb.FailNow()
-	}
 }
 
 // copied copies a closed file.
@@ -341,19 +262,6 @@ func copied(tb testing.TB, path string) string {
 		tb.Fatal(err)
 	}
 	return other
-}
-
-func ones(n int) []uint32 {
-	list := make([]uint32, n)
-	for i := range list {
-		list[i] = 1
-	}
-	return list
-}
-
-func median[T cmp.Ordered](list []T) T {
-	list = slices.Sorted(slices.Values(list))
-	return list[len(list)/2]
 }
 
 // fileSystem returns the name of a directory's file system, so that nobody

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/sqlite"
 )
@@ -76,9 +77,9 @@ func TestPromise1_ProcessSeesRevocation(t *testing.T) {
 		all = append(all, took)
 	}
 	// The slowest may have had to wait for the processor.
-	t.Logf("seen after %v at most, half of them within %v", slices.Max(all), median(all))
-	if median(all) > within {
-		t.Errorf("half of the revocations were seen within %v; want %v", median(all), within)
+	t.Logf("seen after %v at most, half of them within %v", slices.Max(all), enginebench.Median(all))
+	if enginebench.Median(all) > within {
+		t.Errorf("half of the revocations were seen within %v; want %v", enginebench.Median(all), within)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/sqlite"
 )
@@ -31,17 +32,17 @@ func TestRestoreKeepsTheList(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Writes keep their order, so this comes after both.
-		if _, err := db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{named(2)}}); err != nil {
+		if _, err := db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{enginebench.ID(2)}}); err != nil {
 			t.Fatal(err)
 		}
-		c, err := db.Cutoffs(t.Context(), named(1), "anna")
+		c, err := db.Cutoffs(t.Context(), enginebench.ID(1), "anna")
 		if err != nil {
 			t.Fatal(err)
 		}
 		if c.Everyone > 1<<52 {
 			t.Fatal("everyone was revoked, whom the caller put into the list after it gave up")
 		}
-		of, err := db.Cutoffs(t.Context(), named(3), "carl")
+		of, err := db.Cutoffs(t.Context(), enginebench.ID(3), "carl")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,9 +100,9 @@ func TestRestoreIsShort(t *testing.T) {
 			case kind == store.KindSubject:
 				subjects = append(subjects, fmt.Sprint("lost", next))
 			case absent:
-				sessions = append(sessions, named(1<<40+next))
+				sessions = append(sessions, enginebench.ID(1<<40+next))
 			default:
-				sessions = append(sessions, named(next))
+				sessions = append(sessions, enginebench.ID(next))
 			}
 		}
 		return sessions, subjects
@@ -146,7 +147,7 @@ func TestRestoreIsShort(t *testing.T) {
 			}
 			covered = append(covered, time.Since(began))
 		}
-		t.Logf("%d %s: restored in %v, revoked in %v: x%.1f; found covered in %v", store.MaxEntries, c.what, restore, revoke, ratio(restore, revoke), median(covered))
+		t.Logf("%d %s: restored in %v, revoked in %v: x%.1f; found covered in %v", store.MaxEntries, c.what, restore, revoke, ratio(restore, revoke), enginebench.Median(covered))
 		if ratio(restore, revoke) > 6 {
 			t.Errorf("restoring %d %s takes %v, revoking as many %v", store.MaxEntries, c.what, restore, revoke)
 		}

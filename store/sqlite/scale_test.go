@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
@@ -52,10 +53,10 @@ func TestLoad(t *testing.T) {
 	n := sized(1_000_000, 100_000, 3_000)
 	db := open(t, t.TempDir()+"/wafer.db", sqlite.Options{})
 	began := time.Now()
-	parallel(t, 4, n/store.MaxEntries, func(i int) error {
+	enginebench.Parallel(t, 4, n/store.MaxEntries, func(i int) error {
 		r := store.Revocation{Reason: "logout", Sessions: make([]store.ID, store.MaxEntries)}
 		for k := range r.Sessions {
-			r.Sessions[k] = named(i*store.MaxEntries + k)
+			r.Sessions[k] = enginebench.ID(i*store.MaxEntries + k)
 		}
 		_, err := db.Revoke(t.Context(), r)
 		return err
@@ -106,8 +107,8 @@ func TestChurn(t *testing.T) {
 	began := time.Now()
 	largest := int64(0)
 	for wave := range waves {
-		parallel(t, 64, n/waves, func(i int) error {
-			return live(t.Context(), db, named(wave*n/waves+i), i)
+		enginebench.Parallel(t, 64, n/waves, func(i int) error {
+			return live(t.Context(), db, enginebench.ID(wave*n/waves+i), i)
 		})
 		if wave < waves-1 {
 			// Half of the idle limit, and some: two waves live at a time.
@@ -137,7 +138,7 @@ func TestChurn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parallel(t, 64, rows, func(i int) error { return live(t.Context(), fresh, named(i), i) })
+	enginebench.Parallel(t, 64, rows, func(i int) error { return live(t.Context(), fresh, enginebench.ID(i), i) })
 	if err := fresh.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +216,7 @@ func medians(t *testing.T, times int, a, b func() error) (tookA, tookB time.Dura
 			took[which] = append(took[which], time.Since(began))
 		}
 	}
-	return median(took[0]), median(took[1])
+	return enginebench.Median(took[0]), enginebench.Median(took[1])
 }
 
 // TestOneSubject gives one subject a great many families, and another few.
@@ -275,7 +276,7 @@ func TestEveryone(t *testing.T) {
 	began := time.Now()
 	crowd(t, path, "", n, 12*time.Hour)
 	t.Logf("%d families were made in %v", n, time.Since(began).Round(time.Millisecond))
-	id := named(1)
+	id := enginebench.ID(1)
 	if err := live(t.Context(), db, id, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +287,7 @@ func TestEveryone(t *testing.T) {
 	next := 2
 	one, everyone := medians(t, 15, func() error {
 		next++
-		_, err := db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{named(next)}})
+		_, err := db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{enginebench.ID(next)}})
 		return err
 	}, func() error {
 		_, err := db.Revoke(t.Context(), store.Revocation{Everyone: true})
@@ -317,7 +318,7 @@ func TestTidyBesideWriters(t *testing.T) {
 	var generations [clients]uint32
 	for i := range clients {
 		generations[i] = 1
-		if _, err := db.Create(t.Context(), store.Creation{ID: named(i), Subject: "writer", Idle: 12 * time.Hour, Absolute: 12 * time.Hour}); err != nil {
+		if _, err := db.Create(t.Context(), store.Creation{ID: enginebench.ID(i), Subject: "writer", Idle: 12 * time.Hour, Absolute: 12 * time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -326,11 +327,11 @@ func TestTidyBesideWriters(t *testing.T) {
 		var mu sync.Mutex
 		var all []time.Duration
 		began := time.Now()
-		parallel(t, clients, clients, func(i int) error {
+		enginebench.Parallel(t, clients, clients, func(i int) error {
 			var own []time.Duration
 			for !done() {
 				began := time.Now()
-				s, err := db.Advance(t.Context(), store.Advance{ID: named(i), Generation: generations[i]})
+				s, err := db.Advance(t.Context(), store.Advance{ID: enginebench.ID(i), Generation: generations[i]})
 				own = append(own, time.Since(began))
 				if err != nil || s.Outcome != store.Written {
 					return fmt.Errorf("%v, %v, %v", s.Outcome, s.State, err)
