@@ -83,8 +83,6 @@ func TestFaultDiskFull(t *testing.T) {
 			}
 		}
 		w.Settle()
-		if _, err := w.Revoke(0, r); err != nil {
-			t.Error(err)
-		}
+		w.ExpectRevoke(t, 0, r)
 	})
 }

@@ -59,7 +59,7 @@ func TestFaultConflicts(t *testing.T) {
 		})
 		t.Logf("seen after %v", time.Since(began))
 	})
-	noneExcused(t, w)
+	w.NoneExcused(t)
 }
 
 // Other clients hold all connections, and the nodes have lost theirs. They must
@@ -69,7 +69,7 @@ func TestFaultTooManyConnections(t *testing.T) {
 	s := serverOf(t, fmt.Sprint("max_connections=", slots), "superuser_reserved_connections=0")
 	w, ways := proxied(t, faulttest.Config{}, notified, s)
 	alice := w.Browser("alice")
-	do(t, alice, "start", 200, 0)
+	alice.Expect(t, "start", 200, 0)
 	w.Run(func() {
 		time.Sleep(300 * time.Millisecond)
 		w.Note("the nodes lose their connections, and others take all there are")
@@ -110,9 +110,9 @@ func TestFaultTooManyConnections(t *testing.T) {
 		}
 		w.Note("there are connections again")
 		w.Settle()
-		do(t, alice, "commit", 200, 1)
+		alice.Expect(t, "commit", 200, 1)
 	})
-	noneExcused(t, w)
+	w.NoneExcused(t)
 }
 
 // A revocation reaches the other nodes at once, by the configured way. A node that

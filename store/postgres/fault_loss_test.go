@@ -35,8 +35,8 @@ func faultRestoredFiles(t *testing.T, s *testserver.Server, o postgres.Options) 
 	carol, bob := w.Browser("carol"), w.Browser("bob")
 	var dead store.Position
 	w.Run(func() {
-		do(t, carol, "start", 200, 0)
-		do(t, bob, "start", 200, 1)
+		carol.Expect(t, "start", 200, 0)
+		bob.Expect(t, "start", 200, 1)
 		time.Sleep(500 * time.Millisecond)
 		since := time.Now()
 		s.Stop()
@@ -46,10 +46,7 @@ func faultRestoredFiles(t *testing.T, s *testserver.Server, o postgres.Options) 
 			t.Fatal(err)
 		}
 		w.Settle()
-		var err error
-		if dead, err = w.Revoke(0, wafer.Revocation{Subjects: []string{"carol"}}); err != nil {
-			t.Fatal(err)
-		}
+		dead = w.ExpectRevoke(t, 0, wafer.Revocation{Subjects: []string{"carol"}})
 		time.Sleep(300 * time.Millisecond)
 		w.Quiet(func() {
 			w.Loses(since)
@@ -61,7 +58,7 @@ func faultRestoredFiles(t *testing.T, s *testserver.Server, o postgres.Options) 
 		}
 		w.Note("the copy runs")
 		w.Settle()
-		do(t, bob, "read", 200, 0, 1, 2)
+		bob.Expect(t, "read", 200, 0, 1, 2)
 		time.Sleep(300 * time.Millisecond)
 	})
 	db := open(t, newPool(t, s.PostgresURL("postgres", "postgres")), o)
@@ -72,7 +69,7 @@ func faultRestoredFiles(t *testing.T, s *testserver.Server, o postgres.Options) 
 	if c.Subject < dead {
 		t.Errorf("carol is revoked up to %d, want what was lost, %d, written back", c.Subject, dead)
 	}
-	do(t, carol, "read", 401, 0)
+	carol.Expect(t, "read", 401, 0)
 }
 
 // The schema is dropped under load. A new log trusts no older cookie, so everybody
@@ -86,7 +83,7 @@ func faultDroppedSchema(t *testing.T, s *testserver.Server, o postgres.Options) 
 		var before []*faulttest.Browser
 		for node := range 3 {
 			b := w.Browser("alice")
-			do(t, b, "start", 200, node)
+			b.Expect(t, "start", 200, node)
 			before = append(before, b)
 		}
 		w.Loses(time.Time{})
@@ -95,9 +92,9 @@ func faultDroppedSchema(t *testing.T, s *testserver.Server, o postgres.Options) 
 		w.Restart(0)
 		w.Settle()
 		for node, b := range before {
-			do(t, b, "read", 401, node)
-			do(t, b, "start", 200, node)
-			do(t, b, "read", 200, 0, 1, 2)
+			b.Expect(t, "read", 401, node)
+			b.Expect(t, "start", 200, node)
+			b.Expect(t, "read", 200, 0, 1, 2)
 		}
 		time.Sleep(200 * time.Millisecond)
 	})

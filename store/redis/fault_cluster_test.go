@@ -38,7 +38,7 @@ func TestFaultCluster(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 		}
 	})
-	noneExcused(t, w)
+	w.NoneExcused(t)
 	all := w.Latency(10)
 	t.Logf("in force on another node after %v (median), %v (99%%)", faulttest.Percentile(all, 50), faulttest.Percentile(all, 99))
 }

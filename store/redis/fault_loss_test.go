@@ -17,16 +17,6 @@ import (
 // busy the machine is.
 var patient = faulttest.Config{StoreTimeout: 2 * time.Second, Grace: 7 * time.Second, Access: 30 * time.Second}
 
-// do fails the test unless each node answers the browser with the status want.
-func do(t *testing.T, b *faulttest.Browser, act string, want int, nodes ...int) {
-	t.Helper()
-	for _, node := range nodes {
-		if got := b.Do(node, act); got != want {
-			t.Errorf("node %d: %s: %d, want %d", node, act, got, want)
-		}
-	}
-}
-
 // cutoffs queries the server directly.
 func cutoffs(t *testing.T, s *testserver.Server, subject string) store.Cutoffs {
 	t.Helper()
@@ -57,23 +47,20 @@ func TestFaultFlush(t *testing.T) {
 		var before []*faulttest.Browser
 		for node := range 3 {
 			b := w.Browser("alice")
-			do(t, b, "start", 200, node)
+			b.Expect(t, "start", 200, node)
 			before = append(before, b)
 		}
 		carol := w.Browser("carol")
-		do(t, carol, "start", 200, 0)
-		var err error
-		if dead, err = w.Revoke(0, wafer.Revocation{Subjects: []string{"carol"}}); err != nil {
-			t.Fatal(err)
-		}
+		carol.Expect(t, "start", 200, 0)
+		dead = w.ExpectRevoke(t, 0, wafer.Revocation{Subjects: []string{"carol"}})
 		time.Sleep(200 * time.Millisecond)
 		w.Loses(time.Time{})
 		s.RedisCommand(t, "FLUSHALL")
 		w.Settle()
 		for node, b := range before {
-			do(t, b, "read", 401, node)
-			do(t, b, "start", 200, node)
-			do(t, b, "read", 200, 0, 1, 2)
+			b.Expect(t, "read", 401, node)
+			b.Expect(t, "start", 200, node)
+			b.Expect(t, "read", 200, 0, 1, 2)
 		}
 		time.Sleep(300 * time.Millisecond)
 	})
@@ -94,20 +81,15 @@ func TestFaultPromotedReplica(t *testing.T) {
 	carol, bob := w.Browser("carol"), w.Browser("bob")
 	var dead store.Position
 	w.Run(func() {
-		do(t, carol, "start", 200, 0)
-		do(t, bob, "start", 200, 1)
-		known, err := w.Revoke(0, wafer.Revocation{Subjects: []string{"dave"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		carol.Expect(t, "start", 200, 0)
+		bob.Expect(t, "start", 200, 1)
+		known := w.ExpectRevoke(t, 0, wafer.Revocation{Subjects: []string{"dave"}})
 		eventually(t, "the replica to receive it", func() bool { return headOf(t, replica) >= known })
 		link.Set(testserver.Refuse)
 		w.Note("the replica is cut off")
 		since := time.Now()
 		time.Sleep(300 * time.Millisecond)
-		if dead, err = w.Revoke(0, wafer.Revocation{Subjects: []string{"carol"}}); err != nil {
-			t.Fatal(err)
-		}
+		dead = w.ExpectRevoke(t, 0, wafer.Revocation{Subjects: []string{"carol"}})
 		time.Sleep(300 * time.Millisecond)
 		w.Quiet(func() {
 			w.Loses(since)
@@ -122,13 +104,13 @@ func TestFaultPromotedReplica(t *testing.T) {
 		}
 		w.Note("the replica is promoted")
 		w.Settle()
-		do(t, bob, "read", 200, 0, 1, 2)
+		bob.Expect(t, "read", 200, 0, 1, 2)
 		time.Sleep(300 * time.Millisecond)
 	})
 	if c := cutoffs(t, replica, "carol"); c.Subject < dead {
 		t.Errorf("carol is revoked up to %d, want what was lost, %d, written back", c.Subject, dead)
 	}
-	do(t, carol, "read", 401, 0)
+	carol.Expect(t, "read", 401, 0)
 }
 
 // The server is out of memory: writes fail completely, reads go on, and everything
@@ -138,25 +120,25 @@ func TestFaultOutOfMemory(t *testing.T) {
 	s := inMemory(t)
 	w := world(t, patient, func(int) string { return s.Addr })
 	alice := w.Browser("alice")
-	do(t, alice, "start", 200, 0)
-	do(t, alice, "commit", 200, 1)
+	alice.Expect(t, "start", 200, 0)
+	alice.Expect(t, "commit", 200, 1)
 	w.Run(func() {
 		time.Sleep(300 * time.Millisecond)
 		s.RedisCommand(t, "CONFIG", "SET", "maxmemory", "1mb")
 		w.Note("no memory is left")
 		full := time.Now()
-		do(t, alice, "commit", 503, 0, 1, 2)
+		alice.Expect(t, "commit", 503, 0, 1, 2)
 		if _, err := w.Revoke(0, wafer.Revocation{Subjects: []string{"bob"}}); wafer.Status(err) != 503 {
 			t.Errorf("a revocation that nothing can be kept of: %v", err)
 		}
 		// Longer than MaxStaleness: the lists stay fresh by reading.
 		for time.Since(full) < 1300*time.Millisecond {
-			do(t, alice, "read", 200, 0, 1, 2)
+			alice.Expect(t, "read", 200, 0, 1, 2)
 			time.Sleep(50 * time.Millisecond)
 		}
 		s.RedisCommand(t, "CONFIG", "SET", "maxmemory", "0")
 		w.Note("there is memory again")
 		w.Settle()
-		do(t, alice, "commit", 200, 0, 1, 2)
+		alice.Expect(t, "commit", 200, 0, 1, 2)
 	})
 }

@@ -44,8 +44,8 @@ func TestFaultTenThousandSubjects(t *testing.T) {
 	var last []*faulttest.Browser
 	for node := range 3 {
 		b := w.Browser(subjects[len(subjects)-1])
-		do(t, b, "start", 200, 0)
-		do(t, b, "read", 200, node)
+		b.Expect(t, "start", 200, 0)
+		b.Expect(t, "read", 200, node)
 		last = append(last, b)
 	}
 	began := time.Now()

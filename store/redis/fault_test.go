@@ -79,15 +79,6 @@ func proxied(t *testing.T, c faulttest.Config, s *testserver.Server) (*faulttest
 	return world(t, c, func(node int) string { return ways[node].Addr }), ways
 }
 
-// noneExcused fails the test if a browser had to log in again after a second lost
-// answer: these faults are shorter than the grace.
-func noneExcused(t *testing.T, w *faulttest.World) {
-	t.Helper()
-	if n := w.Excused(); n != 0 {
-		t.Errorf("%d browsers had to be excused", n)
-	}
-}
-
 // The server is killed again and again under load, and started at once. Nothing
 // that it has acknowledged is forgotten, and nobody is logged out.
 func TestFaultKill(t *testing.T) {
@@ -107,7 +98,7 @@ func TestFaultKill(t *testing.T) {
 			}
 		}
 	})
-	noneExcused(t, w)
+	w.NoneExcused(t)
 }
 
 // Connections are cut in mid-command: the request is lost or half of it, the
@@ -131,7 +122,7 @@ func TestFaultCut(t *testing.T) {
 			way.Set(testserver.Pass)
 		}
 	})
-	noneExcused(t, w)
+	w.NoneExcused(t)
 }
 
 // The server stands still for longer than MaxStaleness: valid cookies go on
@@ -142,15 +133,8 @@ func TestFaultPause(t *testing.T) {
 	s := inMemory(t)
 	w := world(t, faulttest.Config{}, func(int) string { return s.Addr })
 	alice := w.Browser("alice")
-	for node := range 3 {
-		act := "read"
-		if node == 0 {
-			act = "start"
-		}
-		if got := alice.Do(node, act); got != 200 {
-			t.Fatalf("%s: %d", act, got)
-		}
-	}
+	alice.Expect(t, "start", 200, 0)
+	alice.Expect(t, "read", 200, 1, 2)
 	s.Pause()
 	paused := time.Now()
 	eventually(t, "three requests within half of MaxStaleness", func() bool {
@@ -187,7 +171,7 @@ func TestFaultPause(t *testing.T) {
 		s.Resume()
 		w.Note("the server goes on")
 	})
-	noneExcused(t, w)
+	w.NoneExcused(t)
 }
 
 // One node's connection to the server is silent for longer than MaxStaleness, while
@@ -200,21 +184,19 @@ func TestFaultHang(t *testing.T) {
 	w.Run(func() {
 		for i, way := range ways[:rounds.Of(1, 2)] {
 			dora := w.Browser("dora")
-			do(t, dora, "start", 200, 2)
-			do(t, dora, "read", 200, 0, 1, 2)
+			dora.Expect(t, "start", 200, 2)
+			dora.Expect(t, "read", 200, 0, 1, 2)
 			time.Sleep(300 * time.Millisecond)
 			way.Set(testserver.Hang)
 			w.Note("the way of node %d is silent", i)
-			if _, err := w.Revoke(2, wafer.Revocation{Subjects: []string{"dora"}}); err != nil {
-				t.Error(err)
-			}
+			w.ExpectRevoke(t, 2, wafer.Revocation{Subjects: []string{"dora"}})
 			time.Sleep(1100 * time.Millisecond)
-			do(t, dora, "read", 503, i) // its list is stale, and the store does not answer
+			dora.Expect(t, "read", 503, i) // its list is stale, and the store does not answer
 			time.Sleep(900 * time.Millisecond)
 			way.Set(testserver.Pass)
 			w.Note("the way of node %d is open", i)
 			w.Settle()
 		}
 	})
-	noneExcused(t, w)
+	w.NoneExcused(t)
 }

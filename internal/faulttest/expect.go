@@ -1,0 +1,56 @@
+package faulttest
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/store"
+)
+
+// patience is how long Expect tries again. Only a hang reaches it.
+const patience = 2 * time.Minute
+
+// Expect fails the test unless each of the nodes answers the browser's act with
+// the status want. Call it while the store is well. Even then a busy machine may
+// let a store call run into its timeout, so a 503 is tried again unless it is what
+// the test wants.
+func (b *Browser) Expect(tb testing.TB, act string, want int, nodes ...int) {
+	tb.Helper()
+	for _, node := range nodes {
+		got := b.Do(node, act)
+		for began := time.Now(); got == http.StatusServiceUnavailable && want != got && time.Since(began) < patience; {
+			time.Sleep(20 * time.Millisecond)
+			got = b.Do(node, act)
+		}
+		if got != want {
+			tb.Errorf("node %d: %s: %d, want %d", node, act, got, want)
+		}
+	}
+}
+
+// ExpectRevoke is Revoke while the store is well: it tries again if the answer is a
+// 503, and returns the position of the revocation that succeeded.
+func (w *World) ExpectRevoke(tb testing.TB, node int, r wafer.Revocation) store.Position {
+	tb.Helper()
+	at, err := w.Revoke(node, r)
+	for began := time.Now(); errors.Is(err, wafer.ErrUnavailable) && time.Since(began) < patience; {
+		time.Sleep(20 * time.Millisecond)
+		at, err = w.Revoke(node, r)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return at
+}
+
+// NoneExcused fails the test if a browser had to log in again after a second lost
+// answer. Call it after faults that are shorter than Config.Grace.
+func (w *World) NoneExcused(tb testing.TB) {
+	tb.Helper()
+	if n := w.Excused(); n != 0 {
+		tb.Errorf("%d browsers had to be excused", n)
+	}
+}
