@@ -121,10 +121,10 @@ func TestKeysThatChangeHarmlessly(t *testing.T) {
 	}
 }
 
-// noKeys fails to find any key.
-type noKeys struct{ err error }
+// unavailableKeys fails to find any key.
+type unavailableKeys struct{ err error }
 
-func (k noKeys) AccessKey(context.Context, time.Time, string, codec.Algorithm) (crypto.PublicKey, error) {
+func (k unavailableKeys) AccessKey(context.Context, time.Time, string, codec.Algorithm) (crypto.PublicKey, error) {
 	return nil, k.err
 }
 
@@ -144,7 +144,7 @@ func TestPromise5_OutageOfTheKeys(t *testing.T) {
 			token := w.issue("alice")
 			var err error
 			w.Verifier, err = codec.NewAccessVerifier(codec.AccessVerifierConfig{
-				Keys:       noKeys{fmt.Errorf("%w: %w", sentinel.ErrUnavailable, c.err)},
+				Keys:       unavailableKeys{fmt.Errorf("%w: %w", sentinel.ErrUnavailable, c.err)},
 				Algorithms: []codec.Algorithm{codec.EdDSA}, Issuer: "https://shop.example", Audiences: []string{"api"},
 			})
 			if err != nil {

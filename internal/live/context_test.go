@@ -211,7 +211,7 @@ func TestPromise2_AHangingStoreEndsResponses(t *testing.T) {
 		if err := ended(c); err != nil {
 			t.Errorf("before Patience is over: %v", err)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if err := ended(c); !errors.Is(err, sentinel.ErrUnavailable) || outages != 1 {
 			t.Errorf("after Patience: %v, and %d outages", err, outages)

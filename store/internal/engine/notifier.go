@@ -12,7 +12,7 @@ import (
 
 // Notifier wakes the callers of Since when the log may have new entries. The
 // engine calls Notify for its own writes. For the writes of other processes it
-// supplies a watch, which runs only while somebody waits. A Notifier is safe for
+// supplies a watch, which runs only while callers wait. A Notifier is safe for
 // concurrent use.
 type Notifier struct {
 	errClosed error
@@ -27,14 +27,14 @@ type Notifier struct {
 }
 
 // NewNotifier returns a notifier. watch runs in a goroutine of its own while
-// somebody waits: it calls Notify when the log may have new entries, and returns
-// as soon as Idle or Pause tells it to. head is the log's head as the first
-// caller has read it. errClosed is what Since returns after Close.
+// callers wait: it calls Notify when the log may have new entries, and returns as
+// soon as Idle returns true. head is the log's head as the first caller has read
+// it. Since returns errClosed after Close.
 func NewNotifier(errClosed error, watch func(head store.Position)) *Notifier {
 	return &Notifier{errClosed: errClosed, watch: watch, closed: make(chan struct{}), next: make(chan struct{})}
 }
 
-// Close wakes everybody, for good. It does not wait for the watch: see Wait.
+// Close wakes all callers, for good. It does not wait for the watch: see Wait.
 func (n *Notifier) Close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -44,7 +44,7 @@ func (n *Notifier) Close() {
 // Wait waits until the watch has returned. Call it after Close.
 func (n *Notifier) Wait() { n.watchers.Wait() }
 
-// Notify wakes everybody who waits.
+// Notify wakes all callers that wait.
 func (n *Notifier) Notify() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -114,7 +114,7 @@ func (n *Notifier) await(ctx context.Context, next <-chan struct{}, head store.P
 	return nil
 }
 
-// Idle reports whether the watch must return, because nobody waits any more or
+// Idle reports whether the watch must return, because no caller waits any more or
 // because of Close. The next caller starts another watch.
 func (n *Notifier) Idle() bool {
 	n.mu.Lock()
