@@ -27,14 +27,14 @@ import (
 type Sessions[T any] struct {
 	config Config[T]
 
-	// What is sealed and opened.
+	// These seal and open.
 	ring          *keyring.Ring
 	cookies       *codec.Cookies
 	refreshTokens *codec.RefreshTokens
 	commits       *codec.Commits
 	access        *codec.AccessTokens // nil, as both bearers, without Config.Tokens
 
-	// What is decided and written.
+	// These decide and write.
 	node                 *node.Node
 	gate                 *gate.Gate
 	resumer              *resume.Resumer
@@ -42,7 +42,7 @@ type Sessions[T any] struct {
 	bearerForAnyAudience *bearer.Judge // of every token that it mints
 	protection           *http.CrossOriginProtection
 
-	// What runs beside the requests.
+	// These run beside the requests.
 	live  *live.Set
 	watch *keywatch.Watch
 }

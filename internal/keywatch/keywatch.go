@@ -40,7 +40,7 @@ type Watch struct {
 	report  func(Notice)
 	unknown atomic.Uint64 // credentials under an unknown key id since the last report
 
-	// What was reported last. Only the goroutine uses these fields.
+	// The last reports. Only the goroutine uses these fields.
 	set                 *keyring.Set
 	primary             keyring.ID
 	failing             time.Time // since when the source cannot be read; zero if it can
