@@ -7,8 +7,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Whatever a revocation names is in exactly one part, in order; each part is one
-// that a store accepts.
+// Everything that a revocation names is in exactly one part, in order, and a store
+// accepts each part.
 func TestRevocationParts(t *testing.T) {
 	const most = store.MaxEntries
 	for _, c := range []struct {

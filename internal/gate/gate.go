@@ -52,7 +52,7 @@ const (
 )
 
 // Judge decides what a request's cookies are worth, and fills in c. It asks the
-// store only if the replica cannot tell, or if the cookies belong to two
+// store only if the replica cannot decide, or if the cookies belong to two
 // families. An error is an outage.
 func (g *Gate) Judge(ctx context.Context, now time.Time, cookies *Cookies, c *Credentials) (Finding, error) {
 	keys := g.Ring.Set()

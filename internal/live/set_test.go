@@ -10,7 +10,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// asked is a question about a session that the test answers.
+// asked is a query about a session that the test answers.
 type asked struct {
 	id     store.ID
 	answer chan store.Snapshot
@@ -44,8 +44,8 @@ func testHeader(n byte, at uint64) *codec.Session {
 	return &codec.Session{ID: codec.ID{0: n}, Subject: "alice", Position: at, Idle: time.Now().Add(time.Hour), Absolute: time.Now().Add(time.Hour)}
 }
 
-// The entry comes in between the reading of the family, which knows nothing of
-// it, and the taking of that answer.
+// An entry arrives after the store has read the family and before the set handles
+// the result, which does not include the entry.
 func TestPromise1_DoubtWhileAnotherDoubtIsAskedAbout(t *testing.T) {
 	for name, news := range map[string][]store.Entry{
 		"a subject": {{Kind: store.KindSubject, Subject: "alice", Position: 30}},
@@ -78,8 +78,8 @@ func TestPromise1_DoubtWhileAnotherDoubtIsAskedAbout(t *testing.T) {
 	}
 }
 
-// All of them are of one subject. Revoking everyone holds the lock for no longer
-// than it takes to end them.
+// All contexts are of one subject. Revoking everyone takes time in proportion to
+// their number, not to its square.
 func TestPromise8_ManyLivesOfOneSubject(t *testing.T) {
 	const many = 50_000
 	l := newTestSet(make(chan asked))
@@ -104,8 +104,8 @@ func TestPromise8_ManyLivesOfOneSubject(t *testing.T) {
 	}
 }
 
-// The process was paused while a family was read: its deadline counts from when
-// it was asked, not from when the answer was seen.
+// The process was paused while a family was read. Its deadline counts from the
+// query, not from the result.
 func TestPromise2_LiveDeadlineAfterAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asks := make(chan asked, 8)

@@ -45,8 +45,8 @@ func (l *Log) BeforeEveryone(ctx context.Context) error {
 	return nil
 }
 
-// Cutoffs implements [revocation.Source]. It is used while the replica cannot
-// tell.
+// Cutoffs implements [revocation.Source]. The replica calls it while it is not
+// fresh.
 func (l *Log) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
 	c, err := l.Source.Cutoffs(ctx, session, subject)
 	if err != nil || uint64(c.Everyone) <= l.fetched.Load() {

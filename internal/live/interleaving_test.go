@@ -22,24 +22,23 @@ func ended(one *Context) error {
 	}
 }
 
-// kept returns how many responses are counted, and the sessions and subjects
-// that are kept for them.
+// kept returns the numbers of contexts, sessions and subjects that the set holds.
 func (l *Set) kept() (responses int64, sessions, subjects int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.count.Load(), len(l.sessions), len(l.subjects)
 }
 
-// More news than are kept are cheaper asked about, each session once; what
-// comes after them is heard again. A revocation of everyone among what was not
-// kept is found by asking.
+// If more entries wait than the set queues, it checks every session once instead.
+// That finds a revocation of everyone among the entries that were dropped. Later
+// entries are handled as usual.
 func TestPromise8_LivesAndTooManyNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asks := make(chan asked, 1<<10)
 		l := newTestSet(asks)
 		defer l.Close()
 		one, two := l.Add(t.Context(), testHeader(1, 10)), l.Add(t.Context(), testHeader(2, 10))
-		l.mu.Lock() // whoever looks at the news is slow
+		l.mu.Lock() // the set's goroutine is slow
 		many := make([]store.Entry, maxQueued)
 		for i := range many {
 			many[i] = store.Entry{Kind: store.KindSession, Session: store.ID{0: 9, 1: byte(i)}, Position: 20}
@@ -75,14 +74,14 @@ func TestPromise8_LivesAndTooManyNews(t *testing.T) {
 		l.Applied([]store.Entry{{Kind: store.KindSession, Session: store.ID{0: 2}, Position: 50}})
 		synctest.Wait()
 		if err := ended(two); !errors.Is(err, sentinel.ErrEnded) {
-			t.Errorf("the news after them: %v", err)
+			t.Errorf("an entry after them: %v", err)
 		}
 	})
 }
 
-// A session's responses come and go, its watch with them, while it is asked
-// about. The answer to a question about a watch that is gone touches nobody
-// else, and nothing is left behind.
+// The contexts of a session come and go, and its record with them, while a query
+// about it is in flight. The result for a record that is gone affects no other,
+// and nothing is left behind.
 func TestPromise8_LivesLeaveNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asks := make(chan asked, 8)
@@ -127,8 +126,8 @@ func TestPromise8_LivesLeaveNothingBehind(t *testing.T) {
 	})
 }
 
-// Entries at or below the position at which a session was found alive are none
-// of its business: it was minted, or confirmed, after them.
+// An entry at or below the position at which a session was found alive does not
+// affect it: the session was minted, or confirmed, after that entry.
 func TestLive_EntriesFromBeforeTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asks := make(chan asked, 8)
@@ -160,7 +159,7 @@ func TestLive_EntriesFromBeforeTheSession(t *testing.T) {
 	})
 }
 
-// Whoever is called when a response ends may begin another one.
+// A function that is called when a context ends may call the set back.
 func TestLive_AfterFuncMayCallBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTestSet(make(chan asked, 8))
@@ -189,8 +188,8 @@ func TestLive_AfterFuncMayCallBack(t *testing.T) {
 	})
 }
 
-// Closing while the store hangs waits for no store, and ends what is asked
-// about as unavailable.
+// Close does not wait for a store that hangs. The sessions that are being checked
+// end as unavailable.
 func TestLive_CloseWhileItAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asks := make(chan asked, 1<<10)
@@ -220,8 +219,8 @@ func TestLive_CloseWhileItAsks(t *testing.T) {
 	})
 }
 
-// What was out of touch for a moment only asks about nobody; for longer, about
-// each once in a while, and at once when it is out of touch anew.
+// A node that was out of touch for a moment queries no session. One that stays out
+// of touch queries each once per interval, and at once when it loses touch again.
 func TestLive_OutOfTouch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var away, gone atomic.Bool
