@@ -14,10 +14,10 @@ import (
 // bytes (RFC 6265 section 6.1).
 const maxCookie = 4096
 
-// find collects the values of both cookies in one pass over the request's header,
-// without an allocation. It is stricter than net/http: a quoted value stays
-// quoted, and opens nothing.
-func (s *Sessions[T]) find(header http.Header) (found gate.Cookies) {
+// find adds the values of both cookies to found, in one pass over the request's
+// header and without an allocation. It is stricter than net/http: a quoted value
+// stays quoted, and opens nothing.
+func (s *Sessions[T]) find(header http.Header, found *gate.Cookies) {
 	for _, line := range header["Cookie"] {
 		for line != "" {
 			var pair string
@@ -31,7 +31,6 @@ func (s *Sessions[T]) find(header http.Header) (found gate.Cookies) {
 			}
 		}
 	}
-	return found
 }
 
 // fits returns ErrTooLarge if a browser would not keep the session cookie.

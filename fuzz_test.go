@@ -320,7 +320,8 @@ func FuzzFind(f *testing.F) {
 		if strings.Count(input, ";")+len(lines) > 1000 {
 			t.Skip("net/http reads no header of so many cookies")
 		}
-		cookies := s.find(http.Header{"Cookie": lines})
+		var cookies gate.Cookies
+		s.find(http.Header{"Cookie": lines}, &cookies)
 		for name, found := range map[string][]string{"__Host-session": cookies.Session.All(), "__Host-refresh": cookies.Refresh.All()} {
 			if len(found) > gate.MaxDuplicates {
 				t.Fatalf("%d values", len(found))

@@ -71,7 +71,8 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 		_, err := a.get()
 		return r, err
 	}
-	cookies := s.find(r.Header)
+	var cookies gate.Cookies
+	s.find(r.Header, &cookies)
 	if s.bearer != nil && cookies.None() {
 		if _, found := bearerToken(r.Header); found {
 			return s.attachBearer(w, r)
@@ -112,7 +113,8 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 // [ErrUnavailable].
 func (s *Sessions[T]) Check(r *http.Request) (*Session[T], error) {
 	var c gate.Credentials
-	cookies := s.find(r.Header)
+	var cookies gate.Cookies
+	s.find(r.Header, &cookies)
 	found, err := s.gate.Judge(r.Context(), s.config.Now(), &cookies, &c)
 	switch {
 	case err != nil:

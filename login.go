@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/gate"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -83,7 +84,8 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	a, done := s.changing(r.Context())
 	defer done()
 	now := s.config.Now()
-	cookies := s.find(r.Header)
+	var cookies gate.Cookies
+	s.find(r.Header, &cookies)
 	c := s.gate.Read(r.Context(), now, &cookies)
 	creation.Ends, creation.Above = c.Families(), c.Position()
 	if a != nil && a.bearer.load() == noBearer {

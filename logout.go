@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/waferkit/wafer/internal/gate"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -21,7 +22,8 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 		return s.endBearer(r.Context(), a)
 	}
 	now := s.config.Now()
-	cookies := s.find(r.Header)
+	var cookies gate.Cookies
+	s.find(r.Header, &cookies)
 	c := s.gate.Read(r.Context(), now, &cookies)
 	named := c.Families()
 	ids, at, actor := named[:], c.Position(), c.Cookie.Subject

@@ -13,9 +13,14 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
+// Revocations decides whether a cookie is revoked: a [revocation.Replica] or a
+// [revocation.Cache].
+type Revocations interface {
+	Decide(ctx context.Context, now time.Time, session store.ID, subject string, at store.Position) (revocation.Verdict, error)
+}
+
 // Node is the part of a node that the gate asks.
 type Node interface {
-	Decide(ctx context.Context, now time.Time, session store.ID, subject string, at store.Position) (revocation.Verdict, error)
 	Family(ctx context.Context, id store.ID) (store.Snapshot, error)
 	Unavailable(id store.ID, err error) error
 }
@@ -32,6 +37,7 @@ type Gate struct {
 	Ring          *keyring.Ring
 	Cookies       *codec.Cookies
 	RefreshTokens *codec.RefreshTokens
+	Revocations   Revocations
 	Node          Node
 	Access        time.Duration // the access lifetime that is configured now
 	Leeway        time.Duration
@@ -124,7 +130,7 @@ func (g *Gate) good(ctx context.Context, now time.Time, c *codec.Session) (bool,
 		g.Observer.Refused(id, reason, nil)
 		return false, nil
 	}
-	verdict, err := g.Node.Decide(ctx, now, id, c.Subject, at)
+	verdict, err := g.Revocations.Decide(ctx, now, id, c.Subject, at)
 	if err != nil {
 		return false, g.Node.Unavailable(id, err)
 	}

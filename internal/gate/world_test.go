@@ -100,7 +100,7 @@ func newWorldOver(t *testing.T, ring *keyring.Ring) *world {
 	w.node = &fakeNode{world: w, verdict: revocation.Good}
 	w.Gate = &Gate{
 		Ring: ring, Cookies: must(codec.NewCookies(ring, realm, "__Host-session"))(t), RefreshTokens: must(codec.NewRefreshTokens(ring, realm))(t),
-		Node: w.node, Access: access, Leeway: leeway, Now: func() time.Time { return w.later }, Observer: w,
+		Revocations: w.node, Node: w.node, Access: access, Leeway: leeway, Now: func() time.Time { return w.later }, Observer: w,
 	}
 	return w
 }
