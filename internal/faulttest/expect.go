@@ -46,6 +46,36 @@ func (w *World) ExpectRevoke(tb testing.TB, node int, r wafer.Revocation) store.
 	return at
 }
 
+// ExpectServedWhilePaused pauses the store's server and fails the test unless each
+// node still answers 200 to the browser within half of MaxStaleness, by its list
+// alone. It returns when the server was paused, and leaves it so. If the machine was
+// too busy for the requests to be made in time, it resumes the server and tries again.
+func (w *World) ExpectServedWhilePaused(tb testing.TB, b *Browser, pause, resume func()) (paused time.Time) {
+	tb.Helper()
+	for began := time.Now(); time.Since(began) < patience; {
+		pause()
+		paused = time.Now()
+		late := false
+		for node := range w.nodes {
+			got := b.Do(node, "read")
+			after := time.Since(paused)
+			if late = after > w.config.MaxStaleness/2; late { // the list may be stale
+				break
+			}
+			if got != http.StatusOK {
+				tb.Fatalf("node %d answers %d to a valid cookie %v after the server was paused", node, got, after)
+			}
+		}
+		if !late {
+			return paused
+		}
+		resume()
+		w.Settle()
+	}
+	tb.Fatalf("the requests were not made within half of MaxStaleness for %v", patience)
+	return paused
+}
+
 // NoneExcused fails the test if a browser had to log in again after a second lost
 // answer. Call it after faults that are shorter than Config.Grace.
 func (w *World) NoneExcused(tb testing.TB) {

@@ -257,7 +257,7 @@ func TestPromise2_CookiesOfTwoFamilies(t *testing.T) {
 	}
 }
 
-// Of several cookies of one name the first that opens counts. A bounded number
+// The first of several cookies of one name that opens counts. A bounded number
 // is tried.
 func TestPromise8_SeveralCookiesOfOneName(t *testing.T) {
 	w := newWorld(t)

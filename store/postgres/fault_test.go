@@ -148,24 +148,7 @@ func faultPause(t *testing.T, s *testserver.Server, o postgres.Options) {
 	alice := w.Browser("alice")
 	alice.Expect(t, "start", 200, 0)
 	alice.Expect(t, "read", 200, 0, 1, 2)
-	s.Pause()
-	paused := time.Now()
-	waitFor(t, "three requests within half of MaxStaleness", func() bool {
-		for node := range 3 {
-			got := alice.Do(node, "read")
-			switch after := time.Since(paused); {
-			case after > 500*time.Millisecond: // the machine was busy: the list may be stale
-				s.Resume()
-				w.Settle()
-				s.Pause()
-				paused = time.Now()
-				return false
-			case got != 200:
-				t.Fatalf("node %d answers %d to a valid cookie %v after the server was paused", node, got, after)
-			}
-		}
-		return true
-	})
+	paused := w.ExpectServedWhilePaused(t, alice, s.Pause, s.Resume)
 	time.Sleep(1500*time.Millisecond - time.Since(paused))
 	alice.Expect(t, "read", 503, 0, 1, 2)
 	s.Resume()
