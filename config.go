@@ -40,12 +40,14 @@ type Config[T any] struct {
 	MaxIdle, MaxAbsolute time.Duration
 
 	// Grace is for how long after a refresh the previous refresh token still
-	// gets the same answer, for tabs that refresh at the same time and for lost
-	// answers. Default 30 s or an eighth of Access, whichever is less; at most a
-	// quarter of Access.
+	// gets the same answer, for tabs that refresh at the same time and for
+	// retries. Later it gets a token of its own, since the answer was lost, until
+	// one of these tokens is used. Default 30 s or an eighth of Access, whichever
+	// is less; at most a quarter of Access. MaxAbsolute is at most 2^21 times
+	// Grace, which is 728 days with the default.
 	Grace time.Duration
 	// StrictRotation treats a refresh token that comes again after Grace as
-	// stolen. By default each session is forgiven one lost answer.
+	// stolen. Then a lost answer ends the session.
 	StrictRotation bool
 
 	// MaxStaleness is the longest time until a revocation by another node is in
@@ -210,6 +212,9 @@ func (c *Config[T]) check(ring *keyring.Ring) error {
 	if err := c.policy().Check(); err != nil {
 		return fmt.Errorf("wafer: Config.Access (%v) and Grace (%v): %w", c.Access, c.Grace, err)
 	}
+	if longest := c.policy().LongestAbsolute(); c.MaxAbsolute > longest {
+		return fmt.Errorf("wafer: Config.MaxAbsolute (%v) is more than %v, for which the generations of a refresh token last with Grace (%v); lengthen the grace", c.MaxAbsolute, longest, c.Grace)
+	}
 	if err := c.Tokens.check(); err != nil {
 		return err
 	}
@@ -249,7 +254,7 @@ func hasPrefixFold(s, prefix string) bool {
 }
 
 func (c *Config[T]) policy() refresh.Policy {
-	return refresh.Policy{Access: c.Access, Grace: c.Grace, Strict: c.StrictRotation}
+	return refresh.Policy{Access: c.Access, Grace: c.Grace, Skew: c.Skew, Strict: c.StrictRotation}
 }
 
 // leeway is the tolerance for times in the future. Expiries get none.

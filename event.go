@@ -40,6 +40,7 @@ type Event struct {
 	Reason   string
 	Session  store.ID       // zero if the event is about no session in particular
 	Position store.Position // of a revocation, or up to which this node has applied them; else 0
+	Lost     int            // with KindRefreshed and KindReplayed: answers that the session has lost since its last advance
 	Err      error          // nil if nothing failed
 }
 
@@ -71,7 +72,7 @@ func logEvent(e Event) {
 	if !log.Enabled(context.Background(), e.level()) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 4)
+	attrs := make([]slog.Attr, 0, 5)
 	if e.Reason != "" {
 		attrs = append(attrs, slog.String("reason", e.Reason))
 	}
@@ -80,6 +81,9 @@ func logEvent(e Event) {
 	}
 	if e.Position != 0 {
 		attrs = append(attrs, slog.Uint64("position", uint64(e.Position)))
+	}
+	if e.Lost != 0 {
+		attrs = append(attrs, slog.Int("lost", e.Lost))
 	}
 	if e.Err != nil {
 		attrs = append(attrs, slog.String("error", e.Err.Error()))
@@ -128,8 +132,8 @@ func (o observer) Revoked(session store.ID, reason string, at store.Position) {
 	o(Event{Kind: KindRevoked, Session: session, Reason: reason, Position: at})
 }
 
-func (o observer) Replayed(session store.ID, reason string, at store.Position) {
-	o(Event{Kind: KindReplayed, Session: session, Reason: reason, Position: at})
+func (o observer) Replayed(session store.ID, reason string, at store.Position, lost int) {
+	o(Event{Kind: KindReplayed, Session: session, Reason: reason, Position: at, Lost: lost})
 }
 
 // keys reports a change of the ring.

@@ -48,16 +48,16 @@ func (s *Sessions[T]) Issue(ctx context.Context, subject string, options ...Star
 		return nil, err
 	}
 	s.config.Observe(Event{Kind: KindStarted, Session: creation.ID, Reason: "native client", Position: snap.Entry})
-	return s.pair(now, snap, s.config.Tokens.Audience, claims)
+	return s.pair(now, snap, refresh.Newest(&snap.Family), s.config.Tokens.Audience, claims)
 }
 
-// pair mints both tokens of a native family.
-func (s *Sessions[T]) pair(now time.Time, snap store.Snapshot, audience string, claims TokenClaims) (*TokenPair, error) {
+// pair mints an access token of a native family, and the refresh token given.
+func (s *Sessions[T]) pair(now time.Time, snap store.Snapshot, token codec.RefreshToken, audience string, claims TokenClaims) (*TokenPair, error) {
 	p, err := s.mintAccess(now, newSession[T](s.mint(now, snap), nil), audience, claims)
 	if err != nil {
 		return nil, s.unavailableUnless(ErrNoSession, snap.Family.ID, err)
 	}
-	p.RefreshToken, err = s.refreshTokens.Mint(now, codec.RefreshToken{Family: codec.ID(snap.Family.ID), Generation: snap.Family.Generation})
+	p.RefreshToken, err = s.refreshTokens.Mint(now, token)
 	if err != nil {
 		return nil, s.node.Unavailable(snap.Family.ID, err)
 	}
@@ -87,7 +87,7 @@ func (s *Sessions[T]) refreshNative(ctx context.Context, text, audience string) 
 		return nil, ErrNoSession
 	}
 	q := refresh.Request{
-		Family: id, Generation: token.Generation, Native: true,
+		Family: id, Generation: token.Generation, Copy: token.Copy, Native: true,
 		Basis: store.MaxPosition, // native clients have no data that could be out of date
 		Floor: s.node.ExpiredBelow(id),
 	}
@@ -102,8 +102,8 @@ func (s *Sessions[T]) refreshNative(ctx context.Context, text, audience string) 
 	if res.Verdict != refresh.Issue {
 		return nil, s.resumer.Refuse(id, res)
 	}
-	s.config.Observe(Event{Kind: KindRefreshed, Session: id, Reason: "native client"})
-	return s.pair(now, res.Snapshot, audience, claims)
+	s.config.Observe(Event{Kind: KindRefreshed, Session: id, Reason: "native client", Lost: int(res.Snapshot.Family.Copy)})
+	return s.pair(now, res.Snapshot, res.Answer(token), audience, claims)
 }
 
 // plan mints on trial what a refresh is going to mint. So no family is advanced
@@ -119,7 +119,7 @@ func (s *Sessions[T]) plan(ctx context.Context, now time.Time, q refresh.Request
 	if err != nil {
 		return TokenClaims{}, err
 	}
-	if res.Verdict != refresh.Issue && res.Reason != refresh.ReasonUpgrade {
+	if res.Verdict != refresh.Issue {
 		return TokenClaims{}, s.resumer.Refuse(q.Family, res)
 	}
 	// The advance will set the idle time to now, by the engine's clock.

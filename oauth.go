@@ -285,7 +285,7 @@ func (s *Sessions[T]) introspectRefresh(ctx context.Context, token string) (map[
 	}
 	f := &snap.Family
 	policy := s.config.policy()
-	verdict, _ := policy.Judge(refresh.Request{Family: id, Generation: t.Generation, Native: f.Native, Basis: store.MaxPosition}, snap)
+	verdict, _ := policy.Judge(refresh.Request{Family: id, Generation: t.Generation, Copy: t.Copy, Native: f.Native, Basis: store.MaxPosition}, snap)
 	if verdict == refresh.Refuse || verdict == refresh.Replay || verdict == refresh.Ahead || s.node.Dead(f) {
 		return nil, ErrNoSession
 	}

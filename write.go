@@ -9,6 +9,7 @@ import (
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/internal/gate"
 	"github.com/waferkit/wafer/internal/resume"
+	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -29,7 +30,7 @@ func (s *Sessions[T]) resume(w http.ResponseWriter, r *http.Request, now time.Ti
 	if err := s.write(w, now, &resumed); err != nil {
 		return nil, err
 	}
-	s.config.Observe(Event{Kind: KindRefreshed, Session: store.ID(resumed.Header.ID), Reason: resumed.How})
+	s.config.Observe(Event{Kind: KindRefreshed, Session: store.ID(resumed.Header.ID), Reason: resumed.How, Lost: resumed.Lost})
 	return newSession[T](resumed.Header, resumed.Data), nil
 }
 
@@ -45,7 +46,7 @@ func (s *Sessions[T]) reload(ctx context.Context, header codec.Session, data []b
 // begun writes the cookies of a family that was just created.
 func (s *Sessions[T]) begun(w http.ResponseWriter, a *attachment[T], kind Kind, snap store.Snapshot, data []byte) error {
 	now := s.config.Now()
-	begun := resume.Session{Header: s.mint(now, snap), Data: data, NewToken: true, At: snap.Now}
+	begun := resume.Session{Header: s.mint(now, snap), Data: data, Token: refresh.Newest(&snap.Family), At: snap.Now}
 	if err := s.write(w, now, &begun); err != nil {
 		return err
 	}
@@ -80,14 +81,15 @@ func (s *Sessions[T]) rewrite(w http.ResponseWriter, a *attachment[T], changed r
 func (s *Sessions[T]) write(w http.ResponseWriter, now time.Time, c *resume.Session) error {
 	value, err := s.cookies.Seal(now, &c.Header, c.Data)
 	var token string
-	if err == nil && c.NewToken {
-		token, err = s.refreshTokens.Mint(now, codec.RefreshToken{Family: c.Header.ID, Generation: c.Header.Generation})
+	anew := c.Token != codec.RefreshToken{}
+	if err == nil && anew {
+		token, err = s.refreshTokens.Mint(now, c.Token)
 	}
 	if err != nil {
 		return s.node.Unavailable(store.ID(c.Header.ID), err)
 	}
 	deadline := c.Header.Deadline()
-	if c.NewToken {
+	if anew {
 		s.setCookie(w, s.config.RefreshCookie, token, c.At, deadline)
 	}
 	s.setCookie(w, s.config.SessionCookie, value, c.At, deadline)

@@ -22,17 +22,24 @@ const (
 	refreshClaims = keyIDSize + len(ID{}) + 4
 	refreshTag    = 16
 	refreshBody   = refreshClaims + refreshTag
+
+	generationBits = 20
+	// MaxGeneration and MaxCopy are the highest generation and copy that a
+	// refresh token can name.
+	MaxGeneration = 1<<generationBits - 1
+	MaxCopy       = 1<<(32-generationBits) - 1
 )
 
 // RefreshSize is the length of every refresh token in bytes.
 var RefreshSize = len(RefreshPrefix) + encoding.EncodedLen(refreshBody)
 
-// RefreshToken is the content of a refresh token: a family and a generation. It
-// is not a secret of the store: nothing that the store holds can be turned back
-// into a token.
+// RefreshToken is the content of a refresh token: a family, a generation of it
+// and a copy of that. It is not a secret of the store: nothing that the store holds
+// can be turned back into a token.
 type RefreshToken struct {
 	Family     ID
-	Generation uint32 // at least 1
+	Generation uint32 // 1 to MaxGeneration
+	Copy       uint16 // at most MaxCopy
 }
 
 // RefreshTokens mints and parses the refresh tokens of one realm (refresh
@@ -54,11 +61,11 @@ func NewRefreshTokens(ring *keyring.Ring, realm string) (*RefreshTokens, error) 
 	return &RefreshTokens{ring, realm}, nil
 }
 
-// Mint returns the token of a family's generation, authenticated under the key
+// Mint returns the token of a copy of a family's generation, authenticated under the key
 // that is primary at time now.
 func (r *RefreshTokens) Mint(now time.Time, t RefreshToken) (string, error) {
-	if t.Generation == 0 {
-		return "", errors.New("codec: generations start at 1")
+	if t.Generation == 0 || t.Generation > MaxGeneration || t.Copy > MaxCopy {
+		return "", fmt.Errorf("codec: a refresh token of generation %d and copy %d: want 1 to %d, and at most %d", t.Generation, t.Copy, MaxGeneration, MaxCopy)
 	}
 	key, err := r.ring.Primary(now)
 	if err != nil {
@@ -68,7 +75,7 @@ func (r *RefreshTokens) Mint(now time.Time, t RefreshToken) (string, error) {
 	b := make([]byte, 0, refreshBody)
 	b = append(b, id[:]...)
 	b = append(b, t.Family[:]...)
-	b = binary.BigEndian.AppendUint32(b, t.Generation)
+	b = binary.BigEndian.AppendUint32(b, uint32(t.Copy)<<generationBits|t.Generation)
 	if b, err = r.appendTag(b, key, b); err != nil {
 		return "", err
 	}
@@ -95,7 +102,8 @@ func (r *RefreshTokens) Parse(ctx context.Context, now time.Time, token string) 
 	if !hmac.Equal(want, b[refreshClaims:]) {
 		return RefreshToken{}, ErrForged
 	}
-	t := RefreshToken{Family: ID(b[keyIDSize:]), Generation: binary.BigEndian.Uint32(b[keyIDSize+len(ID{}):])}
+	counts := binary.BigEndian.Uint32(b[keyIDSize+len(ID{}):])
+	t := RefreshToken{Family: ID(b[keyIDSize:]), Generation: counts & MaxGeneration, Copy: uint16(counts >> generationBits)}
 	if t.Generation == 0 {
 		return RefreshToken{}, ErrContent
 	}

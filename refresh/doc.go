@@ -1,8 +1,13 @@
-// Package refresh implements the rules for refresh tokens. They decide whether
-// a token's family advances, gets the same generation again, or is forgiven a
-// lost answer, or whether the token was stolen. [Policy.Judge] is the table of
-// rules, a pure function of a [Request] and a [store.Snapshot]. [Refresher.Do]
-// carries out its verdict on a store.
+// Package refresh implements the rules for refresh tokens. The rule is that a
+// token is good until its successor is used: then it, and every other successor of
+// it, is theft.
+//
+// A token names a generation of its family, which counts the advances, and a
+// copy, which tells apart the successors that were issued in place of lost
+// answers. [Policy.Judge] is the table of rules, a pure function of a [Request]
+// and a [store.Snapshot]: it decides whether a token's family advances, gets the
+// same token again, or gets a copy, or whether the token was stolen.
+// [Refresher.Do] carries out the verdict on a store.
 //
 // Applications use the root package. This package is for other transports that
 // follow the same rules.

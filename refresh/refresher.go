@@ -14,7 +14,7 @@ import (
 // Store is the part of [store.Store] that a Refresher uses.
 type Store interface {
 	Advance(ctx context.Context, a store.Advance) (store.Snapshot, error)
-	Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error)
+	Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error)
 	Family(ctx context.Context, id store.ID) (store.Snapshot, error)
 	Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error)
 }
@@ -41,9 +41,9 @@ type Result struct {
 	Verdict  Verdict
 	Reason   Reason
 	Snapshot store.Snapshot
-	// Advanced and Forgiven report whether that was written.
+	// Advanced and Reissued report whether that was written.
 	Advanced bool
-	Forgiven bool
+	Reissued bool
 	// Entry is the position at which a replayed family was ended.
 	Entry store.Position
 }
@@ -103,9 +103,12 @@ func (r *Refresher) do(ctx context.Context, q Request) (Result, error) {
 		case Advance:
 			snap, err = r.advance(ctx, q)
 			res.Advanced = err == nil && snap.Outcome == store.Written
-		case Forgive:
-			snap, err = r.store.Forgive(ctx, q.Family, q.Generation)
-			res.Forgiven = err == nil && snap.Outcome == store.Written
+		case Reissue:
+			snap, err = r.store.Reissue(ctx, store.Reissue{
+				ID: q.Family, Generation: q.Generation, Copy: q.Copy, Native: q.Native, Basis: q.Basis,
+				Age: r.policy.Grace, Skew: r.policy.Skew,
+			})
+			res.Reissued = err == nil && snap.Outcome == store.Written
 		case Raise:
 			if raised {
 				// The caller's floor is above the store's head: the store went
@@ -130,7 +133,8 @@ func (r *Refresher) do(ctx context.Context, q Request) (Result, error) {
 
 func (r *Refresher) advance(ctx context.Context, q Request) (store.Snapshot, error) {
 	return r.store.Advance(ctx, store.Advance{
-		ID: q.Family, Generation: q.Generation, Native: q.Native, Basis: q.Basis, Age: r.policy.half(),
+		ID: q.Family, Generation: q.Generation, Copy: q.Copy, Native: q.Native, Basis: q.Basis,
+		Age: r.policy.half(), Lag: lag, Skew: r.policy.Skew,
 	})
 }
 
@@ -146,9 +150,8 @@ func (r *Refresher) end(ctx context.Context, q Request) (store.Position, error) 
 }
 
 // Look judges an authentic token for a request whose response cannot carry
-// cookies (an upgrade). If Do would serve the family without forgiving a lost
-// answer, Look serves it as it stands. It writes nothing, except that a replay
-// ends the family.
+// cookies (an upgrade). It serves the family as it stands if Do would serve it,
+// and writes nothing, except that a replay ends the family.
 func (r *Refresher) Look(ctx context.Context, q Request) (Result, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
 	defer cancel()
@@ -162,18 +165,30 @@ func (r *Refresher) Look(ctx context.Context, q Request) (Result, error) {
 	token.Basis = store.MaxPosition
 	res.Verdict, res.Reason = r.policy.Judge(token, snap)
 	switch res.Verdict {
-	case Issue, Advance, Raise:
+	case Issue, Advance, Raise, Reissue:
 		res.Verdict = Issue
 		if q.Basis < snap.Family.LastCommit {
 			res.Verdict = Behind
 		}
-	case Forgive:
-		res.Verdict, res.Reason = Refuse, ReasonUpgrade
 	case Replay:
 		res.Entry, err = r.end(ctx, q)
 		return res, err
 	}
 	return res, nil
+}
+
+// Newest returns the token of the newest copy of a family's generation.
+func Newest(f *store.Family) codec.RefreshToken {
+	return codec.RefreshToken{Family: codec.ID(f.ID), Generation: f.Generation, Copy: f.Copy}
+}
+
+// Answer returns the token that a served request leads to: the presented one
+// while its generation is the family's, else the newest.
+func (r *Result) Answer(presented codec.RefreshToken) codec.RefreshToken {
+	if presented.Generation == r.Snapshot.Family.Generation {
+		return presented
+	}
+	return Newest(&r.Snapshot.Family)
 }
 
 // Carries reports whether a session may continue with the data of a session

@@ -90,10 +90,32 @@ func (c *Creation) Check() error {
 
 // Check returns ErrArgument if a field is outside the range of its type.
 func (a *Advance) Check() error {
-	if a.Generation == 0 || a.Generation == 1<<32-1 {
-		return badArgument("generation %d: want 1 to 2^32-2", a.Generation)
+	return firstError(
+		checkPresented("Advance.ID", a.ID, a.Generation, a.Copy, a.Skew),
+		checkPosition("Basis", a.Basis),
+	)
+}
+
+// Check returns ErrArgument if a field is outside the range of its type.
+func (r *Reissue) Check() error {
+	return firstError(
+		checkPresented("Reissue.ID", r.ID, r.Generation, r.Copy, r.Skew),
+		checkPosition("Basis", r.Basis),
+	)
+}
+
+// checkPresented checks what a refresh token names. Its generation has a
+// successor.
+func checkPresented(what string, id ID, generation uint32, copied uint16, skew time.Duration) error {
+	switch {
+	case generation == 0 || generation >= MaxGeneration:
+		return badArgument("generation %d: want 1 to %d", generation, MaxGeneration-1)
+	case copied > MaxCopy:
+		return badArgument("copy %d: want at most %d", copied, MaxCopy)
+	case skew < 0:
+		return badArgument("a skew of %v: want at least 0", skew)
 	}
-	return firstError(checkID("Advance.ID", a.ID), checkPosition("Basis", a.Basis))
+	return checkID(what, id)
 }
 
 // Check returns ErrArgument if a field is outside the range of its type.
@@ -190,12 +212,4 @@ func CheckFamilies(subject string, limit int) error {
 		return badArgument("a limit of %d families: want 1 to %d", limit, MaxListed)
 	}
 	return CheckSubject(subject)
-}
-
-// CheckForgive returns ErrArgument if an argument of Forgive is out of range.
-func CheckForgive(id ID, generation uint32) error {
-	if generation == 0 {
-		return badArgument("generation 0: want at least 1")
-	}
-	return checkID("the family", id)
 }

@@ -24,7 +24,7 @@ import (
 //   - A family lives only while its birth is not below the cutoffs of its
 //     subject and of everyone, and while it is not ended. Every method checks
 //     that with a head that is read no later than the check.
-//   - A family's position is the head at its last Create or Advance, or exactly
+//   - A family's position is the head at its last Create, Advance or Reissue, or exactly
 //     the position of its last Commit or rebirth. It never falls.
 //   - A new position is max(head+1, Above+1, microseconds since 1970), and at
 //     most MaxPosition.
@@ -49,25 +49,31 @@ type Store interface {
 	// renew.
 	Create(ctx context.Context, c Creation) (Snapshot, error)
 
-	// Advance makes generation g+1 from exactly generation g, if the family is
-	// alive, within its limits and of the given kind, and if g was issued at
-	// least Age ago. The family's position rises to the head. Of any number of
-	// callers with the same generation, exactly one gets Written. The Outcome
-	// is Written, Unwritten or Behind. It is Behind only if all other
-	// conditions are met.
+	// Advance makes generation g+1 from exactly generation g and a copy of it
+	// that was issued, if the family is alive, within its limits and of the
+	// given kind, and if it is due: its last advance or copy is at least Age ago,
+	// or the copy presented lags. The new generation has copy 0, and the copy
+	// presented becomes the used one. The family's position rises to the head.
+	// Of any number of callers with the same generation, exactly one gets
+	// Written. The Outcome is Written, Unwritten or Behind. It is Behind only if
+	// all other conditions are met.
 	Advance(ctx context.Context, a Advance) (Snapshot, error)
+
+	// Reissue makes one more copy of the family's generation in place of an
+	// answer that was lost, and sets the issue time to now. It does so if the
+	// family is alive, within its limits and of the given kind, if the token
+	// presented is the one that was used for the last advance, if the last
+	// advance or copy is at least Age ago, and if the family has fewer than
+	// MaxCopy copies. The family's position rises to the head. The Outcome is
+	// Written, Unwritten or Behind. It is Behind only if all other conditions are
+	// met.
+	Reissue(ctx context.Context, r Reissue) (Snapshot, error)
 
 	// Commit appends a superseding entry at P, stores the value, and sets the
 	// family's position and last Commit to P, if the family is alive and within
 	// its limits. The generation and its issue time stay. The Outcome is
 	// Written, Unwritten or Behind; Entry is P.
 	Commit(ctx context.Context, c Commit) (Snapshot, error)
-
-	// Forgive records that generation was forgiven and sets the issue time to
-	// now. It does so if the family is alive and within its limits, generation
-	// is the one before the current, and no generation was forgiven before. The
-	// Outcome is Written or Unwritten.
-	Forgive(ctx context.Context, id ID, generation uint32) (Snapshot, error)
 
 	// Family reads one family.
 	Family(ctx context.Context, id ID) (Snapshot, error)

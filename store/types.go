@@ -49,6 +49,13 @@ type Position uint64
 // MaxPosition is the highest position.
 const MaxPosition Position = 1<<53 - 1
 
+// MaxGeneration and MaxCopy are the highest generation and the highest copy of
+// one. A refresh token has 20 bits for the generation and 12 for the copy.
+const (
+	MaxGeneration = 1<<20 - 1
+	MaxCopy       = 1<<12 - 1
+)
+
 // Limits that every engine enforces and every caller may rely on.
 const (
 	MaxSubject = 255  // bytes of a subject
@@ -72,12 +79,13 @@ type Family struct {
 	LastCommit Position // data sealed below it is out of date; 0 if there was no Commit
 	Value      []byte   // the committed value, sealed; nil if there is none
 
-	Generation uint32 // from 1
-	Forgiven   uint32 // the one generation that was forgiven, or 0
+	Generation uint32 // from 1 to MaxGeneration; counts the advances
+	Copy       uint16 // the newest copy of Generation: how many answers were lost since the last advance
+	Used       uint16 // the copy of the generation before that was used for the last advance
 
 	Started       time.Time
 	Authenticated time.Time
-	Issued        time.Time     // when Generation was issued, or last forgiven for
+	Issued        time.Time     // of the last advance or copy
 	Idle          time.Duration // the idle limit, counted from Issued
 	Absolute      time.Time     // the deadline
 }
@@ -212,16 +220,35 @@ type Renewal struct {
 // Advance holds the arguments of [Store.Advance].
 type Advance struct {
 	ID         ID
-	Generation uint32 // exactly this generation is advanced
+	Generation uint32 // of the token presented: exactly this generation is advanced
+	Copy       uint16 // of the token presented: at most the family's newest
 	Native     bool   // the family must be of this kind
 	// Basis is the position of the caller's data. If it is below the family's
 	// last Commit, nothing is written and the Outcome is Behind.
 	Basis Position
-	// Age is the minimum age of the generation, counted from its issue.
+	// Age is the minimum age of the family's last advance or copy. A younger
+	// family is advanced all the same if Lag is above 0 and its newest copy is at
+	// least Lag above Copy.
 	Age time.Duration
+	Lag uint16
+	// Skew is how far the last advance or copy may be ahead of the engine's
+	// clock. One further ahead counts as long ago: the clock was set back since.
+	Skew time.Duration
 	// PositionOnly raises the family's position to the head and keeps the
-	// generation and its issue time. Age is then ignored.
+	// generation, its copies and its issue time. Copy, Age, Lag and Skew are then
+	// ignored.
 	PositionOnly bool
+}
+
+// Reissue holds the arguments of [Store.Reissue].
+type Reissue struct {
+	ID         ID
+	Generation uint32        // of the token presented: the one before the family's
+	Copy       uint16        // of the token presented: the one that was used for the last advance
+	Native     bool          // as in Advance
+	Basis      Position      // as in Advance
+	Age        time.Duration // as in Advance, without Lag
+	Skew       time.Duration // as in Advance
 }
 
 // Commit holds the arguments of [Store.Commit].

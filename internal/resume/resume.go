@@ -33,7 +33,7 @@ type Node interface {
 // Observer receives what operators should know.
 type Observer interface {
 	Refused(session store.ID, reason string, err error)
-	Replayed(session store.ID, reason string, at store.Position)
+	Replayed(session store.ID, reason string, at store.Position, lost int)
 	Alarm(session store.ID, at store.Position, reason string, err error)
 }
 
@@ -58,13 +58,14 @@ type Resumer struct {
 type Session struct {
 	Header codec.Session
 	Data   []byte // in CBOR; nil if there is none
-	// NewToken says that the browser does not have the refresh token of the
-	// header's generation.
-	NewToken bool
+	// Token is the refresh token to write. It is zero if the browser has it.
+	Token codec.RefreshToken
 	// At is the engine's time, which the deadlines count from.
 	At time.Time
-	// How says how the session was refreshed, for operators.
-	How string
+	// How says how the session was refreshed, and Lost how many of its answers
+	// were lost since its last advance, for operators.
+	How  string
+	Lost int
 }
 
 // source is the data that a session continues with.
@@ -148,7 +149,10 @@ func (r *Resumer) Look(ctx context.Context, now time.Time, c *gate.Credentials) 
 
 func (r *Resumer) request(c *gate.Credentials, from source) refresh.Request {
 	id := store.ID(c.Token.Family)
-	return refresh.Request{Family: id, Generation: c.Token.Generation, Basis: from.position, Floor: r.Node.ExpiredBelow(id)}
+	return refresh.Request{
+		Family: id, Generation: c.Token.Generation, Copy: c.Token.Copy,
+		Basis: from.position, Floor: r.Node.ExpiredBelow(id),
+	}
 }
 
 // settle returns the data that the session continues with, and a header for
@@ -169,7 +173,7 @@ func (r *Resumer) settle(ctx context.Context, now time.Time, c *gate.Credentials
 	if err != nil {
 		return source{}, codec.Session{}, err
 	}
-	if res.Verdict != refresh.Issue && res.Reason != refresh.ReasonUpgrade {
+	if res.Verdict != refresh.Issue {
 		return source{}, codec.Session{}, r.Refuse(id, res)
 	}
 	header := r.Mint(now, res.Snapshot)
@@ -221,13 +225,18 @@ func (r *Resumer) reload(ctx context.Context, header codec.Session, data []byte)
 // again: the browser has it and its deadline has not moved. A late answer would
 // put it back over a newer one and make an honest browser look like a thief.
 func (r *Resumer) issue(now time.Time, presented codec.RefreshToken, res refresh.Result, data []byte) Session {
-	s := Session{Header: r.Mint(now, res.Snapshot), Data: data, At: res.Snapshot.Now, How: "the same generation"}
-	s.NewToken = s.Header.Generation != presented.Generation
+	s := Session{
+		Header: r.Mint(now, res.Snapshot), Data: data, At: res.Snapshot.Now,
+		How: "the same token", Lost: int(res.Snapshot.Family.Copy),
+	}
+	if token := res.Answer(presented); token != presented {
+		s.Token, s.How = token, "the same successor"
+	}
 	switch {
 	case res.Advanced:
 		s.How = "advanced"
-	case res.Forgiven:
-		s.How = "a lost answer was forgiven"
+	case res.Reissued:
+		s.How = "a copy for a lost answer"
 	}
 	return s
 }
@@ -237,7 +246,7 @@ func (r *Resumer) issue(now time.Time, presented codec.RefreshToken, res refresh
 func (r *Resumer) Refuse(id store.ID, res refresh.Result) error {
 	switch {
 	case res.Verdict == refresh.Replay:
-		r.Observer.Replayed(id, string(res.Reason), res.Entry)
+		r.Observer.Replayed(id, string(res.Reason), res.Entry, int(res.Snapshot.Family.Copy))
 	case res.Verdict == refresh.Ahead || res.Reason == node.ReasonLost:
 		r.Observer.Alarm(id, 0, string(res.Reason), nil)
 	default:

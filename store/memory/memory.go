@@ -265,8 +265,11 @@ func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 	s.sweep(now, sweepSteps)
 
 	f := s.families[a.ID]
+	due := func() bool {
+		return longAgo(f, now, a.Age, a.Skew) || a.Lag > 0 && int(f.Copy)-int(a.Copy) >= int(a.Lag)
+	}
 	if !s.live(f, now) || f.Native != a.Native || f.Generation != a.Generation ||
-		!a.PositionOnly && now.Sub(f.Issued) < a.Age {
+		!a.PositionOnly && (a.Copy > f.Copy || !due()) {
 		return s.snapshot(now, f, store.Unwritten), nil
 	}
 	if a.Basis < f.LastCommit {
@@ -274,9 +277,38 @@ func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 	}
 	f.Position = max(f.Position, s.head)
 	if !a.PositionOnly {
+		f.Used, f.Copy, f.Issued = a.Copy, 0, now
 		f.Generation++
-		f.Issued = now
 	}
+	return s.snapshot(now, f, store.Written), nil
+}
+
+// longAgo reports whether the last advance or copy is at least age ago, or so
+// far ahead of the clock that the clock was set back since.
+func longAgo(f *family, now time.Time, age, skew time.Duration) bool {
+	since := now.Sub(f.Issued)
+	return since >= age || since < -skew
+}
+
+// Reissue implements [store.Store].
+func (s *Store) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
+	now, err := s.begin(ctx, r.Check())
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	defer s.mu.Unlock()
+	s.sweep(now, sweepSteps)
+
+	f := s.families[r.ID]
+	if !s.live(f, now) || f.Native != r.Native || f.Generation != r.Generation+1 || f.Used != r.Copy ||
+		f.Copy >= store.MaxCopy || !longAgo(f, now, r.Age, r.Skew) {
+		return s.snapshot(now, f, store.Unwritten), nil
+	}
+	if r.Basis < f.LastCommit {
+		return s.snapshot(now, f, store.Behind), nil
+	}
+	f.Position, f.Issued = max(f.Position, s.head), now
+	f.Copy++
 	return s.snapshot(now, f, store.Written), nil
 }
 
@@ -304,22 +336,6 @@ func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, err
 	snap := s.snapshot(now, f, store.Written)
 	snap.Entry = s.head
 	return snap, nil
-}
-
-// Forgive implements [store.Store].
-func (s *Store) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	now, err := s.begin(ctx, store.CheckForgive(id, generation))
-	if err != nil {
-		return store.Snapshot{}, err
-	}
-	defer s.mu.Unlock()
-
-	f := s.families[id]
-	if !s.live(f, now) || f.Forgiven != 0 || f.Generation-1 != generation {
-		return s.snapshot(now, f, store.Unwritten), nil
-	}
-	f.Forgiven, f.Issued = generation, now
-	return s.snapshot(now, f, store.Written), nil
 }
 
 // Revoke implements [store.Store].
