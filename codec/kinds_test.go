@@ -98,7 +98,10 @@ func bindRefresh(t testing.TB, ring *keyring.Ring, realm, _ string) bound {
 	return bound{
 		func(text string) string {
 			family := idOf(text)
-			token, err := r.Mint(now, codec.RefreshToken{Family: family, Generation: 1 + binary.BigEndian.Uint32(family[:])>>1})
+			token, err := r.Mint(now, codec.RefreshToken{
+				Family: family, Generation: 1 + binary.BigEndian.Uint32(family[:])%codec.MaxGeneration,
+				Copy: binary.BigEndian.Uint16(family[4:]) % (codec.MaxCopy + 1),
+			})
 			fatal(t, err)
 			return token
 		},

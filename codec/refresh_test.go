@@ -10,10 +10,14 @@ import (
 
 func TestRefreshTokenRoundTrip(t *testing.T) {
 	refresh := newRefreshTokens(t, staticRing(t, secret(1)), realm)
+	seen := map[string]bool{}
 	for _, want := range []codec.RefreshToken{
 		{Generation: 1},
 		{Family: codec.ID{1, 2, 3}, Generation: 77},
-		{Family: idOf("f"), Generation: 1<<32 - 1},
+		{Family: idOf("f"), Generation: 77, Copy: 1},
+		{Family: idOf("f"), Generation: codec.MaxGeneration},
+		{Family: idOf("f"), Generation: 1, Copy: codec.MaxCopy},
+		{Family: idOf("f"), Generation: codec.MaxGeneration, Copy: codec.MaxCopy},
 	} {
 		token, err := refresh.Mint(now, want)
 		fatal(t, err)
@@ -24,11 +28,17 @@ func TestRefreshTokenRoundTrip(t *testing.T) {
 			t.Errorf("Parse = %+v, %v: want %+v", got, err, want)
 		}
 		if again, _ := refresh.Mint(now, want); again != token {
-			t.Error("a family's generation has two tokens")
+			t.Error("a copy of a generation has two tokens")
 		}
+		if seen[token] {
+			t.Errorf("%+v has the token of another", want)
+		}
+		seen[token] = true
 	}
-	if _, err := refresh.Mint(now, codec.RefreshToken{}); err == nil {
-		t.Error("Mint accepts generation 0")
+	for _, bad := range []codec.RefreshToken{{}, {Copy: 1}, {Generation: codec.MaxGeneration + 1}, {Generation: 1, Copy: codec.MaxCopy + 1}} {
+		if token, err := refresh.Mint(now, bad); err == nil || token != "" {
+			t.Errorf("Mint(%+v) = %q, %v: want an error", bad, token, err)
+		}
 	}
 }
 

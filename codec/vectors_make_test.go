@@ -284,9 +284,9 @@ func (m *maker) keys() {
 		}
 		m.add(c.name, c.class, c.about, vectorBase("cookie", "name", vectorName), fields...)
 
-		fields = []string{"secret", "", "ring", ring, "input", quote(specRefresh(vectorSecret, id, vectorRealm, vectorFamily, 3))}
+		fields = []string{"secret", "", "ring", ring, "input", quote(specRefresh(vectorSecret, id, vectorRealm, vectorFamily, 3, 0))}
 		if c.class == "ok" {
-			fields = append(fields, "family", hex.EncodeToString(vectorFamily[:]), "generation", "3")
+			fields = append(fields, "family", hex.EncodeToString(vectorFamily[:]), "generation", "3", "copy", "0")
 		}
 		m.add(c.name, c.class, c.about, vectorBase("refresh"), fields...)
 	}
@@ -343,13 +343,20 @@ func (m *maker) commits() {
 func (m *maker) refreshTokens() {
 	base := vectorBase("refresh")
 	family := hex.EncodeToString(vectorFamily[:])
-	token := specRefresh(vectorSecret, nil, vectorRealm, vectorFamily, 3)
+	token := specRefresh(vectorSecret, nil, vectorRealm, vectorFamily, 3, 0)
 	input := func(name, class, about, token string, fields ...string) {
 		m.t.Helper()
 		m.add(name, class, about, base, append(fields, "input", quote(token))...)
 	}
-	input("ok", "ok", "generation 3", token, "family", family, "generation", "3")
-	input("ok-highest", "ok", "the highest generation", specRefresh(vectorSecret, nil, vectorRealm, vectorFamily, 1<<32-1), "family", family, "generation", "4294967295")
+	ok := func(name, about string, generation, copied uint32) {
+		m.t.Helper()
+		token := specRefresh(vectorSecret, nil, vectorRealm, vectorFamily, generation, copied)
+		input(name, "ok", about, token, "family", family, "generation", fmt.Sprint(generation), "copy", fmt.Sprint(copied))
+	}
+	ok("ok", "generation 3", 3, 0)
+	ok("ok-copy", "the second copy of generation 3", 3, 2)
+	ok("ok-highest", "the highest generation", 1<<20-1, 0)
+	ok("ok-highest-copy", "the highest copy of the highest generation", 1<<20-1, 4095)
 	input("length-empty", "length", "no text", "")
 	input("length-short", "length", "the last character gone", token[:58])
 	input("length-long", "length", "a character more", token+"A")
@@ -358,13 +365,14 @@ func (m *maker) refreshTokens() {
 	input("encoding-line-break", "encoding", "a line break in place of a character", token[:30]+"\n"+token[31:])
 	input("encoding-standard", "encoding", "a character of the standard alphabet", token[:30]+"+"+token[31:])
 	input("encoding-trailing-bits", "encoding", "bits set that no byte needs", token[:58]+string(token[58]+1))
-	input("content-generation", "content", "generation 0", specRefresh(vectorSecret, nil, vectorRealm, vectorFamily, 0))
-	input("forged-realm", "forged", "made for another realm", specRefresh(vectorSecret, nil, "shop.example/staging", vectorFamily, 3))
-	input("forged-key", "forged", "made under another secret, with this one's id", specRefresh(vectorOther, specKeyID(vectorSecret), vectorRealm, vectorFamily, 3))
-	input("unknown-key", "unknown key", "made under another secret", specRefresh(vectorOther, nil, vectorRealm, vectorFamily, 3))
+	input("content-generation", "content", "generation 0", specRefresh(vectorSecret, nil, vectorRealm, vectorFamily, 0, 0))
+	input("content-generation-copy", "content", "a copy of generation 0", specRefresh(vectorSecret, nil, vectorRealm, vectorFamily, 0, 1))
+	input("forged-realm", "forged", "made for another realm", specRefresh(vectorSecret, nil, "shop.example/staging", vectorFamily, 3, 0))
+	input("forged-key", "forged", "made under another secret, with this one's id", specRefresh(vectorOther, specKeyID(vectorSecret), vectorRealm, vectorFamily, 3, 0))
+	input("unknown-key", "unknown key", "made under another secret", specRefresh(vectorOther, nil, vectorRealm, vectorFamily, 3, 0))
 	raw, err := base64.RawURLEncoding.DecodeString(token[5:])
 	fatal(m.t, err)
-	for name, at := range map[string]int{"forged-family": 4, "forged-generation": 23, "forged-tag-first": 24, "forged-tag-last": 39} {
+	for name, at := range map[string]int{"forged-family": 4, "forged-copy": 21, "forged-generation": 23, "forged-tag-first": 24, "forged-tag-last": 39} {
 		b := bytes.Clone(raw)
 		b[at] ^= 1
 		input(name, "forged", fmt.Sprintf("the last bit of byte %d flipped", at), "wfr1_"+specText(b))

@@ -35,7 +35,7 @@ var vectorClasses = map[string]error{
 // docs/formats.md explains them.
 var vectorFields = []string{
 	"format", "about", "secret", "ring", "realm", "name", "family", "lifetime", "issuer", "audience", "algorithms", "now", "class",
-	"plaintext", "session", "subject", "position", "generation", "issued", "access", "idle", "absolute", "started", "authenticated",
+	"plaintext", "session", "subject", "position", "generation", "copy", "issued", "access", "idle", "absolute", "started", "authenticated",
 	"data", "gob", "payload", "kids", "input",
 }
 
@@ -150,7 +150,7 @@ func (v vector) open(t testing.TB) (err error, ok bool) {
 		return err, err != nil || string(data) == string(v.hex(t, "data"))
 	case "refresh":
 		token, err := newRefreshTokens(t, ring, v["realm"]).Parse(ctx, at(), v.quoted(t, "input"))
-		return err, err != nil || token.Family == codec.ID(v.hex(t, "family")) && uint64(token.Generation) == v.number(t, "generation")
+		return err, err != nil || token.Family == codec.ID(v.hex(t, "family")) && uint64(token.Generation) == v.number(t, "generation") && uint64(token.Copy) == v.number(t, "copy")
 	case "gorilla":
 		var text string
 		err := newGorilla(t, ring, v["realm"]).Decode(v["name"], v.quoted(t, "input"), &text)
