@@ -221,6 +221,9 @@ func (b *Browser) judge(q *request, a *response) {
 	}
 	if l != nil {
 		l.note(w, "node %d: %s: %d %+v, refreshed %v, took %v %v", q.node.number, act, a.status, a.seen, a.refreshed, time.Since(q.begin).Round(time.Microsecond), a.err)
+		if a.status == http.StatusServiceUnavailable {
+			l.lost, l.touched = true, time.Now() // the store may have refreshed it
+		}
 	}
 	for _, c := range a.cookies {
 		switch {
@@ -265,7 +268,9 @@ func (b *Browser) receive(q *request, a *response) {
 		}
 	}
 	if a.attached && l != nil {
-		w.answered(l, a.refreshed, a.refreshed || a.status != http.StatusOK || act == "commit" || act == "others")
+		if a.refreshed || a.status != http.StatusOK || act == "commit" || act == "others" {
+			w.wrote(l)
+		}
 		if slices.Contains(q.maybe, a.seen) {
 			b.expect, b.kept, b.maybe, b.old = a.seen, a.seen, nil, ""
 		} else if act == "forget" || act == "put back" && a.refreshed {

@@ -1,8 +1,8 @@
 // Package faulttest observes wafer's promises from outside, in tests that make an
 // engine fail. A [World] has real nodes (wafer.Sessions) over real engines in real
 // time, browsers, an operator who revokes, and thieves who keep what was revoked.
-// Its observer sees what calls return, and when. Of the store it sees only the
-// answers to Advance and Forgive, since an excuse depends on those.
+// Its observer sees what calls return, and when, and reports of theft. It does not
+// look into the store.
 //
 //	world := faulttest.New(t, faulttest.Config{
 //		Open: func(node int) (store.Store, io.Closer, error) {
@@ -25,11 +25,11 @@
 //     a call that returned an error is unknown: both outcomes are allowed until
 //     the call is repeated with success. A logout that the store did not accept
 //     is in force on its node all the same.
-//   - Promise 5. A browser whose session nobody has revoked gets 200 or 503 and
-//     never loses a cookie. The one excuse is the README's: a second lost answer
-//     in a session's life, after a first one that had to be forgiven.
-//     [World.Excused] counts these. Within Config.Recovery after a fault every
-//     such browser gets 200 from every node.
+//   - Promises 5 and 9. A browser whose session nobody has revoked gets 200 or 503,
+//     never loses a cookie, and is never reported as a thief, however many answers
+//     are lost. The one excuse is the README's: two tabs that overlap and are slow,
+//     after a lost answer. [World.Excused] counts these. Within Config.Recovery
+//     after a fault every such browser gets 200 from every node.
 //   - Data. A browser reads the data of its last answer, or the data of a commit
 //     that returned an error. Acknowledged data are never rolled back or lost,
 //     even if the browser has lost its cookie or puts an older one back.

@@ -76,8 +76,8 @@ func (w *World) ExpectServedWhilePaused(tb testing.TB, b *Browser, pause, resume
 	return paused
 }
 
-// NoneExcused fails the test if a browser had to log in again after a second lost
-// answer. Call it after faults that are shorter than Config.Grace.
+// NoneExcused fails the test if a browser had to log in again because of slow tabs.
+// Call it after faults that are shorter than Config.Grace.
 func (w *World) NoneExcused(tb testing.TB) {
 	tb.Helper()
 	if n := w.Excused(); n != 0 {

@@ -56,8 +56,8 @@ func (f *flaky) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 func (f *flaky) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
 	return pass(f, ctx, func() (store.Snapshot, error) { return f.Store.Commit(ctx, c) })
 }
-func (f *flaky) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	return pass(f, ctx, func() (store.Snapshot, error) { return f.Store.Forgive(ctx, id, generation) })
+func (f *flaky) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
+	return pass(f, ctx, func() (store.Snapshot, error) { return f.Store.Reissue(ctx, r) })
 }
 func (f *flaky) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
 	return pass(f, ctx, func() (store.Snapshot, error) { return f.Store.Family(ctx, id) })

@@ -51,7 +51,7 @@ func (n *node) start() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.Recovery)
 	defer cancel()
-	wire := &wire{Store: db, observer: &n.world.observer}
+	wire := &wire{db}
 	sessions, err := wafer.New(ctx, n.world.ring, wire, wafer.Config[tally]{
 		Realm: "faulttest.example", Access: c.Access, Grace: c.Grace, Idle: c.Idle, Absolute: time.Hour,
 		MaxStaleness: c.MaxStaleness, StoreTimeout: c.StoreTimeout, Skew: 100 * time.Millisecond,
@@ -118,18 +118,26 @@ func (n *node) state() string {
 	return n.sessions.Health().State
 }
 
-// observe records the node's events in the stories. No check depends on them.
+// observe records the node's events in the stories. Of all checks, only that for
+// false reports of theft depends on them.
 func (n *node) observe(e wafer.Event) {
 	w := n.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.counts["event: "+string(e.Kind)]++
+	what := "event: " + string(e.Kind)
+	if e.Kind == wafer.KindRefreshed {
+		what += ", " + e.Reason
+	}
+	w.counts[what]++
 	text := fmt.Sprintf("node %d says: %s %s", n.number, e.Kind, e.Reason)
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}
 	if l := w.logins[e.Session]; l != nil {
 		l.note(w, "%s", text)
+		if e.Kind == wafer.KindReplayed {
+			w.reported(l)
+		}
 	} else if e.Kind == wafer.KindAlarm || e.Kind == wafer.KindReplica {
 		w.note("%s", text)
 	}
@@ -169,12 +177,8 @@ func (q *request) http() *http.Request {
 	return r
 }
 
-// wire stands between a node and its engine. It counts the calls that requests make,
-// and reports lost answers to refreshes to the observer.
-type wire struct {
-	store.Store
-	observer *observer
-}
+// wire stands between a node and its engine. It counts the calls that requests make.
+type wire struct{ store.Store }
 
 func count(ctx context.Context) {
 	if q, ok := ctx.Value(requestKey{}).(*request); ok {
@@ -189,11 +193,7 @@ func (x *wire) Create(ctx context.Context, c store.Creation) (store.Snapshot, er
 
 func (x *wire) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
 	count(ctx)
-	snap, err := x.Store.Advance(ctx, a)
-	if err != nil && !a.PositionOnly {
-		x.observer.lostAdvance(a.ID)
-	}
-	return snap, err
+	return x.Store.Advance(ctx, a)
 }
 
 func (x *wire) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
@@ -201,13 +201,9 @@ func (x *wire) Commit(ctx context.Context, c store.Commit) (store.Snapshot, erro
 	return x.Store.Commit(ctx, c)
 }
 
-func (x *wire) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
+func (x *wire) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
 	count(ctx)
-	snap, err := x.Store.Forgive(ctx, id, generation)
-	if err != nil || snap.Outcome == store.Written {
-		x.observer.forgave(id)
-	}
-	return snap, err
+	return x.Store.Reissue(ctx, r)
 }
 
 func (x *wire) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {

@@ -42,9 +42,9 @@ type login struct {
 	left     map[int]left // by node
 	jar      jar          // the browser's latest
 
-	// After one lost answer to a refresh was forgiven, a second one that is lost
-	// or slow may end the session: README, the honest limits.
-	owed, slow, forgiven bool
+	// A session that has lost an answer may be ended by two tabs that overlap and
+	// are slow: README, the honest limits.
+	lost, slow bool
 
 	story []string
 }
@@ -128,7 +128,8 @@ func (w *World) Broken() int {
 	return w.faults
 }
 
-// Excused returns how many browsers were logged out for a second lost answer.
+// Excused returns how many browsers were logged out by two slow tabs after a lost
+// answer.
 func (w *World) Excused() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -187,13 +188,33 @@ func (o *observer) refused(q *request) {
 	defer o.mu.Unlock()
 	switch l := q.owner; {
 	case l.doomed != "":
-	case l.forgiven && (l.owed || l.slow):
-		o.excused++
-		o.doom(l, "excused: a second answer was lost")
+	case l.excusable():
+		o.excuse(l)
 	default:
-		o.broken(q, l, "promise 5: an honest browser is logged out")
+		o.broken(q, l, "promise 9: an honest browser is logged out")
 		o.doom(l, "a promise was broken")
 	}
+}
+
+// reported judges a report that the refresh token of a login was stolen. Thieves
+// have only logins that have ended, and the replay of such a login is none. The
+// caller holds the lock.
+func (o *observer) reported(l *login) {
+	switch {
+	case l.doomed != "":
+	case l.excusable():
+		o.excuse(l)
+	default:
+		o.broken(nil, l, "promise 9: an honest browser is reported as a thief")
+		o.doom(l, "a promise was broken")
+	}
+}
+
+func (l *login) excusable() bool { return l.lost && l.slow }
+
+func (o *observer) excuse(l *login) {
+	o.excused++
+	o.doom(l, "excused: after a lost answer, two tabs were slow")
 }
 
 // doom records that a login may have ended, and why. The caller holds the lock.
@@ -303,35 +324,11 @@ func (o *observer) loggedOut(q *request, l *login, err error) {
 	o.ended(l, ack{q.node.number, q.node.life, at}, "logged out")
 }
 
-// answered records what an answer shows of a session's family: whether it resolved
-// an earlier lost answer, and whether the store wrote to the family.
-func (o *observer) answered(l *login, resolved, wrote bool) {
+// wrote records that the store wrote to a session's family, or may have done so.
+func (o *observer) wrote(l *login) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if wrote {
-		l.touched = time.Now()
-	}
-	l.owed = l.owed && !resolved
-}
-
-func (o *observer) lostAdvance(id store.ID) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.counts["answer to a refresh lost"]++
-	if l := o.logins[id]; l != nil {
-		l.owed, l.touched = true, time.Now()
-		l.note(o.world, "an advance returned an error")
-	}
-}
-
-func (o *observer) forgave(id store.ID) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.counts["lost answer forgiven"]++
-	if l := o.logins[id]; l != nil {
-		l.forgiven, l.touched = true, time.Now()
-		l.note(o.world, "a lost answer was, or may have been, forgiven")
-	}
+	l.touched = time.Now()
 }
 
 // Loses announces that the store is about to lose everything that it acknowledged
