@@ -18,7 +18,7 @@ import (
 // refreshIn refreshes a family in an open transaction, and returns its position.
 func refreshIn(t *testing.T, tx pgx.Tx, schema string, id store.ID, generation int64) (position int64) {
 	t.Helper()
-	exec1(t, tx, &position, postgres.Fill("SELECT position FROM @schema@.advance(ARRAY[$1::uuid], ARRAY[$2::bigint], '{f}', ARRAY[9007199254740991], '{0}', '{f}', true)", schema),
+	exec1(t, tx, &position, postgres.Fill("SELECT position FROM @schema@.refresh(ARRAY[$1::uuid], '{1}', ARRAY[$2::bigint], '{0}', '{f}', ARRAY[9007199254740991], '{0}', '{0}', '{0}', true)", schema),
 		pgtype.UUID{Bytes: id, Valid: true}, generation)
 	return position
 }

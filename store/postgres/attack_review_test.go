@@ -165,8 +165,8 @@ func TestAttackVeryManyFamilies(t *testing.T) {
 	if _, err := db.Create(background, store.Creation{ID: enginebench.ID(1), Subject: "robot", Idle: time.Hour, Absolute: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	run(t, pool, fmt.Sprintf(`INSERT INTO %[1]s.families (id, birth, position, last_commit, generation, forgiven, started, authenticated, issued, idle, absolute, due, native, ended, subject, label)
-		SELECT gen_random_uuid(), birth, position, last_commit, generation, forgiven, started, authenticated, issued, idle, absolute, due, native, ended, subject, label FROM %[1]s.families, generate_series(1, %[2]d)`, quoted(o.Schema), rounds.Of(10_000, 30_000)))
+	run(t, pool, fmt.Sprintf(`INSERT INTO %[1]s.families (id, birth, position, last_commit, generation, copy, used, started, authenticated, issued, idle, absolute, due, native, ended, subject, label)
+		SELECT gen_random_uuid(), birth, position, last_commit, generation, copy, used, started, authenticated, issued, idle, absolute, due, native, ended, subject, label FROM %[1]s.families, generate_series(1, %[2]d)`, quoted(o.Schema), rounds.Of(10_000, 30_000)))
 	for range 3 {
 		began := time.Now()
 		s, err := db.Create(background, store.Creation{ID: enginebench.ID(2), Subject: "robot", Idle: time.Hour, Absolute: time.Hour, Limit: 5, EndOldest: true})

@@ -13,9 +13,9 @@ import (
 
 // statements holds the texts that the engine sends, for one schema.
 type statements struct {
-	create, advance, commit, forgive, revoke, restore string
-	announce, swap, keys, family, families            string
-	batch, cutoffs, head, tidy, drop                  string
+	create, refresh, commit, revoke, restore string
+	announce, swap, keys, family, families   string
+	batch, cutoffs, head, tidy, drop         string
 }
 
 func statementsOf(schema string) statements {
@@ -23,9 +23,9 @@ func statementsOf(schema string) statements {
 	return statements{
 		create: t(`SELECT * FROM @schema@.create_family($1::uuid, $2::text, $3::text, $4::boolean, $5::bigint, $6::bigint, $7::bigint, $8::uuid[], $9::uuid,
 			$10::bigint, $11::boolean, $12::integer, $13::boolean, $14::bytea, $15::bigint, $16::text, $17::text, $18::boolean)`),
-		advance:  t(`SELECT * FROM @schema@.advance($1::uuid[], $2::bigint[], $3::boolean[], $4::bigint[], $5::bigint[], $6::boolean[], $7::boolean)`),
+		refresh: t(`SELECT * FROM @schema@.refresh($1::uuid[], $2::integer[], $3::bigint[], $4::integer[], $5::boolean[], $6::bigint[],
+			$7::bigint[], $8::integer[], $9::bigint[], $10::boolean)`),
 		commit:   t(`SELECT * FROM @schema@.commit_value($1::uuid, $2::bigint, $3::bytea, $4::bigint, $5::text, $6::boolean)`),
-		forgive:  t(`SELECT * FROM @schema@.forgive($1::uuid, $2::bigint)`),
 		revoke:   t(`SELECT * FROM @schema@.revoke($1::uuid[], $2::text[], $3::boolean, $4::uuid, $5::bigint, $6::bigint, $7::text, $8::text, $9::boolean)`),
 		restore:  t(`SELECT * FROM @schema@.restore($1::integer[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint, $8::boolean)`),
 		announce: t(`SELECT @schema@.announce($1::bigint, $2::bigint, $3::bigint, $4::bigint)::text`),
@@ -79,12 +79,27 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, e
 
 // Advance implements [store.Store].
 func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
-	if err := a.Check(); err != nil {
-		return store.Snapshot{}, err
+	kind := kindAdvance
+	if a.PositionOnly {
+		kind = kindRaise
 	}
-	snap, err := s.lanes.advances.submit(ctx, a)
+	return s.refresh(ctx, "advance", a.Check(), refresh{a, kind})
+}
+
+// Reissue implements [store.Store].
+func (s *Store) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
+	return s.refresh(ctx, "reissue", r.Check(), refresh{store.Advance{
+		ID: r.ID, Generation: r.Generation, Copy: r.Copy, Native: r.Native, Basis: r.Basis, Age: r.Age, Skew: r.Skew,
+	}, kindReissue})
+}
+
+func (s *Store) refresh(ctx context.Context, method string, argument error, r refresh) (store.Snapshot, error) {
+	if argument != nil {
+		return store.Snapshot{}, argument
+	}
+	snap, err := s.lanes.refreshes.submit(ctx, r)
 	if err != nil {
-		return store.Snapshot{}, wrap("advance", err)
+		return store.Snapshot{}, wrap(method, err)
 	}
 	return snap, nil
 }
@@ -94,11 +109,6 @@ func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, err
 	return s.append(ctx, "commit", c.Check(), c.Above, call{sql: s.sql.commit, args: []any{
 		uuid(c.ID), int64(c.Basis), slices.Clone(c.Value), int64(c.Above), c.Actor, s.options.Notify,
 	}})
-}
-
-// Forgive implements [store.Store].
-func (s *Store) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	return s.append(ctx, "forgive", store.CheckForgive(id, generation), 0, call{sql: s.sql.forgive, args: []any{uuid(id), int64(generation)}})
 }
 
 // Revoke implements [store.Store].

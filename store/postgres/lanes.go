@@ -12,40 +12,56 @@ import (
 )
 
 const (
-	// maxAdvances bounds how many refreshes share one statement.
-	maxAdvances = 128
+	// maxRefreshes bounds how many refreshes share one statement.
+	maxRefreshes = 128
 	// maxAppends bounds how many other writes share one transaction, which
 	// holds the head's lock.
 	maxAppends = 64
-	// maxAdvanceGroups bounds how many groups of refreshes are under way at a
+	// maxRefreshGroups bounds how many groups of refreshes are under way at a
 	// time. Refreshes that arrive while all of them are busy wait, and so form a
 	// group. With 16 callers one group was better on a quiet machine (140% of
 	// the bare statement, against 70% with four) and worse on a busy one (33%,
 	// against 53%), where a single backend gets a single share of the processor.
 	// With 64 callers four were better on both.
-	maxAdvanceGroups = 4
+	maxRefreshGroups = 4
 	// maxLockWaits bounds how many refreshes wait for a locked row at a time.
 	maxLockWaits = 2
+)
+
+// refresh is an Advance or, of kind kindReissue, a Reissue, whose arguments are
+// among those of an Advance.
+type refresh struct {
+	store.Advance
+	kind refreshKind
+}
+
+// refreshKind is what the schema's function refresh does to a family.
+type refreshKind int32
+
+const (
+	kindAdvance refreshKind = 1
+	kindReissue refreshKind = 2
+	kindRaise   refreshKind = 3
 )
 
 // lanes holds the queues in which writes wait to share a transaction. A refresh
 // does not lock the head, so it does not wait behind writes that do.
 type lanes struct {
-	advances *lane[store.Advance]
-	alone    *lane[store.Advance] // one by one: their rows were locked
-	appends  *lane[call]
+	refreshes *lane[refresh]
+	alone     *lane[refresh] // one by one: their rows were locked
+	appends   *lane[call]
 }
 
 func newLanes(s *Store) lanes {
 	return lanes{
-		advances: &lane[store.Advance]{
-			most: maxAdvances, queue: make(chan *write[store.Advance], maxAdvances), closed: make(chan struct{}),
-			apart: func(a, b *store.Advance) bool { return a.ID == b.ID },
-			do:    s.advanceGroup,
+		refreshes: &lane[refresh]{
+			most: maxRefreshes, queue: make(chan *write[refresh], maxRefreshes), closed: make(chan struct{}),
+			apart: func(a, b *refresh) bool { return a.ID == b.ID },
+			do:    s.refreshGroup,
 		},
-		alone: &lane[store.Advance]{
-			most: 1, queue: make(chan *write[store.Advance], maxAdvances), closed: make(chan struct{}),
-			do: func(group []*write[store.Advance]) { s.advanceAlone(group[0]) },
+		alone: &lane[refresh]{
+			most: 1, queue: make(chan *write[refresh], maxRefreshes), closed: make(chan struct{}),
+			do: func(group []*write[refresh]) { s.refreshAlone(group[0]) },
 		},
 		appends: &lane[call]{
 			most: maxAppends, queue: make(chan *write[call], maxAppends), closed: make(chan struct{}),
@@ -57,7 +73,7 @@ func newLanes(s *Store) lanes {
 
 func (l *lanes) run(ctx context.Context) {
 	var wait sync.WaitGroup
-	wait.Go(func() { l.advances.run(ctx, maxAdvanceGroups) })
+	wait.Go(func() { l.refreshes.run(ctx, maxRefreshGroups) })
 	wait.Go(func() { l.alone.run(ctx, maxLockWaits) })
 	wait.Go(func() { l.appends.run(ctx, 1) })
 	wait.Wait()
@@ -120,17 +136,17 @@ func (s *Store) appendGroup(group []*write[call]) {
 	}
 }
 
-// advanceGroup runs a group of refreshes in one statement, which waits for no row.
+// refreshGroup runs a group of refreshes in one statement, which waits for no row.
 // A refresh whose row another transaction has locked is moved to the lane alone.
 // If the server rolls the group back, see appendGroup.
-func (s *Store) advanceGroup(group []*write[store.Advance]) {
+func (s *Store) refreshGroup(group []*write[refresh]) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
 	defer cancel()
-	rolledBack, err := s.transact(ctx, []call{s.advanceCall(group, false)})
+	rolledBack, err := s.transact(ctx, []call{s.refreshCall(group, false)})
 	if rolledBack && ownFault(err) && len(group) > 1 {
 		for i := range group {
 			if one := waiting(group[i : i+1]); len(one) > 0 {
-				s.advanceGroup(one)
+				s.refreshGroup(one)
 			}
 		}
 		return
@@ -152,10 +168,10 @@ func (s *Store) advanceGroup(group []*write[store.Advance]) {
 	}
 }
 
-func (s *Store) advanceAlone(w *write[store.Advance]) {
+func (s *Store) refreshAlone(w *write[refresh]) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
 	defer cancel()
-	_, err := s.transact(ctx, []call{s.advanceCall([]*write[store.Advance]{w}, true)})
+	_, err := s.transact(ctx, []call{s.refreshCall([]*write[refresh]{w}, true)})
 	if err == nil && w.out.Outcome == outcomeBusy {
 		// The family was created during the statement.
 		w.out.Outcome = store.Unwritten
@@ -163,16 +179,18 @@ func (s *Store) advanceAlone(w *write[store.Advance]) {
 	w.finish(err)
 }
 
-func (s *Store) advanceCall(group []*write[store.Advance], wait bool) call {
+func (s *Store) refreshCall(group []*write[refresh], wait bool) call {
 	n := len(group)
-	ids, generations, natives := make([]pgtype.UUID, n), make([]int64, n), make([]bool, n)
-	bases, ages, onlys := make([]int64, n), make([]int64, n), make([]bool, n)
+	ids, kinds, generations, copies := make([]pgtype.UUID, n), make([]int32, n), make([]int64, n), make([]int32, n)
+	natives, bases, ages := make([]bool, n), make([]int64, n), make([]int64, n)
+	lags, skews := make([]int32, n), make([]int64, n)
 	for i, w := range group {
-		a := &w.what
-		ids[i], generations[i], natives[i] = uuid(a.ID), int64(a.Generation), a.Native
-		bases[i], ages[i], onlys[i] = int64(a.Basis), milliseconds(a.Age), a.PositionOnly
+		r := &w.what
+		ids[i], kinds[i], generations[i], copies[i] = uuid(r.ID), int32(r.kind), int64(r.Generation), int32(r.Copy)
+		natives[i], bases[i], ages[i] = r.Native, int64(r.Basis), milliseconds(r.Age)
+		lags[i], skews[i] = int32(r.Lag), r.Skew.Milliseconds()
 	}
-	return call{s.sql.advance, []any{ids, generations, natives, bases, ages, onlys, wait}, func(rows pgx.Rows) error {
+	return call{s.sql.refresh, []any{ids, kinds, generations, copies, natives, bases, ages, lags, skews, wait}, func(rows pgx.Rows) error {
 		var snap store.Snapshot
 		i, err := scanSnapshot(rows, &snap)
 		if err == nil && (i < 0 || i >= n) {

@@ -272,7 +272,7 @@ func TestSynchronousCommit(t *testing.T) {
 		if _, err := tx.Exec(background, "SET synchronous_commit = "+set); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tx.Exec(background, postgres.Fill("SELECT * FROM @schema@.advance(ARRAY[$1::uuid], '{1}', '{f}', '{0}', '{0}', '{f}', false)", o.Schema), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true}); err != nil {
+		if _, err := tx.Exec(background, postgres.Fill("SELECT * FROM @schema@.refresh(ARRAY[$1::uuid], '{1}', '{1}', '{0}', '{f}', '{0}', '{0}', '{0}', '{0}', false)", o.Schema), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true}); err != nil {
 			t.Fatal(err)
 		}
 		var got string

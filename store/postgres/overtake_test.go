@@ -319,7 +319,7 @@ func TestNoWriteInAnotherIsolation(t *testing.T) {
 	_, pool, o := openNew(t)
 	for _, level := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {
 		err := pgx.BeginTxFunc(background, pool, pgx.TxOptions{IsoLevel: level}, func(tx pgx.Tx) error {
-			_, err := tx.Exec(context.Background(), fmt.Sprintf("SELECT %s.forgive($1, 1)", quoted(o.Schema)), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true})
+			_, err := tx.Exec(context.Background(), fmt.Sprintf("SELECT %s.refresh(ARRAY[$1::uuid], '{1}', '{1}', '{0}', '{f}', '{0}', '{0}', '{0}', '{0}', false)", quoted(o.Schema)), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true})
 			return err
 		})
 		if err == nil {

@@ -38,7 +38,7 @@ func (s *Store) Family(ctx context.Context, id store.ID) (snap store.Snapshot, e
 // limits, and returns the one that was started last first. The condition on the
 // birth excludes families that were cut off.
 const familiesQuery = `SELECT 0, 0, 0::bigint, l.id, 0::bigint, l.floor, now, 3, f.id, f.subject, f.label, f.native, f.birth, f.position, f.last_commit,
-	f.generation, f.forgiven, f.started, f.authenticated, f.issued, f.idle, f.absolute,
+	f.generation, f.copy, f.used, f.started, f.authenticated, f.issued, f.idle, f.absolute,
 	CASE WHEN f.last_commit <> 0 THEN (SELECT v.value FROM @schema@.committed v WHERE v.id = f.id) END
 	FROM (SELECT * FROM @schema@.log LIMIT 1) l CROSS JOIN @schema@.clock() now CROSS JOIN @schema@.families f
 	WHERE @schema@.primary_only() AND f.subject = $1 AND NOT f.ended AND f.issued + f.idle > now AND f.absolute > now

@@ -12,7 +12,7 @@ import (
 
 // The schema's functions return these outcomes besides those of package store.
 const (
-	outcomeBusy store.Outcome = 8 // of Advance: another transaction has locked the row
+	outcomeBusy store.Outcome = 8 // of a refresh: another transaction has locked the row
 	outcomeRoom store.Outcome = 9 // no positions are left
 )
 
@@ -26,10 +26,11 @@ func scanSnapshot(rows pgx.Rows, s *store.Snapshot) (n int, err error) {
 	var id pgtype.UUID
 	var subject, label pgtype.Text
 	var native pgtype.Bool
-	var birth, position, lastCommit, generation, forgiven, started, authenticated, issued, idle, absolute pgtype.Int8
+	var birth, position, lastCommit, generation, started, authenticated, issued, idle, absolute pgtype.Int8
+	var copied, used pgtype.Int4
 	var value []byte
 	err = rows.Scan(&n, &outcome, &entry, &log, &head, &floor, &now, &state,
-		&id, &subject, &label, &native, &birth, &position, &lastCommit, &generation, &forgiven,
+		&id, &subject, &label, &native, &birth, &position, &lastCommit, &generation, &copied, &used,
 		&started, &authenticated, &issued, &idle, &absolute, &value)
 	if err != nil {
 		return 0, err
@@ -47,7 +48,7 @@ func scanSnapshot(rows pgx.Rows, s *store.Snapshot) (n int, err error) {
 	s.Family = store.Family{
 		ID: id.Bytes, Subject: subject.String, Label: label.String, Native: native.Bool,
 		Birth: store.Position(birth.Int64), Position: store.Position(position.Int64), LastCommit: store.Position(lastCommit.Int64), Value: value,
-		Generation: uint32(generation.Int64), Forgiven: uint32(forgiven.Int64),
+		Generation: uint32(generation.Int64), Copy: uint16(copied.Int32), Used: uint16(used.Int32),
 		Started: time.UnixMilli(started.Int64), Authenticated: time.UnixMilli(authenticated.Int64), Issued: time.UnixMilli(issued.Int64),
 		Idle: time.Duration(idle.Int64) * time.Millisecond, Absolute: time.UnixMilli(absolute.Int64),
 	}

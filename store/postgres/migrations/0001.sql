@@ -61,7 +61,8 @@ CREATE TABLE @schema@.families (
 	position      bigint  NOT NULL,
 	last_commit   bigint  NOT NULL,
 	generation    bigint  NOT NULL,
-	forgiven      bigint  NOT NULL,
+	copy          integer NOT NULL,
+	used          integer NOT NULL,
 	started       bigint  NOT NULL, -- times are in milliseconds since 1970
 	authenticated bigint  NOT NULL,
 	issued        bigint  NOT NULL,
@@ -100,7 +101,8 @@ CREATE TYPE @schema@.snapshot AS (
 	position      bigint,
 	last_commit   bigint,
 	generation    bigint,
-	forgiven      bigint,
+	copy          integer,
+	used          integer,
 	started       bigint,
 	authenticated bigint,
 	issued        bigint,
@@ -176,7 +178,7 @@ BEGIN
 		coalesce(look.at, @schema@.clock()),
 		CASE WHEN f.id IS NULL THEN 0 WHEN f.ended THEN 1
 			WHEN f.birth < greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject)) THEN 2 ELSE 3 END,
-		f.id, f.subject, f.label, f.native, f.birth, f.position, f.last_commit, f.generation, f.forgiven,
+		f.id, f.subject, f.label, f.native, f.birth, f.position, f.last_commit, f.generation, f.copy, f.used,
 		f.started, f.authenticated, f.issued, f.idle, f.absolute,
 		CASE WHEN f.last_commit <> 0 THEN (SELECT v.value FROM @schema@.committed v WHERE v.id = f.id) END
 	INTO s
@@ -258,7 +260,7 @@ BEGIN
 		RETURN @schema@.look(NULL, 3, 0, now); -- early
 	END IF;
 	new.id := family; new.subject := of_subject; new.label := new_label; new.native := is_native; new.generation := 1;
-	new.forgiven := 0; new.last_commit := 0; new.ended := false;
+	new.copy := 0; new.used := 0; new.last_commit := 0; new.ended := false;
 	new.started := now; new.authenticated := now; new.issued := now; new.idle := idle_limit; new.absolute := now + absolute_limit;
 	IF renews IS NOT NULL THEN
 		IF NOT @schema@.alive(renews, now) THEN
@@ -317,16 +319,19 @@ BEGIN
 	RETURN @schema@.look(family, 1, appended, now);
 END $wafer$;
 
--- advance makes the next generation of each family, or raises its position. It
--- does not lock the head: it reads the log in the same snapshot in which it checks
--- the births, so a later revocation of a family has a position above the one that
--- advance writes. An earlier statement locks the rows, so that they cannot change
--- under that snapshot.
+-- refresh does one thing to each family, by the kind of the request: 1 makes the
+-- next generation, 2 makes a copy in place of a lost answer, and 3 raises the
+-- position alone. It does not lock the head: it reads the log in the same snapshot in
+-- which it checks the births, so a later revocation of a family has a position above
+-- the one that refresh writes. An earlier statement locks the rows, so that they
+-- cannot change under that snapshot: as they are judged, they are written.
 --
 -- It never waits for one row while it holds another: the outcome for a locked row
 -- is 8. Only with wait, which is for a single family, does it wait for the row.
-CREATE FUNCTION @schema@.advance(ids uuid[], generations bigint[], natives boolean[], bases bigint[], ages bigint[], onlys boolean[], wait boolean)
-RETURNS SETOF @schema@.snapshot LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
+CREATE FUNCTION @schema@.refresh(
+	ids uuid[], kinds integer[], generations bigint[], copies integer[], natives boolean[], bases bigint[],
+	ages bigint[], lags integer[], skews bigint[], wait boolean
+) RETURNS SETOF @schema@.snapshot LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
 DECLARE
 	held uuid[];
 	now  bigint;
@@ -342,37 +347,46 @@ BEGIN
 	WITH log AS MATERIALIZED (
 		SELECT l.id, l.everyone, l.floor, (SELECT e.position FROM @schema@.entries e ORDER BY e.position DESC LIMIT 1) AS head
 		FROM @schema@.log l WHERE l.one
-	), asked AS MATERIALIZED (
-		SELECT * FROM unnest(ids, generations, natives, bases, ages, onlys) WITH ORDINALITY AS a (id, generation, native, basis, age, raises, n)
+	), judged AS MATERIALIZED (
+		SELECT a.n, a.kind, a.copy AS presented, l.id AS log, l.head, l.floor,
+			CASE WHEN f.id IS NULL THEN 0 WHEN f.ended THEN 1 WHEN f.birth < c.cutoff THEN 2 ELSE 3 END AS state,
+			CASE WHEN f.id IS NULL THEN 0
+				WHEN held IS NULL OR f.id <> ALL (held) THEN 8
+				WHEN f.ended OR f.birth < c.cutoff OR f.issued + f.idle <= now OR f.absolute <= now OR f.native <> a.native
+					OR NOT CASE a.kind
+						WHEN 1 THEN f.generation = a.generation AND f.copy >= a.copy AND (c.long_ago OR a.lag > 0 AND f.copy - a.copy >= a.lag)
+						WHEN 2 THEN f.generation = a.generation + 1 AND f.used = a.copy AND f.copy < 4095 AND c.long_ago
+						ELSE f.generation = a.generation END THEN 0
+				WHEN f.last_commit > a.basis THEN 2
+				ELSE 1 END AS outcome,
+			f.id, f.subject, f.label, f.native, f.birth, f.position, f.last_commit, f.generation, f.copy, f.used,
+			f.started, f.authenticated, f.issued, f.idle, f.absolute
+		FROM unnest(ids, kinds, generations, copies, natives, bases, ages, lags, skews) WITH ORDINALITY
+			AS a (id, kind, generation, copy, native, basis, age, lag, skew, n)
+		CROSS JOIN log l
+		LEFT JOIN @schema@.families f ON f.id = a.id
+		CROSS JOIN LATERAL (
+			SELECT greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject)) AS cutoff,
+				-- An issue time far ahead is from before the clock was set back.
+				now - f.issued >= a.age OR f.issued - now > a.skew AS long_ago
+		) c
 	), written AS (
 		UPDATE @schema@.families f
-		SET generation = f.generation + CASE WHEN a.raises THEN 0 ELSE 1 END,
-			issued = CASE WHEN a.raises THEN f.issued ELSE now END,
-			position = greatest(f.position, l.head)
-		FROM asked a, log l
-		WHERE f.id = a.id AND a.id = ANY (held)
-			AND f.generation = a.generation AND f.native = a.native AND NOT f.ended
-			AND f.birth >= greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject))
-			AND f.issued + f.idle > now AND f.absolute > now
-			AND (a.raises OR now - f.issued >= a.age) AND f.last_commit <= a.basis
-		RETURNING a.n, f.id, f.position, f.generation, f.issued
+		SET generation = f.generation + CASE j.kind WHEN 1 THEN 1 ELSE 0 END,
+			copy = CASE j.kind WHEN 1 THEN 0 WHEN 2 THEN f.copy + 1 ELSE f.copy END,
+			used = CASE j.kind WHEN 1 THEN j.presented ELSE f.used END,
+			issued = CASE j.kind WHEN 3 THEN f.issued ELSE now END,
+			position = greatest(f.position, j.head)
+		FROM judged j
+		WHERE f.id = j.id AND j.outcome = 1
+		RETURNING j.n, f.position, f.generation, f.copy, f.used, f.issued
 	)
-	SELECT a.n::integer - 1,
-		CASE WHEN w.n IS NOT NULL THEN 1
-			WHEN f.id IS NULL THEN 0
-			WHEN held IS NULL OR a.id <> ALL (held) THEN 8
-			WHEN NOT f.ended AND f.birth >= c.cutoff AND f.generation = a.generation AND f.native = a.native
-				AND f.issued + f.idle > now AND f.absolute > now AND (a.raises OR now - f.issued >= a.age) THEN 2
-			ELSE 0 END,
-		0::bigint, l.id, l.head, l.floor, now,
-		CASE WHEN f.id IS NULL THEN 0 WHEN f.ended THEN 1 WHEN f.birth < c.cutoff THEN 2 ELSE 3 END,
-		f.id, f.subject, f.label, f.native, f.birth, coalesce(w.position, f.position), f.last_commit,
-		coalesce(w.generation, f.generation), f.forgiven, f.started, f.authenticated, coalesce(w.issued, f.issued), f.idle, f.absolute,
-		CASE WHEN f.last_commit <> 0 THEN (SELECT v.value FROM @schema@.committed v WHERE v.id = f.id) END
-	FROM asked a CROSS JOIN log l
-	LEFT JOIN @schema@.families f ON f.id = a.id
-	LEFT JOIN written w ON w.n = a.n
-	CROSS JOIN LATERAL (SELECT greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject)) AS cutoff) c;
+	SELECT j.n::integer - 1, j.outcome, 0::bigint, j.log, j.head, j.floor, now, j.state,
+		j.id, j.subject, j.label, j.native, j.birth, coalesce(w.position, j.position), j.last_commit,
+		coalesce(w.generation, j.generation), coalesce(w.copy, j.copy), coalesce(w.used, j.used),
+		j.started, j.authenticated, coalesce(w.issued, j.issued), j.idle, j.absolute,
+		CASE WHEN j.last_commit <> 0 THEN (SELECT v.value FROM @schema@.committed v WHERE v.id = j.id) END
+	FROM judged j LEFT JOIN written w ON w.n = j.n;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'the log is gone; restore it from a backup';
 	END IF;
@@ -397,26 +411,6 @@ BEGIN
 	UPDATE @schema@.families f SET position = p, last_commit = p WHERE f.id = family;
 	INSERT INTO @schema@.committed AS c (id, value) VALUES (family, kept) ON CONFLICT (id) DO UPDATE SET value = excluded.value;
 	RETURN @schema@.look(family, 1, p, now);
-END $wafer$;
-
--- forgive appends nothing, but locks the head nevertheless: it shares transactions
--- with calls that do, and the head must be locked before families.
-CREATE FUNCTION @schema@.forgive(family uuid, forgiving bigint)
-RETURNS @schema@.snapshot LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $wafer$
-DECLARE
-	now  bigint;
-	snap @schema@.snapshot;
-BEGIN
-	PERFORM @schema@.lock_head();
-	PERFORM 1 FROM @schema@.families f WHERE f.id = family FOR NO KEY UPDATE;
-	now := @schema@.clock();
-	snap := @schema@.look(family, 0, 0, now);
-	IF snap.state = 3 AND snap.issued + snap.idle > now AND snap.absolute > now
-		AND snap.forgiven = 0 AND snap.generation - 1 = forgiving THEN
-		UPDATE @schema@.families f SET forgiven = forgiving, issued = now WHERE f.id = family;
-		snap.forgiven := forgiving; snap.issued := now; snap.outcome := 1;
-	END IF;
-	RETURN snap;
 END $wafer$;
 
 CREATE FUNCTION @schema@.revoke(sessions uuid[], of_subjects text[], everyone boolean, spared uuid, basis bigint, above bigint, reason text, actor text, tell boolean)
@@ -516,7 +510,8 @@ END $wafer$;
 
 CREATE FUNCTION @schema@.swap_keys(at bigint, new bytea) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $wafer$
 BEGIN
-	PERFORM @schema@.lock_head(); -- as in forgive
+	-- It appends nothing, but it shares transactions with calls that do.
+	PERFORM @schema@.lock_head();
 	UPDATE @schema@.keys k SET version = k.version + 1, document = new WHERE k.one AND k.version = at;
 	RETURN FOUND;
 END $wafer$;
