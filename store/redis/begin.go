@@ -25,8 +25,9 @@ var (
 	rightsScript = newScript("rights", rightsLua)
 )
 
-// schemaVersion is the version of the keys and of their contents.
-const schemaVersion = "1"
+// schemaVersion is the version of the keys and of their contents. Version 1 was never
+// released.
+const schemaVersion = "2"
 
 // seen holds the highest head that this process has seen. A log that replaces a
 // lost one begins above it.
@@ -41,7 +42,7 @@ func (s *seen) raise(p store.Position) {
 	}
 }
 
-// openLog creates the log if there is none, and refuses one of a later release. It
+// openLog creates the log if there is none, and refuses one of another schema. It
 // first checks that the user may run every command: a script that is refused a
 // command in its middle would be half done.
 func (s *Store) openLog(ctx context.Context) error {
@@ -54,10 +55,15 @@ func (s *Store) openLog(ctx context.Context) error {
 			version, err = s.version(ctx)
 		}
 	}
-	if err == nil && version != schemaVersion {
-		err = fmt.Errorf("the store's schema is version %q, and this program knows %s; a newer release has written it: run that one", version, schemaVersion)
+	switch {
+	case err != nil:
+		return explain(err)
+	case version == "1":
+		return fmt.Errorf("the store's schema is version 1, of before the first release, and this program knows %s; nothing migrates it: give Options another Name, or delete the keys %s*, with which all sessions end and a key set kept there is lost", schemaVersion, s.key(""))
+	case version != schemaVersion:
+		return fmt.Errorf("the store's schema is version %q, and this program knows %s; a newer release has written it: run that one", version, schemaVersion)
 	}
-	return explain(err)
+	return nil
 }
 
 // version reads the version of the schema. It is "" if there is no log.

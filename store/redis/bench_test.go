@@ -32,15 +32,15 @@ const bareAdvance = `
 local log = redis.call('HMGET', KEYS[1], 'head', 'everyone')
 local raw = redis.call('GET', '{wafer}:f:' .. ARGV[1])
 if not raw then return false end
-local v, flags, birth, position, commit, generation, forgiven, started, authenticated, issued, idle, absolute, subject, label, value =
-  struct.unpack('>BBI8I8I8I4I4I8I8I8I8I8Bc0Bc0I2c0', raw)
+local v, flags, birth, position, commit, generation, copy, used, started, authenticated, issued, idle, absolute, subject, label, value =
+  struct.unpack('>BBI8I8I8I4I2I2I8I8I8I8I8Bc0Bc0I2c0', raw)
 local clock = redis.call('TIME')
 local now = math.floor(clock[1] * 1000 + clock[2] / 1000)
 local cutoff = tonumber(redis.call('HGET', '{wafer}:subjects', subject) or 0)
 if flags ~= 0 or generation ~= tonumber(ARGV[2]) or now >= issued + idle or now >= absolute or birth < math.max(cutoff, tonumber(log[2])) then
   return raw
 end
-raw = struct.pack('>BBI8I8I8I4I4I8I8I8I8I8Bc0Bc0I2c0', v, flags, birth, math.max(position, tonumber(log[1])), commit, generation + 1, forgiven,
+raw = struct.pack('>BBI8I8I8I4I2I2I8I8I8I8I8Bc0Bc0I2c0', v, flags, birth, math.max(position, tonumber(log[1])), commit, generation + 1, 0, 0,
   started, authenticated, now, idle, absolute, #subject, subject, #label, label, #value, value)
 redis.call('SET', '{wafer}:f:' .. ARGV[1], raw, 'PXAT', string.format('%.0f', math.min(now + idle, absolute)))
 return raw`

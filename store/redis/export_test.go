@@ -67,7 +67,7 @@ func (s *Store) Listening() bool { return s.notifier.Watching() }
 // function replaces.
 func ShiftClock() (restore func()) {
 	all := []*script{
-		createScript, advanceScript, commitScript, forgiveScript, revokeScript, restoreScript, beginScript, sweepScript,
+		createScript, advanceScript, reissueScript, commitScript, revokeScript, restoreScript, beginScript, sweepScript,
 		familyScript, familiesScript, cutoffsScript, announceScript, loadKeysScript, swapKeysScript, sinceScript,
 	}
 	kept := make([]script, len(all))

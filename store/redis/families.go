@@ -20,8 +20,8 @@ var advanceLua string
 //go:embed scripts/commit.lua
 var commitLua string
 
-//go:embed scripts/forgive.lua
-var forgiveLua string
+//go:embed scripts/reissue.lua
+var reissueLua string
 
 //go:embed scripts/revoke.lua
 var revokeLua string
@@ -33,7 +33,7 @@ var (
 	createScript  = newScript("create", baseLua, familyLua, appendLua, createLua)
 	advanceScript = newScript("advance", baseLua, familyLua, advanceLua)
 	commitScript  = newScript("commit", baseLua, familyLua, appendLua, commitLua)
-	forgiveScript = newScript("forgive", baseLua, familyLua, forgiveLua)
+	reissueScript = newScript("reissue", baseLua, familyLua, reissueLua)
 	revokeScript  = newScript("revoke", baseLua, familyLua, appendLua, revokeLua)
 	restoreScript = newScript("restore", baseLua, familyLua, appendLua, restoreLua)
 )
@@ -146,15 +146,35 @@ func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 	if err := a.Check(); err != nil {
 		return store.Snapshot{}, err
 	}
-	p := make(packed, 0, 40)
+	p := make(packed, 0, 50)
 	p.bytes(a.ID[:])
 	p.number32(a.Generation)
+	p.number16(a.Copy)
 	p.flag(a.Native)
 	p.number(uint64(a.Basis))
-	// The server counts ages in whole milliseconds, so the minimum is rounded up.
+	// The server counts in whole milliseconds, so a minimum age is rounded up, and the
+	// skew that an age must exceed is rounded down.
 	p.number(wholeMilliseconds(a.Age))
+	p.number16(a.Lag)
+	p.number(uint64(a.Skew.Milliseconds()))
 	p.flag(a.PositionOnly)
 	return s.write(ctx, advanceScript, a.ID, p)
+}
+
+// Reissue implements [store.Store].
+func (s *Store) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
+	if err := r.Check(); err != nil {
+		return store.Snapshot{}, err
+	}
+	p := make(packed, 0, 47)
+	p.bytes(r.ID[:])
+	p.number32(r.Generation)
+	p.number16(r.Copy)
+	p.flag(r.Native)
+	p.number(uint64(r.Basis))
+	p.number(wholeMilliseconds(r.Age)) // rounded as in Advance
+	p.number(uint64(r.Skew.Milliseconds()))
+	return s.write(ctx, reissueScript, r.ID, p)
 }
 
 // Commit implements [store.Store].
@@ -170,17 +190,6 @@ func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, err
 	p.seed()
 	p.short(c.Actor)
 	return s.write(ctx, commitScript, c.ID, p)
-}
-
-// Forgive implements [store.Store].
-func (s *Store) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	if err := store.CheckForgive(id, generation); err != nil {
-		return store.Snapshot{}, err
-	}
-	var p packed
-	p.bytes(id[:])
-	p.number32(generation)
-	return s.write(ctx, forgiveScript, id, p)
 }
 
 // Revoke implements [store.Store].

@@ -211,8 +211,10 @@ func TestOtherPrograms(t *testing.T) {
 		t.Errorf("their key has %d fields, %v", n, err)
 	}
 	open(t, client, redis.Options{Name: "later"})
-	must(t, client.HSet(t.Context(), "{later}:log", "version", "2").Err())
+	must(t, client.HSet(t.Context(), "{later}:log", "version", "3").Err())
 	refused(t, client, redis.Options{Name: "later"}, "newer release")
+	must(t, client.HSet(t.Context(), "{later}:log", "version", "1").Err())
+	refused(t, client, redis.Options{Name: "later"}, "delete the keys {later}:*")
 	must(t, client.HDel(t.Context(), "{later}:log", "version").Err())
 	refused(t, client, redis.Options{Name: "later"}, "no version")
 }

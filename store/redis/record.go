@@ -14,7 +14,7 @@ import (
 // The server's records and replies are packed, in big-endian:
 //
 //	record:  version (1) ‖ flags (1): 1 native, 2 ended ‖ birth ‖ position ‖
-//	         last commit (8 each) ‖ generation ‖ forgiven (4 each) ‖ started ‖
+//	         last commit (8 each) ‖ generation (4) ‖ copy ‖ used (2 each) ‖ started ‖
 //	         authenticated ‖ issued ‖ idle ‖ absolute (8 each, in milliseconds) ‖
 //	         subject ‖ label (a byte of length each) ‖ value (2 bytes of length)
 //	entry:   position ‖ previous ‖ time (8 each) ‖ kind (1) ‖ id (16) ‖
@@ -52,12 +52,12 @@ func (r *reader) byte() byte {
 	return s[0]
 }
 
-func (r *reader) uint16() int {
+func (r *reader) uint16() uint16 {
 	s := r.take(2)
 	if r.bad {
 		return 0
 	}
-	return int(s[0])<<8 | int(s[1])
+	return binary.BigEndian.Uint16([]byte(s))
 }
 
 func (r *reader) uint32() uint32 {
@@ -100,7 +100,7 @@ func (r *reader) end(what string) error {
 }
 
 const (
-	recordVersion = 1
+	recordVersion = 2 // also in scripts/family.lua
 	flagNative    = 1
 	flagEnded     = 2
 )
@@ -110,12 +110,12 @@ func parseRecord(text string, id store.ID) (store.Family, error) {
 	version, flags := r.byte(), r.byte()
 	f := store.Family{ID: id, Native: flags&flagNative != 0}
 	f.Birth, f.Position, f.LastCommit = r.position(), r.position(), r.position()
-	f.Generation, f.Forgiven = r.uint32(), r.uint32()
+	f.Generation, f.Copy, f.Used = r.uint32(), r.uint16(), r.uint16()
 	f.Started, f.Authenticated, f.Issued = r.time(), r.time(), r.time()
 	idle := r.number()
 	f.Absolute = r.time()
 	f.Subject, f.Label = strings.Clone(r.short()), strings.Clone(r.short())
-	if value := r.take(r.uint16()); f.LastCommit != 0 {
+	if value := r.take(int(r.uint16())); f.LastCommit != 0 {
 		f.Value = []byte(value)
 	} else if value != "" {
 		r.bad = true
@@ -125,6 +125,9 @@ func parseRecord(text string, id store.ID) (store.Family, error) {
 	}
 	f.Idle = time.Duration(idle) * time.Millisecond
 	if version != recordVersion || flags > flagNative|flagEnded {
+		r.bad = true
+	}
+	if f.Generation == 0 || f.Generation > store.MaxGeneration || max(f.Copy, f.Used) > store.MaxCopy {
 		r.bad = true
 	}
 	if err := r.end("a family"); err != nil {

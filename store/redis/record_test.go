@@ -26,7 +26,8 @@ func packRecord(f *store.Family, ended bool) string {
 	p.number(uint64(f.Position))
 	p.number(uint64(f.LastCommit))
 	p.number32(f.Generation)
-	p.number32(f.Forgiven)
+	p.number16(f.Copy)
+	p.number16(f.Used)
 	for _, at := range []time.Time{f.Started, f.Authenticated, f.Issued} {
 		p.number(uint64(at.UnixMilli()))
 	}
@@ -62,7 +63,7 @@ func sampleFamily() store.Family {
 	at := time.UnixMilli(1_790_000_000_123)
 	return store.Family{
 		ID: store.ID{7}, Subject: "alice", Label: "laptop", Native: true, Birth: 1, Position: store.MaxPosition, LastCommit: 5, Value: []byte("sealed"),
-		Generation: 3, Forgiven: 2, Started: at, Authenticated: at.Add(1), Issued: at.Add(time.Second), Idle: 30 * time.Minute, Absolute: at.Add(time.Hour),
+		Generation: 3, Copy: 2, Used: store.MaxCopy, Started: at, Authenticated: at.Add(1), Issued: at.Add(time.Second), Idle: 30 * time.Minute, Absolute: at.Add(time.Hour),
 	}
 }
 
@@ -70,9 +71,15 @@ func recordSeeds() []string {
 	f, plain := sampleFamily(), sampleFamily()
 	plain.Value, plain.LastCommit, plain.Label, plain.Native = nil, 0, "", false
 	whole := packRecord(&f, true)
+	const counts = 1 + 1 + 3*8 // where the generation begins
 	return []string{
-		whole, packRecord(&plain, false), whole[:len(whole)-1], whole + "x", "", "\x02" + whole[1:], whole[:1] + "\x04" + whole[2:],
-		whole[:2] + "\xff" + whole[3:], // a birth of more than 53 bits
+		whole, packRecord(&plain, false), whole[:len(whole)-1], whole + "x", "", "\x03" + whole[1:], whole[:1] + "\x04" + whole[2:],
+		whole[:2] + "\xff" + whole[3:],                         // a birth of more than 53 bits
+		"\x01" + whole[1:],                                     // the version before copies
+		whole[:counts] + "\x00\x00\x00\x00" + whole[counts+4:], // generation 0
+		whole[:counts] + "\x00\x10\x00\x00" + whole[counts+4:], // a generation of 21 bits
+		whole[:counts+4] + "\x10\x00" + whole[counts+6:],       // a copy of 13 bits
+		whole[:counts+6] + "\x10\x00" + whole[counts+8:],       // a used copy of 13 bits
 	}
 }
 
@@ -152,7 +159,7 @@ func TestRecordSeeds(t *testing.T) {
 	want := sampleFamily()
 	got, err := parseRecord(packRecord(&want, false), want.ID)
 	if err != nil || got.Subject != want.Subject || got.Label != want.Label || !got.Native || got.Position != want.Position || !bytes.Equal(got.Value, want.Value) ||
-		!got.Absolute.Equal(want.Absolute) || got.Idle != want.Idle || got.Generation != 3 || got.Forgiven != 2 || got.LastCommit != 5 || got.Birth != 1 {
+		!got.Absolute.Equal(want.Absolute) || got.Idle != want.Idle || got.Generation != 3 || got.Copy != 2 || got.Used != store.MaxCopy || got.LastCommit != 5 || got.Birth != 1 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	read := 0

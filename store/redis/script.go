@@ -40,6 +40,7 @@ type packed []byte
 
 func (p *packed) byte(b byte)       { *p = append(*p, b) }
 func (p *packed) number(n uint64)   { *p = binary.BigEndian.AppendUint64(*p, n) }
+func (p *packed) number16(n uint16) { *p = binary.BigEndian.AppendUint16(*p, n) }
 func (p *packed) number32(n uint32) { *p = binary.BigEndian.AppendUint32(*p, n) }
 func (p *packed) bytes(b []byte)    { *p = append(*p, b...) }
 

@@ -58,7 +58,7 @@ func TestRefusedWriteIsNotHalfDone(t *testing.T) {
 		"create":     func() error { _, err := db.Create(ctx, fresh); return err },
 		"end oldest": func() error { _, err := db.Create(ctx, oldest); return err },
 		"advance":    func() error { _, err := db.Advance(ctx, store.Advance{ID: kept.ID, Generation: 2}); return err },
-		"forgive":    func() error { _, err := db.Forgive(ctx, kept.ID, 1); return err },
+		"reissue":    func() error { _, err := db.Reissue(ctx, store.Reissue{ID: kept.ID, Generation: 1}); return err },
 		"commit":     func() error { _, err := db.Commit(ctx, store.Commit{ID: kept.ID, Value: []byte("v")}); return err },
 		"elsewhere": func() error {
 			_, err := db.Revoke(ctx, store.Revocation{Subjects: []string{"alice"}, Except: &store.Rebirth{ID: kept.ID}})

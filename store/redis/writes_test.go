@@ -167,7 +167,13 @@ func TestPromise1_Flush(t *testing.T) {
 			_, err := db.Commit(t.Context(), store.Commit{ID: id, Value: []byte("v")})
 			return err
 		},
-		"Forgive": func(db *redis.Store) error { _, err := db.Forgive(t.Context(), id, 1); return err },
+		"Reissue": func(db *redis.Store) error {
+			s, err := db.Reissue(t.Context(), store.Reissue{ID: id, Generation: 1})
+			if s.State != store.Absent {
+				err = fmt.Errorf("it is %v", s.State)
+			}
+			return err
+		},
 		"Family":  func(db *redis.Store) error { _, err := db.Family(t.Context(), id); return err },
 		"Families": func(db *redis.Store) error {
 			_, err := db.Families(t.Context(), "alice", 10)

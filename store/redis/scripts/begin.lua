@@ -25,7 +25,7 @@ local micros = clock[1] * 1000000 + clock[2]
 local at = max(above + 1, micros + 60000000, head + 1, newest + 1)
 if at > 9007199254740991 then return redis.error_reply('ERR no positions are left') end
 local function whole(n) return string.format('%.0f', n) end
-call('HSET', LOG, 'id', log, 'version', '1', 'head', whole(at), 'floor', '0', 'everyone', whole(at))
+call('HSET', LOG, 'id', log, 'version', '2', 'head', whole(at), 'floor', '0', 'everyone', whole(at))
 for field, value in pairs({access = whole(access), absolute = whole(absolute), leeway = whole(leeway), staleness = whole(staleness),
   keys_version = '0', keys = ''}) do
   if call('HEXISTS', LOG, field) == 0 then call('HSET', LOG, field, value) end

@@ -6,7 +6,7 @@ touch()
 local there = read(id)
 if there or call('HEXISTS', SESSIONS, 'e' .. id) == 1 then return answer(TAKEN, there) end
 if not_before > 0 and not_before < max(cutoff(subject), everyone, floor) then return answer(EARLY) end
-local f = {id = id, flags = is_native, commit = 0, generation = 1, forgiven = 0, started = now, authenticated = now,
+local f = {id = id, flags = is_native, commit = 0, generation = 1, copy = 0, used = 0, started = now, authenticated = now,
   issued = now, idle = idle, absolute = now + absolute, subject = subject, label = label, value = ''}
 local ends, replaced = {}, {}
 if renews > 0 then

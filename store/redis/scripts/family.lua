@@ -1,5 +1,6 @@
 -- The record of a family, as record.go describes it.
-local RECORD = '>BBI8I8I8I4I4I8I8I8I8I8Bc0Bc0I2c0'
+local VERSION = 2
+local RECORD = '>BBI8I8I8I4I2I2I8I8I8I8I8Bc0Bc0I2c0'
 local ABSENT, ENDED, CUTOFF, ALIVE = 0, 1, 2, 3
 local UNWRITTEN, WRITTEN, BEHIND, EARLY, FULL, TAKEN = 0, 1, 2, 3, 4, 5
 local cutoffs = {} -- of the subjects read so far
@@ -18,9 +19,12 @@ local function read(id)
   if not raw then return nil end
   local f = {id = id, raw = raw}
   local version
-  version, f.flags, f.birth, f.position, f.commit, f.generation, f.forgiven, f.started, f.authenticated,
+  version, f.flags, f.birth, f.position, f.commit, f.generation, f.copy, f.used, f.started, f.authenticated,
     f.issued, f.idle, f.absolute, f.subject, f.label, f.value = parse(RECORD, raw)
-  if version ~= 1 then error('a family of version ' .. version .. ': a newer release has written it') end
+  if version ~= VERSION then
+    error('a family of version ' .. version .. ', and this program knows ' .. VERSION ..
+      ': stop the nodes of the other release, and delete the keys ' .. PREFIX .. 'f:*')
+  end
   return f
 end
 
@@ -34,13 +38,17 @@ local function state(f)
   return ALIVE
 end
 
+-- Whether the last advance or copy is at least age ago. One that is further ahead of
+-- the clock than skew counts as long ago: the clock was set back since.
+local function long_ago(f, age, skew) return now - f.issued >= age or f.issued - now > skew end
+
 local function past(f) return now >= f.issued + f.idle or now >= f.absolute end
 local function lives(f) return state(f) == ALIVE and not past(f) end
 
 -- Writes the record, which the server expires at the family's deadline.
 local function write(f)
   local key = PREFIX .. 'f:' .. f.id
-  f.raw = pack(RECORD, 1, f.flags, f.birth, f.position, f.commit, f.generation, f.forgiven, f.started, f.authenticated,
+  f.raw = pack(RECORD, VERSION, f.flags, f.birth, f.position, f.commit, f.generation, f.copy, f.used, f.started, f.authenticated,
     f.issued, f.idle, f.absolute, #f.subject, f.subject, #f.label, f.label, #f.value, f.value)
   local deadline = math.min(f.issued + f.idle, f.absolute)
   if deadline > now then
