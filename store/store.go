@@ -24,8 +24,8 @@ import (
 //   - A family lives only while its birth is not below the cutoffs of its
 //     subject and of everyone, and while it is not ended. Every method checks
 //     that with a head that is read no later than the check.
-//   - A family's position is the head at its last Create, Advance or Reissue, or exactly
-//     the position of its last Commit or rebirth. It never falls.
+//   - A family's position is the head at its last Create, Advance or Reissue, or
+//     exactly the position of its last Commit or rebirth. It never falls.
 //   - A new position is max(head+1, Above+1, microseconds since 1970), and at
 //     most MaxPosition.
 //   - Ending a family, for whatever reason, appends its entry in the same

@@ -27,7 +27,7 @@ var advancing = []property{
 		f := h.written(h.Advance(h.ctx, next(h.family("anna")))).Family
 		f = h.written(h.Advance(h.ctx, next(f))).Family
 		h.appendUnrelated()
-		for _, generation := range []uint32{1, 2, 4, 5, 1<<32 - 2} {
+		for _, generation := range []uint32{1, 2, 4, 5, store.MaxGeneration - 1} {
 			for _, only := range []bool{false, true} {
 				a := next(f)
 				a.Generation, a.PositionOnly = generation, only
@@ -62,15 +62,79 @@ var advancing = []property{
 		h.pass(2 * h.unit())
 		h.written(h.Advance(h.ctx, a))
 	}},
-	{name: "AgeCountsFromForgiving", timed: true, test: func(h *harness) {
-		f := h.written(h.Advance(h.ctx, next(h.family("anna")))).Family
+	{name: "AgeCountsFromTheLastCopy", timed: true, test: func(h *harness) {
+		f := h.advanced(h.family("anna"))
 		h.pass(2 * h.unit())
-		h.written(h.Forgive(h.ctx, f.ID, 1))
+		f = h.reissued(f, 1)
 		a := next(f)
 		a.Age = 2 * h.unit()
 		h.unwritten(h.Advance(h.ctx, a))
 		h.pass(2 * h.unit())
 		h.written(h.Advance(h.ctx, a))
+	}},
+	{name: "AClockThatWasSetBackHoldsNothingBack", leaps: true, test: func(h *harness) {
+		h.setBack(func(f store.Family, skew time.Duration) (store.Snapshot, error) {
+			a := next(f)
+			a.Age, a.Lag, a.Skew = time.Hour, 3, skew
+			return h.Advance(h.ctx, a)
+		})
+	}},
+	{name: "TheCopyPresentedIsTheUsedOne", test: func(h *harness) {
+		for used := range uint16(4) {
+			f := h.reissued(h.advanced(h.family("anna")), 3)
+			a := next(f)
+			a.Copy = used
+			s := h.written(h.Advance(h.ctx, a))
+			want := f // the new generation has no copies yet
+			want.Generation, want.Copy, want.Used, want.Issued = 3, 0, used, s.Family.Issued
+			h.same(s.Family, want)
+			h.same(h.look(f.ID).Family, want)
+			// The next one is of copy 0 again.
+			if f = h.advanced(s.Family); f.Copy != 0 || f.Used != 0 {
+				h.t.Errorf("copy %d, used %d: want 0, 0", f.Copy, f.Used)
+			}
+		}
+	}},
+	{name: "ACopyThatWasNotIssuedIsUnwritten", test: func(h *harness) {
+		f := h.advanced(h.family("anna"))
+		for range 3 {
+			h.appendUnrelated()
+			for _, copied := range []uint16{f.Copy + 1, f.Copy + 5, store.MaxCopy} {
+				a := next(f)
+				a.Copy, a.Lag = copied, 1
+				h.nothingWritten(func() {
+					s := h.unwritten(h.Advance(h.ctx, a))
+					h.same(s.Family, f)
+				}, f.ID)
+			}
+			f = h.reissued(f, 1)
+		}
+	}},
+	{name: "ACopyThatLagsIsDue", test: func(h *harness) {
+		for _, lag := range []uint16{1, 2, 3} {
+			f := h.reissued(h.advanced(h.family("anna")), 4)
+			for copied := f.Copy + 2; copied > 0; {
+				copied--
+				a := next(f)
+				a.Copy, a.Lag, a.Age = copied, lag, time.Hour
+				if copied+lag > f.Copy {
+					h.nothingWritten(func() { h.unwritten(h.Advance(h.ctx, a)) }, f.ID)
+					continue
+				}
+				if f = h.written(h.Advance(h.ctx, a)).Family; f.Used != copied || copied+lag != 4 {
+					h.t.Errorf("copy %d of 4 was used, recorded as %d, with a lag of %d", copied, f.Used, lag)
+				}
+				break
+			}
+		}
+	}},
+	{name: "NoLagIsDueByAgeAlone", test: func(h *harness) {
+		f := h.reissued(h.advanced(h.family("anna")), 4)
+		for copied := range uint16(5) {
+			a := next(f)
+			a.Copy, a.Age = copied, time.Hour
+			h.nothingWritten(func() { h.unwritten(h.Advance(h.ctx, a)) }, f.ID)
+		}
 	}},
 	{name: "TheOtherKindIsUnwritten", test: func(h *harness) {
 		for _, native := range []bool{false, true} {
@@ -116,7 +180,9 @@ var advancing = []property{
 			"an older generation": func(a *store.Advance) { a.Generation = 1 },
 			"a later generation":  func(a *store.Advance) { a.Generation = 3 },
 			"the other kind":      func(a *store.Advance) { a.Native = true },
+			"a copy never issued": func(a *store.Advance) { a.Copy = 1 },
 			"too young":           func(a *store.Advance) { a.Age = time.Hour },
+			"young, without lag":  func(a *store.Advance) { a.Age, a.Lag, a.Skew = time.Hour, 1, time.Minute },
 			"absent":              func(a *store.Advance) { a.ID = newID() },
 		} {
 			a := next(f)
@@ -134,11 +200,11 @@ var advancing = []property{
 		h.unwritten(h.Advance(h.ctx, a))
 	}},
 	{name: "PositionOnlyLeavesTheGenerationAndItsTime", timed: true, test: func(h *harness) {
-		f := h.committed("anna", "value")
+		f := h.lived(h.committed("anna", "value"))
 		h.tick()
 		head := h.appendUnrelated()
 		a := raise(f)
-		a.Age = 24 * time.Hour // ignored
+		a.Copy, a.Age, a.Skew = f.Copy+1, 24*time.Hour, time.Hour // ignored
 		s := h.written(h.Advance(h.ctx, a))
 		want := f
 		want.Position = head

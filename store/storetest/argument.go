@@ -58,8 +58,27 @@ var arguing = []property{
 		}
 		advance("zero id", func(a *store.Advance) { a.ID = store.ID{} })
 		advance("generation 0", func(a *store.Advance) { a.Generation = 0 })
-		advance("the last generation", func(a *store.Advance) { a.Generation = 1<<32 - 1 })
+		advance("the last generation", func(a *store.Advance) { a.Generation = store.MaxGeneration })
+		advance("a generation of 21 bits", func(a *store.Advance) { a.Generation |= 1 << 20 })
+		advance("a copy of 13 bits", func(a *store.Advance) { a.Copy |= 1 << 12 })
+		advance("a negative skew", func(a *store.Advance) { a.Skew = -1 })
 		advance("a basis of 54 bits", func(a *store.Advance) { a.Basis = far })
+
+		reissue := func(name string, change func(r *store.Reissue)) {
+			calls["Reissue: "+name] = func() error {
+				r := copyOf(f)
+				change(&r)
+				_, err := h.Reissue(h.ctx, r)
+				return err
+			}
+		}
+		reissue("zero id", func(r *store.Reissue) { r.ID = store.ID{} })
+		reissue("generation 0", func(r *store.Reissue) { r.Generation = 0 })
+		reissue("the last generation", func(r *store.Reissue) { r.Generation = store.MaxGeneration })
+		reissue("a generation of 21 bits", func(r *store.Reissue) { r.Generation |= 1 << 20 })
+		reissue("a copy of 13 bits", func(r *store.Reissue) { r.Copy |= 1 << 12 })
+		reissue("a negative skew", func(r *store.Reissue) { r.Skew = -1 })
+		reissue("a basis of 54 bits", func(r *store.Reissue) { r.Basis = far })
 
 		commit := func(name string, change func(c *store.Commit)) {
 			calls["Commit: "+name] = func() error {
@@ -75,9 +94,6 @@ var arguing = []property{
 		commit("a basis of 54 bits", func(c *store.Commit) { c.Basis = far })
 		commit("Above of 54 bits", func(c *store.Commit) { c.Above = far })
 		commit("long actor", func(c *store.Commit) { c.Actor = long })
-
-		calls["Forgive: zero id"] = func() error { _, err := h.Forgive(h.ctx, store.ID{}, 1); return err }
-		calls["Forgive: generation 0"] = func() error { _, err := h.Forgive(h.ctx, f.ID, 0); return err }
 
 		revoke := func(name string, change func(r *store.Revocation)) {
 			calls["Revoke: "+name] = func() error {
@@ -157,9 +173,11 @@ var arguing = []property{
 		c.Limit, c.NotBefore, c.Value = 1<<31-1, store.MaxPosition, make([]byte, store.MaxValue)
 		f := h.written(h.Create(h.ctx, c)).Family
 		a := next(f)
-		a.Generation, a.Basis = 1<<32-2, store.MaxPosition
+		a.Generation, a.Copy, a.Basis = store.MaxGeneration-1, store.MaxCopy, store.MaxPosition
+		a.Age, a.Lag, a.Skew = 1<<63-1, 1<<16-1, 1<<63-1
 		h.unwritten(h.Advance(h.ctx, a))
-		h.unwritten(h.Forgive(h.ctx, f.ID, 1<<32-1))
+		r := store.Reissue{ID: f.ID, Generation: a.Generation, Copy: a.Copy, Basis: a.Basis, Age: a.Age, Skew: a.Skew}
+		h.unwritten(h.Reissue(h.ctx, r))
 		if _, err := h.Families(h.ctx, c.Subject, store.MaxListed); err != nil {
 			h.t.Error(err)
 		}

@@ -21,8 +21,7 @@ var bearing = []property{
 		for range 3 {
 			h.revoke(store.Revocation{Subjects: []string{"bob", "ann", "annab"}, Sessions: []store.ID{newID()}})
 		}
-		f = h.written(h.Advance(h.ctx, next(f))).Family
-		f = h.written(h.Forgive(h.ctx, f.ID, 1)).Family
+		f = h.reissued(h.advanced(f), 1)
 		f = h.written(h.Commit(h.ctx, keep(f, "value"))).Family
 		f = h.written(h.Revoke(h.ctx, elsewhere(f))).Family
 		h.written(h.Create(h.ctx, renewal(f)))
@@ -88,8 +87,12 @@ func (h *harness) everyMethodSeesTheCutoff(r store.Revocation) {
 		c.Basis = 1
 		s, err = h.Commit(h.ctx, c)
 		unwritten("Commit, behind", s, err)
-		s, err = h.Forgive(h.ctx, f.ID, 1)
-		unwritten("Forgive", s, err)
+		s, err = h.Reissue(h.ctx, copyOf(f))
+		unwritten("Reissue", s, err)
+		r := copyOf(f)
+		r.Basis = 1
+		s, err = h.Reissue(h.ctx, r)
+		unwritten("Reissue, behind", s, err)
 		s, err = h.Create(h.ctx, renewal(renewed))
 		unwritten("Create of Renews", s, err)
 		c2 := renewal(renewed)

@@ -82,8 +82,8 @@ func (w *checkedStore) family(method string, f *store.Family) {
 	if f.Birth == 0 || f.Birth > f.Position || f.LastCommit > f.Position {
 		w.t.Errorf("%s: birth %d, last commit %d, position %d", method, f.Birth, f.LastCommit, f.Position)
 	}
-	if f.Generation == 0 || f.Forgiven >= f.Generation {
-		w.t.Errorf("%s: generation %d, forgiven %d", method, f.Generation, f.Forgiven)
+	if f.Generation == 0 || f.Generation > store.MaxGeneration || max(f.Copy, f.Used) > store.MaxCopy || f.Generation == 1 && max(f.Copy, f.Used) != 0 {
+		w.t.Errorf("%s: copy %d of generation %d, from copy %d", method, f.Copy, f.Generation, f.Used)
 	}
 	for _, at := range []time.Time{f.Started, f.Authenticated, f.Issued, f.Absolute} {
 		if at.IsZero() || at.Nanosecond()%int(time.Millisecond) != 0 {
@@ -131,17 +131,20 @@ func (w *checkedStore) Advance(ctx context.Context, a store.Advance) (store.Snap
 	return s, err
 }
 
+func (w *checkedStore) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
+	v := w.before()
+	s, err := w.Store.Reissue(ctx, r)
+	w.check("Reissue", v, r.ID, s, err)
+	if s.Entry != 0 {
+		w.t.Errorf("Reissue: entry %d", s.Entry)
+	}
+	return s, err
+}
+
 func (w *checkedStore) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Commit(ctx, c)
 	w.check("Commit", v, c.ID, s, err)
-	return s, err
-}
-
-func (w *checkedStore) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	v := w.before()
-	s, err := w.Store.Forgive(ctx, id, generation)
-	w.check("Forgive", v, id, s, err)
 	return s, err
 }
 

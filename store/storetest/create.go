@@ -26,8 +26,8 @@ var creating = []property{
 		before := h.look(newID()).Now
 		s := h.written(h.Create(h.ctx, c))
 		f := s.Family
-		if f.Generation != 1 || f.Forgiven != 0 || f.LastCommit != 0 || f.Value != nil {
-			h.t.Errorf("generation %d, forgiven %d, last commit %d, value %q", f.Generation, f.Forgiven, f.LastCommit, f.Value)
+		if f.Generation != 1 || f.Copy != 0 || f.Used != 0 || f.LastCommit != 0 || f.Value != nil {
+			h.t.Errorf("generation %d, copy %d, used %d, last commit %d, value %q", f.Generation, f.Copy, f.Used, f.LastCommit, f.Value)
 		}
 		if f.Started.Before(before.Truncate(time.Millisecond)) || f.Started.After(s.Now) {
 			h.t.Errorf("started %v: want between %v and %v", f.Started, before, s.Now)

@@ -70,7 +70,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{"Create", creating}, {"Ends", ending}, {"Limit", limiting}, {"Renew", renewing},
-		{"Advance", advancing}, {"Commit", committing}, {"Forgive", forgiving},
+		{"Advance", advancing}, {"Reissue", reissuing}, {"Commit", committing},
 		{"Family", reading}, {"Families", listing}, {"Expiry", expiring},
 		{"Revoke", revoking}, {"Restore", slices.Concat(restoring, restoringAgain)}, {"Rebirth", rebearing}, {"Birth", bearing},
 		{"Position", positioning}, {"Log", logging}, {"Wait", waiting}, {"Floor", dropping}, {"Cutoffs", cutting},

@@ -67,10 +67,8 @@ func (l late) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error
 	return lost(ctx, c, l.Store.Commit)
 }
 
-func (l late) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	return lost(ctx, generation, func(ctx context.Context, generation uint32) (store.Snapshot, error) {
-		return l.Store.Forgive(ctx, id, generation)
-	})
+func (l late) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
+	return lost(ctx, r, l.Store.Reissue)
 }
 
 func (l late) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {

@@ -28,15 +28,16 @@ var expiring = []property{
 			head := h.head()
 			behind := keep(f, "more")
 			behind.Basis = 1
-			a := next(f)
-			a.Basis = 1
+			a, r := next(f), copyOf(f)
+			a.Basis, r.Basis = 1, 1
 			for name, call := range map[string]func() (store.Snapshot, error){
 				"Advance":              func() (store.Snapshot, error) { return h.Advance(h.ctx, next(f)) },
 				"Advance, behind":      func() (store.Snapshot, error) { return h.Advance(h.ctx, a) },
 				"Advance PositionOnly": func() (store.Snapshot, error) { return h.Advance(h.ctx, raise(f)) },
 				"Commit":               func() (store.Snapshot, error) { return h.Commit(h.ctx, keep(f, "more")) },
 				"Commit, behind":       func() (store.Snapshot, error) { return h.Commit(h.ctx, behind) },
-				"Forgive":              func() (store.Snapshot, error) { return h.Forgive(h.ctx, f.ID, 1) },
+				"Reissue":              func() (store.Snapshot, error) { return h.Reissue(h.ctx, copyOf(f)) },
+				"Reissue, behind":      func() (store.Snapshot, error) { return h.Reissue(h.ctx, r) },
 			} {
 				s, err := call()
 				if err != nil || s.Outcome != store.Unwritten {
@@ -62,7 +63,7 @@ var expiring = []property{
 			f = h.written(h.Advance(h.ctx, next(f))).Family
 			f = h.written(h.Commit(h.ctx, keep(f, "value"))).Family
 		}
-		f = h.written(h.Forgive(h.ctx, f.ID, 2)).Family
+		f = h.reissued(f, 1)
 		if !f.Absolute.Equal(deadline) {
 			h.t.Errorf("the deadline moved from %v to %v", deadline, f.Absolute)
 		}

@@ -64,8 +64,7 @@ var listing = []property{
 		c := login("anna")
 		c.Label, c.Native = "the label", true
 		f := h.written(h.Create(h.ctx, c)).Family
-		f = h.written(h.Advance(h.ctx, next(f))).Family
-		f = h.written(h.Forgive(h.ctx, f.ID, 1)).Family
+		f = h.lived(f)
 		f = h.written(h.Commit(h.ctx, keep(f, "value"))).Family
 		list, err := h.Families(h.ctx, "anna", 10)
 		if err != nil || len(list) != 1 {

@@ -250,6 +250,11 @@ var dropping = []property{
 			h.t.Errorf("position %d, head %d, floor %d", s.Family.Position, s.Head, s.Floor)
 		}
 		h.written(h.Advance(h.ctx, next(g)))
+		h.appendUnrelated()
+		s = h.written(h.Reissue(h.ctx, copyOf(h.look(g.ID).Family)))
+		if s.Family.Position != s.Head {
+			h.t.Errorf("position %d, head %d", s.Family.Position, s.Head)
+		}
 	}},
 	{name: "ADroppedEndingOfAnAbsentSessionIsNoLongerHeld", timed: true, test: func(h *harness) {
 		l := h.ledger(h.unit(), 20*h.unit(), 0)

@@ -125,8 +125,7 @@ var sharing = []property{
 var restarting = []property{
 	{name: "EverythingIsThere", test: func(h *harness) {
 		f, ended, cut := h.committed("anna", "value"), h.family("anna"), h.family("bob")
-		f = h.written(h.Advance(h.ctx, next(f))).Family
-		f = h.written(h.Forgive(h.ctx, f.ID, 1)).Family
+		f = h.lived(f)
 		h.end(ended.ID)
 		h.revokeSubject("bob")
 		h.announce(time.Hour, 2*time.Hour, time.Minute)

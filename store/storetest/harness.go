@@ -113,9 +113,16 @@ func renewal(of store.Family) store.Creation {
 	return c
 }
 
-// next returns a request for the next generation of f, from data as new as f.
+// next returns a request for the next generation of f, with its newest token and
+// data as new as f.
 func next(f store.Family) store.Advance {
-	return store.Advance{ID: f.ID, Generation: f.Generation, Native: f.Native, Basis: f.Position}
+	return store.Advance{ID: f.ID, Generation: f.Generation, Copy: f.Copy, Native: f.Native, Basis: f.Position}
+}
+
+// copyOf returns a request for one more copy of f's generation, with the token
+// that was used for its last advance and data as new as f.
+func copyOf(f store.Family) store.Reissue {
+	return store.Reissue{ID: f.ID, Generation: f.Generation - 1, Copy: f.Used, Native: f.Native, Basis: f.Position}
 }
 
 func raise(f store.Family) store.Advance {
@@ -315,7 +322,8 @@ func difference(got, want store.Family) string {
 	}{
 		{"id", got.ID, want.ID}, {"subject", fmt.Sprintf("%q", got.Subject), fmt.Sprintf("%q", want.Subject)}, {"label", fmt.Sprintf("%q", got.Label), fmt.Sprintf("%q", want.Label)},
 		{"native", got.Native, want.Native}, {"birth", got.Birth, want.Birth}, {"position", got.Position, want.Position},
-		{"last commit", got.LastCommit, want.LastCommit}, {"generation", got.Generation, want.Generation}, {"forgiven", got.Forgiven, want.Forgiven}, {"idle", got.Idle, want.Idle},
+		{"last commit", got.LastCommit, want.LastCommit}, {"generation", got.Generation, want.Generation},
+		{"copy", got.Copy, want.Copy}, {"used", got.Used, want.Used}, {"idle", got.Idle, want.Idle},
 	} {
 		if v.got != v.want {
 			differ(v.field, v.got, v.want)

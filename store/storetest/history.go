@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -37,7 +38,8 @@ type event struct {
 	began, ended int64
 	method       string
 	id           store.ID       // the family that the Snapshot is about
-	basis        store.Position // of Advance, Commit, Renews and Except
+	basis        store.Position // of Advance, Reissue, Commit, Renews and Except
+	copied       uint16         // the copy presented to Advance or Reissue
 	positionOnly bool           // Advance with PositionOnly
 	renews       store.ID
 	store.Snapshot
@@ -123,13 +125,15 @@ func (y *history) step(r *rand.Rand, h *harness) {
 	case n < 40:
 		a := next(f)
 		a.Basis, a.PositionOnly = basis, n < 5
-		y.call(event{method: "Advance", id: f.ID, basis: basis, positionOnly: a.PositionOnly}, func() (store.Snapshot, error) { return h.Advance(ctx, a) })
-	case n < 60:
+		y.call(event{method: "Advance", id: f.ID, basis: basis, copied: a.Copy, positionOnly: a.PositionOnly}, func() (store.Snapshot, error) { return h.Advance(ctx, a) })
+	case n < 55:
 		c := keep(f, "value")
 		c.Basis = basis
 		y.call(event{method: "Commit", id: f.ID, basis: basis}, func() (store.Snapshot, error) { return h.Commit(ctx, c) })
 	case n < 65:
-		y.call(event{method: "Forgive", id: f.ID}, func() (store.Snapshot, error) { return h.Forgive(ctx, f.ID, max(1, f.Generation-1)) })
+		c := copyOf(f)
+		c.Generation, c.Basis = max(1, c.Generation), basis
+		y.call(event{method: "Reissue", id: f.ID, basis: basis, copied: c.Copy}, func() (store.Snapshot, error) { return h.Reissue(ctx, c) })
 	case n < 75:
 		y.call(event{method: "Family", id: f.ID}, func() (store.Snapshot, error) { return h.Family(ctx, f.ID) })
 	case n < 85:
@@ -207,8 +211,8 @@ func (y *history) judge(log []store.Entry) {
 func (y *history) wrong(e event, format string, args ...any) {
 	y.h.t.Helper()
 	f := e.Family
-	y.h.t.Errorf("%s of %v, calls %d to %d: %v, a family %v, birth %d, position %d, last commit %d, generation %d; entry %d, head %d, basis %d: "+format,
-		append([]any{e.method, e.id, e.began, e.ended, e.Outcome, e.State, f.Birth, f.Position, f.LastCommit, f.Generation, e.Entry, e.Head, e.basis}, args...)...)
+	y.h.t.Errorf("%s of %v, calls %d to %d: %v, a family %v, birth %d, position %d, last commit %d, copy %d of generation %d from %d; entry %d, head %d, basis %d: "+format,
+		append([]any{e.method, e.id, e.began, e.ended, e.Outcome, e.State, f.Birth, f.Position, f.LastCommit, f.Copy, f.Generation, f.Used, e.Entry, e.Head, e.basis}, args...)...)
 }
 
 // state derives the state of the family from the log up to the answer's head.
@@ -260,11 +264,13 @@ func (y *history) written(e event) {
 		ok := true
 		switch e.method {
 		case "Advance":
-			ok = f.Position == e.Head && f.LastCommit <= e.basis
+			ok = f.Position == e.Head && f.LastCommit <= e.basis && (e.positionOnly || f.Copy == 0 && f.Used == e.copied)
+		case "Reissue":
+			ok = f.Position == e.Head && f.LastCommit <= e.basis && f.Copy > 0 && f.Used == e.copied
 		case "Commit":
 			ok = f.Position == e.Entry && f.LastCommit == e.Entry && e.Entry == e.Head
 		case "Create", "Renew":
-			ok = f.Birth == e.Head && f.Position == e.Head && f.Generation == 1
+			ok = f.Birth == e.Head && f.Position == e.Head && f.Generation == 1 && f.Copy == 0 && f.Used == 0
 		case "Except":
 			ok = e.Entry == e.Head && (e.State != store.Alive || f.Birth == e.Entry && f.Position == e.Entry && f.LastCommit <= e.basis)
 		case "Revoke", "Restore":
@@ -276,14 +282,15 @@ func (y *history) written(e event) {
 	}
 }
 
-// winners checks that a generation has one successor, that a family is forgiven
-// and renewed once, and that no commit continued from data that another had
-// replaced.
+// winners checks that a generation has one successor, that a copy is issued once,
+// that a family is renewed once, and that no commit continued from data that
+// another had replaced.
 func (y *history) winners() {
 	type once struct {
 		what       string
 		id         store.ID
 		generation uint32
+		copied     uint16
 	}
 	won := map[once]int64{}
 	commits := map[store.ID][]event{}
@@ -300,7 +307,8 @@ func (y *history) winners() {
 		case "Commit":
 			commits[e.id] = append(commits[e.id], e)
 			continue
-		case "Forgive":
+		case "Reissue":
+			key.generation, key.copied = e.Family.Generation, e.Family.Copy
 		default:
 			continue
 		}
@@ -363,8 +371,8 @@ func (y *history) order() {
 					y.wrong(b, "call %d had seen it", a.began)
 				case a.State != store.Alive && b.State == store.Alive:
 					y.wrong(b, "call %d had seen it %v", a.began, a.State)
-				case b.Head < a.Head || g.Birth < f.Birth || g.Position < f.Position || g.LastCommit < f.LastCommit || g.Generation < f.Generation || g.Forgiven < f.Forgiven || g.Issued.Before(f.Issued.Add(-time.Minute)):
-					y.wrong(b, "call %d had seen head %d, birth %d, position %d, last commit %d, generation %d", a.began, a.Head, f.Birth, f.Position, f.LastCommit, f.Generation)
+				case b.Head < a.Head || g.Birth < f.Birth || g.Position < f.Position || g.LastCommit < f.LastCommit || cmp.Or(cmp.Compare(g.Generation, f.Generation), cmp.Compare(g.Copy, f.Copy)) < 0 || g.Generation == f.Generation && g.Used != f.Used || g.Issued.Before(f.Issued.Add(-time.Minute)):
+					y.wrong(b, "call %d had seen head %d, birth %d, position %d, last commit %d, copy %d of generation %d from %d", a.began, a.Head, f.Birth, f.Position, f.LastCommit, f.Copy, f.Generation, f.Used)
 				}
 			}
 		}

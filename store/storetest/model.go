@@ -265,7 +265,8 @@ func (m *model) advance(a store.Advance) {
 	f := m.families[a.ID]
 	switch {
 	case !m.alive(f, s.Now) || f.Generation != a.Generation || f.Native != a.Native:
-	case !a.PositionOnly && s.Now.Sub(f.Issued) < a.Age:
+	case !a.PositionOnly && a.Copy > f.Copy:
+	case !a.PositionOnly && s.Now.Sub(f.Issued) < a.Age && (a.Lag == 0 || f.Copy-a.Copy < a.Lag):
 	case f.LastCommit > a.Basis:
 		want.outcome = store.Behind
 	default:
@@ -273,8 +274,32 @@ func (m *model) advance(a store.Advance) {
 		f.Position = m.head()
 		if !a.PositionOnly {
 			f.Generation++
+			f.Copy, f.Used = 0, a.Copy
 			f.Issued = m.stamp(s.Family.Issued, s.Now)
 		}
+	}
+	m.agree(s, want)
+}
+
+func (m *model) reissue(r store.Reissue) {
+	m.begin(fmt.Sprintf("Reissue(%+v)", r))
+	s, err := m.h.Reissue(m.h.ctx, r)
+	if err != nil {
+		m.fail("%v", err)
+	}
+	m.read(0)
+	want := expectation{id: r.ID}
+	f := m.families[r.ID]
+	switch {
+	case !m.alive(f, s.Now) || f.Generation-1 != r.Generation || f.Used != r.Copy || f.Native != r.Native:
+	case s.Now.Sub(f.Issued) < r.Age:
+	case f.LastCommit > r.Basis:
+		want.outcome = store.Behind
+	default:
+		want.outcome = store.Written
+		f.Position = m.head()
+		f.Copy++
+		f.Issued = m.stamp(s.Family.Issued, s.Now)
 	}
 	m.agree(s, want)
 }
@@ -296,21 +321,6 @@ func (m *model) commit(c store.Commit) {
 		want.outcome = store.Written
 		want.entry = m.expect(true, nil, c.Actor, store.Entry{Kind: store.KindSuperseding, Session: c.ID})
 		f.Position, f.LastCommit, f.Value = want.entry, want.entry, bytes.Clone(c.Value)
-	}
-	m.agree(s, want)
-}
-
-func (m *model) forgive(id store.ID, generation uint32) {
-	m.begin(fmt.Sprintf("Forgive(%v, %d)", id, generation))
-	s, err := m.h.Forgive(m.h.ctx, id, generation)
-	if err != nil {
-		m.fail("%v", err)
-	}
-	m.read(0)
-	want := expectation{id: id}
-	if f := m.families[id]; m.alive(f, s.Now) && generation+1 == f.Generation && f.Forgiven == 0 {
-		want.outcome = store.Written
-		f.Forgiven, f.Issued = generation, m.stamp(s.Family.Issued, s.Now)
 	}
 	m.agree(s, want)
 }

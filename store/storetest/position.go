@@ -90,7 +90,7 @@ var positioning = []property{
 			}
 		}, f.ID)
 		// Calls that append nothing still work.
-		h.written(h.Advance(h.ctx, next(f)))
+		h.reissued(h.advanced(f), 1)
 		h.written(h.Create(h.ctx, login("anna")))
 	}},
 	{name: "RiseThoughTheClockJumpsBack", leaps: true, test: func(h *harness) {

@@ -61,14 +61,20 @@ var racing = []property{
 			h.same(h.look(f.ID).Family, f)
 		})
 	}},
-	{name: "OneForgiving", test: func(h *harness) {
-		h.rounds(func() {
-			f := h.written(h.Advance(h.ctx, next(h.family("anna")))).Family
-			won := h.winners(16, func(int) (store.Snapshot, error) { return h.Forgive(h.ctx, f.ID, 1) }, store.Unwritten)
-			if len(won) != 1 {
-				h.t.Fatalf("%d of 16 callers forgave: want 1", len(won))
+	{name: "OneCopyWithinTheAge", timed: true, test: func(h *harness) {
+		f := h.advanced(h.family("anna"))
+		for i := range uint16(3) {
+			h.pass(h.unit())
+			won := h.winners(32, func(int) (store.Snapshot, error) {
+				r := copyOf(f)
+				r.Age = h.unit()
+				return h.Reissue(h.ctx, r)
+			}, store.Unwritten)
+			if len(won) != 1 || won[0].Family.Copy != i+1 {
+				h.t.Fatalf("%d of 32 callers got a copy: want one, copy %d", len(won), i+1)
 			}
-		})
+			h.same(h.look(f.ID).Family, won[0].Family)
+		}
 	}},
 	{name: "OneEntryOfASession", test: func(h *harness) {
 		h.rounds(func() {

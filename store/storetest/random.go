@@ -124,29 +124,42 @@ func (w *walk) step() {
 		if w.chance(10) {
 			a.Generation = uint32(1 + w.IntN(5))
 		}
+		if w.chance(30) {
+			a.Copy = uint16(w.IntN(5)) // often one that is older, or was never issued
+		}
 		if w.chance(5) {
 			a.Native = !a.Native
 		}
-		if w.chance(20) {
-			a.Age = time.Duration(w.IntN(300)) * time.Second
+		if w.chance(30) {
+			a.Age, a.Lag, a.Skew = w.age(), uint16(w.IntN(4)), time.Second
 		}
 		a.PositionOnly = w.chance(15)
 		m.advance(a)
 	case n < 60:
 		m.commit(store.Commit{ID: f.ID, Basis: w.basis(f), Value: []byte{byte(w.Uint32())}, Above: w.above(), Actor: pick(w.Rand, []string{"", "a", "b"})})
-	case n < 68:
-		generation := max(1, f.Generation-1)
-		if w.chance(20) {
-			generation = uint32(1 + w.IntN(5))
+	case n < 72:
+		r := copyOf(f)
+		r.Basis = w.basis(f)
+		if r.Generation == 0 || w.chance(10) {
+			r.Generation = uint32(1 + w.IntN(5))
 		}
-		m.forgive(f.ID, generation)
-	case n < 78:
+		if w.chance(10) {
+			r.Copy = uint16(w.IntN(5))
+		}
+		if w.chance(5) {
+			r.Native = !r.Native
+		}
+		if w.chance(20) {
+			r.Age, r.Skew = w.age(), time.Second
+		}
+		m.reissue(r)
+	case n < 80:
 		m.revoke(w.revocation(f))
-	case n < 82:
+	case n < 84:
 		m.restore(w.restoration())
-	case n < 88:
+	case n < 89:
 		m.family(f.ID)
-	case n < 93:
+	case n < 94:
 		m.list(pick(w.Rand, w.subjects), 1+w.IntN(6))
 	default:
 		id, subject := f.ID, pick(w.Rand, w.subjects)
@@ -183,6 +196,8 @@ func (w *walk) basis(f store.Family) store.Position {
 	}
 	return f.Position
 }
+
+func (w *walk) age() time.Duration { return time.Duration(w.IntN(300)) * time.Second }
 
 func (w *walk) above() store.Position {
 	if w.chance(10) {

@@ -14,8 +14,7 @@ func elsewhere(f store.Family) store.Revocation {
 var rebearing = []property{
 	{name: "BirthAndPositionBecomeTheEntrys", timed: true, test: func(h *harness) {
 		f := h.committed("anna", "value")
-		f = h.written(h.Advance(h.ctx, next(f))).Family
-		f = h.written(h.Forgive(h.ctx, f.ID, 1)).Family
+		f = h.lived(f)
 		rest, other := h.family("anna"), h.family("bob")
 		h.tick()
 		head := h.head()
@@ -26,7 +25,7 @@ var rebearing = []property{
 		}
 		h.wantEntry(entries[0], store.KindSubject, store.ID{}, "anna", "elsewhere", "anna")
 		p := entries[0].Position
-		want := f // the last commit, the generation and the times stay
+		want := f // the last commit, the generation, its copies and the times stay
 		want.Birth, want.Position = p, p
 		h.same(s.Family, want)
 		h.same(h.look(f.ID).Family, want)
@@ -41,7 +40,7 @@ var rebearing = []property{
 		f := h.written(h.Revoke(h.ctx, elsewhere(h.family("anna")))).Family
 		f = h.written(h.Advance(h.ctx, next(f))).Family
 		f = h.written(h.Commit(h.ctx, keep(f, "value"))).Family
-		f = h.written(h.Forgive(h.ctx, f.ID, 1)).Family
+		f = h.reissued(f, 1)
 		f = h.written(h.Revoke(h.ctx, elsewhere(f))).Family
 		renewed := h.written(h.Create(h.ctx, renewal(f))).Family
 		h.wantState(store.Alive, renewed.ID)

@@ -13,8 +13,7 @@ var renewing = []property{
 		c.Label, c.Native = "the old label", true
 		old := h.written(h.Create(h.ctx, c)).Family
 		h.tick()
-		old = h.written(h.Advance(h.ctx, next(old))).Family
-		h.written(h.Forgive(h.ctx, old.ID, 1))
+		old = h.lived(old)
 		h.tick()
 		head := h.head()
 		c = renewal(old)
@@ -188,12 +187,5 @@ var renewing = []property{
 		if last := entries[2].Position; s.Entry != last || s.Family.Birth != last {
 			h.t.Errorf("entry %d, birth %d: want %d", s.Entry, s.Family.Birth, last)
 		}
-	}},
-	{name: "ARenewedFamilyMayBeForgivenAgain", test: func(h *harness) {
-		old := h.written(h.Advance(h.ctx, next(h.family("anna")))).Family
-		old = h.written(h.Forgive(h.ctx, old.ID, 1)).Family
-		f := h.written(h.Create(h.ctx, renewal(old))).Family
-		f = h.written(h.Advance(h.ctx, next(f))).Family
-		h.written(h.Forgive(h.ctx, f.ID, 1))
 	}},
 }

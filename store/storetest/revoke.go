@@ -215,7 +215,7 @@ var revoking = []property{
 		h.wantState(store.Ended, r.Sessions[7])
 	}},
 	{name: "NoFamilyComesBackToLife", test: func(h *harness) {
-		ended, cut := h.committed("anna", "value"), h.committed("bob", "value")
+		ended, cut := h.advanced(h.committed("anna", "value")), h.advanced(h.committed("bob", "value"))
 		h.end(ended.ID)
 		h.revokeSubject("bob")
 		for _, f := range []store.Family{ended, cut} {
@@ -223,7 +223,7 @@ var revoking = []property{
 			h.Advance(h.ctx, next(f))
 			h.Advance(h.ctx, raise(f))
 			h.Commit(h.ctx, keep(f, "more"))
-			h.Forgive(h.ctx, f.ID, 1)
+			h.Reissue(h.ctx, copyOf(f))
 			h.Create(h.ctx, renewal(f))
 			again := login(f.Subject)
 			again.ID = f.ID
