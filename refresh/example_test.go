@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/memory"
 )
 
-// A custom transport: after it has authenticated a token, it has the token's
-// family and generation judged and the verdict carried out.
+// A custom transport: after it has authenticated a token, it has the token
+// judged and the verdict carried out.
 func Example() {
 	now := time.Now()
 	db := memory.New(memory.Options{Now: func() time.Time { return now }})
@@ -25,28 +26,37 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	present := func(generation uint32) {
-		res, err := refresher.Do(ctx, refresh.Request{Family: family, Generation: generation})
+	present := func(generation uint32, copied uint16) {
+		token := codec.RefreshToken{Family: codec.ID(family), Generation: generation, Copy: copied}
+		res, err := refresher.Do(ctx, refresh.Request{Family: family, Generation: generation, Copy: copied})
 		if err != nil {
 			panic(err) // an outage: nothing is known about the token
 		}
-		fmt.Printf("generation %d: %v, at %d\n", generation, res.Verdict, res.Snapshot.Family.Generation)
+		if res.Verdict != refresh.Issue {
+			fmt.Printf("%d.%d: %v\n", generation, copied, res.Verdict)
+			return
+		}
+		answer := res.Answer(token)
+		fmt.Printf("%d.%d: %v %d.%d\n", generation, copied, res.Verdict, answer.Generation, answer.Copy)
 	}
-	present(1) // fresh: the same generation again
+	present(1, 0) // fresh: the same token again
 	now = now.Add(policy.Access)
-	present(1) // due: the next one
-	present(1) // a second tab, within the grace
+	present(1, 0) // due: the next generation
+	present(1, 0) // a second tab, within the grace
+	now = now.Add(policy.Grace)
+	present(1, 0) // the answers were lost: a copy
 	now = now.Add(policy.Access)
-	present(2)
-	present(1) // two generations ago: somebody copied it
-	present(3)
+	present(2, 1)
+	present(2, 0) // another copy was used: somebody has stolen this one
+	present(3, 0)
 	// Output:
-	// generation 1: issue, at 1
-	// generation 1: issue, at 2
-	// generation 1: issue, at 2
-	// generation 2: issue, at 3
-	// generation 1: replay, at 3
-	// generation 3: refuse, at 3
+	// 1.0: issue 1.0
+	// 1.0: issue 2.0
+	// 1.0: issue 2.0
+	// 1.0: issue 2.1
+	// 2.1: issue 3.0
+	// 2.0: replay
+	// 3.0: refuse
 }
 
 // The rules alone, as a pure function.
@@ -63,9 +73,9 @@ func ExamplePolicy_Judge() {
 	}
 	// Output:
 	// 1m0s 7 issue
-	// 1m0s 6 forgive
+	// 1m0s 6 reissue
 	// 1m0s 5 replay
 	// 3m0s 7 advance
-	// 3m0s 6 forgive
+	// 3m0s 6 reissue
 	// 3m0s 5 replay
 }

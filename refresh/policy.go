@@ -48,12 +48,13 @@ func (p Policy) Check() error {
 }
 
 // LongestAbsolute returns the longest absolute limit that the generations of one
-// family last for: no family advances more often than once in twice the grace.
+// family last for: no family advances more often than once in twice the grace, and
+// the highest generation has no successor.
 func (p Policy) LongestAbsolute() time.Duration {
-	if 2*p.Grace > math.MaxInt64/(store.MaxGeneration+1) {
+	if p.Grace > math.MaxInt64/(2*(store.MaxGeneration-1)) {
 		return math.MaxInt64
 	}
-	return (store.MaxGeneration + 1) * 2 * p.Grace
+	return (store.MaxGeneration - 1) * 2 * p.Grace
 }
 
 // half returns the age at which a family is due to be advanced.

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/memory"
@@ -50,9 +51,12 @@ func newBench(t *testing.T, p refresh.Policy) *bench {
 
 func (b *bench) create(id store.ID, native bool) {
 	b.Helper()
-	snap, err := b.mem.Create(context.Background(), store.Creation{
-		ID: id, Subject: "alice", Native: native, Idle: 30 * time.Minute, Absolute: 12 * time.Hour,
-	})
+	b.createWith(store.Creation{ID: id, Subject: "alice", Native: native, Idle: 30 * time.Minute, Absolute: 12 * time.Hour})
+}
+
+func (b *bench) createWith(c store.Creation) {
+	b.Helper()
+	snap, err := b.mem.Create(context.Background(), c)
 	if err != nil || snap.Outcome != store.Written {
 		b.Fatal(snap.Outcome, err)
 	}
@@ -100,8 +104,8 @@ func (b *bench) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 	return b.call(method, func() (store.Snapshot, error) { return b.mem.Advance(ctx, a) })
 }
 
-func (b *bench) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	return b.call("Forgive", func() (store.Snapshot, error) { return b.mem.Forgive(ctx, id, generation) })
+func (b *bench) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
+	return b.call("Reissue", func() (store.Snapshot, error) { return b.mem.Reissue(ctx, r) })
 }
 
 func (b *bench) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
@@ -162,8 +166,8 @@ func TestDo_TheCommonCaseIsOneCall(t *testing.T) {
 		b.do(g, refresh.Issue, g, oneCall)
 		b.pass(ms)
 		res = b.do(g, refresh.Issue, g+1, oneCall)
-		if !res.Advanced || res.Forgiven {
-			t.Errorf("generation %d: advanced %v, forgiven %v", g, res.Advanced, res.Forgiven)
+		if !res.Advanced || res.Reissued {
+			t.Errorf("generation %d: advanced %v, reissued %v", g, res.Advanced, res.Reissued)
 		}
 		b.do(g, refresh.Issue, g+1, oneCall) // at once again
 		age = grace - ms
@@ -201,43 +205,141 @@ func (b *bench) revoke(subject string) store.Position {
 	return snap.Entry
 }
 
-func TestDo_ForgivesALostAnswerOnce(t *testing.T) {
+// Each lost answer is replaced by a copy of its own, any number of times. The
+// retry within the grace of one gets the same.
+func TestDo_ReplacesEachLostAnswer(t *testing.T) {
 	b := newBench(t, lax)
 	b.pass(half)
 	b.do(1, refresh.Issue, 2, oneCall) // lost
-	b.pass(grace)
-	res := b.do(1, refresh.Issue, 2, map[string]int{"Advance": 1, "Forgive": 1})
-	if !res.Forgiven || res.Advanced || res.Snapshot.Family.Forgiven != 1 || !res.Snapshot.Family.Issued.Equal(b.clock()) {
-		t.Errorf("forgiven %v, advanced %v: %+v", res.Forgiven, res.Advanced, res.Snapshot.Family)
-	}
-	issuedAt := b.clock()
-	b.pass(grace + time.Second)
-	res = b.do(1, refresh.Issue, 2, oneCall) // the second tab, late as well
-	if res.Forgiven || !res.Snapshot.Family.Issued.Equal(issuedAt) {
-		t.Errorf("the second tab was recorded: %+v", res.Snapshot.Family)
-	}
-	b.pass(half)
-	b.do(2, refresh.Issue, 3, oneCall) // lost as well
-	b.pass(grace)
-	res = b.do(2, refresh.Replay, 0, map[string]int{"Advance": 1, "Revoke": 1})
-	if res.Reason != refresh.ReasonReplay || res.Entry == 0 {
-		t.Errorf("the second lost answer: %+v", res)
-	}
-	if s := b.family(); s.State != store.Ended {
-		t.Errorf("the family is %v", s.State)
-	}
-	res = b.do(3, refresh.Refuse, 0, oneCall)
-	if res.Reason != refresh.ReasonEnded {
-		t.Errorf("after the replay: %v", res.Reason)
-	}
-	head := b.family().Head
-	b.do(2, refresh.Refuse, 0, oneCall)
-	if b.family().Head != head {
-		t.Errorf("replaying an ended family appended to the log")
+	for k := uint16(1); k <= 10; k++ {
+		b.pass(grace - ms)
+		res := b.do(1, refresh.Issue, 2, oneCall)
+		if res.Reissued || res.Snapshot.Family.Copy != k-1 {
+			t.Errorf("within the grace: reissued %v: %+v", res.Reissued, res.Snapshot.Family)
+		}
+		b.pass(ms)
+		res = b.do(1, refresh.Issue, 2, map[string]int{"Advance": 1, "Reissue": 1})
+		if !res.Reissued || res.Advanced || res.Snapshot.Family.Copy != k || !res.Snapshot.Family.Issued.Equal(b.clock()) {
+			t.Errorf("later: reissued %v, advanced %v: %+v", res.Reissued, res.Advanced, res.Snapshot.Family)
+		}
+		want := codec.RefreshToken{Family: codec.ID(b.id), Generation: 2, Copy: k}
+		if got := res.Answer(codec.RefreshToken{Family: codec.ID(b.id), Generation: 1}); got != want {
+			t.Errorf("the answer is %+v, want %+v", got, want)
+		}
 	}
 }
 
-func TestDo_StrictForgivesNothing(t *testing.T) {
+// Once a copy is used for a refresh, the token that led to it ends the family, and
+// so does every other copy.
+func TestDo_ASuccessorInUseEndsTheOthers(t *testing.T) {
+	for name, replayed := range map[string]refresh.Request{
+		"the parent":      {Generation: 1},
+		"an older copy":   {Generation: 2},
+		"the newest copy": {Generation: 2, Copy: 2},
+	} {
+		b := newBench(t, lax)
+		b.pass(half)
+		b.do(1, refresh.Issue, 2, oneCall)
+		for range 2 {
+			b.pass(grace)
+			b.do(1, refresh.Issue, 2, map[string]int{"Advance": 1, "Reissue": 1})
+		}
+		b.pass(half)
+		used := b.request(2)
+		used.Copy = 1
+		if res := b.doRequest(used, refresh.Issue, 3, oneCall); res.Snapshot.Family.Used != 1 || res.Snapshot.Family.Copy != 0 {
+			t.Errorf("%s: after the advance: %+v", name, res.Snapshot.Family)
+		}
+		b.doRequest(used, refresh.Issue, 3, oneCall) // a second tab
+		replayed.Family, replayed.Basis = b.id, store.MaxPosition
+		res := b.doRequest(replayed, refresh.Replay, 0, map[string]int{"Advance": 1, "Revoke": 1})
+		if res.Reason != refresh.ReasonReplay || res.Entry == 0 {
+			t.Errorf("%s: %+v", name, res)
+		}
+		if s := b.family(); s.State != store.Ended {
+			t.Errorf("%s: the family is %v", name, s.State)
+		}
+		if res := b.do(3, refresh.Refuse, 0, oneCall); res.Reason != refresh.ReasonEnded {
+			t.Errorf("%s: after the replay: %v", name, res.Reason)
+		}
+		head := b.family().Head
+		b.doRequest(replayed, refresh.Refuse, 0, oneCall)
+		if b.family().Head != head {
+			t.Errorf("%s: replaying an ended family appended to the log", name)
+		}
+	}
+}
+
+// A token that is three copies behind advances although it is not due: the fork is
+// resolved.
+func TestDo_ALaggingTokenAdvances(t *testing.T) {
+	b := newBench(t, lax)
+	b.pass(half)
+	b.do(1, refresh.Issue, 2, oneCall)
+	for k := range 3 {
+		if res := b.do(2, refresh.Issue, 2, oneCall); res.Advanced {
+			t.Errorf("%d copies behind it advanced", k)
+		}
+		b.pass(grace)
+		b.do(1, refresh.Issue, 2, map[string]int{"Advance": 1, "Reissue": 1})
+	}
+	if res := b.do(2, refresh.Issue, 3, oneCall); !res.Advanced {
+		t.Errorf("three copies behind it did not advance: %+v", res.Snapshot.Family)
+	}
+}
+
+// A client that has lost as many answers as there are copies is refused, and its
+// family is left alone.
+func TestDo_CopiesUsedUp(t *testing.T) {
+	b := newBench(t, lax)
+	b.id = store.ID{2}
+	b.createWith(store.Creation{ID: b.id, Subject: "alice", Idle: time.Hour, Absolute: 48 * time.Hour})
+	b.pass(half)
+	b.advance(1)
+	for k := range store.MaxCopy {
+		b.pass(grace)
+		if res, err := b.Do(context.Background(), b.request(1)); err != nil || !res.Reissued {
+			t.Fatalf("after %d copies: %+v, %v", k, res, err)
+		}
+	}
+	b.do(1, refresh.Issue, 2, oneCall) // within the grace of the last
+	b.pass(grace)
+	before := b.family()
+	res := b.do(1, refresh.Refuse, 0, oneCall)
+	if res.Reason != refresh.ReasonBroken {
+		t.Errorf("refused for %q", res.Reason)
+	}
+	if after := b.family(); after.State != store.Alive || after.Head != before.Head || fmt.Sprint(after.Family) != fmt.Sprint(before.Family) {
+		t.Errorf("the refusal changed %+v to %+v", before, after)
+	}
+	newest := b.request(2)
+	newest.Copy = store.MaxCopy
+	b.doRequest(newest, refresh.Issue, 2, oneCall)
+}
+
+// A clock that was set back leaves an issue time in the future. A family advances
+// and replaces lost answers all the same, and the grace begins at the new time.
+func TestDo_AClockThatWasSetBack(t *testing.T) {
+	p := lax
+	p.Skew = 5 * time.Second
+	b := newBench(t, p)
+	b.pass(half)
+	b.do(1, refresh.Issue, 2, oneCall)
+	b.pass(-p.Skew)
+	b.do(1, refresh.Issue, 2, oneCall) // no more than nodes differ by
+	b.do(2, refresh.Issue, 2, oneCall)
+	b.pass(-time.Minute)
+	if res := b.do(1, refresh.Issue, 2, map[string]int{"Advance": 1, "Reissue": 1}); !res.Reissued || !res.Snapshot.Family.Issued.Equal(b.clock()) {
+		t.Errorf("the lost answer: %+v", res)
+	}
+	b.do(1, refresh.Issue, 2, oneCall) // within the grace of the copy
+	b.pass(-time.Minute)
+	if res := b.do(2, refresh.Issue, 3, oneCall); !res.Advanced || !res.Snapshot.Family.Issued.Equal(b.clock()) {
+		t.Errorf("the advance: %+v", res)
+	}
+}
+
+func TestDo_StrictReplacesNoLostAnswer(t *testing.T) {
 	b := newBench(t, strict)
 	b.pass(half)
 	b.do(1, refresh.Issue, 2, oneCall)
@@ -303,10 +405,7 @@ func TestDo_AheadRevokesNothing(t *testing.T) {
 func TestDo_Behind(t *testing.T) {
 	b := newBench(t, lax)
 	before := b.family().Family.Position
-	snap, err := b.mem.Commit(context.Background(), store.Commit{ID: b.id, Basis: before, Value: []byte("v")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	committed := b.commit()
 	for _, age := range []time.Duration{0, half} {
 		b.pass(age)
 		q := b.request(1)
@@ -317,7 +416,7 @@ func TestDo_Behind(t *testing.T) {
 		}
 	}
 	q := b.request(1)
-	q.Basis = snap.Entry
+	q.Basis = committed
 	b.doRequest(q, refresh.Issue, 2, oneCall)
 }
 
@@ -357,24 +456,48 @@ func TestDo_ChangedInBetween(t *testing.T) {
 			t.Errorf("it claims the other's advance")
 		}
 	})
-	t.Run("forgiven by another", func(t *testing.T) {
+	t.Run("reissued by another", func(t *testing.T) {
 		b := newBench(t, lax)
 		b.pass(half)
 		b.advance(1)
 		b.pass(grace)
-		b.before["Forgive"] = func() { _, _ = b.mem.Forgive(context.Background(), b.id, 1) }
-		res := b.do(1, refresh.Issue, 2, map[string]int{"Advance": 1, "Forgive": 1})
-		if res.Forgiven {
-			t.Errorf("it claims the other's forgiveness")
+		b.before["Reissue"] = func() { b.reissue(1) }
+		res := b.do(1, refresh.Issue, 2, map[string]int{"Advance": 1, "Reissue": 1})
+		if res.Reissued || res.Snapshot.Family.Copy != 1 {
+			t.Errorf("it claims the other's copy, or makes one more: %+v", res)
 		}
 	})
-	t.Run("advanced while it is forgiven", func(t *testing.T) {
+	t.Run("advanced while it is reissued", func(t *testing.T) {
 		b := newBench(t, lax)
 		b.pass(half)
 		b.advance(1)
 		b.pass(half)
-		b.before["Forgive"] = func() { b.advance(2) }
-		b.do(1, refresh.Replay, 0, map[string]int{"Advance": 1, "Forgive": 1, "Revoke": 1})
+		b.before["Reissue"] = func() { b.advance(2) }
+		b.do(1, refresh.Replay, 0, map[string]int{"Advance": 1, "Reissue": 1, "Revoke": 1})
+	})
+	t.Run("revoked while it is reissued", func(t *testing.T) {
+		b := newBench(t, lax)
+		b.pass(half)
+		b.advance(1)
+		b.pass(grace)
+		b.before["Reissue"] = func() { b.revoke("alice") }
+		res := b.do(1, refresh.Refuse, 0, map[string]int{"Advance": 1, "Reissue": 1})
+		if res.Reason != refresh.ReasonCutOff {
+			t.Errorf("refused for %q", res.Reason)
+		}
+	})
+	t.Run("committed while it is reissued", func(t *testing.T) {
+		b := newBench(t, lax)
+		b.pass(half)
+		b.advance(1)
+		b.pass(grace)
+		b.before["Reissue"] = func() { b.commit() }
+		q := b.request(1)
+		q.Basis = b.family().Family.Position
+		res := b.doRequest(q, refresh.Behind, 0, map[string]int{"Advance": 1, "Reissue": 1})
+		if res.Reissued || b.family().Family.Copy != 0 {
+			t.Errorf("a copy was made that cannot be answered: %+v", res)
+		}
 	})
 	t.Run("advanced while it is raised", func(t *testing.T) {
 		b := newBench(t, lax)
@@ -413,6 +536,23 @@ func (b *bench) advance(g uint32) {
 	}
 }
 
+func (b *bench) reissue(g uint32) {
+	b.Helper()
+	snap, err := b.mem.Reissue(context.Background(), store.Reissue{ID: b.id, Generation: g, Basis: store.MaxPosition, Age: grace})
+	if err != nil || snap.Outcome != store.Written {
+		b.Errorf("reissue for %d: %v, %v", g, snap.Outcome, err)
+	}
+}
+
+func (b *bench) commit() store.Position {
+	b.Helper()
+	snap, err := b.mem.Commit(context.Background(), store.Commit{ID: b.id, Basis: store.MaxPosition, Value: []byte("v")})
+	if err != nil || snap.Outcome != store.Written {
+		b.Fatal(snap.Outcome, err)
+	}
+	return snap.Entry
+}
+
 // A lost answer of the store is an outage; presenting the token again finds one
 // consistent result.
 func TestDo_LostAnswers(t *testing.T) {
@@ -426,11 +566,13 @@ func TestDo_LostAnswers(t *testing.T) {
 	}
 	b.do(1, refresh.Issue, 2, oneCall)
 	b.pass(grace)
-	b.after["Forgive"] = lose
+	b.after["Reissue"] = lose
 	if _, err := b.Do(ctx, b.request(1)); !errors.Is(err, errLost) {
-		t.Errorf("a lost Forgive: %v", err)
+		t.Errorf("a lost Reissue: %v", err)
 	}
-	b.do(1, refresh.Issue, 2, oneCall)
+	if res := b.do(1, refresh.Issue, 2, oneCall); res.Snapshot.Family.Copy != 1 {
+		t.Errorf("after a lost Reissue: %+v", res.Snapshot.Family)
+	}
 	b.pass(half)
 	b.do(2, refresh.Issue, 3, oneCall)
 	b.after["Revoke"] = lose
@@ -509,11 +651,6 @@ func TestDo_EndsWithItsTimeout(t *testing.T) {
 
 // Look writes nothing, whatever it finds, but the end of a replayed family.
 func TestLook(t *testing.T) {
-	commit := func(b *bench) {
-		if _, err := b.mem.Commit(context.Background(), store.Commit{ID: b.id, Basis: store.MaxPosition, Value: []byte("v")}); err != nil {
-			b.Fatal(err)
-		}
-	}
 	for _, test := range []struct {
 		name    string
 		prepare func(b *bench, q *refresh.Request)
@@ -525,15 +662,15 @@ func TestLook(t *testing.T) {
 		{"n, due", func(b *bench, _ *refresh.Request) { b.pass(half) }, refresh.Issue, "", nil},
 		{"n, below the floor", func(b *bench, q *refresh.Request) { q.Floor = b.revoke("bob") }, refresh.Issue, "", nil},
 		{"n-1, within the grace", func(b *bench, _ *refresh.Request) { b.pass(half); b.advance(1); b.pass(grace - ms) }, refresh.Issue, "", nil},
-		{"n-1, late", func(b *bench, _ *refresh.Request) { b.pass(half); b.advance(1); b.pass(grace) }, refresh.Refuse, refresh.ReasonUpgrade, nil},
+		{"n-1, late", func(b *bench, _ *refresh.Request) { b.pass(half); b.advance(1); b.pass(grace) }, refresh.Issue, "", nil},
 		{"n-1, late, behind a commit", func(b *bench, q *refresh.Request) {
 			b.pass(half)
 			b.advance(1)
 			b.pass(grace)
-			commit(b)
+			b.commit()
 			q.Basis = 0
-		}, refresh.Refuse, refresh.ReasonUpgrade, nil},
-		{"n, behind a commit", func(b *bench, q *refresh.Request) { commit(b); q.Basis = 0 }, refresh.Behind, "", nil},
+		}, refresh.Behind, "", nil},
+		{"n, behind a commit", func(b *bench, q *refresh.Request) { b.commit(); q.Basis = 0 }, refresh.Behind, "", nil},
 		{"ahead", func(_ *bench, q *refresh.Request) { q.Generation = 2 }, refresh.Ahead, refresh.ReasonAhead, nil},
 		{"absent", func(_ *bench, q *refresh.Request) { q.Family = store.ID{9} }, refresh.Refuse, refresh.ReasonAbsent, nil},
 		{"cut off", func(b *bench, _ *refresh.Request) { b.revoke("alice") }, refresh.Refuse, refresh.ReasonCutOff, nil},
@@ -550,7 +687,7 @@ func TestLook(t *testing.T) {
 		clear(b.calls)
 		before := b.family()
 		res, err := b.Look(context.Background(), q)
-		if err != nil || res.Verdict != test.want || res.Reason != test.reason || res.Advanced || res.Forgiven {
+		if err != nil || res.Verdict != test.want || res.Reason != test.reason || res.Advanced || res.Reissued {
 			t.Errorf("%s: %+v, %v; want %v, %q", test.name, res, err, test.want, test.reason)
 		}
 		calls := map[string]int{"Family": 1}

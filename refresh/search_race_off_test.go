@@ -1,5 +1,0 @@
-//go:build !race
-
-package refresh_test
-
-const searchShare = 1
