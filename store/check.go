@@ -91,7 +91,7 @@ func (c *Creation) Check() error {
 // Check returns ErrArgument if a field is outside the range of its type.
 func (a *Advance) Check() error {
 	return firstError(
-		checkPresented("Advance.ID", a.ID, a.Generation, a.Copy, a.Skew),
+		checkPresented("Advance.ID", a.ID, a.Generation, a.Copy, a.Age, a.Skew),
 		checkPosition("Basis", a.Basis),
 	)
 }
@@ -99,21 +99,21 @@ func (a *Advance) Check() error {
 // Check returns ErrArgument if a field is outside the range of its type.
 func (r *Reissue) Check() error {
 	return firstError(
-		checkPresented("Reissue.ID", r.ID, r.Generation, r.Copy, r.Skew),
+		checkPresented("Reissue.ID", r.ID, r.Generation, r.Copy, r.Age, r.Skew),
 		checkPosition("Basis", r.Basis),
 	)
 }
 
-// checkPresented checks what a refresh token names. Its generation has a
-// successor.
-func checkPresented(what string, id ID, generation uint32, copied uint16, skew time.Duration) error {
+// checkPresented checks what a refresh token names, and the durations that its family
+// is judged by. Its generation has a successor.
+func checkPresented(what string, id ID, generation uint32, copied uint16, age, skew time.Duration) error {
 	switch {
 	case generation == 0 || generation >= MaxGeneration:
 		return badArgument("generation %d: want 1 to %d", generation, MaxGeneration-1)
 	case copied > MaxCopy:
 		return badArgument("copy %d: want at most %d", copied, MaxCopy)
-	case skew < 0:
-		return badArgument("a skew of %v: want at least 0", skew)
+	case age < 0 || skew < 0:
+		return badArgument("an age of %v and a skew of %v: want at least 0", age, skew)
 	}
 	return checkID(what, id)
 }

@@ -61,6 +61,7 @@ var arguing = []property{
 		advance("the last generation", func(a *store.Advance) { a.Generation = store.MaxGeneration })
 		advance("a generation of 21 bits", func(a *store.Advance) { a.Generation |= 1 << 20 })
 		advance("a copy of 13 bits", func(a *store.Advance) { a.Copy |= 1 << 12 })
+		advance("a negative age", func(a *store.Advance) { a.Age = -1 })
 		advance("a negative skew", func(a *store.Advance) { a.Skew = -1 })
 		advance("a basis of 54 bits", func(a *store.Advance) { a.Basis = far })
 
@@ -77,6 +78,7 @@ var arguing = []property{
 		reissue("the last generation", func(r *store.Reissue) { r.Generation = store.MaxGeneration })
 		reissue("a generation of 21 bits", func(r *store.Reissue) { r.Generation |= 1 << 20 })
 		reissue("a copy of 13 bits", func(r *store.Reissue) { r.Copy |= 1 << 12 })
+		reissue("a negative age", func(r *store.Reissue) { r.Age = -1 })
 		reissue("a negative skew", func(r *store.Reissue) { r.Skew = -1 })
 		reissue("a basis of 54 bits", func(r *store.Reissue) { r.Basis = far })
 
