@@ -8,8 +8,7 @@ import (
 
 var committing = []property{
 	{name: "ASupersedingEntryAndTheValueAtOnePosition", timed: true, test: func(h *harness) {
-		f := h.family("anna")
-		f = h.written(h.Advance(h.ctx, next(f))).Family
+		f := h.lived(h.family("anna"))
 		h.tick()
 		head := h.appendUnrelated()
 		c := keep(f, "value")
@@ -21,7 +20,7 @@ var committing = []property{
 		}
 		p := entries[0].Position
 		h.wantEntry(entries[0], store.KindSuperseding, f.ID, "", entries[0].Reason, "anna herself")
-		want := f // the generation and the issue time stay, and the birth
+		want := f // the generation, its copies and the issue time stay, and the birth
 		want.Position, want.LastCommit, want.Value = p, p, []byte("value")
 		h.same(s.Family, want)
 		h.same(h.look(f.ID).Family, want)

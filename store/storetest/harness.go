@@ -125,6 +125,15 @@ func copyOf(f store.Family) store.Reissue {
 	return store.Reissue{ID: f.ID, Generation: f.Generation - 1, Copy: f.Used, Native: f.Native, Basis: f.Position}
 }
 
+// refresh advances a family. Every other turn it makes a copy of its generation,
+// if an advance has led to that.
+func (h *harness) refresh(f store.Family, turn int) (store.Snapshot, error) {
+	if turn%2 == 1 && f.Generation > 1 {
+		return h.Reissue(h.ctx, copyOf(f))
+	}
+	return h.Advance(h.ctx, next(f))
+}
+
 func raise(f store.Family) store.Advance {
 	a := next(f)
 	a.PositionOnly = true

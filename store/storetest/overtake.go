@@ -29,16 +29,16 @@ var overtaking = []property{
 					ended.Store(true)
 					return
 				}
-				for a := next(f); ; {
+				for g, turn := f, i; ; turn++ {
 					after := ended.Load()
-					s, err := h.Advance(h.ctx, a)
+					s, err := h.refresh(g, turn)
 					if err != nil || after && s.Outcome == store.Written {
 						h.t.Errorf("%v after the end, %v", s.Outcome, err)
 					}
 					if err != nil || after || s.State != store.Alive {
 						return
 					}
-					a = next(s.Family)
+					g = s.Family
 				}
 			})
 		})
@@ -57,17 +57,17 @@ var overtaking = []property{
 					committed.Store(max(1, uint64(s.Entry)))
 					return
 				}
-				for a := next(f); ; {
-					a.Basis = f.Position // data sealed before the commit
+				for g, turn := f, i; ; turn++ {
+					g.Position = f.Position // data sealed before the commit
 					after := committed.Load()
-					s, err := h.Advance(h.ctx, a)
+					s, err := h.refresh(g, turn)
 					if err != nil || after != 0 && s.Outcome == store.Written {
 						h.t.Errorf("%v after the commit at %d, %v", s.Outcome, after, err)
 					}
 					if err != nil || s.Outcome == store.Behind || after != 0 {
 						return
 					}
-					a = next(s.Family)
+					g = s.Family
 				}
 			})
 			if got := h.look(f.ID).Family; string(got.Value) != "value" || got.Position < got.LastCommit {
@@ -243,16 +243,16 @@ func (h *harness) revokedWhileRefreshing(other *harness, r store.Revocation) {
 				cutoff.Store(max(1, uint64(s.Entry)))
 				return
 			}
-			for a := next(fs[i]); ; {
+			for f, turn := fs[i], i; ; turn++ {
 				after := cutoff.Load()
-				s, err := other.Advance(h.ctx, a)
+				s, err := other.refresh(f, turn)
 				if err != nil {
 					h.t.Error(err)
 					return
 				}
 				if s.Outcome != store.Written {
 					if s.State != store.CutOff {
-						h.t.Errorf("Advance: %v, of a family %v: want it cut off", s.Outcome, s.State)
+						h.t.Errorf("%v, of a family %v: want it cut off", s.Outcome, s.State)
 					}
 					return
 				}
@@ -261,7 +261,7 @@ func (h *harness) revokedWhileRefreshing(other *harness, r store.Revocation) {
 					return
 				}
 				written[i] = append(written[i], s.Family.Position)
-				a = next(s.Family)
+				f = s.Family
 			}
 		})
 		for _, ps := range written {

@@ -176,14 +176,16 @@ var reissuing = []property{
 		h.pass(2 * h.unit())
 		h.advanced(f)
 	}},
-	// Many callers share the copies, which is quick on engines that commit
+	// Many callers share the calls, which is quick on engines that commit writes
 	// together.
 	{name: "TheCopiesAreUsedUp", test: func(h *harness) {
 		f := h.advanced(h.committed("anna", "value"))
 		r := copyOf(f)
+		const callers = 32
+		var calls atomic.Int32
 		var issued [store.MaxCopy + 2]atomic.Int32
-		together(32, func(int) {
-			for {
+		together(callers, func(int) {
+			for calls.Add(1) <= store.MaxCopy+callers {
 				s, err := h.Reissue(h.ctx, r)
 				switch {
 				case err != nil:

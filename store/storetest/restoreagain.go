@@ -184,14 +184,14 @@ func (h *harness) restoredWhileRefreshing(other *harness) {
 		together(len(fs)+len(born)+1, func(i int) {
 			switch {
 			case i < len(fs):
-				for a := next(fs[i]); ; {
+				for f, turn := fs[i], i; ; turn++ {
 					var after bool
 					select {
 					case <-returned:
 						after = true
 					default:
 					}
-					s, err := other.Advance(h.ctx, a)
+					s, err := other.refresh(f, turn)
 					if err != nil {
 						h.t.Error(err)
 						return
@@ -203,7 +203,7 @@ func (h *harness) restoredWhileRefreshing(other *harness) {
 						h.t.Errorf("a family %v of %s was refreshed after the Restore had returned", s.State, s.Family.Subject)
 						return
 					}
-					a = next(s.Family)
+					f = s.Family
 				}
 			case i == len(fs):
 				defer close(returned)
