@@ -109,22 +109,6 @@ func TestWhoseData(t *testing.T) {
 	}
 }
 
-// A token whose refresh is due is good: Refresh goes on, though Look cannot carry
-// the answer.
-func TestDataOfATokenThatIsDue(t *testing.T) {
-	w := newWorld(t)
-	due := refused(refresh.ReasonUpgrade)
-	due.Snapshot = w.family(3, "kept")
-	w.node.look, w.node.refresh = []refresh.Result{due}, []refresh.Result{issued(w.family(4, "kept"))}
-	if s, err := w.Refresh(t.Context(), now, w.credentials(0)); err != nil || string(s.Data) != "kept" {
-		t.Errorf("Refresh: %q, %v", s.Data, err)
-	}
-	w.wantOrder("look", "fits", "refresh")
-	_, err := w.Look(t.Context(), now, w.credentials(0))
-	w.wantError(err, sentinel.ErrNoSession)
-	w.wantReports("refused 1: " + string(refresh.ReasonUpgrade))
-}
-
 // The committed value of one family does not open as another's: a row that was
 // swapped in the store changes nobody's data.
 func TestPromise2_ACommittedValueOfAnotherFamily(t *testing.T) {
@@ -218,7 +202,7 @@ func TestLook(t *testing.T) {
 	w := newWorld(t)
 	w.node.look = []refresh.Result{issued(w.family(4, ""))}
 	s, err := w.Look(t.Context(), now, w.credentials(3))
-	if err != nil || s.Header != mint(now, w.family(4, "")) || !s.At.Equal(engine) || s.NewToken {
+	if err != nil || s.Header != mint(now, w.family(4, "")) || !s.At.Equal(engine) || s.Token != (codec.RefreshToken{}) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	w.wantOrder("look")

@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/internal/node"
 	"github.com/waferkit/wafer/internal/sentinel"
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/refresh"
+	"github.com/waferkit/wafer/store"
 )
 
 // The order of a refresh is a rule: the data is settled, Reload is called, the
@@ -198,7 +200,8 @@ func TestPromise6_RefusalsAndTheirReports(t *testing.T) {
 		"absolute": {refused(refresh.ReasonAbsolute), "refused 1: past the absolute limit"},
 		"kind":     {refused(refresh.ReasonKind), "refused 1: family of the other kind of client"},
 		"lost":     {refused(node.ReasonLost), "alarm 1: revoked, though the store has lost that"},
-		"replay":   {refresh.Result{Verdict: refresh.Replay, Reason: refresh.ReasonReplay, Entry: 77}, "replayed 1 at 77: refresh token replayed"},
+		"replay":   {refresh.Result{Verdict: refresh.Replay, Reason: refresh.ReasonReplay, Entry: 77, Snapshot: store.Snapshot{Family: store.Family{Copy: 2}}}, "replayed 1 at 77, 2 lost: refresh token replayed"},
+		"broken":   {refused(refresh.ReasonBroken), "refused 1: more answers lost than a working client loses"},
 		"ahead":    {refresh.Result{Verdict: refresh.Ahead, Reason: refresh.ReasonAhead}, "alarm 1: store went back in time"},
 	} {
 		for way, resume := range resumes {
@@ -215,31 +218,42 @@ func TestPromise6_RefusalsAndTheirReports(t *testing.T) {
 }
 
 // A presented token is not issued again. Its late answer would put it back over a
-// newer one, and its browser would look like a thief.
-func TestPromise3_TheTokenIsNewOnlyIfTheGenerationIs(t *testing.T) {
+// newer one, and its browser would look like a thief. Any other answer brings the
+// family's newest token.
+func TestPromise3_ATokenIsWrittenOnlyIfItIsAnother(t *testing.T) {
+	presented := codec.RefreshToken{Family: codec.ID(id), Generation: 3, Copy: 1}
+	token := func(generation uint32, copied uint16) codec.RefreshToken {
+		return codec.RefreshToken{Family: codec.ID(id), Generation: generation, Copy: copied}
+	}
 	for name, row := range map[string]struct {
-		generation         uint32 // of the family, after a token of 3
-		advanced, forgiven bool
-		new                bool
+		newest             codec.RefreshToken // of the family, after the request
+		advanced, reissued bool
+		token              codec.RefreshToken
 		how                string
+		lost               int
 	}{
-		"the same":       {3, false, false, false, "the same generation"},
-		"advanced":       {4, true, false, true, "advanced"},
-		"another tab's":  {4, false, false, true, "the same generation"},
-		"a lost answer":  {4, false, true, true, "a lost answer was forgiven"},
-		"far from it":    {9, false, false, true, "the same generation"},
-		"went back":      {2, false, false, true, "the same generation"},
-		"both, by turns": {4, true, true, true, "advanced"},
+		"it is the newest":          {newest: token(3, 1), how: "the same token", lost: 1},
+		"there are newer copies":    {newest: token(3, 4), how: "the same token", lost: 4},
+		"it is advanced":            {newest: token(4, 0), advanced: true, token: token(4, 0), how: "advanced"},
+		"another tab has done it":   {newest: token(4, 0), token: token(4, 0), how: "the same successor"},
+		"its answer was lost":       {newest: token(4, 5), reissued: true, token: token(4, 5), how: "a copy for a lost answer", lost: 5},
+		"and another tab saw to it": {newest: token(4, 5), token: token(4, 5), how: "the same successor", lost: 5},
 	} {
 		w := newWorld(t)
-		snap := w.family(row.generation, "")
-		w.node.refresh = []refresh.Result{{Verdict: refresh.Issue, Snapshot: snap, Advanced: row.advanced, Forgiven: row.forgiven}}
-		s, err := w.Refresh(t.Context(), now, w.credentials(3))
-		if err != nil || s.NewToken != row.new || s.How != row.how {
-			t.Errorf("%s: new %v, %q, %v; want %v, %q", name, s.NewToken, s.How, err, row.new, row.how)
+		snap := w.family(row.newest.Generation, "")
+		snap.Family.Copy = row.newest.Copy
+		w.node.refresh = []refresh.Result{{Verdict: refresh.Issue, Snapshot: snap, Advanced: row.advanced, Reissued: row.reissued}}
+		c := w.credentials(3)
+		c.Token = presented
+		s, err := w.Refresh(t.Context(), now, c)
+		if err != nil || s.Token != row.token || s.How != row.how || s.Lost != row.lost {
+			t.Errorf("%s: token %v, %q, %d lost, %v; want %v, %q, %d", name, s.Token, s.How, s.Lost, err, row.token, row.how, row.lost)
 		}
 		if s.Header != mint(now, snap) || !s.At.Equal(engine) || string(s.Data) != "cookie's" {
 			t.Errorf("%s: %+v, want the header and the time of the answer", name, s)
+		}
+		if want := (refresh.Request{Family: id, Generation: 3, Copy: 1, Basis: 300, Floor: 7}); w.node.requests[0] != want {
+			t.Errorf("%s: asked %v, want %v", name, w.node.requests[0], want)
 		}
 	}
 }

@@ -115,8 +115,8 @@ func (w *world) Refused(session store.ID, reason string, _ error) {
 	w.report("refused %d: %s", session[0], reason)
 }
 
-func (w *world) Replayed(session store.ID, reason string, at store.Position) {
-	w.report("replayed %d at %d: %s", session[0], at, reason)
+func (w *world) Replayed(session store.ID, reason string, at store.Position, lost int) {
+	w.report("replayed %d at %d, %d lost: %s", session[0], at, lost, reason)
 }
 
 func (w *world) Alarm(session store.ID, _ store.Position, reason string, _ error) {
