@@ -254,7 +254,7 @@ func TestConfigDefaults(t *testing.T) {
 		for _, c := range []struct {
 			late time.Duration
 			want string
-		}{{29 * time.Second, "the same generation"}, {30 * time.Second, "a lost answer was forgiven"}} {
+		}{{29 * time.Second, "the same successor"}, {30 * time.Second, "a copy for a lost answer"}} {
 			jar := httpLogin(t, s, "alice", "")
 			old := jar.clone()
 			world.clock.Move(6 * time.Minute)

@@ -81,8 +81,8 @@ func (b *badStore) Commit(ctx context.Context, c store.Commit) (store.Snapshot, 
 	return badly(b, ctx, "Commit", func(s *memory.Store, _ bool) (store.Snapshot, error) { return s.Commit(ctx, c) })
 }
 
-func (b *badStore) Forgive(ctx context.Context, id store.ID, g uint32) (store.Snapshot, error) {
-	return badly(b, ctx, "Forgive", func(s *memory.Store, _ bool) (store.Snapshot, error) { return s.Forgive(ctx, id, g) })
+func (b *badStore) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
+	return badly(b, ctx, "Reissue", func(s *memory.Store, _ bool) (store.Snapshot, error) { return s.Reissue(ctx, r) })
 }
 
 func (b *badStore) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {

@@ -132,7 +132,7 @@ func (w *link) begin(ctx context.Context, method string) *linkCall {
 			p.gap /= 20 // a request waits for this call
 		}
 		faults = []fault{lostRequest, hung, lostAnswer, held, held, held}
-	case "Create", "Advance", "Commit", "Forgive", "Revoke":
+	case "Create", "Advance", "Commit", "Reissue", "Revoke":
 		faults = append(faults, landsLate, twice, twice)
 	}
 	if which := faults[r.IntN(len(faults))]; strikes {
@@ -276,16 +276,8 @@ func (w *link) Commit(ctx context.Context, c store.Commit) (store.Snapshot, erro
 	return write(w, ctx, "Commit", c, w.Store.Commit)
 }
 
-// forgiveness holds the arguments of Forgive.
-type forgiveness struct {
-	id         store.ID
-	generation uint32
-}
-
-func (w *link) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	return write(w, ctx, "Forgive", forgiveness{id, generation}, func(ctx context.Context, f forgiveness) (store.Snapshot, error) {
-		return w.Store.Forgive(ctx, f.id, f.generation)
-	})
+func (w *link) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
+	return write(w, ctx, "Reissue", r, w.Store.Reissue)
 }
 
 func (w *link) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {

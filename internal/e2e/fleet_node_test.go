@@ -127,9 +127,16 @@ func (m *member) start() {
 }
 
 func (m *member) observe(e wafer.Event) {
-	m.fleet.count("events: " + string(e.Kind))
+	what := "events: " + string(e.Kind)
+	if e.Kind == wafer.KindRefreshed {
+		what += ", " + e.Reason
+	}
+	m.fleet.count(what)
 	if e.Kind == wafer.KindReplica && e.Reason == "stale" {
 		m.fleet.count("a node grew stale")
+	}
+	if e.Kind == wafer.KindReplayed {
+		m.fleet.oracle.reported(e.Session, m.number)
 	}
 	if e.Kind == wafer.KindAlarm {
 		// The store never loses entries here, and no honest client mixes

@@ -28,6 +28,7 @@ type request struct {
 
 	session, refresh string // the credentials in the request
 	thief            bool
+	since            int // as in cookies
 
 	oracle  *oracle
 	process *process
@@ -67,7 +68,7 @@ type login struct {
 	birth      store.Position    // as last performed
 	earliest   time.Time         // when the login began
 	absolute   time.Time         // its deadline, at the latest
-	issued     time.Time         // when the store last issued: login, last advance or forgiveness
+	issued     time.Time         // when the store last issued: login, last advance or copy
 	delivered  time.Time         // the issue time of the newest credentials that the owner received
 	versions   map[int]int       // the versions of data that it may have, and the number of commits in each
 	commits    map[int]int       // commit number to the version that was acknowledged for it
@@ -78,12 +79,15 @@ type login struct {
 	why        string
 	refused    map[[2]int]uint64 // logouts that the store did not accept, by node and incarnation: since which turn
 
-	// Excuses for logging its owner out.
-	touched  bool // a thief committed to it
-	stolen   bool // a thief refreshed it
-	slow     bool // an answer was late
-	pending  bool // an advance whose answer the owner did not receive
-	forgiven bool
+	touched  bool         // a thief committed to it
+	stolen   bool         // a thief refreshed it: the one excuse for logging its owner out
+	advances []ownAdvance // performed for its owner
+}
+
+// ownAdvance is a due refresh of a login's owner.
+type ownAdvance struct {
+	at      time.Time
+	matched bool // a thief refreshed within its grace
 }
 
 // acknowledgement is a revocation that a node acknowledged.
@@ -166,8 +170,8 @@ func (o *oracle) addViolation(q *request, l *login, format string, values ...any
 }
 
 func (l *login) String() string {
-	return fmt.Sprintf("login %d of %s (born at %d, ended %v %q, stolen %v, slow %v, pending %v, forgiven %v)",
-		l.number, l.subject, l.birth, l.ended, l.why, l.stolen, l.slow, l.pending, l.forgiven)
+	return fmt.Sprintf("login %d of %s (born at %d, ended %v %q, stolen %v)",
+		l.number, l.subject, l.birth, l.ended, l.why, l.stolen)
 }
 
 func (o *oracle) failed() bool {
@@ -212,21 +216,22 @@ func (o *oracle) performed(q *request, argument any, snap store.Snapshot) {
 		}
 	case store.Advance:
 		if l := moved(a.ID, "an advance"); l != nil && snap.Outcome == store.Written && !a.PositionOnly {
-			l.issued, l.pending = now, true
-			l.stolen = l.stolen || q != nil && q.thief
+			l.issued = now
+			if q != nil && q.thief {
+				l.stolen = true
+			} else {
+				l.advances = append(l.advances, ownAdvance{at: now})
+			}
 			if q != nil && !q.finished {
 				q.advanced = a.ID
 			}
 		}
-	case forgiveness:
-		if l := moved(a.id, "a forgiveness"); l != nil && snap.Outcome == store.Written {
-			if l.forgiven {
-				o.addViolation(q, l, "a second generation was forgiven")
-			}
+	case store.Reissue:
+		if l := moved(a.ID, "a copy"); l != nil && snap.Outcome == store.Written {
 			if age := now.Sub(l.issued); age < fleetGrace {
-				o.addViolation(q, l, "a lost answer had to be forgiven %v after the advance, within the grace", age)
+				o.addViolation(q, l, "a copy was made %v after the last advance or copy, within the grace", age)
 			}
-			l.issued, l.forgiven = now, true
+			l.issued = now
 			l.stolen = l.stolen || q != nil && q.thief
 		}
 	case store.Commit:
@@ -252,7 +257,7 @@ func (o *oracle) revoked(q *request, r store.Revocation, snap store.Snapshot) {
 			continue
 		}
 		l.stolen = l.stolen || q != nil && q.thief
-		if r.Reason == string(refresh.ReasonReplay) && !o.excused(l) && o.performedEnd(l) == "" {
+		if r.Reason == string(refresh.ReasonReplay) && !l.stolen && o.performedEnd(l) == "" {
 			o.addViolation(q, l, "an honest browser is taken for a thief")
 		}
 		l.ended, l.why = true, r.Reason
@@ -286,7 +291,11 @@ func (o *oracle) performedEnd(l *login) string {
 	return ""
 }
 
-// excused reports whether an honest owner may be logged out like a thief.
-func (o *oracle) excused(l *login) bool {
-	return l.stolen || l.slow || l.pending && l.forgiven
+// reported checks a report that a refresh token was stolen.
+func (o *oracle) reported(id store.ID, node int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if l := o.logins[id]; l == nil || !l.stolen {
+		o.addViolation(nil, l, "node %d reports an honest browser as a thief", node)
+	}
 }

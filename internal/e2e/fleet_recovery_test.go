@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -86,13 +87,16 @@ func (f *fleet) reportAll() {
 	for _, what := range []string{"steps: ", "answers: ", "calls of requests: ", "calls of the node's own: ", "events: ", "alarms: ", "end: ", "a node grew", "retries", "probes"} {
 		t.Logf("%s%s", strings.TrimSuffix(what, ": "), f.counted(what))
 	}
-	excused := 0
+	stolen, caught := 0, 0
 	for _, l := range f.oracle.inOrder {
-		if f.oracle.excused(l) {
-			excused++
+		if l.stolen {
+			stolen++
+		}
+		if l.why == string(refresh.ReasonReplay) {
+			caught++
 		}
 	}
-	t.Logf("%d logins, of which %d may be logged out as thieves would; %d reads had to do without the store", len(f.oracle.inOrder), excused, f.oracle.localReads)
+	t.Logf("%d logins, of which a thief refreshed %d, and %d ended for it; %d reads had to do without the store", len(f.oracle.inOrder), stolen, caught, f.oracle.localReads)
 	t.Logf("revoked until enforced everywhere:%s", f.distribution())
 	if f.oracle.failed() {
 		t.Errorf("broken:\n%s", f.oracle.report())

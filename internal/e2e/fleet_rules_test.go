@@ -91,10 +91,28 @@ func (o *oracle) checkRefreshed(q *request, l *login) {
 		o.addViolation(q, l, "refreshed without its token")
 	}
 	if q.thief {
-		l.stolen = true
+		o.checkThiefServed(q, l)
 	}
 	if !q.begin.Before(l.absolute) {
 		o.addViolation(q, l, "refreshed %v after its absolute limit", q.begin.Sub(l.absolute))
+	}
+}
+
+// checkThiefServed checks a stolen refresh token that was served. It must not be
+// served after two due refreshes of the owner within whose grace the thief did not
+// refresh.
+func (o *oracle) checkThiefServed(q *request, l *login) {
+	l.stolen = true
+	unmatched := 0
+	for i := range l.advances {
+		own := &l.advances[i]
+		own.matched = own.matched || !q.begin.After(own.at.Add(fleetGrace)) && !own.at.After(q.afterwards)
+		if i >= q.since && !own.matched {
+			unmatched++
+		}
+	}
+	if unmatched >= 2 {
+		o.addViolation(q, l, "a stolen token is served after %d due refreshes of its owner", unmatched)
 	}
 }
 
@@ -267,7 +285,7 @@ func (o *oracle) checkHonestRefused(q *request, l *login) {
 	// The limits of its cookies are set by the clocks of nodes, in whole
 	// seconds, and the browser lacks the cookies of a lost answer.
 	margin := 2*fleetSkew + 2*time.Second + l.issued.Sub(l.delivered)
-	if o.performedEnd(l) == "" && !o.excused(l) && !o.late(l, time.Now(), margin) && len(l.refused) == 0 {
+	if o.performedEnd(l) == "" && !l.stolen && !o.late(l, time.Now(), margin) && len(l.refused) == 0 {
 		o.addViolation(q, l, "an honest browser is logged out")
 	}
 }
@@ -354,16 +372,13 @@ func (o *oracle) recordCookies(q *request, cookie, token string, s *wafer.Sessio
 	o.credentials[cookie] = c
 }
 
-// recordArrival records which credentials of an answer the owner received.
-func (o *oracle) recordArrival(l *login, token bool, after time.Duration) {
+// recordArrival records that the owner received a refresh token, and returns the
+// number of the owner's advances so far.
+func (o *oracle) recordArrival(l *login) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if token {
-		l.pending, l.delivered = false, l.issued
-	}
-	if after > fleetGrace/2 {
-		l.slow = true
-	}
+	l.delivered = l.issued
+	return len(l.advances)
 }
 
 // report returns the violations.

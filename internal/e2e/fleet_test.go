@@ -117,7 +117,7 @@ func (f *fleet) step(step int) {
 		f.count("steps: minutes pass")
 		time.Sleep(d)
 	default:
-		f.act(f.anyClient(step), f.random.IntN(40) == 0)
+		f.act(f.anyClient(step), f.random.IntN(5) == 0)
 	}
 	for range 2 {
 		f.presentRevoked()
@@ -263,7 +263,7 @@ func (f *fleet) revoke(step int) {
 // present presents cookies to a node on behalf of a thief.
 func (f *fleet) present(j cookies, node int, act, note string) *reply {
 	q := f.newRequest(node, j.session, j.refresh, note)
-	q.thief = true
+	q.thief, q.since = true, j.since
 	return q.serve(act, "user0")
 }
 

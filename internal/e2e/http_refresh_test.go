@@ -254,7 +254,7 @@ func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 		"of another ring":                 mintWith(newStaticRing(t), testRealm),
 		"of no family":                    w.mint(store.ID{9}, 1),
 		"a generation that is to come":    w.mint(alice.Session, 7),
-		"the largest generation":          w.mint(everyone.Session, 1<<32-1),
+		"the last generation and copy":    w.mintCopy(everyone.Session, codec.MaxGeneration, codec.MaxCopy),
 		"of a session that ended":         ended.RefreshToken,
 		"of a subject that was revoked":   cut.RefreshToken,
 		"past the idle limit":             idle.RefreshToken,
@@ -380,8 +380,8 @@ func TestPromise3_NativeClientsAtOnceGetOneGeneration(t *testing.T) {
 				t.Fatalf("one of them got another successor than generation %d: %q", want, a.RefreshToken)
 			}
 		}
-		if f := w.family(p.Session).Family; f.Generation != want || f.Forgiven != 0 {
-			t.Fatalf("the family is at generation %d, forgiven %d", f.Generation, f.Forgiven)
+		if f := w.family(p.Session).Family; f.Generation != want || f.Copy != 0 {
+			t.Fatalf("the family is at generation %d, copy %d", f.Generation, f.Copy)
 		}
 		token = answers[0].RefreshToken
 	}
@@ -392,7 +392,10 @@ func TestPromise3_NativeClientsAtOnceGetOneGeneration(t *testing.T) {
 	}
 }
 
-func TestPromise3_NativeLostAnswerIsForgivenOnce(t *testing.T) {
+// A native client that loses answers gets a copy for each, one after another or
+// several in a row. With StrictRotation the first one that is lost for longer than the
+// grace ends its session.
+func TestPromise3_NativeLostAnswers(t *testing.T) {
 	for _, strict := range []bool{false, true} {
 		for _, hook := range []bool{false, true} {
 			t.Run(fmt.Sprintf("strict %v, Claims %v", strict, hook), func(t *testing.T) {
@@ -403,23 +406,27 @@ func TestPromise3_NativeLostAnswerIsForgivenOnce(t *testing.T) {
 				n.refreshed(p.RefreshToken) // the answer is lost
 				w.pass(testGrace - time.Millisecond)
 				second := n.refreshed(p.RefreshToken)
-				if f := w.family(p.Session).Family; f.Generation != 2 || f.Forgiven != 0 || second.RefreshToken != w.mint(p.Session, 2) {
-					t.Errorf("within the grace: generation %d, forgiven %d", f.Generation, f.Forgiven)
+				if f := w.family(p.Session).Family; f.Generation != 2 || f.Copy != 0 || second.RefreshToken != w.mint(p.Session, 2) {
+					t.Errorf("within the grace: generation %d, copy %d", f.Generation, f.Copy)
 				}
 				w.pass(time.Millisecond)
-				rec := n.refreshWith(p.RefreshToken)
 				if strict {
-					wantOAuth(t, "after the grace", rec, 400, "invalid_grant")
+					wantOAuth(t, "after the grace", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
 					n.wantEvent(wafer.KindReplayed, "")
 					return
 				}
-				if got := tokenAnswer(t, rec); got.RefreshToken != w.mint(p.Session, 2) {
-					t.Error("forgiven, and another successor")
+				for lost := uint16(1); lost < 6; lost++ {
+					if got := n.refreshed(p.RefreshToken).RefreshToken; got != w.mintCopy(p.Session, 2, lost) {
+						t.Errorf("lost answer number %d is not replaced by a copy of its own", lost)
+					}
+					w.pass(testGrace)
 				}
 				w.pass(testAccess)
-				n.refreshed(second.RefreshToken) // a second answer is lost
-				w.pass(testGrace)
-				wantOAuth(t, "a second lost answer", n.refreshWith(second.RefreshToken), 400, "invalid_grant")
+				third := n.refreshed(w.mintCopy(p.Session, 2, 4))
+				if third.RefreshToken != w.mint(p.Session, 3) {
+					t.Error("the copy that was used has no successor")
+				}
+				wantOAuth(t, "another copy", n.refreshWith(w.mintCopy(p.Session, 2, 5)), 400, "invalid_grant")
 				n.wantEvent(wafer.KindReplayed, "")
 			})
 		}
@@ -578,8 +585,8 @@ func TestPromise5_NativeRefreshInAnOutage(t *testing.T) {
 				w.pass(after)
 				next := n.refreshed(p.RefreshToken)
 				n.wantBearer("after the outage", next.AccessToken, "alice")
-				if f := w.family(p.Session).Family; f.Generation != 2 || f.Forgiven != 0 {
-					t.Errorf("generation %d, forgiven %d", f.Generation, f.Forgiven)
+				if f := w.family(p.Session).Family; f.Generation != 2 || f.Copy != 0 {
+					t.Errorf("generation %d, copy %d", f.Generation, f.Copy)
 				}
 			})
 		}

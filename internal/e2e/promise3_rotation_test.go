@@ -12,7 +12,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// Promise 3: one successor.
+// Promise 3: a refresh token is good until its successor is used.
 
 func TestPromise3_ManyRequestsWithOneTokenGetOneGeneration(t *testing.T) {
 	const many = 64
@@ -49,8 +49,8 @@ func TestPromise3_ManyRequestsWithOneTokenGetOneGeneration(t *testing.T) {
 			a.b = b
 			a.arrive()
 		}
-		if f := b.family(w).Family; f.Generation != want || f.Forgiven != 0 {
-			t.Fatalf("the family is at generation %d, forgiven %d; want %d and 0", f.Generation, f.Forgiven, want)
+		if f := b.family(w).Family; f.Generation != want || f.Copy != 0 {
+			t.Fatalf("the family is at generation %d, copy %d; want %d and 0", f.Generation, f.Copy, want)
 		}
 	}
 	if n.count(wafer.KindReplayed, "")+m.count(wafer.KindReplayed, "") != 0 {
@@ -83,37 +83,74 @@ func TestPromise3_TokenOfTwoGenerationsAgoEndsTheFamily(t *testing.T) {
 	thief.dead(m)
 }
 
-func TestPromise3_OneLostAnswerIsForgivenOnce(t *testing.T) {
-	for _, strict := range []bool{false, true} {
-		t.Run(fmt.Sprint("strict ", strict), func(t *testing.T) {
-			w := newWorld(t)
-			n := w.node(func(c *wafer.Config[basket]) { c.StrictRotation = strict })
-			b := w.browser().login(n, "alice", "a")
-			w.pass(testAccess)
-			b.ask(n, nil) // lost
-			w.pass(testGrace - time.Millisecond)
-			b.copy().is(n, "alice: a") // within the grace: not even forgiven
-			if f := b.family(w).Family; f.Forgiven != 0 {
-				t.Errorf("within the grace generation %d was forgiven", f.Forgiven)
+// Within the grace a retry gets the same successor. Later each one gets a copy of
+// its own, and whichever of them is used is good. From then on every other is theft,
+// and so is the token that led to them.
+func TestPromise3_GoodUntilItsSuccessorIsUsed(t *testing.T) {
+	for used := range 4 {
+		for other := range 5 {
+			if used != other {
+				t.Run(fmt.Sprintf("copy %d, then %d", used, other), func(t *testing.T) { testSuccessorIsUsed(t, used, other) })
 			}
-			w.pass(time.Millisecond)
-			if strict {
-				b.is(n, "401")
-				n.wantEvent(wafer.KindReplayed, "")
-				b.dead(n)
-				return
-			}
-			b.is(n, "alice: a")
-			n.wantEvent(wafer.KindRefreshed, "forgiven")
-			w.pass(testAccess)
-			b.is(n, "alice: a")
-			w.pass(testAccess)
-			b.ask(n, nil) // a second answer is lost
-			w.pass(testGrace)
-			b.is(n, "401")
-			n.wantEvent(wafer.KindReplayed, "")
-		})
+		}
 	}
+}
+
+// testSuccessorIsUsed makes four successors of one token, uses one, and then another.
+// 4 is the token itself.
+func testSuccessorIsUsed(t *testing.T, used, other int) {
+	w := newWorld(t)
+	n := w.node()
+	parent := w.browser().login(n, "alice", "a")
+	w.pass(testAccess)
+	jars := []*browser{parent.copy()}
+	jars[0].is(n, "alice: a")
+	w.pass(testGrace - time.Millisecond)
+	again := parent.copy()
+	again.is(n, "alice: a")
+	if again.token(w) != jars[0].token(w) {
+		t.Errorf("within the grace the successor is %v, and then %v", jars[0].token(w), again.token(w))
+	}
+	w.pass(time.Millisecond)
+	for range 3 {
+		next := parent.copy()
+		next.is(n, "alice: a")
+		jars = append(jars, next)
+		w.pass(testGrace)
+	}
+	for i, jar := range jars {
+		if got := jar.token(w); got.Generation != 2 || int(got.Copy) != i {
+			t.Errorf("copy %d is %v", i, got)
+		}
+	}
+	jars = append(jars, parent)
+	w.pass(testAccess)
+	b := jars[used]
+	b.is(n, "alice: a")
+	if f := b.family(w).Family; f.Generation != 3 || int(f.Used) != used {
+		t.Errorf("the family is at generation %d, and copy %d was used; want 3 and %d", f.Generation, f.Used, used)
+	}
+	if n.count(wafer.KindReplayed, "") != 0 {
+		t.Error("an honest browser is taken for a thief")
+	}
+	jars[other].is(n, "401")
+	n.wantEvent(wafer.KindReplayed, "")
+	b.dead(n)
+}
+
+// Under StrictRotation a lost answer ends the session once the grace is over.
+func TestPromise3_StrictRotation(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(func(c *wafer.Config[basket]) { c.StrictRotation = true })
+	b := w.browser().login(n, "alice", "a")
+	w.pass(testAccess)
+	b.ask(n, nil) // lost
+	w.pass(testGrace - time.Millisecond)
+	b.copy().is(n, "alice: a")
+	w.pass(time.Millisecond)
+	b.is(n, "401")
+	n.wantEvent(wafer.KindReplayed, "")
+	b.dead(n)
 }
 
 // The grace counts from the advance. Presenting the old token repeatedly does
@@ -158,8 +195,8 @@ func TestPromise3_OverlappedTabs(t *testing.T) {
 			}
 		}
 	}
-	if f := b.family(w).Family; f.Generation != 7 || f.Forgiven != 0 {
-		t.Errorf("generation %d, forgiven %d: want 7 and 0", f.Generation, f.Forgiven)
+	if f := b.family(w).Family; f.Generation != 7 || f.Copy != 0 {
+		t.Errorf("generation %d, copy %d: want 7 and 0", f.Generation, f.Copy)
 	}
 }
 
@@ -211,8 +248,8 @@ func TestPromise3_AtMostOneAdvanceInHalfALifetime(t *testing.T) {
 	}
 }
 
-// An upgrade cannot carry cookies. It is served with the current generation or
-// one within the grace, and nothing is written.
+// An upgrade cannot carry cookies. It is served as it stands by the current token
+// or the one before it, however late, and nothing is written.
 func TestPromise3_Upgrades(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
@@ -228,7 +265,7 @@ func TestPromise3_Upgrades(t *testing.T) {
 		if a.who != want || len(a.setCookies()) != 0 {
 			t.Errorf("an upgrade is %q and sets %v, want %q and nothing", a.who, a.setCookies(), want)
 		}
-		if g, f := after.Family, before.Family; g.Generation != f.Generation || g.Issued != f.Issued || g.Forgiven != f.Forgiven || g.Position != f.Position || before.State != after.State {
+		if g, f := after.Family, before.Family; g.Generation != f.Generation || g.Issued != f.Issued || g.Copy != f.Copy || g.Position != f.Position || before.State != after.State {
 			t.Errorf("an upgrade changed the family: %+v is %+v", before, after)
 		}
 	}
@@ -245,7 +282,9 @@ func TestPromise3_Upgrades(t *testing.T) {
 	w.pass(testGrace - time.Millisecond)
 	upgrade(old, "alice: a", nil)
 	w.pass(time.Millisecond)
-	upgrade(old, "401", nil) // it would have to be forgiven, and the answer cannot carry a cookie
+	upgrade(old, "alice: a", nil)
+	w.pass(testAccess)
+	upgrade(old, "alice: a", nil)
 	b.is(n, "alice: a")
 	w.pass(testAccess)
 	b.is(n, "alice: a")
@@ -271,8 +310,9 @@ func TestPromise3_UpgradeWithALateTokenAndDataFromBeforeACommit(t *testing.T) {
 	w.pass(testGrace)
 	r := old.request()
 	r.Header.Set("Upgrade", "websocket")
-	if a := old.askWith(n, r, nil); a.who != "401" {
-		t.Errorf("an upgrade with a token that was not forgiven is %q, want 401", a.who)
+	a := old.askWith(n, r, nil)
+	if f := b.family(w).Family; a.who != "alice: a c" || len(a.setCookies()) != 0 || f.Generation != 2 || f.Copy != 0 {
+		t.Errorf("the upgrade is %q with %v, and the family at (%d, %d); want alice: a c, no cookie, (2, 0)", a.who, a.setCookies(), f.Generation, f.Copy)
 	}
 }
 

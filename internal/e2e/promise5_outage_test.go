@@ -71,8 +71,8 @@ func testAdvanceWhoseAnswerIsLost(t *testing.T, w *world) {
 	}
 	w.pass(testGrace - time.Millisecond)
 	b.is(m, "alice: a")
-	if f := b.family(w).Family; f.Generation != 2 || f.Forgiven != 0 {
-		t.Errorf("generation %d, forgiven %d: want 2 and 0", f.Generation, f.Forgiven)
+	if f := b.family(w).Family; f.Generation != 2 || f.Copy != 0 {
+		t.Errorf("generation %d, copy %d: want 2 and 0", f.Generation, f.Copy)
 	}
 }
 

@@ -60,8 +60,8 @@ func (t *backedUpStore) Revoke(ctx context.Context, r store.Revocation) (store.S
 func (t *backedUpStore) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
 	return both(t, ctx, r, (*memory.Store).Restore)
 }
-func (t *backedUpStore) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	return t.now().Forgive(ctx, id, generation)
+func (t *backedUpStore) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
+	return both(t, ctx, r, (*memory.Store).Reissue)
 }
 func (t *backedUpStore) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
 	return t.now().Family(ctx, id)

@@ -87,11 +87,11 @@ func (s *httpStore) Commit(ctx context.Context, c store.Commit) (store.Snapshot,
 	return s.Store.Commit(ctx, c)
 }
 
-func (s *httpStore) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	if err := s.call(ctx, "Forgive"); err != nil {
+func (s *httpStore) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
+	if err := s.call(ctx, "Reissue"); err != nil {
 		return store.Snapshot{}, err
 	}
-	return s.Store.Forgive(ctx, id, generation)
+	return s.Store.Reissue(ctx, r)
 }
 
 func (s *httpStore) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {

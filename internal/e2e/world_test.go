@@ -435,11 +435,17 @@ func (w *world) seal(s codec.Session) string {
 // mint makes a refresh token as only a holder of the ring can.
 func (w *world) mint(family store.ID, generation uint32) string {
 	w.t.Helper()
+	return w.mintCopy(family, generation, 0)
+}
+
+// mintCopy mints the refresh token of a copy of a family's generation.
+func (w *world) mintCopy(family store.ID, generation uint32, copied uint16) string {
+	w.t.Helper()
 	tokens, err := codec.NewRefreshTokens(w.ring, testRealm)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	token, err := tokens.Mint(w.clock.Now(), codec.RefreshToken{Family: codec.ID(family), Generation: generation})
+	token, err := tokens.Mint(w.clock.Now(), codec.RefreshToken{Family: codec.ID(family), Generation: generation, Copy: copied})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -610,8 +616,8 @@ func (f *faultStore) Commit(ctx context.Context, c store.Commit) (store.Snapshot
 	return through(f, "Commit", func() (store.Snapshot, error) { return f.inner().Commit(ctx, c) })
 }
 
-func (f *faultStore) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	return through(f, "Forgive", func() (store.Snapshot, error) { return f.inner().Forgive(ctx, id, generation) })
+func (f *faultStore) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
+	return through(f, "Reissue", func() (store.Snapshot, error) { return f.inner().Reissue(ctx, r) })
 }
 
 func (f *faultStore) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
