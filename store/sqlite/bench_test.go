@@ -120,10 +120,10 @@ type bareWrite struct {
 }
 
 // bareUpdate is the statement of a refresh as one would write it by hand.
-const bareUpdate = `UPDATE families SET generation = generation + 1, issued = ?1, position = max(position, ?2)
+const bareUpdate = `UPDATE families SET generation = generation + 1, copy = 0, used = 0, issued = ?1, position = max(position, ?2)
 	WHERE id = ?3 AND generation = ?4 AND ended = 0 AND issued + idle > ?1 AND absolute > ?1
 	AND birth >= max(?5, coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0))
-	RETURNING subject, label, birth, position, last_commit, generation, forgiven, started, authenticated, issued, idle, absolute`
+	RETURNING subject, label, birth, position, last_commit, generation, copy, used, started, authenticated, issued, idle, absolute`
 
 func newBare(b *testing.B, path string, clients int) *bareCommitter {
 	pragmas := []string{"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(67108864)", "cache_size(-16384)"}
@@ -209,9 +209,9 @@ func (c *bareCommitter) transact(group []*bareWrite) error {
 
 func (c *bareCommitter) advance(id store.ID, generation uint32) error {
 	var subject, label string
-	var n [10]int64
+	var n [11]int64
 	return c.update.QueryRow(time.Now().UnixMilli(), c.position, id[:], generation, 0).Scan(&subject, &label,
-		&n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8], &n[9])
+		&n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8], &n[9], &n[10])
 }
 
 func (c *bareCommitter) revoke(id store.ID) error {

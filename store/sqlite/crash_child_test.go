@@ -151,8 +151,10 @@ func (w *crashWorker) step() error {
 	}
 	i := rand.IntN(len(w.families))
 	switch {
-	case dice < 600:
+	case dice < 500:
 		return w.advance(i)
+	case dice < 600:
+		return w.reissue(i)
 	case dice < 850:
 		return w.commit(i)
 	case dice < 920:
@@ -204,7 +206,8 @@ func (w *crashWorker) create() error {
 
 func (w *crashWorker) advance(i int) error {
 	f := w.families[i]
-	s, err := w.db.Advance(context.Background(), store.Advance{ID: f.ID, Generation: f.Generation, Basis: f.Position})
+	copied := uint16(rand.IntN(int(f.Copy) + 1))
+	s, err := w.db.Advance(context.Background(), store.Advance{ID: f.ID, Generation: f.Generation, Copy: copied, Basis: f.Position})
 	if err != nil {
 		return err
 	}
@@ -213,7 +216,25 @@ func (w *crashWorker) advance(i int) error {
 		return nil
 	}
 	w.families[i] = &s.Family
-	report("advance %s", standing(&s.Family))
+	report("refresh %s", standing(&s.Family))
+	return nil
+}
+
+func (w *crashWorker) reissue(i int) error {
+	f := w.families[i]
+	if f.Generation == 1 {
+		return w.advance(i)
+	}
+	s, err := w.db.Reissue(context.Background(), store.Reissue{ID: f.ID, Generation: f.Generation - 1, Copy: f.Used, Basis: f.Position})
+	if err != nil {
+		return err
+	}
+	if s.Outcome != store.Written {
+		w.drop(i)
+		return nil
+	}
+	w.families[i] = &s.Family
+	report("refresh %s", standing(&s.Family))
 	return nil
 }
 
@@ -236,7 +257,7 @@ func (w *crashWorker) commit(i int) error {
 // standing formats the state of a family that an acknowledgement shows. It
 // includes the effect of earlier operations that a kill left unacknowledged.
 func standing(f *store.Family) string {
-	return fmt.Sprint(f.ID, " ", f.Generation, " ", f.Position, " ", crashValue(f.Value), " ", uint64(f.LastCommit))
+	return fmt.Sprint(f.ID, " ", f.Position, " ", crashValue(f.Value), " ", uint64(f.LastCommit), " ", f.Generation, " ", f.Copy, " ", f.Used)
 }
 
 // crashValue returns the number at the start of a committed value, or 0 if there

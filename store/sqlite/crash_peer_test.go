@@ -82,6 +82,24 @@ func obey(ctx context.Context, db *sqlite.Store, words []string) (string, error)
 			g = s.Family.Generation
 		}
 		return strings.Join(won, " "), nil
+	case "copy": // makes copies of a family's generation up to a number, against others
+		var last uint16
+		if _, err := fmt.Sscan(words[2], &last); err != nil {
+			return "", err
+		}
+		s, err := db.Family(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		var won []string
+		for s.Family.Copy < last {
+			s, err = db.Reissue(ctx, store.Reissue{ID: id, Generation: s.Family.Generation - 1, Copy: s.Family.Used})
+			if err != nil {
+				return "", err
+			}
+			won = append(won, fmt.Sprint(s.Family.Copy))
+		}
+		return strings.Join(won, " "), nil
 	}
 	return "", fmt.Errorf("unknown command")
 }

@@ -25,7 +25,7 @@ var (
 	crashSeed = flag.Uint64("crashseed", 0, "seed of TestPromise1_Kill's choices; 0: random")
 )
 
-// TestPromise1_Kill lets processes create, advance, commit, revoke and restore at
+// TestPromise1_Kill lets processes create, refresh, commit, revoke and restore at
 // full speed on one file and kills them at random moments. After each kill it
 // compares the file with everything that they had reported as acknowledged. The
 // file stays the same over all kills.
@@ -146,6 +146,8 @@ type acknowledged struct {
 	birth      store.Position
 	position   store.Position
 	generation uint32
+	copies     uint16 // of the generation
+	used       uint16 // the copy from which the generation was made
 	value      int
 	lastCommit store.Position
 	ended      bool
@@ -178,10 +180,10 @@ func (m *truth) record(t *testing.T, line string) {
 	update := func(i int) *acknowledged {
 		f := m.family(t, words[i])
 		before := *f
-		f.generation, f.position = uint32(number(i+1)), at(i+2)
-		f.value, f.lastCommit = int(number(i+3)), at(i+4)
+		f.position, f.value, f.lastCommit = at(i+1), int(number(i+2)), at(i+3)
+		f.generation, f.copies, f.used = uint32(number(i+4)), uint16(number(i+5)), uint16(number(i+6))
 		f.round = m.round
-		if f.generation < before.generation || f.position < before.position || f.value < before.value || f.lastCommit < before.lastCommit || before.ended {
+		if f.generation < before.generation || f.generation == before.generation && f.copies < before.copies || f.position < before.position || f.value < before.value || f.lastCommit < before.lastCommit || before.ended {
 			t.Errorf("%q fell behind, or ended before: %+v", line, before)
 		}
 		return f
@@ -201,7 +203,7 @@ func (m *truth) record(t *testing.T, line string) {
 		m.append(t, at(2), line, "session "+words[1])
 	case "create":
 		*m.family(t, words[1]) = acknowledged{subject: words[2], birth: at(3), position: at(3), generation: 1, round: m.round}
-	case "advance":
+	case "refresh":
 		update(1)
 	case "commit":
 		update(2)
@@ -401,8 +403,12 @@ func (m *truth) checkFamily(t *testing.T, db *sqlite.Store, id store.ID, fail fu
 	}
 	// At each kill since the record was exact, at most one operation was under way.
 	known, hidden := f.generation != 0, m.round-f.round+1
-	if n := int(is.Generation) - int(f.generation); known && (n < 0 || n > hidden) {
-		fail("family %v has generation %d; acknowledged was %d", id, is.Generation, f.generation)
+	n, copies := int(is.Generation)-int(f.generation), int(is.Copy)
+	if n == 0 {
+		copies -= int(f.copies)
+	}
+	if known && (n < 0 || copies < 0 || n+copies > hidden || n == 0 && is.Used != f.used) {
+		fail("family %v has copy %d of generation %d from %d; acknowledged was copy %d of %d from %d", id, is.Copy, is.Generation, is.Used, f.copies, f.generation, f.used)
 	}
 	value := crashValue(is.Value)
 	if n := value - f.value; known && (n < 0 || n > hidden || n == 0 && is.LastCommit != f.lastCommit) {
@@ -413,7 +419,8 @@ func (m *truth) checkFamily(t *testing.T, db *sqlite.Store, id store.ID, fail fu
 	}
 	f.gone = s.State != store.Alive
 	f.ended = s.State == store.Ended
-	f.birth, f.position, f.generation, f.lastCommit = is.Birth, is.Position, is.Generation, is.LastCommit
+	f.birth, f.position, f.lastCommit = is.Birth, is.Position, is.LastCommit
+	f.generation, f.copies, f.used = is.Generation, is.Copy, is.Used
 	f.value, f.round = value, m.round
 }
 

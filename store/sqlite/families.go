@@ -3,9 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"slices"
-	"time"
 
 	"github.com/waferkit/wafer/store"
 )
@@ -183,63 +181,10 @@ func scanFamilies(rows *sql.Rows, err error) ([]*familyRow, error) {
 }
 
 func (t *tx) insert(f *familyRow) error {
-	return t.exec("INSERT INTO families VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		f.ID[:], f.Subject, f.Label, f.Native, int64(f.Birth), int64(f.Position), int64(f.LastCommit), f.Generation, f.Forgiven,
+	return t.exec("INSERT INTO families VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		f.ID[:], f.Subject, f.Label, f.Native, int64(f.Birth), int64(f.Position), int64(f.LastCommit), f.Generation, f.Copy, f.Used,
 		f.Started.UnixMilli(), f.Authenticated.UnixMilli(), f.Issued.UnixMilli(), f.Idle.Milliseconds(), f.Absolute.UnixMilli(), false,
 		f.IdleDeadline().UnixMilli())
-}
-
-// advanceQuery handles the common case in one statement. It has all conditions,
-// and returns the updated row.
-const advanceQuery = `UPDATE families SET generation = generation + 1, issued = ?1, position = max(position, ?2)
-	WHERE id = ?3 AND generation = ?4 AND native = ?5 AND ended = 0
-	AND birth >= max(?6, coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0))
-	AND ?1 - issued >= ?7 AND issued + idle > ?1 AND absolute > ?1 AND last_commit <= ?8
-	RETURNING ` + familyColumns
-
-// raiseQuery is advanceQuery for an Advance that raises the position alone.
-const raiseQuery = `UPDATE families SET position = max(position, ?2)
-	WHERE id = ?3 AND generation = ?4 AND native = ?5 AND ended = 0
-	AND birth >= max(?6, coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0))
-	AND issued + idle > ?1 AND absolute > ?1 AND last_commit <= ?7
-	RETURNING ` + familyColumns
-
-// Advance implements [store.Store].
-func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
-	return s.write(ctx, a.Check(), func(t *tx, out *store.Snapshot) error { return t.advance(&a, out) })
-}
-
-func (t *tx) advance(a *store.Advance, out *store.Snapshot) error {
-	now := t.now.UnixMilli()
-	var row *sql.Row
-	var err error
-	if a.PositionOnly {
-		row, err = t.row(raiseQuery, now, t.log.head, a.ID[:], a.Generation, a.Native, t.log.everyone, int64(a.Basis))
-	} else {
-		// Times have whole milliseconds, so the age is rounded up.
-		age := int64((a.Age + time.Millisecond - 1) / time.Millisecond)
-		row, err = t.row(advanceQuery, now, t.log.head, a.ID[:], a.Generation, a.Native, t.log.everyone, age, int64(a.Basis))
-	}
-	if err != nil {
-		return err
-	}
-	f := new(familyRow)
-	switch err := f.scan(row); {
-	case err == nil:
-		return t.snapshot(f, store.Written, out)
-	case !errors.Is(err, sql.ErrNoRows):
-		return err
-	}
-	// No row met the conditions: find out which one failed.
-	if f, err = t.family(a.ID); err != nil {
-		return err
-	}
-	outcome := store.Unwritten
-	if f.live(t.log.everyone, t.now) && f.Native == a.Native && f.Generation == a.Generation &&
-		(a.PositionOnly || t.now.Sub(f.Issued) >= a.Age) {
-		outcome = store.Behind
-	}
-	return t.snapshot(f, outcome, out)
 }
 
 // Commit implements [store.Store].
@@ -275,24 +220,6 @@ func (t *tx) commit(c *store.Commit, out *store.Snapshot) error {
 	err = t.snapshot(f, store.Written, out)
 	out.Entry = out.Head
 	return err
-}
-
-// Forgive implements [store.Store].
-func (s *Store) Forgive(ctx context.Context, id store.ID, generation uint32) (store.Snapshot, error) {
-	return s.write(ctx, store.CheckForgive(id, generation), func(t *tx, out *store.Snapshot) error {
-		f, err := t.family(id)
-		if err != nil {
-			return err
-		}
-		if !f.live(t.log.everyone, t.now) || f.Forgiven != 0 || f.Generation-1 != generation {
-			return t.snapshot(f, store.Unwritten, out)
-		}
-		f.Forgiven, f.Issued = generation, t.now
-		if err := t.exec("UPDATE families SET forgiven = ?, issued = ? WHERE id = ?", generation, t.now.UnixMilli(), id[:]); err != nil {
-			return err
-		}
-		return t.snapshot(f, store.Written, out)
-	})
 }
 
 // Revoke implements [store.Store].

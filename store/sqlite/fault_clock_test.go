@@ -99,14 +99,19 @@ func TestClockJumpsBack(t *testing.T) {
 	first := c.last
 	c.is(ended, store.Ended)
 	c.is(cutOff, store.CutOff)
-	// A generation issued in the future counts as young, and is served.
+	// A generation issued in the future counts as young within the skew, and is
+	// served. Beyond that it counts as old.
 	for _, age := range []time.Duration{0, time.Minute} {
-		s, err := c.db.Advance(t.Context(), store.Advance{ID: alive, Generation: 1, Age: age})
+		s, err := c.db.Advance(t.Context(), store.Advance{ID: alive, Generation: 1, Age: age, Skew: time.Hour})
 		if err != nil || s.Outcome != store.Unwritten || s.State != store.Alive || s.Family.Past(s.Now) {
 			t.Errorf("a generation from the future: %v, %v, %v", s.Outcome, s.State, err)
 		}
 	}
-	s, err := c.db.Commit(t.Context(), store.Commit{ID: alive, Basis: c.last, Value: []byte("v")})
+	s, err := c.db.Advance(t.Context(), store.Advance{ID: alive, Generation: 1, Age: time.Minute, Skew: 59 * time.Minute})
+	if err != nil || s.Outcome != store.Written || s.Family.Issued.After(s.Now) {
+		t.Errorf("a generation from beyond the skew: %v, issued %v, %v", s.Outcome, s.Family.Issued, err)
+	}
+	s, err = c.db.Commit(t.Context(), store.Commit{ID: alive, Basis: c.last, Value: []byte("v")})
 	if err != nil || s.Outcome != store.Written || s.Entry <= c.last {
 		t.Errorf("commit: %v at %d, after %d, %v", s.Outcome, s.Entry, c.last, err)
 	}
@@ -130,7 +135,7 @@ func TestClockJumpsBack(t *testing.T) {
 
 	// The clock catches up, and passes the limit of the short one.
 	c.jump(time.Hour + time.Second)
-	if s, err = c.db.Advance(t.Context(), store.Advance{ID: alive, Generation: 1, Basis: c.last}); err != nil || s.Outcome != store.Written {
+	if s, err = c.db.Advance(t.Context(), store.Advance{ID: alive, Generation: 2, Basis: c.last}); err != nil || s.Outcome != store.Written {
 		t.Errorf("caught up: %v, %v", s.Outcome, err)
 	}
 	c.sweep()

@@ -138,6 +138,10 @@ func TestOpenRefuses(t *testing.T) {
 		{"no version", func(t *testing.T, path string) { made(t, path); execute(t, path, "PRAGMA user_version = 0") }, "version"},
 		{"a version below", func(t *testing.T, path string) { made(t, path); execute(t, path, "PRAGMA user_version = -1") }, "version"},
 		{"no application id", func(t *testing.T, path string) { made(t, path); execute(t, path, "PRAGMA application_id = 0") }, "another program"},
+		{"a schema from before the first release", func(t *testing.T, path string) {
+			made(t, path)
+			execute(t, path, "ALTER TABLE families RENAME COLUMN copy TO forgiven", "ALTER TABLE families DROP COLUMN used")
+		}, "before the first release"},
 		{"no log", func(t *testing.T, path string) { made(t, path); execute(t, path, "DELETE FROM log") }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

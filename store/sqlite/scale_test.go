@@ -192,9 +192,9 @@ func crowd(t *testing.T, path, subject string, n int, idle time.Duration) {
 	defer db.Close()
 	now := time.Now()
 	_, err = db.Exec(`PRAGMA busy_timeout = 60000;
-		INSERT INTO families (id, subject, label, native, birth, position, last_commit, generation, forgiven,
+		INSERT INTO families (id, subject, label, native, birth, position, last_commit, generation, copy, used,
 			started, authenticated, issued, idle, absolute, ended, due)
-		SELECT randomblob(16), coalesce(nullif(?1, ''), 'crowd-' || i), '', 0, head, head, 0, 1, 0,
+		SELECT randomblob(16), coalesce(nullif(?1, ''), 'crowd-' || i), '', 0, head, head, 0, 1, 0, 0,
 			?2 - i, ?2 - i, ?2, ?3, ?2 + 86400000, 0, ?2 + ?3
 		FROM log, (WITH RECURSIVE counted(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM counted WHERE i < ?4) SELECT i FROM counted)`,
 		subject, now.UnixMilli(), idle.Milliseconds(), n)

@@ -63,7 +63,8 @@ CREATE TABLE families (
 	position      INTEGER NOT NULL,
 	last_commit   INTEGER NOT NULL,
 	generation    INTEGER NOT NULL,
-	forgiven      INTEGER NOT NULL,
+	copy          INTEGER NOT NULL,
+	used          INTEGER NOT NULL,
 	started       INTEGER NOT NULL,
 	authenticated INTEGER NOT NULL,
 	issued        INTEGER NOT NULL,
@@ -99,8 +100,14 @@ func schemaOf(ctx context.Context, c *sql.Conn, fresh bool) (version int, err er
 	case version < 1:
 		err = errors.New("its schema has no version; restore it from a backup")
 	case !fresh:
-		var logs int
-		if err = c.QueryRowContext(ctx, "SELECT count(*) FROM log").Scan(&logs); err == nil && logs != 1 {
+		var logs, copies int
+		err = c.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM log),
+			(SELECT count(*) FROM pragma_table_info('families') WHERE name = 'copy')`).Scan(&logs, &copies)
+		switch {
+		case err != nil:
+		case copies == 0:
+			err = errors.New("it is from before the first release, and nothing migrates it; remove it, with its -wal and -shm, to begin with nobody logged in")
+		case logs != 1:
 			err = errors.New("its log is gone; restore it from a backup")
 		}
 	}

@@ -138,16 +138,16 @@ type familyRow struct {
 	cutoff int64 // of its subject
 }
 
-const familyColumns = `id, subject, label, native, birth, position, last_commit, generation, forgiven,
+const familyColumns = `id, subject, label, native, birth, position, last_commit, generation, copy, used,
 	started, authenticated, issued, idle, absolute, ended,
 	coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0)`
 
 func (f *familyRow) scan(row interface{ Scan(...any) error }) error {
 	// All are int64: database/sql scans other integer types by way of text.
 	var id []byte
-	var native, birth, position, lastCommit, generation, forgiven, ended int64
+	var native, birth, position, lastCommit, generation, copies, used, ended int64
 	var started, authenticated, issued, idle, absolute int64
-	err := row.Scan(&id, &f.Subject, &f.Label, &native, &birth, &position, &lastCommit, &generation, &forgiven,
+	err := row.Scan(&id, &f.Subject, &f.Label, &native, &birth, &position, &lastCommit, &generation, &copies, &used,
 		&started, &authenticated, &issued, &idle, &absolute, &ended, &f.cutoff)
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (f *familyRow) scan(row interface{ Scan(...any) error }) error {
 	copy(f.ID[:], id)
 	f.found, f.ended, f.Native = true, ended != 0, native != 0
 	f.Birth, f.Position, f.LastCommit = store.Position(birth), store.Position(position), store.Position(lastCommit)
-	f.Generation, f.Forgiven = uint32(generation), uint32(forgiven)
+	f.Generation, f.Copy, f.Used = uint32(generation), uint16(copies), uint16(used)
 	f.Started, f.Authenticated = time.UnixMilli(started), time.UnixMilli(authenticated)
 	f.Issued, f.Absolute = time.UnixMilli(issued), time.UnixMilli(absolute)
 	f.Idle = time.Duration(idle) * time.Millisecond

@@ -180,6 +180,14 @@ var arguing = []property{
 		h.unwritten(h.Advance(h.ctx, a))
 		r := store.Reissue{ID: f.ID, Generation: a.Generation, Copy: a.Copy, Basis: a.Basis, Age: a.Age, Skew: a.Skew}
 		h.unwritten(h.Reissue(h.ctx, r))
+		// No duration is so long that an engine's arithmetic turns it around.
+		a = next(f)
+		a.Age, a.Skew = 1<<63-1, 1<<63-1
+		h.unwritten(h.Advance(h.ctx, a))
+		f = h.advanced(f)
+		r = copyOf(f)
+		r.Age, r.Skew = 1<<63-1, 1<<63-1
+		h.unwritten(h.Reissue(h.ctx, r))
 		if _, err := h.Families(h.ctx, c.Subject, store.MaxListed); err != nil {
 			h.t.Error(err)
 		}
