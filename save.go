@@ -12,7 +12,7 @@ import (
 
 // Save seals new data into the session cookie. It makes no store call, so the last
 // of several saves wins. The session's owner can put back any value that was
-// sealed since the refresh before last; within the grace, or after a forgiven
+// sealed since the refresh before last; within the grace, or after a lost
 // answer, since the refresh before that. Use [Sessions.Commit] for data that must
 // not be put back, such as a coupon that was spent.
 //

@@ -112,5 +112,5 @@ type Device struct {
 	Native        bool
 	Started       time.Time
 	Authenticated time.Time
-	Seen          time.Time // the last login, refresh or forgiven answer; not each request
+	Seen          time.Time // the last login, refresh or replaced answer; not each request
 }
