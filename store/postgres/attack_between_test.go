@@ -15,13 +15,47 @@ import (
 	"github.com/waferkit/wafer/store/postgres"
 )
 
-// refreshIn refreshes a family in an open transaction, and returns its position.
-func refreshIn(t *testing.T, tx pgx.Tx, schema string, id store.ID, generation int64) (position int64) {
+// refreshed is a way to refresh a family by the token of generation 1: as the newest,
+// or again, after its answer was lost.
+type refreshed struct {
+	kind       int    // of the schema's function
+	generation uint32 // of the family afterwards
+	copied     uint16
+}
+
+var refreshings = map[string]refreshed{"Advance": {1, 2, 0}, "Reissue": {2, 2, 1}}
+
+// login makes a family that can be refreshed so.
+func (r refreshed) login(t *testing.T, db *postgres.Store, id store.ID, idle time.Duration) store.Family {
 	t.Helper()
-	exec1(t, tx, &position, postgres.Fill("SELECT position FROM @schema@.refresh(ARRAY[$1::uuid], '{1}', ARRAY[$2::bigint], '{0}', '{f}', ARRAY[9007199254740991], '{0}', '{0}', '{0}', true)", schema),
-		pgtype.UUID{Bytes: id, Valid: true}, generation)
+	f := loggedIn(t, db, id, idle)
+	if r.kind == 1 {
+		return f
+	}
+	s, err := db.Advance(background, store.Advance{ID: id, Generation: 1})
+	if err != nil || s.Outcome != store.Written {
+		t.Fatal(s.Outcome, err)
+	}
+	return s.Family
+}
+
+// call refreshes a family whose last refresh is at least age ago.
+func (r refreshed) call(db *postgres.Store, id store.ID, age time.Duration) (store.Snapshot, error) {
+	if r.kind == 1 {
+		return db.Advance(background, store.Advance{ID: id, Generation: 1, Age: age, Basis: store.MaxPosition})
+	}
+	return db.Reissue(background, store.Reissue{ID: id, Generation: 1, Age: age, Basis: store.MaxPosition})
+}
+
+// in refreshes a family in an open transaction, and returns its position.
+func (r refreshed) in(t *testing.T, tx pgx.Tx, schema string, id store.ID) (position int64) {
+	t.Helper()
+	exec1(t, tx, &position, postgres.Fill("SELECT position FROM @schema@.refresh(ARRAY[$1::uuid], ARRAY[$2::integer], '{1}', '{0}', '{f}', ARRAY[9007199254740991], '{0}', '{0}', '{0}', true)", schema),
+		pgtype.UUID{Bytes: id, Valid: true}, r.kind)
 	return position
 }
+
+func (r refreshed) is(f store.Family) bool { return f.Generation == r.generation && f.Copy == r.copied }
 
 func loggedIn(t *testing.T, db *postgres.Store, id store.ID, idle time.Duration) store.Family {
 	t.Helper()
@@ -35,11 +69,17 @@ func loggedIn(t *testing.T, db *postgres.Store, id store.ID, idle time.Duration)
 // TestARefreshThatIsNotCommitted makes other calls while a refresh is open, which
 // has locked its row and read the head.
 func TestARefreshThatIsNotCommitted(t *testing.T) {
+	for name, refreshing := range refreshings {
+		t.Run(name, func(t *testing.T) { aRefreshThatIsNotCommitted(t, refreshing) })
+	}
+}
+
+func aRefreshThatIsNotCommitted(t *testing.T, refreshing refreshed) {
 	t.Run("ARevocationDoesNotWaitAndIsAbove", func(t *testing.T) {
 		db, pool, o := openNew(t)
-		f := loggedIn(t, db, enginebench.ID(1), time.Hour)
+		f := refreshing.login(t, db, enginebench.ID(1), time.Hour)
 		tx := begin(t, pool)
-		position := refreshIn(t, tx, o.Schema, f.ID, 1)
+		position := refreshing.in(t, tx, o.Schema, f.ID)
 		for _, r := range []store.Revocation{{Subjects: []string{"anna"}}, {Everyone: true}} {
 			s, err := db.Revoke(background, r)
 			if err != nil || int64(s.Entry) <= position {
@@ -48,15 +88,15 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 		}
 		commit(t, tx)
 		s, err := db.Family(background, f.ID)
-		if err != nil || s.State != store.CutOff || int64(s.Family.Position) != position || s.Family.Generation != 2 {
-			t.Errorf("%v at %d, generation %d, %v: want cut off at %d", s.State, s.Family.Position, s.Family.Generation, err, position)
+		if err != nil || s.State != store.CutOff || int64(s.Family.Position) != position || !refreshing.is(s.Family) {
+			t.Errorf("%v, %+v, %v: want cut off at %d, and the refresh kept", s.State, s.Family, err, position)
 		}
 	})
 	t.Run("ItsEndWaitsAndIsAbove", func(t *testing.T) {
 		db, pool, o := openNew(t)
-		f := loggedIn(t, db, enginebench.ID(1), time.Hour)
+		f := refreshing.login(t, db, enginebench.ID(1), time.Hour)
 		tx := begin(t, pool)
-		position := refreshIn(t, tx, o.Schema, f.ID, 1)
+		position := refreshing.in(t, tx, o.Schema, f.ID)
 		done := async(func() (store.Snapshot, error) {
 			return db.Revoke(background, store.Revocation{Sessions: []store.ID{f.ID}})
 		})
@@ -65,23 +105,23 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 		if s := result(t, done); s.Outcome != store.Written || int64(s.Entry) <= position {
 			t.Errorf("%v at %d: want above the refresh at %d", s.Outcome, s.Entry, position)
 		}
-		if s, err := db.Family(background, f.ID); err != nil || s.State != store.Ended || s.Family.Generation != 2 {
-			t.Errorf("%v, generation %d, %v: want it ended, and the refresh kept", s.State, s.Family.Generation, err)
+		if s, err := db.Family(background, f.ID); err != nil || s.State != store.Ended || !refreshing.is(s.Family) {
+			t.Errorf("%v, %+v, %v: want it ended, and the refresh kept", s.State, s.Family, err)
 		}
 	})
 	t.Run("ACommitWaitsAndKeepsTheGeneration", func(t *testing.T) {
 		db, pool, o := openNew(t)
-		f := loggedIn(t, db, enginebench.ID(1), time.Hour)
+		f := refreshing.login(t, db, enginebench.ID(1), time.Hour)
 		tx := begin(t, pool)
-		refreshIn(t, tx, o.Schema, f.ID, 1)
+		refreshing.in(t, tx, o.Schema, f.ID)
 		done := async(func() (store.Snapshot, error) {
 			return db.Commit(background, store.Commit{ID: f.ID, Basis: f.Position, Value: []byte("value")})
 		})
 		waits(t, pool, done)
 		commit(t, tx)
 		s := result(t, done)
-		if s.Outcome != store.Written || s.Family.Generation != 2 || s.Family.Position != s.Entry || s.Family.LastCommit != s.Entry {
-			t.Errorf("%v, generation %d, position %d, last commit %d, entry %d", s.Outcome, s.Family.Generation, s.Family.Position, s.Family.LastCommit, s.Entry)
+		if s.Outcome != store.Written || !refreshing.is(s.Family) || s.Family.Position != s.Entry || s.Family.LastCommit != s.Entry {
+			t.Errorf("%v at %d, %+v", s.Outcome, s.Entry, s.Family)
 		}
 		if s, err := db.Advance(background, store.Advance{ID: f.ID, Generation: 2, Basis: f.Position}); err != nil || s.Outcome != store.Behind {
 			t.Errorf("a refresh from before it: %v, %v", s.Outcome, err)
@@ -89,9 +129,9 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 	})
 	t.Run("ARenewalWaitsAndEndsIt", func(t *testing.T) {
 		db, pool, o := openNew(t)
-		f := loggedIn(t, db, enginebench.ID(1), time.Hour)
+		f := refreshing.login(t, db, enginebench.ID(1), time.Hour)
 		tx := begin(t, pool)
-		position := refreshIn(t, tx, o.Schema, f.ID, 1)
+		position := refreshing.in(t, tx, o.Schema, f.ID)
 		done := async(func() (store.Snapshot, error) {
 			return db.Create(background, store.Creation{ID: enginebench.ID(2), Subject: "anna", Renews: &store.Renewal{ID: f.ID, Basis: f.Position}})
 		})
@@ -106,25 +146,23 @@ func TestARefreshThatIsNotCommitted(t *testing.T) {
 	})
 	t.Run("TheSecondWithTheSameTokenIsNotWritten", func(t *testing.T) {
 		db, pool, o := openNew(t)
-		f := loggedIn(t, db, enginebench.ID(1), time.Hour)
+		f := refreshing.login(t, db, enginebench.ID(1), time.Hour)
 		tx := begin(t, pool)
-		refreshIn(t, tx, o.Schema, f.ID, 1)
-		done := async(func() (store.Snapshot, error) {
-			return db.Advance(background, store.Advance{ID: f.ID, Generation: 1})
-		})
+		refreshing.in(t, tx, o.Schema, f.ID)
+		done := async(func() (store.Snapshot, error) { return refreshing.call(db, f.ID, time.Minute) })
 		waits(t, pool, done)
 		commit(t, tx)
-		if s := result(t, done); s.Outcome != store.Unwritten || s.State != store.Alive || s.Family.Generation != 2 {
-			t.Errorf("%v, %v, generation %d: want the successor told", s.Outcome, s.State, s.Family.Generation)
+		if s := result(t, done); s.Outcome != store.Unwritten || s.State != store.Alive || !refreshing.is(s.Family) {
+			t.Errorf("%v, %v, %+v: want the successor told", s.Outcome, s.State, s.Family)
 		}
 	})
 	t.Run("HousekeepingPassesItOver", func(t *testing.T) {
 		db, pool, o := openNew(t)
 		move := clockOf(t, pool, o.Schema)
-		f := loggedIn(t, db, enginebench.ID(1), time.Minute)
+		f := refreshing.login(t, db, enginebench.ID(1), time.Minute)
 		move(59 * time.Second)
 		tx := begin(t, pool)
-		refreshIn(t, tx, o.Schema, f.ID, 1)
+		refreshing.in(t, tx, o.Schema, f.ID)
 		move(30 * time.Second) // past the due time that the family began with
 		if err := db.Sweep(background); err != nil {
 			t.Fatal(err)
@@ -161,9 +199,9 @@ func TestHousekeepingThatIsNotCommitted(t *testing.T) {
 		func() (store.Snapshot, error) {
 			return db.Commit(background, store.Commit{ID: f.ID, Basis: store.MaxPosition, Value: []byte("other")})
 		},
-		func() (store.Snapshot, error) {
-			return db.Advance(background, store.Advance{ID: f.ID, Generation: 1, Basis: store.MaxPosition})
-		},
+	}
+	for _, refreshing := range refreshings {
+		calls = append(calls, func() (store.Snapshot, error) { return refreshing.call(db, f.ID, 0) })
 	}
 	tx := begin(t, pool)
 	// Housekeeping's own lock keeps the engine's housekeeping out.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/internal/rounds"
@@ -72,57 +71,50 @@ func TestAttackOperatorInPublic(t *testing.T) {
 	}
 }
 
-// Forgive locks a family, and the next call of its group then waits for the
-// head, whose holder waits for that family.
-func TestAttackForgiveBeforeTheHead(t *testing.T) {
-	db, pool, o := openNew(t)
-	for i := 1; i <= 2; i++ {
-		if _, err := db.Create(background, store.Creation{ID: enginebench.ID(i), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}); err != nil {
-			t.Fatal(err)
-		}
+// A call that locks a family, or the keys, before the head would wait for the head
+// while its holder waits for that row. The same holds for a group of calls, of which
+// any may be the first.
+func TestAttackARowBeforeTheHead(t *testing.T) {
+	id := enginebench.ID(1)
+	for name, call := range map[string]func(db *postgres.Store, f store.Family) (store.Snapshot, error){
+		"Renew": func(db *postgres.Store, f store.Family) (store.Snapshot, error) {
+			return db.Create(background, store.Creation{ID: enginebench.ID(2), Subject: "anna", Renews: &store.Renewal{ID: id, Basis: f.Position}})
+		},
+		"Commit": func(db *postgres.Store, f store.Family) (store.Snapshot, error) {
+			return db.Commit(background, store.Commit{ID: id, Basis: f.Position, Value: []byte("value")})
+		},
+		"Revoke": func(db *postgres.Store, f store.Family) (store.Snapshot, error) {
+			return db.Revoke(background, store.Revocation{Sessions: []store.ID{id}})
+		},
+		"Rebirth": func(db *postgres.Store, f store.Family) (store.Snapshot, error) {
+			return db.Revoke(background, store.Revocation{Subjects: []string{"anna"}, Except: &store.Rebirth{ID: id, Basis: f.Position}})
+		},
+		"Restore": func(db *postgres.Store, f store.Family) (store.Snapshot, error) {
+			return db.Restore(background, store.Restoration{Above: f.Position + 1, Entries: []store.Entry{{ID: enginebench.ID(3), Kind: store.KindSession, Session: id, Position: f.Position + 1}}})
+		},
+		"SwapKeys": func(db *postgres.Store, f store.Family) (store.Snapshot, error) {
+			_, err := db.SwapKeys(background, 0, []byte("document"))
+			return store.Snapshot{Outcome: store.Written}, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, pool, o := openNew(t)
+			f := loggedIn(t, db, id, time.Hour)
+			holder := begin(t, pool)
+			revokeIn(t, holder, o.Schema, "bob")
+			done := async(func() (store.Snapshot, error) { return call(db, f) })
+			waits(t, pool, done)
+			for _, table := range []string{"families", "keys"} {
+				if _, err := holder.Exec(background, "SELECT 1 FROM "+quoted(o.Schema)+"."+table+" FOR UPDATE NOWAIT"); err != nil {
+					t.Fatalf("the holder of the head does not get the row of %s: %v", table, err)
+				}
+			}
+			commit(t, holder)
+			if s := result(t, done); s.Outcome != store.Written {
+				t.Errorf("afterwards: %v, %v", s.Outcome, s.State)
+			}
+		})
 	}
-	if _, err := db.Advance(background, store.Advance{ID: enginebench.ID(1), Generation: 1}); err != nil {
-		t.Fatal(err)
-	}
-	holder, other := begin(t, pool), begin(t, pool)
-	revokeIn(t, holder, o.Schema, "bob")
-	lone := async(func() (store.Snapshot, error) {
-		return db.Revoke(background, store.Revocation{Subjects: []string{"carl"}})
-	})
-	waits(t, pool, lone)
-	// Next in the queue for the head.
-	second := make(chan error, 1)
-	go func() {
-		_, err := other.Exec(background, postgres.Fill("SELECT @schema@.lock_head()", o.Schema))
-		second <- err
-	}()
-	blocked := func(n int) func() bool {
-		return func() bool { return blockedBackends(t, pool) >= n }
-	}
-	waitFor(t, "both wait for the head", blocked(2))
-	forgiven := async(func() (store.Snapshot, error) { return db.Forgive(background, enginebench.ID(1), 1) })
-	time.Sleep(50 * time.Millisecond)
-	revoked := async(func() (store.Snapshot, error) {
-		return db.Revoke(background, store.Revocation{Subjects: []string{"dora"}})
-	})
-	time.Sleep(50 * time.Millisecond)
-	commit(t, holder)
-	result(t, lone)
-	if err := <-second; err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, "the group waits for the head", blocked(1))
-	// The transaction that holds the head waits for nothing: otherwise there
-	// could be a deadlock, or the head could be held for longer than necessary.
-	if _, err := other.Exec(background, "SET LOCAL lock_timeout = '1ms'"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := other.Exec(background, postgres.Fill("SELECT @schema@.revoke(ARRAY[$1::uuid], '{}', false, NULL, 0, 0, '', '', false)", o.Schema), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true}); err != nil {
-		t.Errorf("another node's revocation: %v", err)
-	}
-	commit(t, other)
-	result(t, forgiven)
-	result(t, revoked)
 }
 
 // A cutoff must stay in the store while its entry is in the log.

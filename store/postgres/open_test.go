@@ -109,6 +109,17 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 	refused(t, serverURL(t), o, "newer release")
 	refused(t, serverURL(t), postgres.Options{Schema: o.Schema, MustExist: true}, "newer release")
 
+	// A schema from before the first release had no copies.
+	_, _, old := openNew(t)
+	run(t, pool, "ALTER TABLE "+quoted(old.Schema)+".families DROP COLUMN copy")
+	for _, must := range []bool{false, true} {
+		old.MustExist = must
+		refused(t, serverURL(t), old, "DROP SCHEMA "+quoted(old.Schema)+" CASCADE")
+	}
+	if err := postgres.Migrate(background, pool, old); err == nil {
+		t.Error("migrated what cannot be")
+	}
+
 	// Open uses an empty schema that an administrator has created.
 	given := newSchema()
 	run(t, pool, "CREATE SCHEMA "+quoted(given))
@@ -125,11 +136,12 @@ func TestTheLogIsGone(t *testing.T) {
 			id := enginebench.ID(1)
 			_, create := db.Create(background, store.Creation{ID: id, Subject: "anna", Idle: time.Hour, Absolute: time.Hour})
 			_, advance := db.Advance(background, store.Advance{ID: id, Generation: 1})
+			_, reissue := db.Reissue(background, store.Reissue{ID: id, Generation: 1})
 			_, revoke := db.Revoke(background, store.Revocation{Everyone: true})
 			_, family := db.Family(background, id)
 			_, since := db.Since(background, 0, 1, 0)
 			_, cutoffs := db.Cutoffs(background, id, "anna")
-			for method, err := range map[string]error{"create": create, "advance": advance, "revoke": revoke, "family": family, "since": since, "cutoffs": cutoffs} {
+			for method, err := range map[string]error{"create": create, "advance": advance, "reissue": reissue, "revoke": revoke, "family": family, "since": since, "cutoffs": cutoffs} {
 				if err == nil {
 					t.Errorf("%s works without the log's table %s", method, table)
 				}
@@ -250,7 +262,8 @@ func TestRefusesWhatLosesRevocations(t *testing.T) {
 		_, _, err5 := stray.LoadKeys(background)
 		_, err6 := stray.Revoke(background, store.Revocation{Everyone: true})
 		_, err7 := stray.Advance(background, store.Advance{ID: enginebench.ID(1), Generation: 1})
-		for i, err := range []error{err, err2, err3, err4, err5, err6, err7} {
+		_, err8 := stray.Reissue(background, store.Reissue{ID: enginebench.ID(1), Generation: 1})
+		for i, err := range []error{err, err2, err3, err4, err5, err6, err7, err8} {
 			if err == nil {
 				t.Errorf("call %d was answered by a standby", i)
 			}
@@ -329,8 +342,10 @@ func TestClosed(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("it still waits")
 	}
-	if _, err := db.Advance(background, store.Advance{ID: enginebench.ID(1), Generation: 1}); err == nil {
-		t.Error("written after Close")
+	for name, refreshing := range refreshings {
+		if _, err := refreshing.call(db, enginebench.ID(1), 0); err == nil {
+			t.Errorf("%s after Close", name)
+		}
 	}
 	if _, err := db.Family(background, enginebench.ID(1)); err == nil {
 		t.Error("read after Close")

@@ -3,12 +3,12 @@
 package postgres_test
 
 import (
-	"context"
-	"fmt"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -144,13 +144,19 @@ func TestARevocationThatIsNotCommitted(t *testing.T) {
 	}
 	t.Run("ARefreshDoesNotWaitAndIsBelow", func(t *testing.T) {
 		db, _, tx, p, f := prepare(t)
-		s, err := db.Advance(background, store.Advance{ID: f.ID, Generation: 1})
-		if err != nil || s.Outcome != store.Written || int64(s.Family.Position) >= p {
-			t.Errorf("%v at %d, %v: want below the revocation at %d", s.Outcome, s.Family.Position, err, p)
+		// An advance, and then a copy of it.
+		for _, name := range []string{"Advance", "Reissue"} {
+			s, err := refreshings[name].call(db, f.ID, 0)
+			if err != nil || s.Outcome != store.Written || int64(s.Family.Position) >= p {
+				t.Errorf("%s: %v at %d, %v: want below the revocation at %d", name, s.Outcome, s.Family.Position, err, p)
+			}
 		}
 		commit(t, tx)
-		if s, err = db.Advance(background, store.Advance{ID: f.ID, Generation: 2}); err != nil || s.State != store.CutOff {
-			t.Errorf("afterwards: %v, %v", s.State, err)
+		if s, err := refreshings["Reissue"].call(db, f.ID, 0); err != nil || s.Outcome != store.Unwritten || s.State != store.CutOff {
+			t.Errorf("another copy afterwards: %v, %v, %v", s.Outcome, s.State, err)
+		}
+		if s, err := db.Advance(background, store.Advance{ID: f.ID, Generation: 2}); err != nil || s.Outcome != store.Unwritten || s.State != store.CutOff {
+			t.Errorf("an advance afterwards: %v, %v, %v", s.Outcome, s.State, err)
 		}
 	})
 	t.Run("ACommitWaitsAndIsNotWritten", func(t *testing.T) {
@@ -208,33 +214,25 @@ func TestARevocationThatIsNotCommitted(t *testing.T) {
 			t.Errorf("%v, %v, born at %d: want at the revocation, %d", s.Outcome, s.State, s.Family.Birth, p)
 		}
 	})
-	t.Run("ARefreshWaitsForARow", func(t *testing.T) {
-		// Another transaction has locked the row. The call waits for it, and sees
-		// what was committed meanwhile.
-		db, pool, tx, p, f := prepare(t)
-		if _, err := tx.Exec(background, "SELECT set_config('search_path', $1, true)", schemaOf(t, tx)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := tx.Exec(background, "SELECT 1 FROM families FOR UPDATE"); err != nil {
-			t.Fatal(err)
-		}
-		done := async(func() (store.Snapshot, error) {
-			return db.Advance(background, store.Advance{ID: f.ID, Generation: 1})
+	for name, refreshing := range refreshings {
+		t.Run("TheRowIsLockedFor"+name, func(t *testing.T) {
+			// Another transaction has locked the row. The call waits for it, and sees
+			// what was committed meanwhile.
+			db, pool, o := openNew(t)
+			f := refreshing.login(t, db, enginebench.ID(1), time.Hour)
+			tx := begin(t, pool)
+			p := revokeIn(t, tx, o.Schema, "anna")
+			if _, err := tx.Exec(background, "SELECT 1 FROM "+quoted(o.Schema)+".families FOR UPDATE"); err != nil {
+				t.Fatal(err)
+			}
+			done := async(func() (store.Snapshot, error) { return refreshing.call(db, f.ID, 0) })
+			waits(t, pool, done)
+			commit(t, tx)
+			if s := result(t, done); s.Outcome != store.Unwritten || s.State != store.CutOff || int64(s.Head) < p {
+				t.Errorf("%v, %v, head %d: want the revocation at %d seen", s.Outcome, s.State, s.Head, p)
+			}
 		})
-		waits(t, pool, done)
-		commit(t, tx)
-		if s := result(t, done); s.Outcome != store.Unwritten || s.State != store.CutOff || int64(s.Head) < p {
-			t.Errorf("%v, %v, head %d: want the revocation at %d seen", s.Outcome, s.State, s.Head, p)
-		}
-	})
-}
-
-// schemaOf returns the schema that the open transaction has written to.
-func schemaOf(t *testing.T, tx pgx.Tx) (schema string) {
-	t.Helper()
-	exec1(t, tx, &schema, `SELECT quote_ident(n.nspname) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE l.pid = pg_backend_pid() AND c.relname = 'entries' LIMIT 1`)
-	return schema
+	}
 }
 
 // TestASessionThatIsRevokedBeforeItIsThere gives up a login and revokes it. The
@@ -318,12 +316,15 @@ func TestSinceNeverSkips(t *testing.T) {
 func TestNoWriteInAnotherIsolation(t *testing.T) {
 	_, pool, o := openNew(t)
 	for _, level := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {
-		err := pgx.BeginTxFunc(background, pool, pgx.TxOptions{IsoLevel: level}, func(tx pgx.Tx) error {
-			_, err := tx.Exec(context.Background(), fmt.Sprintf("SELECT %s.refresh(ARRAY[$1::uuid], '{1}', '{1}', '{0}', '{f}', '{0}', '{0}', '{0}', '{0}', false)", quoted(o.Schema)), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true})
-			return err
-		})
-		if err == nil {
-			t.Errorf("written in %s", level)
+		for _, function := range []string{"lock_head()", "refresh(ARRAY[gen_random_uuid()], '{1}', '{1}', '{0}', '{f}', '{0}', '{0}', '{0}', '{0}', false)"} {
+			err := pgx.BeginTxFunc(background, pool, pgx.TxOptions{IsoLevel: level}, func(tx pgx.Tx) error {
+				_, err := tx.Exec(background, "SELECT "+quoted(o.Schema)+"."+function)
+				return err
+			})
+			var e *pgconn.PgError
+			if !errors.As(err, &e) || e.Code != "25000" {
+				t.Errorf("%s in %s: %v, want it refused", function, level, err)
+			}
 		}
 	}
 }
