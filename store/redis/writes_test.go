@@ -174,7 +174,7 @@ func TestPromise1_Flush(t *testing.T) {
 			}
 			return err
 		},
-		"Family":  func(db *redis.Store) error { _, err := db.Family(t.Context(), id); return err },
+		"Family": func(db *redis.Store) error { _, err := db.Family(t.Context(), id); return err },
 		"Families": func(db *redis.Store) error {
 			_, err := db.Families(t.Context(), "alice", 10)
 			return err
