@@ -17,18 +17,19 @@ end
 local function read(id)
   local raw = call('GET', PREFIX .. 'f:' .. id)
   if not raw then return nil end
-  local f = {id = id, raw = raw}
-  local version
-  version, f.flags, f.birth, f.position, f.commit, f.generation, f.copy, f.used, f.started, f.authenticated,
-    f.issued, f.idle, f.absolute, f.subject, f.label, f.value = parse(RECORD, raw)
+  local version, flags, birth, position, commit, generation, copy, used, started, authenticated, issued, idle, absolute,
+    subject, label, value = parse(RECORD, raw)
   if version ~= VERSION then
     error('a family of version ' .. version .. ', and this program knows ' .. VERSION ..
       ': stop the nodes of the other release, and delete the keys ' .. PREFIX .. 'f:*')
   end
-  return f
+  -- One constructor allocates the table once. It would grow with fields that are added
+  -- one by one.
+  return {id = id, raw = raw, flags = flags, birth = birth, position = position, commit = commit, generation = generation,
+    copy = copy, used = used, started = started, authenticated = authenticated, issued = issued, idle = idle,
+    absolute = absolute, subject = subject, label = label, value = value}
 end
 
-local function native(f) return f.flags % 2 == 1 end
 local function ended(f) return f.flags >= 2 end
 
 local function state(f)
