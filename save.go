@@ -12,9 +12,9 @@ import (
 
 // Save seals new data into the session cookie. It makes no store call, so the last
 // of several saves wins. The session's owner can put back any value that was
-// sealed since the refresh before last; within the grace, or after a lost
-// answer, since the refresh before that. Use [Sessions.Commit] for data that must
-// not be put back, such as a coupon that was spent.
+// sealed since the refresh before last; until the answer to the last refresh is
+// used, since the refresh before that. Use [Sessions.Commit] for data that must not
+// be put back, such as a coupon that was spent.
 //
 // Errors: [ErrTooLarge]; [ErrExpired] if the handler took longer than the cookie's
 // own lifetime; [ErrNoSession]; [ErrUnavailable]. After an error no cookie was

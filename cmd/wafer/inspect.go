@@ -173,6 +173,7 @@ type report struct {
 	Subject       string          `json:"subject,omitempty"`
 	Position      *store.Position `json:"position,omitempty"`
 	Generation    uint32          `json:"generation,omitempty"`
+	Copy          uint16          `json:"copy,omitempty"`
 	Started       *time.Time      `json:"started,omitempty"`
 	Authenticated *time.Time      `json:"authenticated,omitempty"`
 	Issued        *time.Time      `json:"issued,omitempty"`
@@ -197,6 +198,7 @@ type report struct {
 type storeReport struct {
 	Family     string         `json:"family"` // alive, ended, cut off, absent
 	Generation uint32         `json:"generation,omitempty"`
+	Copy       uint16         `json:"copy,omitempty"` // so many answers were lost since the last advance
 	Deadline   *time.Time     `json:"deadline,omitempty"`
 	Head       store.Position `json:"head"`
 	Floor      store.Position `json:"floor"`
@@ -243,7 +245,7 @@ func (r *report) print(w io.Writer) {
 		line("position", "%d", *r.Position)
 	}
 	if r.Generation != 0 {
-		line("generation", "%d", r.Generation)
+		line("generation", "%s", generation(r.Generation, r.Copy))
 	}
 	at("started", r.Started)
 	at("authenticated", r.Authenticated)
@@ -264,7 +266,7 @@ func (r *report) print(w io.Writer) {
 	if s := r.Store; s != nil {
 		line("store", "family %s, head %d, floor %d", s.Family, s.Head, s.Floor)
 		if s.Generation != 0 {
-			line("", "generation %d, lives until %s unless refreshed", s.Generation, stamp(*s.Deadline))
+			line("", "generation %s, lives until %s unless refreshed", generation(s.Generation, s.Copy), stamp(*s.Deadline))
 		}
 	}
 	for _, n := range r.Notes {
@@ -276,4 +278,12 @@ func (r *report) print(w io.Writer) {
 	if !r.Refused {
 		line("accepted", "nothing speaks against it")
 	}
+}
+
+// generation returns a generation and, unless it is the first, its copy.
+func generation(n uint32, copied uint16) string {
+	if copied == 0 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d, copy %d", n, copied)
 }

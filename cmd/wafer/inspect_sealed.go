@@ -128,7 +128,8 @@ func (i *inspector) judgePosition(ctx context.Context, id store.ID, subject stri
 func (i *inspector) showFamily(snap *store.Snapshot) {
 	r := &storeReport{Family: snap.State.String(), Head: snap.Head, Floor: snap.Floor}
 	if snap.State != store.Absent {
-		r.Generation, r.Deadline = snap.Family.Generation, utc(deadline(&snap.Family))
+		f := &snap.Family
+		r.Generation, r.Copy, r.Deadline = f.Generation, f.Copy, utc(deadline(f))
 	}
 	i.report.Store = r
 }

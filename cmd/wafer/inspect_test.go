@@ -12,6 +12,7 @@ import (
 	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/keyring"
+	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -247,13 +248,13 @@ func TestInspectRefreshToken(t *testing.T) {
 	s.refused(codec.RefreshPrefix, not)
 	s.refused(codec.RefreshPrefix+flip(t, first[len(codec.RefreshPrefix):], 0), []string{"key unknown"})
 
-	mint := func(family store.ID, generation uint32) string {
+	mint := func(family store.ID, generation uint32, copied uint16) string {
 		t.Helper()
 		tokens, err := codec.NewRefreshTokens(s.ring, shopRealm)
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := tokens.Mint(time.Now(), codec.RefreshToken{Family: codec.ID(family), Generation: generation})
+		text, err := tokens.Mint(time.Now(), codec.RefreshToken{Family: codec.ID(family), Generation: generation, Copy: copied})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,24 +262,34 @@ func TestInspectRefreshToken(t *testing.T) {
 		return text
 	}
 	id := store.ID(s.open(anna).ID)
-	s.refused(mint(id, 2), []string{"ahead of the store"})
+	s.refused(mint(id, 2, 0), []string{"ahead of the store"})
+	s.refused(mint(id, 1, 1), []string{"ahead of the store"})
 	for g := range uint32(2) {
 		if snap, err := s.db.Advance(t.Context(), store.Advance{ID: id, Generation: g + 1}); err != nil || snap.Outcome != store.Written {
 			t.Fatal(snap.Outcome, err)
 		}
 	}
-	s.refused(first, []string{"generation used up"})
-	got = s.inspect(exitDone, mint(id, 2)) // within the grace
+	s.refused(first, []string{"a successor was used"})
+	s.refused(mint(id, 2, 1), []string{"a successor was used"}) // another than the one that was used
+	got = s.inspect(exitDone, mint(id, 2, 0))                   // within the grace
 	contains(t, strings.Join(got.Notes, "; "), "(issue), at the door of a browser")
-	s.inspect(exitDone, mint(id, 3))
+	if snap, err := s.db.Reissue(t.Context(), store.Reissue{ID: id, Generation: 2}); err != nil || snap.Outcome != store.Written {
+		t.Fatal(snap.Outcome, err)
+	}
+	if got := s.inspect(exitDone, mint(id, 3, 1)); got.Generation != 3 || got.Copy != 1 || got.Store.Generation != 3 || got.Store.Copy != 1 {
+		t.Errorf("%+v, in the store %+v; want generation 3, copy 1 in both", got, got.Store)
+	}
+	if got := s.inspect(exitDone, mint(id, 3, 0)); got.Copy != 0 || got.Store.Copy != 1 {
+		t.Errorf("%+v, in the store %+v; want copy 0, and 1", got, got.Store)
+	}
 
 	var nobody store.ID
 	rand.Read(nobody[:])
-	s.refused(mint(nobody, 1), []string{"no such family"})
+	s.refused(mint(nobody, 1, 0), []string{"no such family"})
 	if _, err := s.db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{id}}); err != nil {
 		t.Fatal(err)
 	}
-	s.refused(mint(id, 3), []string{"family ended"})
+	s.refused(mint(id, 3, 0), []string{"family ended"})
 	bob := s.login("bob")
 	if _, err := s.db.Revoke(t.Context(), store.Revocation{Subjects: []string{"bob"}}); err != nil {
 		t.Fatal(err)
@@ -291,6 +302,53 @@ func TestInspectRefreshToken(t *testing.T) {
 	s.secret(pair.RefreshToken, pair.AccessToken)
 	contains(t, strings.Join(s.inspect(exitDone, pair.RefreshToken).Notes, "; "), "native client")
 	s.inspect(exitUsage, bob.refresh, "--access", "1m", "--grace", "1m")
+}
+
+// What the report says of a token depends on the family's newest copy, the one that
+// was used, and the time of the last advance or copy.
+func TestInspectJudgesCopies(t *testing.T) {
+	now := time.Now()
+	for name, row := range map[string]struct {
+		generation   uint32
+		copied       uint16 // of the token; the family is at generation 5, and copy 2 of 4 was used
+		newest       uint16
+		ago          time.Duration // since the last advance or copy
+		reason, note string
+	}{
+		"the newest":             {generation: 5, copied: 3, newest: 3, note: "(issue)"},
+		"due":                    {generation: 5, copied: 3, newest: 3, ago: 3 * time.Minute, note: "(advance)"},
+		"three copies behind":    {generation: 5, newest: 3, note: "(advance)"},
+		"within the grace":       {generation: 4, copied: 2, ago: 29 * time.Second, note: "(issue)"},
+		"a lost answer":          {generation: 4, copied: 2, ago: 30 * time.Second, note: "Under StrictRotation it would end the session"},
+		"a clock set back":       {generation: 4, copied: 2, ago: -6 * time.Second, note: "(reissue)"},
+		"a clock set back a bit": {generation: 4, copied: 2, ago: -5 * time.Second, note: "(issue)"},
+		"no copy is left":        {generation: 4, copied: 2, newest: store.MaxCopy, ago: time.Minute, reason: string(refresh.ReasonBroken)},
+		"another copy was used":  {generation: 4, copied: 1, reason: "a successor was used"},
+		"two generations ago":    {generation: 3, copied: 2, reason: "a successor was used"},
+		"a copy that is to come": {generation: 5, copied: 1, reason: "ahead of the store"},
+		"a generation to come":   {generation: 6, reason: "ahead of the store"},
+	} {
+		var i inspector
+		policy, err := i.policy()
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.judgeGeneration(policy, codec.RefreshToken{Generation: row.generation, Copy: row.copied}, &store.Snapshot{
+			State: store.Alive, Now: now,
+			Family: store.Family{Generation: 5, Copy: row.newest, Used: 2, Issued: now.Add(-row.ago), Idle: time.Hour, Absolute: now.Add(time.Hour)},
+		})
+		var reasons []string
+		for _, r := range i.report.Reasons {
+			reasons = append(reasons, r.Code)
+			if r.Why == "" {
+				t.Errorf("%s: %q says nothing", name, r.Code)
+			}
+		}
+		if row.reason == "" && len(reasons) != 0 || row.reason != "" && !slices.Equal(reasons, []string{row.reason}) {
+			t.Errorf("%s: refused for %q, want %q", name, reasons, row.reason)
+		}
+		contains(t, strings.Join(i.report.Notes, "; "), row.note)
+	}
 }
 
 // Families past their limits, by the store's clock.

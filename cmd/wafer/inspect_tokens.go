@@ -30,7 +30,7 @@ func (i *inspector) judgeRefresh(ctx context.Context, text string) error {
 		return nil
 	}
 	id := store.ID(token.Family)
-	i.report.Session, i.report.Generation = id.String(), token.Generation
+	i.report.Session, i.report.Generation, i.report.Copy = id.String(), token.Generation, token.Copy
 	if i.db == nil {
 		i.report.note("whether its session lives is not judged: that takes --store")
 		return nil
@@ -44,12 +44,12 @@ func (i *inspector) judgeRefresh(ctx context.Context, text string) error {
 		return err
 	}
 	i.showFamily(&snap)
-	i.judgeGeneration(policy, token.Generation, &snap)
+	i.judgeGeneration(policy, token, &snap)
 	return nil
 }
 
 func (i *inspector) policy() (refresh.Policy, error) {
-	p := refresh.Policy{Access: i.access, Grace: i.grace}
+	p := refresh.Policy{Access: i.access, Grace: i.grace, Skew: defaultSkew}
 	if p.Access == 0 {
 		p.Access = 5 * time.Minute
 	}
@@ -59,10 +59,13 @@ func (i *inspector) policy() (refresh.Policy, error) {
 	return p, p.Check()
 }
 
+// defaultSkew is the default of the application's Config.Skew.
+const defaultSkew = 5 * time.Second
+
 // judgeGeneration applies the policy of package refresh. The kind of client is
 // unknown here, so the token is judged at the endpoint of its own family's kind.
 // The session cookie beside it is unknown too, so its data is judged as current.
-func (i *inspector) judgeGeneration(policy refresh.Policy, generation uint32, snap *store.Snapshot) {
+func (i *inspector) judgeGeneration(policy refresh.Policy, token codec.RefreshToken, snap *store.Snapshot) {
 	f := &snap.Family
 	if snap.State != store.Absent {
 		i.report.Subject = f.Subject
@@ -71,16 +74,19 @@ func (i *inspector) judgeGeneration(policy refresh.Policy, generation uint32, sn
 		i.report.Position = &f.Position
 	}
 	verdict, why := policy.Judge(refresh.Request{
-		Family: f.ID, Generation: generation, Native: f.Native, Basis: f.LastCommit,
+		Family: f.ID, Generation: token.Generation, Copy: token.Copy, Native: f.Native, Basis: f.LastCommit,
 	}, *snap)
 	switch verdict {
 	case refresh.Refuse:
 		i.report.refuse(string(why), "%s", refusals[why])
 	case refresh.Replay:
-		i.report.refuse("generation used up", "it is generation %d, and the family is at %d: whoever presents it is taken for a thief, and the session is ended", generation, f.Generation)
+		i.report.refuse("a successor was used", "it is generation %d, copy %d, and the family is at %d: a successor of it, or another in its place, was used since. Whoever presents it is taken for a thief, and the session is ended", token.Generation, token.Copy, f.Generation)
 	case refresh.Ahead:
-		i.report.refuse("ahead of the store", "it is generation %d, and the family is at %d: the store went back in time (see \"wafer restored\")", generation, f.Generation)
+		i.report.refuse("ahead of the store", "it is generation %d, copy %d, and the family is at generation %d, copy %d: the store went back in time (see \"wafer restored\")", token.Generation, token.Copy, f.Generation, f.Copy)
 	default:
+		if verdict == refresh.Reissue {
+			i.report.note("the answer to its last refresh counts as lost. Under StrictRotation it would end the session")
+		}
 		kind := "browser"
 		if f.Native {
 			kind = "native client"
@@ -95,6 +101,7 @@ var refusals = map[refresh.Reason]string{
 	refresh.ReasonCutOff:   "its subject or everyone was revoked; the log may say why (\"wafer revocations\")",
 	refresh.ReasonIdle:     "nobody has refreshed it for longer than its idle limit",
 	refresh.ReasonAbsolute: "its absolute limit has ended: only a login helps",
+	refresh.ReasonBroken:   "no answer was used since 4095 copies were made for lost ones: something between client and node drops them. The session does not end for it",
 }
 
 // claimed holds the unverified claims of an access token.

@@ -13,9 +13,8 @@ import (
 )
 
 // A WebSocket behind the shop's whole middleware. With an expired cookie, the
-// refresh token admits it without being used up. An upgrade's answer carries no
-// cookie to the browser, so a token that was advanced there would make the
-// browser's next request look like a thief's.
+// refresh token admits it and is not used. An upgrade's answer carries no cookie to
+// the browser, so an advance there would be a lost answer.
 func TestWebSocket(t *testing.T) {
 	s := openShop(t, wafer.Config[basket]{})
 	upgrader := websocket.Upgrader{}
