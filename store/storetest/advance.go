@@ -72,6 +72,13 @@ var advancing = []property{
 		h.pass(2 * h.unit())
 		h.written(h.Advance(h.ctx, a))
 	}},
+	{name: "AgeToTheMillisecond", leaps: true, test: func(h *harness) {
+		h.comesOfAge(func(f store.Family, age time.Duration) (store.Snapshot, error) {
+			a := next(f)
+			a.Age = age
+			return h.Advance(h.ctx, a)
+		})
+	}},
 	{name: "AClockThatWasSetBackHoldsNothingBack", leaps: true, test: func(h *harness) {
 		h.setBack(func(f store.Family, skew time.Duration) (store.Snapshot, error) {
 			a := next(f)

@@ -80,6 +80,13 @@ var reissuing = []property{
 			f = h.written(h.Reissue(h.ctx, r)).Family
 		}
 	}},
+	{name: "AgeToTheMillisecond", leaps: true, test: func(h *harness) {
+		h.comesOfAge(func(f store.Family, age time.Duration) (store.Snapshot, error) {
+			r := copyOf(f)
+			r.Age = age
+			return h.Reissue(h.ctx, r)
+		})
+	}},
 	{name: "AClockThatWasSetBackHoldsNothingBack", leaps: true, test: func(h *harness) {
 		h.setBack(func(f store.Family, skew time.Duration) (store.Snapshot, error) {
 			r := copyOf(f)
@@ -221,6 +228,32 @@ var reissuing = []property{
 		}
 		h.reissued(f, 1)
 	}},
+}
+
+// comesOfAge checks from when on a family is old enough for try.
+func (h *harness) comesOfAge(try func(f store.Family, age time.Duration) (store.Snapshot, error)) {
+	h.t.Helper()
+	for _, age := range []time.Duration{10 * time.Second, 10*time.Second + time.Millisecond/2} {
+		f := h.advanced(h.family("anna"))
+		for at := age.Truncate(time.Millisecond) - time.Millisecond; ; at += time.Millisecond {
+			h.pass(f.Issued.Add(at).Sub(h.look(f.ID).Now))
+			// A clock that runs is later in the call than it was before.
+			before := h.look(f.ID).Now
+			s, err := try(f, age)
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			if s.Outcome == store.Written {
+				if got := s.Family.Issued.Sub(f.Issued); got < age {
+					h.t.Errorf("written at the age of %v: want %v", got, age)
+				}
+				break
+			}
+			if got := before.Truncate(time.Millisecond).Sub(f.Issued); got >= age {
+				h.t.Fatalf("%v at the age of %v: want written at %v", s.Outcome, got, age)
+			}
+		}
+	}
 }
 
 // setBack checks that a family whose issue time is ahead of the clock by more
