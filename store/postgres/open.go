@@ -85,7 +85,7 @@ func (o *Options) fill() {
 //
 // Open returns an error if the server would silently lose revocations (a standby,
 // or fsync off), if the database is not in UTF-8, or if the schema belongs to
-// another program or a later release.
+// another program or a later release, or is from before the first release.
 //
 // One connection in the pool is enough. Every query mode of pgx works. Behind a
 // pooler in transaction mode the mode must be one without prepared statements,

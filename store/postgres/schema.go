@@ -64,7 +64,7 @@ func SQLFrom(schema string, version int) (string, error) {
 // schema. If several processes call it at once, one of them does the work. The
 // role must own the schema, or have the right to create one in the database.
 // Migrate reads only Schema of the options. It returns an error if the schema belongs
-// to another program or a later release.
+// to another program or a later release, or is from before the first release.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, o Options) error {
 	o.fill()
 	if err := checkSchema(o.Schema); err != nil {
