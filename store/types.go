@@ -180,9 +180,11 @@ type Creation struct {
 	// NotBefore, unless 0, makes the Outcome Early if the cutoff of the subject
 	// or of everyone, or the floor, is above it.
 	NotBefore Position
-	// Ends names families that this one replaces. Those that are alive are
-	// ended in the same transaction; the others are skipped. Zero ids are
-	// ignored.
+	// Ends names families that this one replaces. Those that are alive, also
+	// past their limits, are ended in the same transaction. One that is absent
+	// gets an entry unless the log holds one: the store may have lost it, and
+	// then other nodes still accept its credentials. Families that are ended or
+	// cut off are skipped, and zero ids are ignored.
 	Ends [2]ID
 	// Renews, unless nil, names a family that this one continues. That family
 	// must have the same subject and kind, be alive and be within its limits,

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -44,7 +43,7 @@ func twoProcesses(t *testing.T, name string, servers ...*testserver.Server) {
 	const access, staleness = 8 * time.Second, 4 * time.Second
 	flags := []string{
 		"-data", data, "-store", name, "-access", access.String(), "-max-staleness", staleness.String(),
-		"-grace", "1s", "-idle", "1m", "-absolute", "1h",
+		"-grace", "1s",
 	}
 	one := start(t, flags...)
 	two := start(t, flags...)
@@ -52,22 +51,23 @@ func twoProcesses(t *testing.T, name string, servers ...*testserver.Server) {
 	defer two.end(syscall.SIGTERM)
 	early := one.browser().login("bob")
 	time.Sleep(access)
+	goodUntil := time.Now().Add(access / 2) // access lifetimes are spread a little
 	late := one.browser().login("admin")
 	early2, late2 := early.at(two), late.at(two)
 	jars := []map[string]string{maps.Clone(early.jar), maps.Clone(late.jar)}
-	began := time.Now()
+	for _, p := range []*process{one, two} {
+		if t := p.freshUntil(staleness); t.Before(goodUntil) {
+			goodUntil = t
+		}
+	}
 	for _, s := range servers {
 		s.Kill()
 	}
 	down := time.Now()
-	for judged := false; ; judged = true {
+	for judged := 0; ; judged++ {
 		answers := []answer{late.get("/me"), late2.get("/me")}
-		// A list may have been a third of MaxStaleness old when the outage
-		// began.
-		if time.Since(began) > staleness/2 {
-			if !judged {
-				t.Errorf("two answers in the outage took %v: too long to say anything", time.Since(began))
-			}
+		if !time.Now().Before(goodUntil) { // a node may be stale by now
+			t.Logf("%d times both nodes accepted a good cookie in the outage", judged)
 			break
 		}
 		for _, a := range answers {
@@ -123,10 +123,23 @@ func twoProcesses(t *testing.T, name string, servers ...*testserver.Server) {
 	t.Logf("all went on %v after the servers were back", time.Since(back))
 }
 
+// freshUntil returns a time before which the process is fresh without a further
+// answer of the store.
+func (p *process) freshUntil(staleness time.Duration) time.Time {
+	p.t.Helper()
+	began := time.Now()
+	var h health
+	p.browser().get("/healthz").decode(p.t, http.StatusOK, &h)
+	if h.Lag == nil {
+		return began
+	}
+	return began.Add(staleness - time.Duration(*h.Lag+1)*time.Millisecond)
+}
+
 // logoutIsSoonKnown checks that a logout on one process is in force on another
-// far sooner than after ten seconds, the interval of its own queries.
+// far sooner than after a quarter of an hour, the interval of its own queries.
 func logoutIsSoonKnown(t *testing.T, data, name string) {
-	const staleness, soon = 30 * time.Second, time.Second
+	const staleness, soon = 2 * time.Hour, time.Minute
 	flags := []string{"-data", data, "-store", name, "-max-staleness", staleness.String()}
 	one, two := start(t, flags...), start(t, flags...)
 	defer one.end(syscall.SIGTERM)
@@ -136,20 +149,16 @@ func logoutIsSoonKnown(t *testing.T, data, name string) {
 		leaving := one.browser().login("alice")
 		copied := leaving.at(two)
 		copied.me()
-		leaving.post("/logout").ok(t)
+		leaving.insist(func() answer { return leaving.post("/logout") }).ok(t)
 		acknowledged := time.Now()
 		for copied.get("/me").status != http.StatusUnauthorized {
-			if time.Since(acknowledged) > staleness {
-				t.Fatalf("%v after the logout the other process still accepts the session", staleness)
+			if time.Since(acknowledged) > soon {
+				t.Fatalf("%v after the logout the other process still accepts the session", soon)
 			}
 		}
 		took = append(took, time.Since(acknowledged))
 	}
-	slices.Sort(took)
 	t.Logf("a logout was in force on the other process after %v", took)
-	if median := took[len(took)/2]; median > soon {
-		t.Errorf("a logout is in force on the other process after %v: want %v", median, soon)
-	}
 }
 
 // at returns a browser with the same cookies that uses another process.

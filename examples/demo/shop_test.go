@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -117,6 +118,10 @@ type browser struct {
 	t    testing.TB
 	base string
 	json bool
+	// patience is how long login, me, dead and insist repeat a request that gets
+	// a 503. A shop in the test's own process must not answer one, so there it
+	// is 0.
+	patience time.Duration
 
 	mu  sync.Mutex
 	jar map[string]string
@@ -130,17 +135,21 @@ func (s *testShop) browser(t testing.TB, json bool) *browser {
 func (b *browser) copy() *browser {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c := &browser{t: b.t, base: b.base, json: b.json, jar: map[string]string{}}
-	for name, value := range b.jar {
-		c.jar[name] = value
-	}
-	return c
+	return &browser{t: b.t, base: b.base, json: b.json, patience: b.patience, jar: maps.Clone(b.jar)}
 }
 
 type answer struct {
 	status int
 	header http.Header
 	body   string
+}
+
+func (b *browser) addCookies(r *http.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, value := range b.jar {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
 }
 
 func (b *browser) send(r *http.Request) answer {
@@ -150,11 +159,7 @@ func (b *browser) send(r *http.Request) answer {
 	} else if r.Header.Get("Accept") == "" {
 		r.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
 	}
-	b.mu.Lock()
-	for name, value := range b.jar {
-		r.AddCookie(&http.Cookie{Name: name, Value: value})
-	}
-	b.mu.Unlock()
+	b.addCookies(r)
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(r)
 	if err != nil {
@@ -213,23 +218,44 @@ func (b *browser) login(user string, more ...string) *browser {
 	if !b.json {
 		want = http.StatusSeeOther
 	}
-	if a := b.post("/login", append([]string{"user", user, "password", "wafer"}, more...)...); a.status != want {
+	if a := b.insist(func() answer { return b.tryLogin(user, more...) }); a.status != want {
 		b.t.Fatalf("login of %s: %d %s", user, a.status, a.body)
 	}
 	return b
 }
 
+func (b *browser) tryLogin(user string, more ...string) answer {
+	b.t.Helper()
+	return b.post("/login", append([]string{"user", user, "password", "wafer"}, more...)...)
+}
+
+// insist repeats a request, with the same cookies, while it gets a 503 and the
+// browser has patience.
+func (b *browser) insist(request func() answer) answer {
+	b.t.Helper()
+	before := b.copy()
+	for deadline := time.Now().Add(b.patience); ; time.Sleep(20 * time.Millisecond) {
+		a := request()
+		if a.status != http.StatusServiceUnavailable || time.Now().After(deadline) {
+			return a
+		}
+		b.mu.Lock()
+		b.jar = before.copy().jar
+		b.mu.Unlock()
+	}
+}
+
 // me requests GET /me as JSON.
 func (b *browser) me() (v me) {
 	b.t.Helper()
-	b.get("/me").decode(b.t, http.StatusOK, &v)
+	b.insist(func() answer { return b.get("/me") }).decode(b.t, http.StatusOK, &v)
 	return v
 }
 
 // dead checks that a browser has no session any more.
 func (b *browser) dead(what string) {
 	b.t.Helper()
-	if a := b.get("/me"); a.status != http.StatusUnauthorized {
+	if a := b.insist(func() answer { return b.get("/me") }); a.status != http.StatusUnauthorized {
 		b.t.Errorf("%s: still answered by %d", what, a.status)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -47,19 +48,20 @@ func TestUsersUnderLoad(t *testing.T) {
 	}
 }
 
-// An unknown user costs as much as a known one.
+// An unknown user costs as much as a known one: a hash of the same cost is
+// computed. The hash's memory shows that, however busy the machine is.
 func TestUnknownUserTakesAsLong(t *testing.T) {
 	u := newUsers(safeCost, "wafer", "alice")
-	fastest := func(name string) time.Duration {
-		best := time.Hour
-		for range 5 {
-			start := time.Now()
-			u.verify(t.Context(), name, "guess")
-			best = min(best, time.Since(start))
-		}
-		return best
+	if known, unknown := u.byName["alice"].cost, u.nobody.cost; known != unknown {
+		t.Errorf("a known user's hash costs %+v, an unknown one's %+v", known, unknown)
 	}
-	if known, unknown := fastest("alice"), fastest("mallory"); unknown < known/5 || known < unknown/5 {
-		t.Errorf("a known user takes %v, an unknown one %v", known, unknown)
+	for _, name := range []string{"alice", "mallory"} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		u.verify(t.Context(), name, "guess")
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used < uint64(safeCost.memory)<<10 {
+			t.Errorf("a guess for %s used %d bytes, less than a hash", name, used)
+		}
 	}
 }

@@ -180,3 +180,43 @@ func TestPromise1_RestoredFromABackup(t *testing.T) {
 		})
 	}
 }
+
+// A store that was restored from a backup does not have the sessions that were
+// begun since. Other nodes accept their cookies nevertheless, so a login in the
+// place of such a session must end it on every node.
+func TestPromise1_LoginInPlaceOfASessionThatTheStoreLost(t *testing.T) {
+	for name, logHasGoneOn := range map[string]bool{"the log has gone on": true, "the log is at the backup's head": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			pair := w.backedUpStore()
+			here, there := w.node(), w.node()
+			for _, n := range w.nodes {
+				n.store.replace(pair)
+			}
+			w.pass(2 * time.Minute) // new logs begin a minute ahead; from here on positions follow the clock
+			pair.diverged.Store(true)
+			here.revoke(wafer.Revocation{Subjects: []string{"carol"}}) // so the backup's head is below alice's position
+			alice := w.browser().login(here, "alice", "a")
+			w.pass(time.Second)
+			w.restoreBackup(pair)
+			goOn := func() {
+				t.Helper()
+				if _, err := w.mem.Revoke(context.Background(), store.Revocation{Subjects: []string{"dave"}}); err != nil {
+					t.Fatal(err)
+				}
+				w.pass(time.Second)
+			}
+			if logHasGoneOn {
+				goOn()
+				alice.is(there, "alice: a")
+			}
+			thief := alice.copy()
+			alice.login(here, "bob", "b")
+			goOn()
+			thief.dead(here, there)
+			for _, n := range w.nodes {
+				alice.is(n, "bob: b")
+			}
+		})
+	}
+}

@@ -309,8 +309,8 @@ func (o *observer) ended(l *login, a ack, what string) {
 	l.acks = append(l.acks, a)
 }
 
-// loggedOut records the result of a logout. A logout that the store did not accept is
-// in force on its node, which tries again without end.
+// loggedOut records the result of a logout, or of a login in its place. A logout that
+// the store did not accept is in force on its node, which tries again without end.
 func (o *observer) loggedOut(q *request, l *login, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -321,7 +321,7 @@ func (o *observer) loggedOut(q *request, l *login, err error) {
 		o.leftover = append(o.leftover, l)
 		return
 	}
-	o.ended(l, ack{q.node.number, q.node.life, at}, "logged out")
+	o.ended(l, ack{q.node.number, q.node.life, at}, fmt.Sprintf("logged out by %q", q.what))
 }
 
 // wrote records that the store wrote to a session's family, or may have done so.

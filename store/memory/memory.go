@@ -147,10 +147,24 @@ func (s *Store) append(now time.Time, e store.Entry) {
 	s.appended = make(chan struct{})
 }
 
-// end ends a family and appends the entry.
-func (s *Store) end(now time.Time, f *family, above store.Position, reason, actor string) {
-	f.ended = true
-	s.append(now, store.Entry{Position: s.next(now, above), Kind: store.KindSession, Session: f.ID, Reason: reason, Actor: actor})
+// end ends a family, if it is present, and appends the entry.
+func (s *Store) end(now time.Time, id store.ID, above store.Position, reason, actor string) {
+	if f := s.families[id]; f != nil {
+		f.ended = true
+	}
+	s.append(now, store.Entry{Position: s.next(now, above), Kind: store.KindSession, Session: id, Reason: reason, Actor: actor})
+}
+
+// replaceable reports whether a login in the place of a family appends the entry
+// of its end.
+func (s *Store) replaceable(id store.ID) bool {
+	switch s.state(s.families[id]) {
+	case store.Alive:
+		return true
+	case store.Absent:
+		return !id.IsZero() && s.sessions[id].ending == 0
+	}
+	return false
 }
 
 func (s *Store) state(f *family) store.State {
@@ -199,7 +213,7 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, e
 		ID: c.ID, Subject: c.Subject, Label: c.Label, Native: c.Native, Generation: 1,
 		Started: now, Authenticated: now, Issued: now, Idle: c.Idle, Absolute: now.Add(c.Absolute),
 	}}
-	var ends []*family
+	var ends []store.ID
 	if c.Renews != nil {
 		old := s.families[c.Renews.ID]
 		if !s.live(old, now) || old.Subject != c.Subject || old.Native != c.Native {
@@ -215,28 +229,30 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, e
 		if old.LastCommit != 0 {
 			f.Value = slices.Clone(c.Value)
 		}
-		ends = append(ends, old)
+		ends = append(ends, old.ID)
 	}
 	for _, id := range c.Ends {
-		if old := s.families[id]; s.state(old) == store.Alive && !slices.Contains(ends, old) {
-			ends = append(ends, old)
+		if s.replaceable(id) && !slices.Contains(ends, id) {
+			ends = append(ends, id)
 		}
 	}
 	if c.Limit > 0 {
 		others := s.living(c.Subject, now)
-		others = slices.DeleteFunc(others, func(o *family) bool { return slices.Contains(ends, o) })
+		others = slices.DeleteFunc(others, func(o *family) bool { return slices.Contains(ends, o.ID) })
 		if excess := len(others) + 1 - c.Limit; excess > 0 {
 			if !c.EndOldest {
 				return s.snapshot(now, nil, store.Full), nil
 			}
-			ends = append(ends, others[len(others)-excess:]...)
+			for _, oldest := range others[len(others)-excess:] {
+				ends = append(ends, oldest.ID)
+			}
 		}
 	}
 	if err := s.checkRoom(now, c.Above, len(ends)); err != nil {
 		return store.Snapshot{}, err
 	}
-	for _, old := range ends {
-		s.end(now, old, c.Above, c.Reason, c.Actor)
+	for _, id := range ends {
+		s.end(now, id, c.Above, c.Reason, c.Actor)
 	}
 	f.Birth, f.Position = s.head, s.head
 	if f.Value != nil {

@@ -32,7 +32,7 @@ func copyData(t *testing.T, from, to string) {
 func faultRestoredFiles(t *testing.T, s *testserver.Server, o postgres.Options) {
 	data, copied := filepath.Join(s.Dir, "data"), filepath.Join(s.Dir, "copy")
 	w := world(t, faulttest.Config{}, o, func(int) string { return s.Addr })
-	carol, bob := w.Browser("carol"), w.Browser("bob")
+	carol, bob, erin := w.Browser("carol"), w.Browser("bob"), w.Browser("erin")
 	var dead store.Position
 	w.Run(func() {
 		carol.Expect(t, "start", 200, 0)
@@ -48,6 +48,7 @@ func faultRestoredFiles(t *testing.T, s *testserver.Server, o postgres.Options) 
 		w.Settle()
 		dead = w.ExpectRevoke(t, 0, wafer.Revocation{Subjects: []string{"carol"}})
 		time.Sleep(300 * time.Millisecond)
+		erin.Expect(t, "start", 200, 1)
 		w.Quiet(func() {
 			w.Loses(since)
 			s.Kill()
@@ -58,6 +59,9 @@ func faultRestoredFiles(t *testing.T, s *testserver.Server, o postgres.Options) 
 		}
 		w.Note("the copy runs")
 		w.Settle()
+		// The copy does not have the session that this login replaces. Run settles
+		// in the end, and presents that session's cookies to every node.
+		erin.Expect(t, "start", 200, 2)
 		bob.Expect(t, "read", 200, 0, 1, 2)
 		time.Sleep(300 * time.Millisecond)
 	})

@@ -80,11 +80,11 @@ func (t *tx) create(c *store.Creation, out *store.Snapshot) error {
 		if id.IsZero() || c.Renews != nil && id == c.Renews.ID || i == 1 && id == c.Ends[0] {
 			continue
 		}
-		old, err := t.family(id)
+		replaceable, err := t.replaceable(id)
 		if err != nil {
 			return err
 		}
-		if old.state(t.log.everyone) == store.Alive {
+		if replaceable {
 			ends = append(ends, id)
 		}
 	}
@@ -123,6 +123,23 @@ func (t *tx) create(c *store.Creation, out *store.Snapshot) error {
 		out.Entry = out.Head
 	}
 	return err
+}
+
+// replaceable reports whether a login in the place of a family appends the entry of
+// its end.
+func (t *tx) replaceable(id store.ID) (bool, error) {
+	f, err := t.family(id)
+	if err != nil {
+		return false, err
+	}
+	switch f.state(t.log.everyone) {
+	case store.Alive:
+		return true, nil
+	case store.Absent:
+		ending, err := t.ending(id)
+		return ending == 0, err
+	}
+	return false, nil
 }
 
 // excess returns the subject's families that exceed the limit beside a new one:

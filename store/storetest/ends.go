@@ -32,7 +32,9 @@ var ending = []property{
 		ended, cut := h.family("anna"), h.family("bob")
 		h.end(ended.ID)
 		h.revokeSubject("bob")
-		for _, ends := range [][2]store.ID{{}, {ended.ID, cut.ID}, {newID(), newID()}, {ended.ID, newID()}} {
+		absent := newID()
+		h.end(absent)
+		for _, ends := range [][2]store.ID{{}, {ended.ID, cut.ID}, {absent, cut.ID}, {ended.ID, absent}} {
 			head := h.head()
 			c := login("anna")
 			c.Ends = ends
@@ -44,13 +46,42 @@ var ending = []property{
 		h.wantState(store.Ended, ended.ID)
 		h.wantState(store.CutOff, cut.ID)
 	}},
+	{name: "AnAbsentOneGetsItsEntry", test: func(h *harness) {
+		// The store may have lost it, and other nodes accept its credentials.
+		for _, ends := range [][2]store.ID{{newID()}, {{}, newID()}, {newID(), newID()}, {newID(), h.family("anna").ID}} {
+			head := h.head()
+			c := login("anna")
+			c.Ends, c.Above, c.Reason, c.Actor = ends, head+1000, "replaced", "the login page"
+			s := h.written(h.Create(h.ctx, c))
+			entries := h.entries(head)
+			want := slices.DeleteFunc(sorted(slices.Clone(ends[:])...), store.ID.IsZero)
+			if !slices.Equal(sessionsOf(entries), want) {
+				h.t.Fatalf("entries %+v: want one for each of %v", entries, want)
+			}
+			for _, e := range entries {
+				h.wantEntry(e, store.KindSession, e.Session, "", "replaced", "the login page")
+			}
+			last := entries[len(entries)-1].Position
+			if f := s.Family; entries[0].Position <= c.Above || s.Head != last || s.Entry != last || f.Birth != last || f.Position != last {
+				h.t.Errorf("first entry %d above %d, head %d, entry %d, birth %d, position %d: want the last ones all %d",
+					entries[0].Position, c.Above, s.Head, s.Entry, f.Birth, f.Position, last)
+			}
+			again := login("anna")
+			again.Ends = ends
+			if s := h.written(h.Create(h.ctx, again)); s.Head != last || s.Entry != 0 {
+				h.t.Errorf("replaced again: head %d, entry %d, want %d and no entry", s.Head, s.Entry, last)
+			}
+		}
+	}},
 	{name: "OneLivesAndOneIsPassedOver", test: func(h *harness) {
+		ended := h.family("anna")
+		h.end(ended.ID)
 		for _, living := range []int{0, 1} {
 			a := h.family("anna")
 			head := h.head()
 			c := login("anna")
 			c.Ends[living] = a.ID
-			c.Ends[1-living] = newID()
+			c.Ends[1-living] = ended.ID
 			h.written(h.Create(h.ctx, c))
 			if got := sessionsOf(h.entries(head)); !slices.Equal(got, []store.ID{a.ID}) {
 				h.t.Errorf("ended %v: want %v", got, a.ID)
@@ -61,15 +92,18 @@ var ending = []property{
 	{name: "NamedTwiceIsEndedOnce", test: func(h *harness) {
 		a := h.family("anna")
 		head := h.head()
-		c := login("anna")
-		c.Ends = [2]store.ID{a.ID, a.ID}
-		h.written(h.Create(h.ctx, c))
-		if n := len(h.entries(head)); n != 1 {
-			h.t.Errorf("%d entries: want 1", n)
+		absent := newID()
+		for i, id := range []store.ID{a.ID, absent} {
+			c := login("anna")
+			c.Ends = [2]store.ID{id, id}
+			h.written(h.Create(h.ctx, c))
+			if n := len(h.entries(head)); n != i+1 {
+				h.t.Errorf("%d entries: want %d", n, i+1)
+			}
 		}
 		old := h.family("anna")
 		head = h.head()
-		c = renewal(old)
+		c := renewal(old)
 		c.Ends = [2]store.ID{old.ID}
 		h.written(h.Create(h.ctx, c))
 		if n := len(h.entries(head)); n != 1 {

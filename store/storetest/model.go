@@ -202,7 +202,8 @@ func (m *model) create(c store.Creation) {
 	}
 	var ends []store.ID
 	for _, id := range c.Ends {
-		if m.alive(m.families[id], s.Now) && !slices.Contains(ends, id) {
+		absent := m.families[id] == nil && !id.IsZero() && m.ending[id] == 0
+		if (absent || m.alive(m.families[id], s.Now)) && !slices.Contains(ends, id) {
 			ends = append(ends, id)
 		}
 	}

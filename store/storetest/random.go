@@ -228,8 +228,7 @@ func (w *walk) creation(f store.Family) store.Creation {
 	}
 	for i := range c.Ends {
 		if w.chance(20) {
-			// The contract leaves open whether an expired family is ended or
-			// skipped.
+			// The contract leaves open when the family of an expired one is removed.
 			id := w.family().ID
 			if f := w.m.families[id]; f == nil || !f.Past(w.now()) {
 				c.Ends[i] = id

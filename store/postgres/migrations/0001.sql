@@ -224,7 +224,7 @@ BEGIN
 			FROM @schema@.log l WHERE l.one);
 END $wafer$;
 
--- finish ends a family and appends its entry. The caller has locked the head.
+-- finish ends a family, if it is present, and appends its entry. The caller has locked the head.
 CREATE FUNCTION @schema@.finish(family uuid, reason text, actor text, above bigint, now bigint, tell boolean)
 RETURNS bigint LANGUAGE plpgsql AS $wafer$
 BEGIN
@@ -286,7 +286,9 @@ BEGIN
 	END IF;
 	FOREACH one IN ARRAY ends LOOP
 		-- Time 0: a family past its limits is ended as well.
-		IF one <> ALL (dying) AND @schema@.alive(one, 0) THEN
+		IF one <> ALL (dying) AND (@schema@.alive(one, 0) OR
+			NOT EXISTS (SELECT FROM @schema@.families f WHERE f.id = one)
+			AND NOT EXISTS (SELECT FROM @schema@.entries e WHERE e.session = one AND e.kind = 3)) THEN
 			dying := dying || one;
 		END IF;
 	END LOOP;

@@ -68,10 +68,13 @@ local function list(f)
   if ttl < f.absolute + WEEK - now then call('PEXPIREAT', families, whole(f.absolute + WEEK)) end
 end
 
+-- Ends a session. An absent one has no raw record.
 local function finish(f)
-  f.flags = f.flags + 2
-  write(f)
-  call('ZREM', index(f.subject), f.id)
+  if f.raw then
+    f.flags = f.flags + 2
+    write(f)
+    call('ZREM', index(f.subject), f.id)
+  end
   append(SESSION, f.id)
 end
 

@@ -1,3 +1,4 @@
+local NOBODY = string.rep('\0', 16)
 local id, subject, label, is_native, idle, absolute, not_before, limit, end_oldest, kept, value, first, second, renews, old_id, basis
 id, subject, label, is_native, idle, absolute, not_before, limit, end_oldest, kept, value, first, second, renews, old_id, basis,
   above, seed, reason, actor = parse('>c16Bc0Bc0BI8I8I8I4BBI2c0c16c16Bc16I8I8c12Bc0Bc0', ARGV[1])
@@ -19,9 +20,12 @@ if renews > 0 then
   ends[1], replaced[old_id] = old, true
 end
 for _, other in ipairs({first, second}) do
-  local old = not replaced[other] and read(other)
-  if old and state(old) == ALIVE then
-    ends[#ends + 1], replaced[other] = old, true
+  if other ~= NOBODY and not replaced[other] then
+    local old = read(other)
+    local absent = not old and call('HEXISTS', SESSIONS, 'e' .. other) == 0
+    if absent or state(old) == ALIVE then
+      ends[#ends + 1], replaced[other] = old or {id = other}, true
+    end
   end
 end
 

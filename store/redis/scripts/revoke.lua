@@ -26,9 +26,7 @@ end
 local refused = no_room(#new + #ARGV - 2 + all)
 if refused then return refused end
 
-for _, f in ipairs(new) do
-  if f.raw then finish(f) else append(SESSION, f.id) end
-end
+for _, f in ipairs(new) do finish(f) end
 for i = 3, #ARGV do append_subject(ARGV[i], alive and reborn) end
 if all == 1 then append(EVERYONE, '') end
 if alive then
