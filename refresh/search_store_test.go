@@ -288,7 +288,9 @@ func (s *searchStore) Create(c store.Creation) store.Snapshot {
 		}
 	}
 	for _, id := range c.Ends {
-		if old := familyOf(id); old != 0 && sh.state(old) == store.Alive && !wrong.loginLives {
+		old := familyOf(id)
+		lost := sh.state(old) == store.Absent && sh.ending[old] == 0
+		if old != 0 && (lost || sh.state(old) == store.Alive) && !wrong.loginLives {
 			ends = append(ends, old)
 		}
 	}
