@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/store"
@@ -104,6 +105,45 @@ func TestOneFailsAlone(t *testing.T) {
 	if failed != 20 {
 		t.Errorf("%d refreshes failed: want the 20 bad ones", failed)
 	}
+}
+
+// TestALockedRowHoldsUpNoOther refreshes families while another transaction has
+// locked more rows than there are groups. The other families' refreshes do not wait.
+func TestALockedRowHoldsUpNoOther(t *testing.T) {
+	pool := newPool(t, serverURL(t)+"&pool_max_conns=10")
+	o, ids := filled(t, pool, 40)
+	o.Timeout = patience
+	db := open(t, pool, o)
+	tx := begin(t, pool)
+	if _, err := tx.Exec(background, "SELECT 1 FROM "+quoted(o.Schema)+".families WHERE id = ANY ($1) FOR UPDATE", uuids(ids[:20])); err != nil {
+		t.Fatal(err)
+	}
+	refresh := func(id store.ID) <-chan callResult {
+		return async(func() (store.Snapshot, error) { return refreshings["Advance"].call(db, id, 0) })
+	}
+	var locked []<-chan callResult
+	for _, id := range ids[:20] {
+		locked = append(locked, refresh(id))
+	}
+	waits(t, pool, locked[0])
+	for _, id := range ids[20:] {
+		if s := result(t, refresh(id)); s.Outcome != store.Written {
+			t.Errorf("another family: %v, %v", s.Outcome, s.State)
+		}
+	}
+	commit(t, tx)
+	for _, done := range locked {
+		if s := result(t, done); s.Outcome != store.Written {
+			t.Errorf("a family whose row was locked: %v, %v", s.Outcome, s.State)
+		}
+	}
+}
+
+func uuids(ids []store.ID) (list []pgtype.UUID) {
+	for _, id := range ids {
+		list = append(list, pgtype.UUID{Bytes: id, Valid: true})
+	}
+	return list
 }
 
 // TestGivenUp has callers give up. A write that has not begun leaves nothing behind.

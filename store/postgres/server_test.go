@@ -197,9 +197,7 @@ func clockOf(t testing.TB, admin *pgxpool.Pool, schema string) (move func(d time
 }
 
 // bouncer starts pgbouncer in transaction mode before the shared server, and
-// returns its URL. Its connections have a short lifetime: one that has served
-// hundreds of tests keeps the plans of each, and looks at all of them whenever a
-// test makes a schema.
+// returns its URL.
 func bouncer(t testing.TB) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
@@ -236,7 +234,6 @@ auth_type = trust
 auth_file = %s
 pool_mode = transaction
 default_pool_size = 3
-server_lifetime = 3
 max_client_conn = 500
 `, target, port, filepath.Join(dir, "users")),
 	} {

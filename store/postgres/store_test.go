@@ -20,37 +20,30 @@ import (
 // conform runs the conformance suite over stores that it opens through url. Each
 // handle has a pool of its own, as another process would.
 func conform(t *testing.T, url string, prepare func(t *testing.T, o *postgres.Options)) {
-	// The suite makes hundreds of schemas. Errors in the functions' text show when
-	// they are called.
-	admin := newPool(t, serverURL(t)+"&check_function_bodies=off")
-	storetest.Run(t, func(t *testing.T) storetest.Engine {
-		o := postgres.Options{Schema: newSchema()}
-		prepare(t, &o)
-		handle := func(t *testing.T, o postgres.Options) *postgres.Store { return open(t, newPool(t, url), o) }
-		db := handle(t, o)
-		handles := []*postgres.Store{db}
+	admin := newPool(t, serverURL(t))
+	var free []*slot
+	storetest.Run(t, func(sub *testing.T) storetest.Engine {
+		if len(free) == 0 {
+			free = append(free, newSlot(sub, t, url, prepare))
+		}
+		s := free[0]
+		free = free[1:]
+		sub.Cleanup(func() { free = append(free, s) })
+		db := s.begin(sub, admin)
 		return storetest.Engine{
-			Store: db,
-			Clock: clockOf(t, admin, o.Schema),
-			Reopen: func(t *testing.T) store.Store {
-				handles = append(handles, handle(t, o))
-				return handles[len(handles)-1]
-			},
+			Store:  db,
+			Clock:  s.move,
+			Reopen: func(t *testing.T) store.Store { return s.handle(t, s.options) },
 			Restart: func(t *testing.T) store.Store {
-				for _, old := range handles {
-					if err := old.Close(); err != nil {
-						t.Error(err)
-					}
-				}
-				db = handle(t, o)
-				handles = []*postgres.Store{db}
+				s.closeAll(t)
+				db = s.handle(t, s.options)
 				return db
 			},
 			Backup: func(t *testing.T) func(t *testing.T) store.Store {
 				copied := postgres.Options{Schema: newSchema()}
 				prepare(t, &copied)
-				backup(t, admin, o.Schema, copied.Schema)
-				return func(t *testing.T) store.Store { return handle(t, copied) }
+				backup(t, admin, s.options.Schema, copied.Schema)
+				return func(t *testing.T) store.Store { return s.handle(t, copied) }
 			},
 			Tidy: func() {
 				if err := db.Sweep(t.Context()); err != nil {
@@ -68,6 +61,84 @@ func conform(t *testing.T, url string, prepare func(t *testing.T, o *postgres.Op
 	})
 }
 
+// slot is a schema, and pools for handles of it. The subtests take turns with it:
+// a new schema costs more than most of them, and so do new connections, each of
+// which plans every function for itself.
+type slot struct {
+	options postgres.Options
+	move    func(d time.Duration) // its clock
+	log     string                // the statements that begin its log
+	pools   []*pgxpool.Pool
+	handles []*postgres.Store // of this turn; each has the pool of its number
+	newPool func() *pgxpool.Pool
+}
+
+// newSlot makes a slot in the subtest sub, whose pools are closed after the test of.
+func newSlot(sub, of *testing.T, url string, prepare func(t *testing.T, o *postgres.Options)) *slot {
+	sub.Helper()
+	s := &slot{options: postgres.Options{Schema: newSchema()}, newPool: func() *pgxpool.Pool { return newPool(of, url) }}
+	prepare(sub, &s.options)
+	text, err := postgres.SQL(s.options.Schema)
+	begins := strings.Index(text, "INSERT INTO "+quoted(s.options.Schema)+".keys")
+	if err != nil || begins < 0 {
+		sub.Fatal("the schema's text does not begin the log", err)
+	}
+	s.log = text[begins:]
+	return s
+}
+
+// begin begins a turn, and returns a handle of an empty store, whose clock is right.
+func (s *slot) begin(t *testing.T, admin *pgxpool.Pool) *postgres.Store {
+	t.Helper()
+	s.handles = nil
+	if s.move == nil {
+		db := s.handle(t, s.options) // makes the schema, if it may
+		s.move = clockOf(t, admin, s.options.Schema)
+		return db
+	}
+	text := "UPDATE @schema@.ahead SET ms = 0; TRUNCATE @schema@.migrations"
+	for _, table := range tables {
+		text += ", @schema@." + table
+	}
+	err := admin.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
+		_, err := conn.Conn().PgConn().Exec(t.Context(), postgres.Fill(text, s.options.Schema)+";"+s.log).ReadAll()
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.handle(t, s.options)
+}
+
+func (s *slot) pool(i int) *pgxpool.Pool {
+	if i == len(s.pools) {
+		s.pools = append(s.pools, s.newPool())
+	}
+	return s.pools[i]
+}
+
+// handle opens another handle.
+func (s *slot) handle(t *testing.T, o postgres.Options) *postgres.Store {
+	t.Helper()
+	s.handles = append(s.handles, open(t, s.pool(len(s.handles)), o))
+	return s.handles[len(s.handles)-1]
+}
+
+// closeAll closes all handles and connections.
+func (s *slot) closeAll(t *testing.T) {
+	t.Helper()
+	for i, old := range s.handles {
+		if err := old.Close(); err != nil {
+			t.Error(err)
+		}
+		s.pools[i].Reset()
+	}
+	s.handles = nil
+}
+
+// tables are those of the schema, but for its migrations.
+var tables = []string{"log", "keys", "entries", "subjects", "families", "committed"}
+
 // backup copies the rows as they are at one moment.
 func backup(t testing.TB, admin *pgxpool.Pool, from, to string) {
 	t.Helper()
@@ -75,7 +146,7 @@ func backup(t testing.TB, admin *pgxpool.Pool, from, to string) {
 		t.Fatal(err)
 	}
 	err := pgx.BeginTxFunc(t.Context(), admin, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
-		for _, table := range []string{"log", "keys", "entries", "subjects", "families", "committed"} {
+		for _, table := range tables {
 			if _, err := tx.Exec(t.Context(), "DELETE FROM "+quoted(to)+"."+table); err != nil {
 				return err
 			}
@@ -102,7 +173,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.families, @schema@.subjects, @s
 // on a server with unfavourable settings.
 func TestStore(t *testing.T) {
 	t.Parallel()
-	admin := newPool(t, serverURL(t)+"&check_function_bodies=off")
+	admin := newPool(t, serverURL(t))
 	run(t, admin, "DROP ROLE IF EXISTS app", "CREATE ROLE app LOGIN",
 		"ALTER ROLE app SET default_transaction_isolation = 'serializable'", "ALTER ROLE app SET default_transaction_read_only = on",
 		"ALTER ROLE app SET synchronous_commit = off", "ALTER ROLE app SET search_path = ''")
