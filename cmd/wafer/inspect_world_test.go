@@ -248,7 +248,7 @@ func TestHelp(t *testing.T) {
 // execute changes the database behind the store's back.
 func (s *shop) execute(statement string, args ...any) {
 	s.t.Helper()
-	db, err := sql.Open("sqlite", s.dbPath)
+	db, err := sql.Open("sqlite", "file:"+s.dbPath+"?_pragma=busy_timeout(60000)")
 	if err == nil {
 		_, err = db.Exec(statement, args...)
 		db.Close()

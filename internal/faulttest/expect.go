@@ -10,7 +10,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// patience is how long Expect tries again. Only a hang reaches it.
+// patience is how long a request is tried again. Only a hang reaches it.
 const patience = 2 * time.Minute
 
 // Expect fails the test unless each of the nodes answers the browser's act with
@@ -20,15 +20,20 @@ const patience = 2 * time.Minute
 func (b *Browser) Expect(tb testing.TB, act string, want int, nodes ...int) {
 	tb.Helper()
 	for _, node := range nodes {
-		got := b.Do(node, act)
-		for began := time.Now(); got == http.StatusServiceUnavailable && want != got && time.Since(began) < patience; {
-			time.Sleep(20 * time.Millisecond)
-			got = b.Do(node, act)
-		}
-		if got != want {
+		if got := b.insist(node, act, want); got != want {
 			tb.Errorf("node %d: %s: %d, want %d", node, act, got, want)
 		}
 	}
+}
+
+// insist makes a request again while it gets a 503 that the caller does not want.
+func (b *Browser) insist(node int, act string, want int) int {
+	got := b.Do(node, act)
+	for began := time.Now(); got == http.StatusServiceUnavailable && want != got && time.Since(began) < patience; {
+		time.Sleep(20 * time.Millisecond)
+		got = b.Do(node, act)
+	}
+	return got
 }
 
 // ExpectRevoke is Revoke while the store is well: it tries again if the answer is a

@@ -336,7 +336,9 @@ func (o *observer) wrote(l *login) {
 // the store do so. Until the next Settle returns, only nodes that hold an earlier
 // revocation must refuse what it covers: its own node, and those that were up
 // MaxStaleness later. Sessions that were begun or written to since then may be gone,
-// and so may those that begin before everything is written back.
+// and so may those that begin before everything is written back. Config.Access must be
+// longer than a busy machine may take from a revocation to the loss, since nodes do not
+// hold what the log has dropped.
 func (w *World) Loses(since time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -37,17 +37,19 @@ func TestPromise4_FaultReadsCostNoStatement(t *testing.T) {
 		postgres.Options{Notify: true, Poll: 10 * time.Second}, func(int) string { return s.Addr })
 	const reads = 1000
 	var before int
+	var began time.Time
 	calls, cookies := w.ReadsCost(reads, func() {
 		time.Sleep(200 * time.Millisecond)
-		before = statements()
+		before, began = statements(), time.Now()
 		if before == 0 {
 			t.Error("the server logs nothing")
 		}
 	})
 	time.Sleep(100 * time.Millisecond)
 	cost := statements() - before
+	most := reads / 10 * (1 + int(time.Since(began)/time.Second)) // by the followers and housekeeping
 	t.Logf("%d reads: %d calls of the store, %d cookies set, %d statements of the followers", 3*reads, calls, cookies, cost)
-	if calls != 0 || cookies != 0 || cost > reads/10 {
+	if calls != 0 || cookies != 0 || cost > most {
 		t.Errorf("%d reads took %d calls of the store, %d cookies and %d statements", 3*reads, calls, cookies, cost)
 	}
 }

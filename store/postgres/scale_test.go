@@ -228,7 +228,8 @@ func TestEveryone(t *testing.T) {
 		}
 		took[everyone] = append(took[everyone], time.Since(began))
 	}
-	everyone, one := enginebench.Median(took[true]), enginebench.Median(took[false])
+	// The quickest count: the others may have waited for the processor.
+	everyone, one := slices.Min(took[true]), slices.Min(took[false])
 	t.Logf("everyone of %d families: %v; one session: %v", len(ids), everyone, one)
 	if everyone > 10*one {
 		t.Errorf("everyone of %d families takes %v, one session %v", len(ids), everyone, one)

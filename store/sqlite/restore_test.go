@@ -114,7 +114,7 @@ func TestRestoreIsShort(t *testing.T) {
 	}{{"living sessions", store.KindSession, false}, {"absent sessions", store.KindSession, true}, {"subjects", store.KindSubject, false}} {
 		var again store.Restoration
 		var covered []time.Duration
-		restore, revoke := medians(t, times, func() error {
+		restore, revoke := quickest(t, times, func() error {
 			sessions, subjects := fresh(c.kind, c.absent)
 			head, err := db.Cutoffs(t.Context(), store.ID{}, "")
 			if err != nil {

@@ -203,8 +203,9 @@ func crowd(t *testing.T, path, subject string, n int, idle time.Duration) {
 	}
 }
 
-// medians runs both in turn, some times, and returns the median duration of each.
-func medians(t *testing.T, times int, a, b func() error) (tookA, tookB time.Duration) {
+// quickest runs both in turn, some times, and returns the shortest duration of each:
+// the others may have waited for the processor or the disk.
+func quickest(t *testing.T, times int, a, b func() error) (tookA, tookB time.Duration) {
 	t.Helper()
 	var took [2][]time.Duration
 	for range times {
@@ -216,7 +217,7 @@ func medians(t *testing.T, times int, a, b func() error) (tookA, tookB time.Dura
 			took[which] = append(took[which], time.Since(began))
 		}
 	}
-	return enginebench.Median(took[0]), enginebench.Median(took[1])
+	return slices.Min(took[0]), slices.Min(took[1])
 }
 
 // TestOneSubject gives one subject a great many families, and another few.
@@ -241,19 +242,19 @@ func TestOneSubject(t *testing.T) {
 			return err
 		}
 	}
-	few, many := medians(t, 15, families("few", 100), families("many", 100))
+	few, many := quickest(t, 15, families("few", 100), families("many", 100))
 	t.Logf("100 families: of %d %v, of 100 %v: x%.1f", n, many, few, ratio(many, few))
 	if ratio(many, few) > 10 {
 		t.Errorf("100 families of %d take %v, of 100 %v", n, many, few)
 	}
-	few, many = medians(t, 15, revoke("few"), revoke("many"))
+	few, many = quickest(t, 15, revoke("few"), revoke("many"))
 	t.Logf("revoking a subject: of %d families %v, of 100 %v: x%.1f", n, many, few, ratio(many, few))
 	if ratio(many, few) > 10 {
 		t.Errorf("revoking a subject of %d families takes %v, of 100 %v", n, many, few)
 	}
 	// Families that are cut off cost time until they are past their limits and
 	// removed. That cost is logged and not asserted.
-	gone, login := medians(t, 5, families("many", 0), func() error {
+	gone, login := quickest(t, 5, families("many", 0), func() error {
 		var id store.ID
 		rand.Read(id[:])
 		s, err := db.Create(t.Context(), store.Creation{ID: id, Subject: "many", Idle: time.Hour, Absolute: time.Hour, Limit: 5, EndOldest: true})
@@ -285,7 +286,7 @@ func TestEveryone(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := 2
-	one, everyone := medians(t, 15, func() error {
+	one, everyone := quickest(t, 15, func() error {
 		next++
 		_, err := db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{enginebench.ID(next)}})
 		return err
