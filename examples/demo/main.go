@@ -65,6 +65,7 @@ func parseFlags(args []string, stderr io.Writer) (*flags, error) {
 	set.DurationVar(&f.config.Access, "access", 5*time.Minute, "a cookie is good for this long without the store")
 	set.DurationVar(&f.config.Idle, "idle", 30*time.Minute, "a session ends when it is unused for this long")
 	set.DurationVar(&f.config.Absolute, "absolute", 12*time.Hour, "a session ends this long after its login")
+	set.DurationVar(&f.config.MaxAbsolute, "remember", rememberFor, "a session with \"remember me\" ends this long after its login, used or not")
 	set.DurationVar(&f.config.Grace, "grace", 0, "the token before a refresh is served for this long (0: 30s, or an eighth of -access where that is less)")
 	set.DurationVar(&f.config.MaxStaleness, "max-staleness", 30*time.Second, "what another process revokes is in force here after this long at most")
 	set.IntVar(&f.config.MaxSessions, "max-sessions", 0, "a user may have this many sessions at once (0: no limit)")

@@ -23,7 +23,7 @@ func TestFlags(t *testing.T) {
 	if f.addr != "localhost:8080" || f.data != "demo-data" || f.store != "" || f.tls || f.config.MaxSessions != 0 {
 		t.Errorf("%+v", f)
 	}
-	if f.config.Access != 5*time.Minute || f.config.Idle != 30*time.Minute || f.config.Absolute != 12*time.Hour {
+	if f.config.Access != 5*time.Minute || f.config.Idle != 30*time.Minute || f.config.Absolute != 12*time.Hour || f.config.MaxAbsolute != rememberFor {
 		t.Errorf("%+v", f.config)
 	}
 	for _, args := range [][]string{{"-nothing"}, {"-access", "5"}, {"-max-sessions", "many"}, {"serve"}} {

@@ -134,7 +134,7 @@ func TestProcess(t *testing.T) {
 	// The memory engine starts empty, so the old cookies are authentic and
 	// dead.
 	const access = time.Second
-	p = start(t, "-data", data, "-store", "memory:", "-max-sessions", "1", "-access", access.String(), "-idle", "1m", "-absolute", "1h", "-grace", "100ms")
+	p = start(t, "-data", data, "-store", "memory:", "-max-sessions", "1", "-access", access.String(), "-idle", "1m", "-absolute", "1h", "-remember", "24h", "-grace", "100ms")
 	old := b
 	b = p.browser()
 	var second health

@@ -43,7 +43,7 @@ func twoProcesses(t *testing.T, name string, servers ...*testserver.Server) {
 	const access, staleness = 8 * time.Second, 4 * time.Second
 	flags := []string{
 		"-data", data, "-store", name, "-access", access.String(), "-max-staleness", staleness.String(),
-		"-grace", "1s",
+		"-grace", "1s", "-remember", "24h",
 	}
 	one := start(t, flags...)
 	two := start(t, flags...)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -13,8 +14,8 @@ import (
 
 const (
 	realm = "demo.wafer.example/development"
-	// rememberFor is the lifetime of a session that was begun with "remember
-	// me", used or not.
+	// rememberFor is the default lifetime of a session that was begun with
+	// "remember me", used or not.
 	rememberFor = 30 * 24 * time.Hour
 	// recent is the maximum age of an authentication for a transfer.
 	recent = 5 * time.Minute
@@ -42,14 +43,15 @@ type shop struct {
 	leave    func()
 }
 
-// newShop returns a shop over a ring, a store and its users. It sets Realm,
-// MaxIdle, MaxAbsolute and ErrorHandler of the configuration itself.
+// newShop returns a shop over a ring, a store and its users. It sets Realm, MaxIdle
+// and ErrorHandler of the configuration itself. MaxAbsolute is the lifetime of a
+// session with "remember me".
 func newShop(ctx context.Context, ring *keyring.Ring, db store.Store, users *users, config wafer.Config[basket]) (*shop, error) {
 	s := &shop{ring: ring, users: users, now: config.Now}
 	if s.now == nil {
 		s.now = time.Now
 	}
-	s.remember = max(rememberFor, config.Idle, config.Absolute)
+	s.remember = max(cmp.Or(config.MaxAbsolute, rememberFor), config.Idle, config.Absolute)
 	config.Realm = realm
 	config.MaxIdle, config.MaxAbsolute = s.remember, s.remember
 	config.ErrorHandler = s.fail
