@@ -79,15 +79,12 @@ type login struct {
 	why        string
 	refused    map[[2]int]uint64 // logouts that the store did not accept, by node and incarnation: since which turn
 
-	touched  bool         // a thief committed to it
-	stolen   bool         // a thief refreshed it: the one excuse for logging its owner out
-	advances []ownAdvance // performed for its owner
-}
+	touched bool // a thief committed to it
+	stolen  bool // a thief refreshed it: the one excuse for logging its owner out
 
-// ownAdvance is a due refresh of a login's owner.
-type ownAdvance struct {
-	at      time.Time
-	matched bool // a thief refreshed within its grace
+	advances   []time.Time // those performed for its owner
+	matched    int         // how many of them there were when a thief and the owner last had the same token
+	thiefWrote bool        // the last advance or copy
 }
 
 // acknowledgement is a revocation that a node acknowledged.
@@ -216,11 +213,10 @@ func (o *oracle) performed(q *request, argument any, snap store.Snapshot) {
 		}
 	case store.Advance:
 		if l := moved(a.ID, "an advance"); l != nil && snap.Outcome == store.Written && !a.PositionOnly {
-			l.issued = now
-			if q != nil && q.thief {
-				l.stolen = true
-			} else {
-				l.advances = append(l.advances, ownAdvance{at: now})
+			l.issued, l.thiefWrote = now, q != nil && q.thief
+			l.stolen = l.stolen || l.thiefWrote
+			if !l.thiefWrote {
+				l.advances = append(l.advances, now)
 			}
 			if q != nil && !q.finished {
 				q.advanced = a.ID
@@ -231,8 +227,8 @@ func (o *oracle) performed(q *request, argument any, snap store.Snapshot) {
 			if age := now.Sub(l.issued); age < fleetGrace {
 				o.addViolation(q, l, "a copy was made %v after the last advance or copy, within the grace", age)
 			}
-			l.issued = now
-			l.stolen = l.stolen || q != nil && q.thief
+			l.issued, l.thiefWrote = now, q != nil && q.thief
+			l.stolen = l.stolen || l.thiefWrote
 		}
 	case store.Commit:
 		if l := moved(a.ID, "a commit"); l != nil && snap.Outcome == store.Written && q != nil {

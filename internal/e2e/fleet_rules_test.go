@@ -93,21 +93,22 @@ func (o *oracle) checkRefreshed(q *request, l *login) {
 	if q.thief {
 		o.checkThiefServed(q, l)
 	}
+	if q.thief != l.thiefWrote && !q.begin.After(l.issued.Add(fleetGrace)) {
+		l.matched = len(l.advances)
+	}
 	if !q.begin.Before(l.absolute) {
 		o.addViolation(q, l, "refreshed %v after its absolute limit", q.begin.Sub(l.absolute))
 	}
 }
 
 // checkThiefServed checks a stolen refresh token that was served. It must not be
-// served after two due refreshes of the owner within whose grace the thief did not
-// refresh.
+// served after two due refreshes of the owner in a row within whose grace the thief
+// did not refresh.
 func (o *oracle) checkThiefServed(q *request, l *login) {
 	l.stolen = true
 	unmatched := 0
-	for i := range l.advances {
-		own := &l.advances[i]
-		own.matched = own.matched || !q.begin.After(own.at.Add(fleetGrace)) && !own.at.After(q.afterwards)
-		if i >= q.since && !own.matched {
+	for _, at := range l.advances[max(q.since, l.matched):] {
+		if at.Before(q.begin) {
 			unmatched++
 		}
 	}

@@ -222,8 +222,8 @@ func TestPromise3_TheSameGenerationAgainBringsNoToken(t *testing.T) {
 	b.is(n, "alice: a c")
 }
 
-// A family advances at most once in half an access lifetime, whatever is
-// presented.
+// While no answer is lost, a family advances at most once in half an access
+// lifetime, whatever is presented.
 func TestPromise3_AtMostOneAdvanceInHalfALifetime(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
