@@ -256,3 +256,84 @@ func TestChurn(t *testing.T) {
 		t.Errorf("%d keys are left", len(left))
 	}
 }
+
+// TestPastItsLimits: a server may still have the record of a family that is past a
+// limit. Nothing refreshes it.
+func TestPastItsLimits(t *testing.T) {
+	s := newShifted(t)
+	ctx := t.Context()
+	for name, c := range map[string]store.Creation{
+		"idle":     {Idle: time.Hour, Absolute: 12 * time.Hour},
+		"absolute": {Idle: 12 * time.Hour, Absolute: time.Hour},
+	} {
+		c.ID, c.Subject = newID(), "alice"
+		if snap, err := s.Create(ctx, c); err != nil || snap.Outcome != store.Written {
+			t.Fatalf("%v, %v", snap.Outcome, err)
+		}
+		if snap, err := s.Advance(ctx, store.Advance{ID: c.ID, Generation: 1}); err != nil || snap.Outcome != store.Written {
+			t.Fatalf("%v, %v", snap.Outcome, err)
+		}
+		s.set(90 * time.Minute)
+		for call, do := range map[string]func() (store.Snapshot, error){
+			"Advance": func() (store.Snapshot, error) {
+				return s.Advance(ctx, store.Advance{ID: c.ID, Generation: 2})
+			},
+			"Advance of the position": func() (store.Snapshot, error) {
+				return s.Advance(ctx, store.Advance{ID: c.ID, Generation: 2, PositionOnly: true})
+			},
+			"Reissue": func() (store.Snapshot, error) {
+				return s.Reissue(ctx, store.Reissue{ID: c.ID, Generation: 1})
+			},
+			"Commit": func() (store.Snapshot, error) {
+				return s.Commit(ctx, store.Commit{ID: c.ID, Value: []byte("v")})
+			},
+		} {
+			if snap, err := do(); err != nil || snap.Outcome != store.Unwritten || snap.State != store.Alive {
+				t.Errorf("%s past the %s limit: %v of a family that is %v, %v; want Unwritten, and the record", call, name, snap.Outcome, snap.State, err)
+			}
+		}
+		s.set(-90 * time.Minute)
+	}
+}
+
+// TestPartsOfAMillisecond: the server counts in whole milliseconds. It judges an age
+// and a skew that are not whole by the times that its answer shows.
+func TestPartsOfAMillisecond(t *testing.T) {
+	s := newShifted(t)
+	ctx := t.Context()
+	const part = time.Millisecond / 2
+	for name, refresh := range map[string]func(f store.Family, age, skew time.Duration) (store.Snapshot, error){
+		"Advance": func(f store.Family, age, skew time.Duration) (store.Snapshot, error) {
+			return s.Advance(ctx, store.Advance{ID: f.ID, Generation: f.Generation, Copy: f.Copy, Age: age, Skew: skew})
+		},
+		"Reissue": func(f store.Family, age, skew time.Duration) (store.Snapshot, error) {
+			return s.Reissue(ctx, store.Reissue{ID: f.ID, Generation: f.Generation - 1, Copy: f.Used, Age: age, Skew: skew})
+		},
+	} {
+		snap, err := s.Advance(ctx, store.Advance{ID: create(t, s.Store, "alice"), Generation: 1})
+		must(t, err)
+		f := snap.Family
+		try := func(age, skew time.Duration) (written bool) {
+			t.Helper()
+			snap, err := refresh(f, age, skew)
+			must(t, err)
+			since := snap.Now.Sub(f.Issued)
+			written = snap.Outcome == store.Written
+			if want := since >= age || -since > skew; written != want {
+				t.Fatalf("%s %v after the last issue, with an age of %v and a skew of %v: %v", name, since, age, skew, snap.Outcome)
+			}
+			f = snap.Family
+			return written
+		}
+		for range 50 {
+			for !try(2*time.Millisecond+part, time.Hour) {
+			}
+		}
+		for range 100 {
+			try(0, time.Hour)
+			s.set(-time.Second - time.Millisecond)
+			try(time.Hour, time.Second+part)
+			s.set(time.Second + time.Millisecond)
+		}
+	}
+}

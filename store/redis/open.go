@@ -107,8 +107,9 @@ var _ store.Store = (*Store)(nil)
 // servers.
 //
 // Open fails if the server may evict keys, is a replica, or is older than Redis
-// 6.2. It logs every other setting that can lose data: see [Durability.Warnings].
-// The caller closes the store with [Store.Close].
+// 6.2, or if the store has the schema of another release. It logs every other
+// setting that can lose data: see [Durability.Warnings]. The caller closes the store
+// with [Store.Close].
 func Open(ctx context.Context, client goredis.UniversalClient, o Options) (*Store, error) {
 	s, err := open(ctx, client, o)
 	if err != nil {
