@@ -92,7 +92,7 @@ func obey(ctx context.Context, db *sqlite.Store, words []string) (string, error)
 			return "", err
 		}
 		var won []string
-		for s.Family.Copy < last {
+		for n := uint16(0); s.Family.Copy < last && n < last; n++ {
 			s, err = db.Reissue(ctx, store.Reissue{ID: id, Generation: s.Family.Generation - 1, Copy: s.Family.Used})
 			if err != nil {
 				return "", err

@@ -12,6 +12,7 @@
 //
 // [Open] creates a missing file with mode 0600, whole or not at all. (A kill
 // meanwhile can leave files named .NAME.* beside it; remove those.) Open returns
-// an error if the file exists but is empty, belongs to another program or has a
-// later schema: the engine never starts afresh in place of an existing store.
+// an error if the file exists but is empty, belongs to another program, or has a
+// schema of a later release or from before the first one: the engine never starts
+// afresh in place of an existing store.
 package sqlite

@@ -48,9 +48,9 @@ const defaultBusy = 5 * time.Second
 
 // Open opens the store in the file at path. If there is no file, Open creates
 // it, in a directory that it creates with mode 0700 if necessary. Open returns
-// an error if the file is empty, is not a database, belongs to another program
-// or was migrated by a later release. ctx bounds Open alone. The caller closes
-// the Store.
+// an error if the file is empty, is not a database, belongs to another program,
+// was migrated by a later release or is from before the first one. ctx bounds
+// Open alone. The caller closes the Store.
 func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
