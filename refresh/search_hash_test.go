@@ -3,6 +3,7 @@ package refresh_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 
 	"github.com/waferkit/wafer/store"
@@ -36,7 +37,7 @@ func (s *search) fingerprint(w *world) (f fingerprint) {
 	if s.goesBack {
 		p.flag(w.backedUp, w.wentBack)
 		if w.backedUp && !w.wentBack {
-			p.shelf(&w.backup)
+			p.shelf(w.backup)
 		}
 	}
 	for i := range w.jars {
@@ -78,23 +79,21 @@ func (p *printer) age(since, most units) { p.byte(byte(int8(min(since, most)))) 
 
 // ranks collects every position that others are compared with.
 func (p *printer) ranks() {
-	p.rankShelf(&p.w.shelf)
-	if p.s.goesBack {
-		p.rankShelf(&p.w.backup)
-		p.rank = append(p.rank, store.Position(unitTime(p.w.clock()).UnixMicro()))
+	s := &p.w.shelf
+	p.rank = append(p.rank, s.subject, s.everyone, s.floor, s.head)
+	for f := int8(1); f <= p.w.oracle.families; f++ {
+		p.rank = append(p.rank, s.ending[f], s.superseding[f], s.rows[f].committed)
 	}
 	slices.Sort(p.rank)
 	p.rank = slices.Compact(p.rank)
 }
 
-func (p *printer) rankShelf(s *shelf) {
-	p.rank = append(p.rank, s.subject, s.everyone, s.floor, s.head)
-	for f := int8(1); f <= p.w.oracle.families; f++ {
-		p.rank = append(p.rank, s.ending[f], s.superseding[f], s.rows[f].committed)
-	}
-}
-
 func (p *printer) position(at store.Position) {
+	if p.s.goesBack {
+		// Positions that were lost are compared with those of new entries.
+		p.b = binary.BigEndian.AppendUint64(p.b, uint64(at)-uint64(unitTime(p.w.clock()).UnixMicro()))
+		return
+	}
 	n, found := slices.BinarySearch(p.rank, at)
 	if found {
 		n++

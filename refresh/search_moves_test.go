@@ -279,7 +279,8 @@ func (s *search) apply(w *world, m move) bool {
 		w.jumps++
 		w.behind += s.jump
 	case backsUp:
-		w.backup, w.backedUp = w.shelf, true
+		copied := w.shelf
+		w.backup, w.backedUp = &copied, true
 	case goesBack:
 		w.wentBack = true
 		w.goBack(s.remembers)

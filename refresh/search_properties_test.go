@@ -51,13 +51,15 @@ func (t *oracle) died(which func(int8) bool) {
 }
 
 // wentBack records what a store holds that went back in time. What it lost is what
-// its documentation says: writes to families, and families.
+// its documentation says: writes to families, and families (their n is then 0; their
+// session cookies end with the access lifetime).
 func (t *oracle) wentBack(s *shelf, newest uint16, remembers bool) {
 	for f := int8(1); f <= t.families; f++ {
 		r := &s.rows[f]
 		t.rows[f] = known{t: r.issued, n: r.n, k: r.k, a: r.a}
 		t.committed[f] = r.value
-		t.dead[f] = t.dead[f] || !r.exists
+		// A rebirth is lost, and the entry that it belongs to is written back.
+		t.dead[f] = t.dead[f] || s.state(f) == store.CutOff
 	}
 	if !remembers {
 		t.theft.advances, t.theft.spaced = 0, 0
@@ -100,7 +102,7 @@ const (
 func (s *search) table(w *world, t token, native bool) tableRow {
 	k := &w.oracle.rows[t.family]
 	switch {
-	case w.oracle.dead[t.family] || s.pastIdle(w, t.family) || native != s.native:
+	case w.oracle.dead[t.family] || k.n == 0 || s.pastIdle(w, t.family) || native != s.native:
 		return rowNothing
 	case t.generation > k.n || t.generation == k.n && t.copied > k.k:
 		return rowAhead

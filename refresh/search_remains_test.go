@@ -50,13 +50,18 @@ var whatRemains = []struct {
 	}},
 	{"the browser rests for the idle limit less one and a half lifetimes", "(b) the honest browser is refused", func() *search {
 		s := idleWorld()
-		s.gap += 2 // one unit each for the two times that are just not over
+		s.gap += promptUnits + 2 // one unit each for the two times that are just not over
 		s.times = []units{halfUnits - 1, halfUnits, s.gap}
 		return s
 	}},
 	{"a client has lost as many answers as there are copies", "(b) the honest browser is refused", func() *search {
 		s := usedUpWorld()
 		s.neverRefused = true
+		return s
+	}},
+	{"a native client loses an answer, and refreshes several times at once", "(b) the honest browser is taken for a thief", func() *search {
+		s := lostWorld().with(2, force)
+		s.native, s.losses, s.times = true, 1, []units{graceUnits, halfUnits}
 		return s
 	}},
 	{"the store goes back in time", "(b) the honest browser is refused", func() *search {

@@ -188,10 +188,8 @@ func (s *search) resume(w *world, r *request) {
 		answer := res.Answer(presented)
 		s.say("%d.%d is issued (advanced %v, reissued %v)", answer.Generation, answer.Copy, res.Advanced, res.Reissued)
 		r.session.expires = min(w.now+s.life, r.session.expires)
-		if s.native {
-			if answer != presented || s.twist.again {
-				r.sets.setToken(tokenOf(answer))
-			}
+		if s.native { // every answer has a token
+			r.sets.setToken(tokenOf(answer))
 		} else {
 			s.set(w, r, answer != presented || s.twist.again, tokenOf(answer))
 		}

@@ -354,10 +354,11 @@ func (s *shelf) raiseFloor(now time.Time) {
 // write back the revocations that they hold.
 func (w *world) goBack(remembers bool) {
 	lost := w.shelf
-	w.shelf = w.backup
+	w.shelf = *w.backup
 	s, now := &w.shelf, unitTime(w.clock())
 	for f := range s.rows {
-		if lost.ending[f] != 0 && (s.rows[f].exists && !s.rows[f].ended) {
+		at := lost.ending[f]
+		if alive := s.state(int8(f)) == store.Alive; alive && at != 0 || !alive && at > max(s.ending[f], s.floor) {
 			s.end(now, int8(f), lost.head)
 		}
 	}

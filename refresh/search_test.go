@@ -159,48 +159,67 @@ func (s *search) run(t *testing.T, states, depth int) (f found) {
 	t.Helper()
 	began := time.Now()
 	defer func() { f.took = time.Since(began) }()
-	type place struct {
-		world
-		node int32
-	}
 	first := s.begin(t)
 	seen := map[fingerprint]struct{}{s.fingerprint(&first): {}}
 	nodes := []node{{parent: -1}}
-	for here := []place{{first, 0}}; len(here) > 0; f.depth++ {
+	here := frontier{{{first, 0}}}
+	w := new(world)
+	for ; len(here) > 0; f.depth++ {
 		if f.depth == depth {
 			return f
 		}
-		var next []place
-		for i := range here {
-			for _, m := range s.moves(&here[i].world) {
-				w := here[i].world
-				if !s.apply(&w, m) && s.violation == "" {
-					continue
-				}
-				if s.violation != "" {
-					f.states, f.violation = len(seen), s.violation
-					s.retrace(t, &f, nodes, here[i].node, m)
-					return f
-				}
-				print := s.fingerprint(&w)
-				if _, known := seen[print]; known {
-					continue
-				}
-				seen[print] = struct{}{}
-				nodes = append(nodes, node{here[i].node, m})
-				next = append(next, place{w, int32(len(nodes) - 1)})
-				f.states = len(seen)
-				if len(seen) >= states {
-					f.depth++
-					return f
+		var next frontier
+		for c, chunk := range here {
+			for i := range chunk {
+				for _, m := range s.moves(&chunk[i].world) {
+					*w = chunk[i].world
+					if !s.apply(w, m) && s.violation == "" {
+						continue
+					}
+					if s.violation != "" {
+						f.states, f.violation = len(seen), s.violation
+						s.retrace(t, &f, nodes, chunk[i].node, m)
+						return f
+					}
+					print := s.fingerprint(w)
+					if _, known := seen[print]; known {
+						continue
+					}
+					seen[print] = struct{}{}
+					nodes = append(nodes, node{chunk[i].node, m})
+					next.add(w, int32(len(nodes)-1))
+					f.states = len(seen)
+					if len(seen) >= states {
+						f.depth++
+						return f
+					}
 				}
 			}
-			here[i] = place{}
+			here[c] = nil
 		}
 		here = next
 	}
 	f.whole = true
 	return f
+}
+
+// frontier holds the worlds of one depth, in chunks: they are large, and a slice
+// that grows copies them.
+type frontier [][]place
+
+// place is a world, and how it was reached.
+type place struct {
+	world
+	node int32
+}
+
+func (f *frontier) add(w *world, node int32) {
+	const chunk = 256
+	if n := len(*f); n == 0 || len((*f)[n-1]) == chunk {
+		*f = append(*f, make([]place, 0, chunk))
+	}
+	last := &(*f)[len(*f)-1]
+	*last = append(*last, place{*w, node})
 }
 
 // retrace describes a trace in words by repeating it.

@@ -147,7 +147,7 @@ type world struct {
 	asides   [maxAsides]aside
 	requests [maxFlights]request
 	shelf    shelf
-	backup   shelf // the store of an earlier moment
+	backup   *shelf // the store of an earlier moment; it does not change
 	oracle   oracle
 
 	lost, revocations, floors, jumps uint8

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/waferkit/wafer/internal/rounds"
+	"github.com/waferkit/wafer/store"
 )
 
 // searchWorlds are the worlds in which nothing may be violated. The whole ones
@@ -31,6 +32,11 @@ var searchWorlds = []struct {
 	}},
 	// A client that loses answers.
 	{"lost", 0, lostWorld},
+	{"lost, two at once, in coarse time", 60_000, func() *search {
+		s := lostWorld().with(2, force)
+		s.times = []units{graceUnits - 1, graceUnits, halfUnits}
+		return s
+	}},
 	{"lost, more at once", 0, func() *search { return lostWorld().with(4, force) }},
 	{"lost, and changes", 0, func() *search { return lostWorld().with(3, force, upgrade, save, commit, endOthers) }},
 	{"lost, and renewed", 0, func() *search {
@@ -39,13 +45,24 @@ var searchWorlds = []struct {
 		return s
 	}},
 	{"lost, and a wide policy", 0, wideLostWorld},
-	{"lost, of a native client", 0, func() *search {
-		s := lostWorld().with(3, force, wrongDoor)
+	{"lost, and a wide policy, in coarse time", 80_000, func() *search {
+		s := wideLostWorld().with(2, force)
+		s.times = []units{graceUnits, 5 * graceUnits}
+		return s
+	}},
+	{"prompt, of a native client", 0, func() *search {
+		s := promptWorld().with(4, force, wrongDoor)
 		s.native = true
+		return s
+	}},
+	{"lost, of a native client that refreshes once at a time", 0, func() *search {
+		s := lostWorld().with(1, force, wrongDoor)
+		s.native, s.sum = true, 0
 		return s
 	}},
 	{"late, and none is lost", 0, lateWorld},
 	{"idle", 0, idleWorld},
+	{"past the idle limit", 0, idleThief},
 	{"the copies used up", 0, usedUpWorld},
 	// Jars that fall back.
 	{"fallen back", 0, fallenWorld},
@@ -69,9 +86,15 @@ var searchWorlds = []struct {
 	}},
 	// A thief.
 	{"thief", 0, thiefWorld},
+	{"thief, in coarse time", 0, rareThief},
 	{"thief, and a wide policy", 0, func() *search {
 		s := thiefWorld()
 		s.rules, s.times = wide, []units{graceUnits - 1, graceUnits}
+		return s
+	}},
+	{"thief, and a clock set back", 0, func() *search {
+		s := rareThief()
+		s.jumps, s.jump, s.thiefSpaced = 2, accessUnits+1, 0
 		return s
 	}},
 	{"thief, and strict", 0, func() *search {
@@ -104,6 +127,12 @@ var searchWorlds = []struct {
 	{"the log dropped", 0, floorWorld},
 	{"a clock set back", 0, jumpWorld},
 	{"gone back", 0, goneBackWorld},
+	{"gone back, one request at a time", 0, func() *search { return coarse(goneBackWorld().with(1, force), anyNumber) }},
+	{"gone back, and changes", 0, func() *search {
+		s := goneBackWorld().with(2, force, endOthers, renew, logout, login)
+		s.otherKinds, s.thief, s.revocations, s.neverReplayed, s.sum = []kind{force, endOthers, renew}, true, 1, false, 0
+		return s
+	}},
 	{"gone back, and a thief", 0, func() *search {
 		s := goneBackWorld()
 		s.thief, s.otherKinds, s.atOnce, s.losses = true, []kind{force}, true, 0
@@ -161,20 +190,20 @@ func lateWorld() *search {
 	return s
 }
 
-// idleWorld: a browser that sends a request at least once in the idle limit, less
-// one and a half access lifetimes, is never refused.
+// idleWorld: a browser whose requests reach the server at least once in the idle
+// limit, less one and a half access lifetimes, is never refused.
 func idleWorld() *search {
 	s := promptWorld().with(2, read, force)
 	s.idle = 2 * accessUnits
-	s.gap = s.idle - accessUnits - halfUnits
+	s.gap = s.idle - accessUnits - halfUnits - promptUnits
 	s.times = []units{1, graceUnits, halfUnits}
 	return s
 }
 
 // usedUpWorld: a broken client has lost nearly as many answers as there are copies.
 func usedUpWorld() *search {
-	s := lostWorld().with(2, force, upgrade)
-	s.copies, s.neverRefused = 4093, false
+	s := coarse(lostWorld().with(2, force, upgrade), anyNumber)
+	s.copies, s.neverRefused = store.MaxCopy-1, false
 	return s
 }
 
