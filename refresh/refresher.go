@@ -160,16 +160,10 @@ func (r *Refresher) Look(ctx context.Context, q Request) (Result, error) {
 		return Result{}, err
 	}
 	res := Result{Snapshot: snap}
-	// The token is judged first, whatever data came with it.
-	token := q
-	token.Basis = store.MaxPosition
-	res.Verdict, res.Reason = r.policy.Judge(token, snap)
+	res.Verdict, res.Reason = r.policy.Judge(q, snap)
 	switch res.Verdict {
-	case Issue, Advance, Raise, Reissue:
+	case Advance, Raise, Reissue:
 		res.Verdict = Issue
-		if q.Basis < snap.Family.LastCommit {
-			res.Verdict = Behind
-		}
 	case Replay:
 		res.Entry, err = r.end(ctx, q)
 		return res, err

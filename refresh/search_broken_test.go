@@ -247,8 +247,15 @@ func coarse(s *search, losses uint8) *search {
 	return s
 }
 
-// goneBackAlone: one request at a time.
-func goneBackAlone() *search { return coarse(goneBackWorld().with(1, force), anyNumber) }
+// goneBackAlone: one request at a time, and the store loses a copy.
+func goneBackAlone() *search {
+	s := coarse(goneBackWorld().with(1, force), anyNumber)
+	s.begins = []move{
+		{act: passes, i: 1}, {act: sends, j: uint8(force)}, {act: steps}, {act: loses}, // 2.0
+		{act: backsUp}, {act: passes, i: 0},
+	}
+	return s
+}
 
 // rareThief counts time in whole graces, which makes traces shorter.
 func rareThief() *search {

@@ -127,7 +127,7 @@ var searchWorlds = []struct {
 	{"the log dropped", 0, floorWorld},
 	{"a clock set back", 0, jumpWorld},
 	{"gone back", 0, goneBackWorld},
-	{"gone back, one request at a time", 0, func() *search { return coarse(goneBackWorld().with(1, force), anyNumber) }},
+	{"gone back, one request at a time", 0, goneBackAlone},
 	{"gone back, and changes", 0, func() *search {
 		s := goneBackWorld().with(2, force, endOthers, renew, logout, login)
 		s.otherKinds, s.thief, s.revocations, s.neverReplayed, s.sum = []kind{force, endOthers, renew}, true, 1, false, 0
