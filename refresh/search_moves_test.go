@@ -158,6 +158,9 @@ func (s *search) insides(w *world, i int) (all []move) {
 	for k := range w.requests {
 		if p := w.requests[k].phase; k != i && p != unused && p != answered {
 			all = append(all, move{act: stepsWith, i: uint8(i), within: steps, k: uint8(k)})
+			if s.slowCalls {
+				all = append(all, move{act: stepsWith, i: uint8(i), within: passes, k: uint8(k)})
+			}
 		}
 	}
 	if w.revocations < s.revocations {
@@ -239,6 +242,9 @@ func (s *search) apply(w *world, m move) bool {
 				s.revoke(w, int8(m.k))
 			} else {
 				s.serve(w, &w.requests[m.k])
+			}
+			if m.within == passes {
+				w.now += s.grace()
 			}
 			s.store.calls, s.store.asks, s.nested = calls, asks, false
 		}
@@ -341,6 +347,9 @@ func (s *search) text(w *world, m move) string {
 	case stepsWith:
 		if m.within == revokes {
 			return fmt.Sprintf("the server serves %s, and inside an administrator revokes %s", at(m.i), revoked(m.k))
+		}
+		if m.within == passes {
+			return fmt.Sprintf("the server serves %s, and inside %s, and the grace passes", at(m.i), at(m.k))
 		}
 		return fmt.Sprintf("the server serves %s, and inside %s", at(m.i), at(m.k))
 	case arrives:

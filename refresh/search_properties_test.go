@@ -289,7 +289,11 @@ func (s *search) judged(w *world, t token, native bool, res refresh.Result) {
 		want = refresh.Ahead
 	case rowElse:
 		want = refresh.Replay
-	case rowNothing, rowBroken:
+	case rowNothing:
+		if res.Verdict == refresh.Replay && res.Snapshot.State == store.Alive {
+			return // it was ended between the verdict and the end that the verdict led to
+		}
+	case rowBroken:
 	default:
 		s.fail("(e) %d.%d is refused (%s), which is for row %d of the table; the family is at %d.%d after copy %d", t.generation, t.copied, res.Reason, row, k.n, k.k, k.a)
 		return

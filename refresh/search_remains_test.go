@@ -59,9 +59,14 @@ var whatRemains = []struct {
 		s.neverRefused = true
 		return s
 	}},
-	{"a native client loses an answer, and refreshes several times at once", "(b) the honest browser is taken for a thief", func() *search {
-		s := lostWorld().with(2, force)
-		s.native, s.losses, s.times = true, 1, []units{graceUnits, halfUnits}
+	{"a native client refreshes several times at once, for half a lifetime", "(b) the honest browser is taken for a thief", func() *search {
+		s := promptWorld().with(2, force)
+		s.native, s.neverReissued, s.times = true, false, []units{1, graceUnits, halfUnits}
+		return s
+	}},
+	{"the engine's clock is set back after an advance, and requests overlap", "(b) the honest browser is taken for a thief", func() *search {
+		s := jumpWorld().with(2, force)
+		s.jumps = 1
 		return s
 	}},
 	{"the store goes back in time", "(b) the honest browser is refused", func() *search {

@@ -372,7 +372,10 @@ func (s *search) login(w *world, r *request) {
 	}
 	snap := s.store.Create(c)
 	w.oracle.born(w.oracle.families+1, w.clock())
-	w.oracle.died(func(f int8) bool { return f != w.oracle.families && named(r)(f) })
+	w.oracle.died(func(f int8) bool {
+		// Of a family that the store has lost, the cookies end by themselves.
+		return f != w.oracle.families && named(r)(f) && w.oracle.rows[f].n != 0
+	})
 	r.session = s.mint(w, snap, datum{present: true})
 	t := tokenOf(refresh.Newest(&snap.Family))
 	if s.native {

@@ -17,7 +17,7 @@ var (
 )
 
 const (
-	defaultStates = 20_000
+	defaultStates = 10_000
 	fewStates     = 5_000 // every rule of TestSearchFindsBrokenRules is found out within them
 	// wholeDepth is deeper than any world that is searched whole.
 	wholeDepth = 1000
@@ -37,6 +37,7 @@ type search struct {
 	sum               units          // two that overlap take that long together at most; 0: any time
 	losses            uint8
 	split             bool // phases of requests are told apart
+	slowCalls         bool // the grace may pass between two calls of a refresh
 	atOnce            bool // a request is sent, served and answered in one step
 	thief             bool
 	device            bool // the other party has a login of its own

@@ -50,25 +50,25 @@ var searchWorlds = []struct {
 		s.times = []units{graceUnits, 5 * graceUnits}
 		return s
 	}},
-	{"prompt, of a native client", 0, func() *search {
-		s := promptWorld().with(4, force, wrongDoor)
-		s.native = true
+	{"of a native client that refreshes several times at once", 0, func() *search {
+		s := lostWorld().with(3, force, wrongDoor)
+		s.native, s.neverReplayed, s.neverRefused = true, false, false
 		return s
 	}},
-	{"lost, of a native client that refreshes once at a time", 0, func() *search {
+	{"lost, of a native client that refreshes once at a time", 1_000, func() *search {
 		s := lostWorld().with(1, force, wrongDoor)
 		s.native, s.sum = true, 0
 		return s
 	}},
 	{"late, and none is lost", 0, lateWorld},
-	{"idle", 0, idleWorld},
-	{"past the idle limit", 0, idleThief},
-	{"the copies used up", 0, usedUpWorld},
+	{"idle", 80_000, idleWorld},
+	{"past the idle limit", 70_000, idleThief},
+	{"the copies used up", 20_000, usedUpWorld},
 	// Jars that fall back.
 	{"fallen back", 0, fallenWorld},
 	{"put back", 0, putBackWorld},
-	{"put back, refreshes", 20_000, func() *search { return putBackWorld().with(1, force, save, commit) }},
-	{"put back, renewed", 0, func() *search {
+	{"put back, refreshes", 25_000, func() *search { return putBackWorld().with(1, force, save, commit) }},
+	{"put back, renewed", 10_000, func() *search {
 		s := putBackWorld().with(1, force, commit, renew)
 		s.asides, s.reload, s.times = 1, true, []units{halfUnits}
 		return s
@@ -78,6 +78,7 @@ var searchWorlds = []struct {
 		s.split = true
 		return s
 	}},
+	{"races between slow calls", 0, racing},
 	{"changes by phases", 0, func() *search {
 		return &search{
 			flights: 2, kinds: []kind{save, commit, endOthers, renew}, split: true, reload: true,
@@ -86,13 +87,13 @@ var searchWorlds = []struct {
 	}},
 	// A thief.
 	{"thief", 0, thiefWorld},
-	{"thief, in coarse time", 0, rareThief},
+	{"thief, in coarse time", 10_000, rareThief},
 	{"thief, and a wide policy", 0, func() *search {
 		s := thiefWorld()
 		s.rules, s.times = wide, []units{graceUnits - 1, graceUnits}
 		return s
 	}},
-	{"thief, and a clock set back", 0, func() *search {
+	{"thief, and a clock set back", 30_000, func() *search {
 		s := rareThief()
 		s.jumps, s.jump, s.thiefSpaced = 2, accessUnits+1, 0
 		return s
@@ -103,7 +104,7 @@ var searchWorlds = []struct {
 		s.rules.Strict = true
 		return s
 	}},
-	{"thief of a native client", 0, func() *search {
+	{"thief of a native client", 10_000, func() *search {
 		s := thiefWorld()
 		s.native = true
 		return s
@@ -126,6 +127,11 @@ var searchWorlds = []struct {
 	// The store's clock and its memory.
 	{"the log dropped", 0, floorWorld},
 	{"a clock set back", 0, jumpWorld},
+	{"a clock set back, and requests overlap", 0, func() *search {
+		s := jumpWorld().with(2, read, force, commit)
+		s.neverReplayed, s.neverRefused = false, false
+		return s
+	}},
 	{"gone back", 0, goneBackWorld},
 	{"gone back, one request at a time", 0, goneBackAlone},
 	{"gone back, and changes", 0, func() *search {
@@ -277,9 +283,10 @@ func floorWorld() *search {
 	return s
 }
 
-// jumpWorld: the engine's clock is set back by more than a lifetime.
+// jumpWorld: the engine's clock is set back, each time by more than a lifetime. A
+// browser that has one request at a time is not taken for a thief.
 func jumpWorld() *search {
-	s := lostWorld().with(2, read, force, commit)
+	s := lostWorld().with(1, read, force, commit)
 	s.jumps, s.jump = 2, accessUnits+1
 	return s
 }
