@@ -29,6 +29,7 @@ var whatRemains = []struct {
 			{act: sends, j: uint8(force)}, {act: steps, i: 1}, {act: loses, i: 1}, // 2.1
 			{act: passes, i: 2},
 			{act: sends, j: uint8(force)}, {act: steps, i: 1}, {act: loses, i: 1}, // 2.2
+			{act: sends, j: uint8(force)}, {act: arrives}, {act: passes, i: 2},
 		}
 		return s
 	}},

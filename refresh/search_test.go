@@ -18,14 +18,14 @@ var (
 
 const (
 	defaultStates = 10_000
-	fewStates     = 5_000 // every rule of TestSearchFindsBrokenRules is found out within them
+	fewStates     = 5_000
 	// wholeDepth is deeper than any world that is searched whole.
 	wholeDepth = 1000
 )
 
 // search visits every order of events of a small world, breadth first, so it
 // finds a violation by a shortest trace. The decisions are those of the real
-// packages over the real memory store.
+// packages over a [shelf], which does what the memory store does.
 type search struct {
 	// The world: what can happen in it.
 	rules             refresh.Policy // tight by default
