@@ -279,11 +279,11 @@ func (p *printer) counted() {
 		return
 	}
 	d := &w.oracle.theft
-	p.flag(d.shadowed, d.writer == honest)
+	p.flag(d.shadowed, d.met, d.writer == honest)
 	p.byte(byte(d.from))
 	if w.stolen && (!d.shadowed || p.s.inTheGrace) {
 		p.byte(d.advances)
-		if p.s.thiefSpaced != 0 && d.spaced != 0 {
+		if p.s.thiefSpaced != 0 && d.spaced != 0 && !d.met {
 			p.byte(d.spaced)
 			p.age(w.now-d.last, p.s.half())
 		}

@@ -339,7 +339,8 @@ func (s *search) look(w *world, c sealed) {
 // theft holds what happened since a jar was copied, for (d).
 type theft struct {
 	writer   uint8  // who made the last advance or copy, also before the theft
-	shadowed bool   // one party got the successor that the other's refresh had made
+	shadowed bool   // the thief got the successor that the owner's refresh had made
+	met      bool   // the same, or the owner got the thief's
 	advances uint8  // the owner's
 	spaced   uint8  // the owner's refreshes that are half a lifetime apart
 	last     units  // the last of those
@@ -347,9 +348,10 @@ type theft struct {
 }
 
 // contact checks (d). The thief is never served after the owner has advanced the
-// family twice, nor after the owner has refreshed so often, half a lifetime apart.
-// The exception is a thief who refreshes within the grace of the owner's refresh, or
-// the owner within that of the thief's: both then hold the same successor.
+// family twice. The exception is a thief who refreshes within the grace of the
+// owner's refresh: both then hold the same successor. Nor is he served after the
+// owner has refreshed so often, half a lifetime apart, unless one of them came within
+// the grace of the other's refresh.
 func (s *search) contact(w *world, r *request, row tableRow, res refresh.Result) {
 	d := &w.oracle.theft
 	wrote := res.Advanced || res.Reissued
@@ -360,7 +362,8 @@ func (s *search) contact(w *world, r *request, row tableRow, res refresh.Result)
 		return
 	}
 	if row == rowGrace && !wrote && d.writer != r.who {
-		d.shadowed = true
+		d.met = true
+		d.shadowed = d.shadowed || r.who == other
 	}
 	if wrote {
 		d.writer = r.who
@@ -369,7 +372,7 @@ func (s *search) contact(w *world, r *request, row tableRow, res refresh.Result)
 		if s.thiefAdvances != 0 && d.advances >= s.thiefAdvances && !(d.shadowed && !s.inTheGrace) {
 			s.fail("(d) the thief is served after the owner has advanced %d times", d.advances)
 		}
-		if s.thiefSpaced != 0 && d.spaced >= s.thiefSpaced && !d.shadowed {
+		if s.thiefSpaced != 0 && d.spaced >= s.thiefSpaced && !d.met {
 			s.fail("(d) the thief is served after the owner has refreshed %d times, half a lifetime apart", d.spaced)
 		}
 		return

@@ -93,7 +93,7 @@ var searchWorlds = []struct {
 		s.rules, s.times = wide, []units{graceUnits - 1, graceUnits}
 		return s
 	}},
-	{"thief, and a clock set back", 30_000, func() *search {
+	{"thief, and a clock set back", 40_000, func() *search {
 		s := rareThief()
 		s.jumps, s.jump, s.thiefSpaced = 2, accessUnits+1, 0
 		return s
