@@ -421,6 +421,11 @@ func TestPromise3_NativeLostAnswers(t *testing.T) {
 					}
 					w.pass(testGrace)
 				}
+				// An older copy leads to itself. With the newest one it would catch up
+				// with whoever holds that.
+				if older := w.mintCopy(p.Session, 2, 4); n.refreshed(older).RefreshToken != older {
+					t.Error("an older copy is exchanged for another")
+				}
 				w.pass(testAccess)
 				third := n.refreshed(w.mintCopy(p.Session, 2, 4))
 				if third.RefreshToken != w.mint(p.Session, 3) {
