@@ -43,8 +43,8 @@ type Config[T any] struct {
 	// gets the same answer, for tabs that refresh at the same time and for
 	// retries. Later it gets a token of its own, since the answer was lost, until
 	// one of these tokens is used. Default 30 s or an eighth of Access, whichever
-	// is less; at most a quarter of Access. MaxAbsolute is at most 2^21 times
-	// Grace, which is 728 days with the default.
+	// is less; at most a quarter of Access. MaxAbsolute is at most some 2^21
+	// times Grace, which is 728 days with the default.
 	Grace time.Duration
 	// StrictRotation treats a refresh token that comes again after Grace as
 	// stolen. Then a lost answer ends the session.
