@@ -63,7 +63,7 @@ func (l *losing) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestClient(t *testing.T) {
 	const access = 4 * time.Second
-	url := startDemo(t, "-access", access.String(), "-grace", "1s", "-idle", "1m")
+	url := startDemo(t, "-access", access.String(), "-grace", "1s", "-idle", "1m", "-remember", "24h")
 	file := filepath.Join(t.TempDir(), "deep", "tokens.json")
 	ctx := t.Context()
 	call := func(stdin string, args ...string) (string, error) {

@@ -191,7 +191,7 @@ func TestService(t *testing.T) {
 
 func TestServiceMistakes(t *testing.T) {
 	_, at, file := application(t)
-	good := []string{"-addr", "127.0.0.1:0", "-start", "1s", "-jwks", at + "/jwks.json", "-issuer", issuer, "-audience", audience}
+	good := []string{"-addr", "127.0.0.1:0", "-start", "3s", "-jwks", at + "/jwks.json", "-issuer", issuer, "-audience", audience}
 	for want, args := range map[string][]string{
 		"Log is nil":            {},
 		"exclude each other":    {"-store", "sqlite:" + file, "-without-revocations"},

@@ -54,7 +54,7 @@ type Config struct {
 type Keys struct {
 	config  Config
 	held    atomic.Pointer[snapshot]
-	failing atomic.Bool // the last fetch failed
+	failure atomic.Pointer[error] // of the last fetch; nil if it succeeded
 
 	mu   sync.Mutex
 	next *fetch        // that callers wait for and that has not begun; nil if none do
@@ -90,17 +90,17 @@ func New(c Config) *Keys {
 
 // Open waits for the first key set until ctx ends.
 func (k *Keys) Open(ctx context.Context) error {
-	var last error
 	for {
 		err := k.await(ctx, false)
 		if k.held.Load() != nil {
 			return nil
 		}
-		if ctx.Err() == nil || last == nil {
-			last = err
-		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("wafer: VerifierConfig.JWKSURL: no key set before the context ended: %w", last)
+			// What the last fetch found says more than that the next was not in time.
+			if failure := k.failure.Load(); failure != nil {
+				err = *failure
+			}
+			return fmt.Errorf("wafer: VerifierConfig.JWKSURL: no key set before the context ended: %w", err)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func (k *Keys) usable() *codec.JWKS {
 		return nil
 	}
 	// Timers stand still while a machine sleeps.
-	if !k.failing.Load() && clock.Elapsed(h.sent, now) > k.config.Refresh {
+	if k.failure.Load() == nil && clock.Elapsed(h.sent, now) > k.config.Refresh {
 		k.request(false)
 	}
 	return h.set
@@ -216,11 +216,12 @@ func (k *Keys) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		k.failing.Store(err != nil)
 		if err == nil {
+			k.failure.Store(nil)
 			// A fleet's fetches are spread.
 			pause, failed = k.config.Refresh-rand.N(k.config.Refresh/10+1), 0
 		} else {
+			k.failure.Store(&err)
 			if failed == 0 {
 				k.config.Outage(err)
 			}

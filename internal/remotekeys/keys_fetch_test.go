@@ -99,6 +99,19 @@ func TestOpen(t *testing.T) {
 	})
 }
 
+// Open says what the only fetch found, though it is waiting for another.
+func TestOpenInAnInstant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, _ := newKeys(t, func(i *issuer) { i.err = errDown })
+		synctest.Wait() // the first fetch is over
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if err := k.Open(ctx); !errors.Is(err, errDown) {
+			t.Errorf("%v, want down", err)
+		}
+	})
+}
+
 // Junk key ids cause one fetch a second, and do not use up the one that a true id
 // needs.
 func TestPromise8_UnknownKeysCauseFewFetches(t *testing.T) {
