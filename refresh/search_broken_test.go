@@ -134,7 +134,7 @@ var brokenRules = []struct {
 		"an upgrade is refreshed", "(b) an answer that was not lost", lostWorldOf(promptWorld().with(2, force, upgrade)), twist{upgrades: true},
 	},
 
-	// What an advance and a copy write.
+	// The fields that an advance and a copy write.
 	{
 		"an advance leaves the copy that was used", "(b) the honest browser is taken for a thief", coarse(lostWorld().with(2, force), anyNumber), twist{store: wrongs{usedStays: true}},
 	}, {

@@ -373,7 +373,7 @@ func (s *search) login(w *world, r *request) {
 	snap := s.store.Create(c)
 	w.oracle.born(w.oracle.families+1, w.clock())
 	w.oracle.died(func(f int8) bool {
-		// Of a family that the store has lost, the cookies end by themselves.
+		// The cookies of a family that the store has lost end by themselves.
 		return f != w.oracle.families && named(r)(f) && w.oracle.rows[f].n != 0
 	})
 	r.session = s.mint(w, snap, datum{present: true})

@@ -54,7 +54,7 @@ type Store interface {
 	// given kind, and if it is due: its last advance or copy is at least Age ago,
 	// or the copy presented lags. The new generation has copy 0, and the copy
 	// presented becomes the used one. The family's position rises to the head.
-	// Of any number of callers with the same generation, exactly one gets
+	// If several callers present the same generation, exactly one of them gets
 	// Written. The Outcome is Written, Unwritten or Behind. It is Behind only if
 	// all other conditions are met.
 	Advance(ctx context.Context, a Advance) (Snapshot, error)

@@ -304,8 +304,8 @@ func TestInspectRefreshToken(t *testing.T) {
 	s.inspect(exitUsage, bob.refresh, "--access", "1m", "--grace", "1m")
 }
 
-// What the report says of a token depends on the family's newest copy, the one that
-// was used, and the time of the last advance or copy.
+// The report on a token depends on the family's newest copy, on the copy that was
+// used, and on the time of the last advance or copy.
 func TestInspectJudgesCopies(t *testing.T) {
 	now := time.Now()
 	for name, row := range map[string]struct {

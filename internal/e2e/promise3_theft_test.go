@@ -11,7 +11,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// What the documentation says of a thief who has a copy of the cookies.
+// The tests in this file hold the threat model's claims about a thief who has copied
+// the cookies.
 
 // rob logs alice in, lets her refresh once, and returns her browser and a thief's copy.
 func (w *world) rob(n *node) (owner, thief *browser) {
@@ -112,9 +113,9 @@ func TestPromise3_AThiefCannotKeepTheOwnerUndue(t *testing.T) {
 	w.caught(n, owner, thief)
 }
 
-// What is not seen. A thief who refreshes within the grace of each refresh of the owner
-// gets the same tokens. And nothing tells an old copy from an owner whose answers were
-// lost, while the owner is away.
+// Rotation does not detect two thieves. One refreshes within the grace period of each of
+// the owner's refreshes, and so gets the same tokens. The other uses an old copy while the
+// owner is away, and looks like an owner whose answers were lost.
 func TestPromise3_WhatIsNotSeenOfAThief(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(month)

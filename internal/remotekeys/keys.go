@@ -96,7 +96,7 @@ func (k *Keys) Open(ctx context.Context) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			// What the last fetch found says more than that the next was not in time.
+			// The reason why the last fetch failed says more than a timeout.
 			if failure := k.failure.Load(); failure != nil {
 				err = *failure
 			}
