@@ -4,54 +4,16 @@ package postgres_test
 
 import (
 	"context"
-	"net"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/waferkit/wafer/internal/enginebench"
+	"github.com/waferkit/wafer/internal/testserver"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/postgres"
 )
-
-// trips counts round trips: a connection begins one when it writes for the first
-// time, or after it has read.
-type trips struct {
-	mu sync.Mutex
-	n  int
-}
-
-func (c *trips) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.n
-}
-
-type countedConn struct {
-	net.Conn
-	trips   *trips
-	waiting bool // for what was written; trips.mu guards it
-}
-
-func (c *countedConn) Write(b []byte) (int, error) {
-	c.trips.mu.Lock()
-	if !c.waiting {
-		c.trips.n++
-	}
-	c.waiting = true
-	c.trips.mu.Unlock()
-	return c.Conn.Write(b)
-}
-
-func (c *countedConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	c.trips.mu.Lock()
-	c.waiting = false
-	c.trips.mu.Unlock()
-	return n, err
-}
 
 // TestRoundTrips checks the promise of the package that a method is one round trip.
 // A method that needs two never shows one. It is called until it does, since
@@ -61,11 +23,8 @@ func TestRoundTrips(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var counted trips
-	config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-		return &countedConn{Conn: conn, trips: &counted}, err
-	}
+	var counted testserver.Trips
+	config.ConnConfig.DialFunc = counted.Dial
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // of what has been idle
 	pool, err := pgxpool.NewWithConfig(background, config)
 	if err != nil {
@@ -102,9 +61,9 @@ func TestRoundTrips(t *testing.T) {
 		waitFor(t, name+" is one round trip", func() bool {
 			n++
 			f := refreshings["Reissue"].login(t, db, enginebench.ID(n), time.Hour)
-			before := counted.count()
+			before := counted.Count()
 			s, err := call(f)
-			trips := counted.count() - before
+			trips := counted.Count() - before
 			if err != nil || s.Outcome != store.Written {
 				t.Fatalf("%s: %v, %v, %v", name, s.Outcome, s.State, err)
 			}

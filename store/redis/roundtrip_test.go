@@ -1,11 +1,8 @@
 package redis_test
 
 import (
-	"context"
 	"maps"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,51 +12,6 @@ import (
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/redis"
 )
-
-// trips counts the round trips on all connections that dial opens: a connection
-// begins one when it writes for the first time, or after it has read.
-type trips struct {
-	mu sync.Mutex
-	n  int
-}
-
-func (c *trips) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return &countedConn{Conn: conn, trips: c}, nil
-}
-
-func (c *trips) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.n
-}
-
-type countedConn struct {
-	net.Conn
-	trips   *trips
-	waiting bool // for what was written; trips.mu guards it
-}
-
-func (c *countedConn) Write(b []byte) (int, error) {
-	c.trips.mu.Lock()
-	if !c.waiting {
-		c.trips.n++
-	}
-	c.waiting = true
-	c.trips.mu.Unlock()
-	return c.Conn.Write(b)
-}
-
-func (c *countedConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	c.trips.mu.Lock()
-	c.waiting = false
-	c.trips.mu.Unlock()
-	return n, err
-}
 
 // ran returns how often a server has run each command, except INFO.
 func ran(t *testing.T, client *goredis.Client) map[string]string {
@@ -81,8 +33,8 @@ func TestRoundTrips(t *testing.T) {
 	defer redis.ShortLives(time.Hour)()
 	server := testserver.Redis(t, "--appendonly", "no")
 	admin := clientOf(t, server)
-	var counted trips
-	client := goredis.NewClient(&goredis.Options{Addr: server.Addr, Dialer: counted.dial})
+	var counted testserver.Trips
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr, Dialer: counted.Dial})
 	defer client.Close()
 	db := open(t, client, redis.Options{})
 	ctx := t.Context()
@@ -117,9 +69,9 @@ func TestRoundTrips(t *testing.T) {
 		{"a copy of another generation", reissue(1), store.Unwritten, unwritten},
 	} {
 		must(t, admin.ConfigResetStat(ctx).Err())
-		before := counted.count()
+		before := counted.Count()
 		s, err := c.call()
-		if n := counted.count() - before; err != nil || s.Outcome != c.outcome || n != 1 {
+		if n := counted.Count() - before; err != nil || s.Outcome != c.outcome || n != 1 {
 			t.Errorf("%s: %d round trips, %v, %v; want 1, %v", c.name, n, s.Outcome, err, c.outcome)
 		}
 		got := ran(t, admin)

@@ -208,16 +208,7 @@ func (w *crashWorker) advance(i int) error {
 	f := w.families[i]
 	copied := uint16(rand.IntN(int(f.Copy) + 1))
 	s, err := w.db.Advance(context.Background(), store.Advance{ID: f.ID, Generation: f.Generation, Copy: copied, Basis: f.Position})
-	if err != nil {
-		return err
-	}
-	if s.Outcome != store.Written {
-		w.drop(i)
-		return nil
-	}
-	w.families[i] = &s.Family
-	report("refresh %s", standing(&s.Family))
-	return nil
+	return w.refreshed(i, s, err)
 }
 
 func (w *crashWorker) reissue(i int) error {
@@ -226,6 +217,11 @@ func (w *crashWorker) reissue(i int) error {
 		return w.advance(i)
 	}
 	s, err := w.db.Reissue(context.Background(), store.Reissue{ID: f.ID, Generation: f.Generation - 1, Copy: f.Used, Basis: f.Position})
+	return w.refreshed(i, s, err)
+}
+
+// refreshed reports what an advance or a copy has written.
+func (w *crashWorker) refreshed(i int, s store.Snapshot, err error) error {
 	if err != nil {
 		return err
 	}
