@@ -474,7 +474,7 @@ func (sim *keysSimulation) worth(days int) {
 	sim.Logf("%d logins, %d reads, %d refreshes, %d things opened at the last moment on each node, %d primaries, %d revocations, %d keys at most, version %d",
 		sim.logins, sim.reads, sim.refreshed.Load(), sim.opened, len(sim.primaries), sim.revocations, sim.most, sim.operator.Set().Version())
 	least := int(time.Duration(days-5) * 24 * time.Hour / sim.schedule.Seals)
-	if sim.logins < 30*days || sim.reads < 30*days || sim.refreshed.Load() < int64(10*days) || sim.opened < 100*days || len(sim.primaries) < least || sim.revokes && sim.revocations < days/5 {
+	if sim.logins < 30*days || sim.reads < 30*days || sim.refreshed.Load() < int64(10*days) || sim.opened < 50*days || len(sim.primaries) < least || sim.revokes && sim.revocations < days/5 {
 		sim.Error("the simulation shows nothing")
 	}
 }

@@ -21,6 +21,7 @@ import (
 // A statement_timeout of the role ends the wait for the standby with a
 // warning, and COMMIT succeeds.
 func TestAttackTimeoutAtTheCommit(t *testing.T) {
+	t.Parallel()
 	s := serverOf(t)
 	url := s.PostgresURL("postgres", "postgres")
 	admin := newPool(t, url)

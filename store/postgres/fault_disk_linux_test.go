@@ -36,6 +36,7 @@ func small(t *testing.T, size string) string {
 // The disk is full. Writes that need room must fail whole, reads must go on, and a
 // server that gave up must go on when there is room again.
 func TestFaultDiskFull(t *testing.T) {
+	t.Parallel()
 	dir := small(t, "192m")
 	s := serverIn(t, dir)
 	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })

@@ -25,6 +25,7 @@ import (
 // the server ends some of the engine's transactions as deadlocks. The server's
 // default isolation is serializable, in which that client makes them fail.
 func TestFaultConflicts(t *testing.T) {
+	t.Parallel()
 	s := serverOf(t, "deadlock_timeout=20ms", "default_transaction_isolation=serializable", "max_connections=60")
 	admin := newPool(t, s.PostgresURL("postgres", "postgres"))
 	w := world(t, faulttest.Config{}, notified, func(int) string { return s.Addr })
@@ -65,6 +66,7 @@ func TestFaultConflicts(t *testing.T) {
 // Other clients hold all connections, and the nodes have lost theirs. They must
 // answer 503 until there is a connection again.
 func TestFaultTooManyConnections(t *testing.T) {
+	t.Parallel()
 	const slots = 30
 	s := serverOf(t, fmt.Sprint("max_connections=", slots), "superuser_reserved_connections=0")
 	w, ways := proxied(t, faulttest.Config{}, notified, s)

@@ -31,6 +31,7 @@ var notified = postgres.Options{Notify: true}
 // TestFault makes one server fail in many ways. The server's own settings are bad
 // for the engine: a crash loses transactions that are committed under them.
 func TestFault(t *testing.T) {
+	t.Parallel()
 	settings := []string{"synchronous_commit=off", "wal_writer_delay=10s"}
 	if runtime.GOOS == "linux" {
 		// By default the server synchronises every file, one by one, before it
