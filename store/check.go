@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -61,15 +62,26 @@ func (c *Creation) Check() error {
 		CheckSubject(c.Subject),
 		checkText("label", c.Label, MaxLabel),
 		checkText("reason", c.Reason, MaxReason),
-		checkText("actor", c.Actor, MaxReason),
+		checkText("actor", c.Actor, MaxSubject),
+		checkText("text of methods", c.Methods, MaxText),
+		checkText("level", c.Level, MaxText),
+		checkText("actor of an entry", c.By, MaxReason),
+		checkNames(c.Names),
 		checkPosition("NotBefore", c.NotBefore),
 		checkPosition("Above", c.Above),
 	)
 	if err != nil {
 		return err
 	}
+	if c.Leeway < 0 || c.Known < 0 || c.Started.IsZero() && !c.Authenticated.IsZero() {
+		return badArgument("a leeway of %v, an id known for %v: want at least 0, and Started with Authenticated", c.Leeway, c.Known)
+	}
 	if c.Renews != nil {
-		if err := firstError(checkID("Renews.ID", c.Renews.ID), checkPosition("Renews.Basis", c.Renews.Basis)); err != nil {
+		err := firstError(
+			checkID("Renews.ID", c.Renews.ID), checkPosition("Renews.Basis", c.Renews.Basis),
+			checkText("text of methods", c.Renews.Methods, MaxText), checkText("level", c.Renews.Level, MaxText),
+		)
+		if err != nil {
 			return err
 		}
 		if c.Renews.ID == c.ID {
@@ -86,6 +98,28 @@ func (c *Creation) Check() error {
 		return badArgument("a limit of %d families, a value of %d bytes: want at least 0, and at most %d", c.Limit, len(c.Value), MaxValue)
 	}
 	return nil
+}
+
+// checkNames checks that names are in rising order, so that one set of names has
+// one form.
+func checkNames(names []Name) error {
+	if len(names) > MaxNames {
+		return badArgument("%d names: want at most %d", len(names), MaxNames)
+	}
+	for i, n := range names {
+		if n.IsZero() || i > 0 && bytes.Compare(names[i-1][:], n[:]) >= 0 {
+			return badArgument("names that are zero, repeated or not in rising order")
+		}
+	}
+	return nil
+}
+
+// Check returns ErrArgument if a field is outside the range of its type.
+func (b *Binding) Check() error {
+	if b.Key.IsZero() {
+		return badArgument("Binding.Key is zero")
+	}
+	return checkID("Binding.ID", b.ID)
 }
 
 // Check returns ErrArgument if a field is outside the range of its type.
@@ -136,6 +170,14 @@ func (r *Revocation) Check() error {
 	n := len(r.Sessions) + len(r.Subjects)
 	if r.Everyone {
 		n++
+	}
+	if !r.Name.IsZero() {
+		if n++; n > 1 || r.Except != nil {
+			return badArgument("a revocation of a name and of something else")
+		}
+	}
+	if r.Name.IsZero() && !r.ID.IsZero() || !r.Everyone && (!r.Ring.IsZero() || r.RingVersion != 0) {
+		return badArgument("an entry id without a name, or a ring without everyone")
 	}
 	if n == 0 || n > MaxEntries {
 		return badArgument("a revocation of %d entries: want 1 to %d", n, MaxEntries)
@@ -199,17 +241,34 @@ func (e *Entry) checkLost(above Position) error {
 }
 
 // CheckSince returns ErrArgument if an argument of Since is out of range.
-func CheckSince(after Position, limit int) error {
+func CheckSince(after Cursor, limit int) error {
 	if limit < 1 || limit > MaxEntries {
 		return badArgument("a limit of %d entries: want 1 to %d", limit, MaxEntries)
 	}
-	return checkPosition("after", after)
+	if after.Position == 0 && !after.ID.IsZero() {
+		return badArgument("a cursor with an id at position 0")
+	}
+	return checkPosition("after", after.Position)
 }
 
-// CheckFamilies returns ErrArgument if an argument of Families is out of range.
-func CheckFamilies(subject string, limit int) error {
-	if limit < 1 || limit > MaxListed {
-		return badArgument("a limit of %d families: want 1 to %d", limit, MaxListed)
+// Check returns ErrArgument if a field is outside the range of its type.
+func (q *Query) Check() error {
+	if q.Limit < 1 || q.Limit > MaxLooked {
+		return badArgument("a limit of %d families: want 1 to %d", q.Limit, MaxLooked)
 	}
-	return CheckSubject(subject)
+	if err := checkPosition("After", q.After.Birth); err != nil || q.Subject == "" {
+		return err
+	}
+	return CheckSubject(q.Subject)
+}
+
+// Check returns ErrArgument if a field is outside the range of its type.
+func (a *Announcement) Check() error {
+	if a.Realm == "" {
+		return badArgument("an empty realm")
+	}
+	if min(a.Access, a.Absolute, a.Leeway, a.MaxStaleness) < 0 {
+		return badArgument("a duration below 0")
+	}
+	return firstError(checkText("realm", a.Realm, MaxText), checkText("instance", a.Instance, MaxText), checkText("text of settings", a.Settings, MaxSettings))
 }

@@ -22,8 +22,9 @@ import (
 //     position never misses one below it. The head is locked before the family,
 //     and in an earlier statement than the one that checks the birth.
 //   - A family lives only while its birth is not below the cutoffs of its
-//     subject and of everyone, and while it is not ended. Every method checks
-//     that with a head that is read no later than the check.
+//     subject, of its actor (if it has one) and of everyone, and while it is not
+//     ended. Every method checks that with a head that is read no later than the
+//     check.
 //   - A family's position is the head at its last Create, Advance or Reissue, or
 //     exactly the position of its last Commit or rebirth. It never falls.
 //   - A new position is max(head+1, Above+1, microseconds since 1970), and at
@@ -38,15 +39,24 @@ import (
 //   - A write is durable when it returns, in an engine set up as its
 //     documentation requires.
 //   - Families past their limits are removed in bounded steps.
+//   - The cost of a call follows what lives. No index that a call walks holds
+//     ended families: a row leaves it in the transaction that ends it. It may
+//     hold families that time or a cutoff has killed: a call looks at no more
+//     than MaxLooked rows, takes the dead that it met out of the index if it
+//     writes, and says where it stopped.
+//   - A subject has one record of its cutoff, which moves and is never appended.
+//     A name's cutoff is kept until the floor has passed it.
+//   - Since, Cutoffs and Announce have readers of their own: no number of other
+//     calls keeps them waiting.
 //
 // A method returns [ErrArgument] and does nothing if an argument is outside the
 // range of its type, such as a zero id or a subject that is too long.
 type Store interface {
 	// Create makes a family. Its generation is 1, and its birth and its
 	// position are the head after the entries of the families that it ends. The
-	// Outcome is Written, Early, Full or Taken. With Renews it may also be
-	// Unwritten or Behind, and the Snapshot is then that of the family to
-	// renew.
+	// Outcome is Written, Early, Full, Taken, OffClock or Again. With Renews it may
+	// also be Unwritten, Changed or Behind, and the Snapshot is then that of the
+	// family to renew.
 	Create(ctx context.Context, c Creation) (Snapshot, error)
 
 	// Advance makes generation g+1 from exactly generation g and a copy of it
@@ -78,10 +88,17 @@ type Store interface {
 	// Family reads one family.
 	Family(ctx context.Context, id ID) (Snapshot, error)
 
-	// Families returns the living families of a subject that are within their
-	// limits, at most limit (1 to MaxListed) of them. The family that was
-	// started last comes first.
-	Families(ctx context.Context, subject string, limit int) ([]Family, error)
+	// Bind gives an unbound family its key and the seal that covers it, if the
+	// family is alive, is within its limits and has the seal that the caller
+	// verified. A family that has the key already is written only if the key does
+	// not count yet and Binding.Counts is true; its seal stays. The Outcome is
+	// Written, Unwritten, or Changed if only the seal differs.
+	Bind(ctx context.Context, b Binding) (Snapshot, error)
+
+	// Families returns families that are alive and within their limits, those
+	// born last first, and among those born at one position the highest id first:
+	// a subject's, or everybody's.
+	Families(ctx context.Context, q Query) (Page, error)
 
 	// Revoke appends the entries of a revocation and ends the rows of its
 	// sessions in the same transaction. The Snapshot's Entry is the position of
@@ -91,6 +108,13 @@ type Store interface {
 	// The Snapshot's family is that of Except. The Outcome is Written,
 	// Unwritten if nothing had to be appended, or Behind if Except's family is
 	// committed above its Basis.
+	//
+	// A revocation of a name appends the name's entry, unless the log holds one
+	// with Revocation.ID, and in the same transaction ends the living families
+	// that bear the name and were born below that entry, with an entry each. It
+	// ends at most MaxEntries-1 of them and looks at no more rows; Snapshot.More
+	// says whether there may be others. Entry is the highest position that it
+	// appended, or that of the name's entry.
 	Revoke(ctx context.Context, r Revocation) (Snapshot, error)
 
 	// Restore appends again, in the order given, the entries that the log has
@@ -111,18 +135,21 @@ type Store interface {
 	// if nothing was lost. The Snapshot's family is zero.
 	Restore(ctx context.Context, r Restoration) (Snapshot, error)
 
-	// Since returns the entries above after, in order, at most limit (1 to
+	// Since returns the entries after a cursor, in order, at most limit (1 to
 	// MaxEntries) of them. If there are none, it waits for new ones, for at
-	// most wait.
-	Since(ctx context.Context, after Position, limit int, wait time.Duration) (Batch, error)
+	// most wait. It does not wait if the cursor is broken.
+	Since(ctx context.Context, after Cursor, limit int, wait time.Duration) (Batch, error)
 
 	// Cutoffs returns the cutoffs that apply to one session and its subject.
 	// The zero id and the empty subject are not looked up.
 	Cutoffs(ctx context.Context, session ID, subject string) (Cutoffs, error)
 
 	// Announce raises the durations after which entries and cutoffs are dropped
-	// to at least those given. Every node calls it when it starts.
-	Announce(ctx context.Context, a Announcement) error
+	// to at least those given, notes the realm, the ring and the node, and returns
+	// what the other living nodes have announced. Every node calls it when it
+	// starts and every minute from then on. The engine keeps the MaxPeers nodes
+	// that announced themselves last.
+	Announce(ctx context.Context, a Announcement) (Peers, error)
 
 	// LoadKeys and SwapKeys store one sealed key set: see keyring.Source.
 	LoadKeys(ctx context.Context) (version uint64, document []byte, err error)

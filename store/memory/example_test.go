@@ -12,7 +12,7 @@ import (
 // contents trusts no earlier cookie.
 func Example() {
 	db := memory.New(memory.Options{})
-	batch, err := db.Since(context.Background(), 0, 10, 0)
+	batch, err := db.Since(context.Background(), store.Cursor{}, 10, 0)
 	if err != nil {
 		panic(err)
 	}

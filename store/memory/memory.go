@@ -33,22 +33,28 @@ type Options struct {
 type Store struct {
 	now func() time.Time
 
-	mu            sync.Mutex
-	log           store.ID
-	head          store.Position
-	floor         store.Position
-	entries       []store.Entry // those above the floor, in order
-	appended      chan struct{} // closed and replaced when an entry is appended
-	everyone      store.Position
-	subjects      map[string]store.Position
-	cutoffsByTime []subjectCutoff // subjects' cutoffs, oldest first
-	sessions      map[store.ID]sessionCutoffs
-	families      map[store.ID]*family
-	bySubject     map[string]map[store.ID]*family
-	due           dueHeap
-	announced     store.Announcement
-	keys          []byte
-	keysVersion   uint64
+	mu          sync.Mutex
+	log         store.ID
+	head        store.Position
+	headID      store.ID
+	floor       store.Position
+	floorID     store.ID
+	entries     []store.Entry // those above the floor, in order
+	appended    chan struct{} // closed and replaced when an entry is appended
+	everyone    store.Position
+	subjects    subjectCutoffs
+	names       nameCutoffs
+	sessions    map[store.ID]sessionCutoffs
+	families    map[store.ID]*family
+	due         dueHeap
+	living      index // of everybody; it and those below may hold families that are dead otherwise than by an end
+	bySubject   indexes[string]
+	byActor     indexes[string]
+	byName      indexes[store.Name]
+	announced   store.Announcement
+	peers       []peer // in the order of their announcements
+	keys        []byte
+	keysVersion uint64
 }
 
 var _ store.Store = (*Store)(nil)
@@ -56,15 +62,10 @@ var _ store.Store = (*Store)(nil)
 type family struct {
 	store.Family
 	ended bool
+	keep  time.Time // the row stays until then, whatever becomes of the family
 }
 
 type sessionCutoffs struct{ ending, superseding store.Position }
-
-type subjectCutoff struct {
-	subject string
-	at      store.Position
-	time    time.Time
-}
 
 // sweepSteps is the number of housekeeping steps in each write, besides one
 // step for each entry that the write may append. Entries are therefore removed
@@ -79,10 +80,13 @@ func New(o Options) *Store {
 	s := &Store{
 		now:       o.Now,
 		appended:  make(chan struct{}),
-		subjects:  make(map[string]store.Position),
+		subjects:  newSubjectCutoffs(),
+		names:     nameCutoffs{at: make(map[store.Name]store.Position)},
 		sessions:  make(map[store.ID]sessionCutoffs),
 		families:  make(map[store.ID]*family),
-		bySubject: make(map[string]map[store.ID]*family),
+		bySubject: make(indexes[string]),
+		byActor:   make(indexes[string]),
+		byName:    make(indexes[store.Name]),
 	}
 	rand.Read(s.log[:])
 	// The position is a minute ahead, so that a clock that was set back a
@@ -124,16 +128,19 @@ func (s *Store) checkRoom(now time.Time, above store.Position, n int) error {
 
 // append adds an entry at its position, which is above the head.
 func (s *Store) append(now time.Time, e store.Entry) {
-	rand.Read(e.ID[:])
+	if e.ID.IsZero() {
+		rand.Read(e.ID[:])
+	}
 	e.Previous, e.Time = s.head, now
-	s.head = e.Position
+	s.head, s.headID = e.Position, e.ID
 	s.entries = append(s.entries, e)
 	switch e.Kind {
 	case store.KindEveryone:
 		s.everyone = e.Position
 	case store.KindSubject:
-		s.subjects[e.Subject] = e.Position
-		s.cutoffsByTime = append(s.cutoffsByTime, subjectCutoff{e.Subject, e.Position, now})
+		s.subjects.set(subjectCutoff{e.Subject, e.Position, now})
+	case store.KindName:
+		s.names.set(e.Name, e.Position)
 	case store.KindSession:
 		c := s.sessions[e.Session]
 		c.ending = e.Position
@@ -148,11 +155,12 @@ func (s *Store) append(now time.Time, e store.Entry) {
 }
 
 // end ends a family, if it is present, and appends the entry.
-func (s *Store) end(now time.Time, id store.ID, above store.Position, reason, actor string) {
-	if f := s.families[id]; f != nil {
+func (s *Store) end(now time.Time, id store.ID, above store.Position, reason, by string) {
+	if f := s.families[id]; f != nil && !f.ended {
+		s.unlist(f)
 		f.ended = true
 	}
-	s.append(now, store.Entry{Position: s.next(now, above), Kind: store.KindSession, Session: id, Reason: reason, Actor: actor})
+	s.append(now, store.Entry{Position: s.next(now, above), Kind: store.KindSession, Session: id, Reason: reason, Actor: by})
 }
 
 // replaceable reports whether a login in the place of a family appends the entry
@@ -173,10 +181,20 @@ func (s *Store) state(f *family) store.State {
 		return store.Absent
 	case f.ended:
 		return store.Ended
-	case f.Birth < max(s.subjects[f.Subject], s.everyone):
+	case f.Birth < s.cutoff(f.Subject, f.Actor):
 		return store.CutOff
 	}
 	return store.Alive
+}
+
+// cutoff returns the position below which a family of the subject that the actor
+// acts for is cut off.
+func (s *Store) cutoff(subject, actor string) store.Position {
+	at := max(s.subjects.at(subject), s.everyone)
+	if actor != "" {
+		at = max(at, s.subjects.at(actor))
+	}
+	return at
 }
 
 // live reports whether a family is alive and within its limits.
@@ -189,7 +207,7 @@ func (s *Store) snapshot(now time.Time, f *family, outcome store.Outcome) store.
 	snap := store.Snapshot{State: s.state(f), Outcome: outcome, Head: s.head, Floor: s.floor, Log: s.log, Now: now}
 	if f != nil {
 		snap.Family = f.Family
-		snap.Family.Value = slices.Clone(f.Value)
+		snap.Family.Value, snap.Family.Names = slices.Clone(f.Value), slices.Clone(f.Names)
 	}
 	return snap
 }
@@ -206,69 +224,161 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, e
 	if f, found := s.families[c.ID]; found || s.sessions[c.ID].ending != 0 {
 		return s.snapshot(now, f, store.Taken), nil
 	}
-	if c.NotBefore != 0 && c.NotBefore < max(s.subjects[c.Subject], s.everyone, s.floor) {
-		return s.snapshot(now, nil, store.Early), nil
-	}
 	f := &family{Family: store.Family{
-		ID: c.ID, Subject: c.Subject, Label: c.Label, Native: c.Native, Generation: 1,
-		Started: now, Authenticated: now, Issued: now, Idle: c.Idle, Absolute: now.Add(c.Absolute),
-	}}
+		ID: c.ID, Subject: c.Subject, Label: c.Label, Native: c.Native, Names: slices.Clone(c.Names), Actor: c.Actor,
+		Methods: c.Methods, Level: c.Level, Key: c.Key, Counts: !c.Key.IsZero(), Seal: c.Seal, Generation: 1,
+		Started: stamp(c.Started, now), Authenticated: stamp(c.Authenticated, stamp(c.Started, now)), Issued: now, Idle: c.Idle, Absolute: c.Absolute,
+	}, keep: now.Add(c.Known)}
 	var ends []store.ID
 	if c.Renews != nil {
 		old := s.families[c.Renews.ID]
-		if !s.live(old, now) || old.Subject != c.Subject || old.Native != c.Native {
-			return s.snapshot(now, old, store.Unwritten), nil
+		if outcome, ended := s.renewable(now, &c, old); outcome != store.Written {
+			snap := s.snapshot(now, old, outcome)
+			if ended {
+				snap.State = store.Ended
+			}
+			return snap, nil
 		}
-		if c.Renews.Basis < old.LastCommit {
-			return s.snapshot(now, old, store.Behind), nil
-		}
-		f.Started, f.Idle, f.Absolute, f.Label = old.Started, old.Idle, old.Absolute, old.Label
-		if !c.Renews.Authenticated {
-			f.Authenticated = old.Authenticated
-		}
-		if old.LastCommit != 0 {
-			f.Value = slices.Clone(c.Value)
-		}
+		f.takeOver(old, &c)
 		ends = append(ends, old.ID)
+	}
+	if c.NotBefore != 0 && c.NotBefore < max(s.cutoff(f.Subject, f.Actor), s.names.highest(f.Names), s.floor) {
+		return s.snapshot(now, nil, store.Early), nil
+	}
+	if !c.Started.IsZero() && c.Renews == nil && (offClock(c.Started, now, c.Leeway) || f.Authenticated.After(now.Add(c.Leeway))) ||
+		c.Renews != nil && !c.Renews.Authenticated.IsZero() && offClock(c.Renews.Authenticated, now, c.Leeway) {
+		return s.snapshot(now, nil, store.OffClock), nil
 	}
 	for _, id := range c.Ends {
 		if s.replaceable(id) && !slices.Contains(ends, id) {
 			ends = append(ends, id)
 		}
 	}
+	again := false
 	if c.Limit > 0 {
-		others := s.living(c.Subject, now)
-		others = slices.DeleteFunc(others, func(o *family) bool { return slices.Contains(ends, o.ID) })
-		if excess := len(others) + 1 - c.Limit; excess > 0 {
-			if !c.EndOldest {
-				return s.snapshot(now, nil, store.Full), nil
-			}
-			for _, oldest := range others[len(others)-excess:] {
-				ends = append(ends, oldest.ID)
-			}
+		var excess []store.ID
+		excess, again = s.excess(now, &c, ends)
+		if len(excess) > 0 && !c.EndOldest {
+			return s.snapshot(now, nil, store.Full), nil
 		}
+		if again {
+			ends = nil // those that the family replaces end with the last call
+		}
+		ends = append(ends, excess...)
 	}
 	if err := s.checkRoom(now, c.Above, len(ends)); err != nil {
 		return store.Snapshot{}, err
 	}
 	for _, id := range ends {
-		s.end(now, id, c.Above, c.Reason, c.Actor)
+		s.end(now, id, c.Above, c.Reason, c.By)
+	}
+	if again {
+		return s.snapshot(now, nil, store.Again), nil
 	}
 	f.Birth, f.Position = s.head, s.head
 	if f.Value != nil {
 		f.LastCommit = f.Birth
 	}
 	s.families[f.ID] = f
-	if s.bySubject[f.Subject] == nil {
-		s.bySubject[f.Subject] = make(map[store.ID]*family)
-	}
-	s.bySubject[f.Subject][f.ID] = f
+	s.list(f)
 	heap.Push(&s.due, dueFamily{f.ID, f.IdleDeadline()})
+	if f.First != (store.ID{}) {
+		if bound := s.families[f.First]; bound != nil {
+			bound.Successor, bound.keep = f.ID, f.Deadline()
+		}
+	}
 	snap := s.snapshot(now, f, store.Written)
 	if len(ends) > 0 {
 		snap.Entry = s.head
 	}
 	return snap, nil
+}
+
+// stamp returns a time that the caller named, in whole milliseconds, or else the
+// engine's.
+func stamp(named, engine time.Time) time.Time {
+	if named.IsZero() {
+		return engine
+	}
+	return time.UnixMilli(named.UnixMilli())
+}
+
+// offClock reports whether a time is further than the leeway from the clock.
+func offClock(t, now time.Time, leeway time.Duration) bool { return t.Sub(now).Abs() > leeway }
+
+// renewable returns Written if a creation may continue the family. ended is true
+// if a name of the family was revoked above its birth.
+func (s *Store) renewable(now time.Time, c *store.Creation, old *family) (outcome store.Outcome, ended bool) {
+	switch {
+	case !s.live(old, now) || old.Subject != c.Subject || old.Native != c.Native || !old.provenBy(c.Renews.Key):
+		return store.Unwritten, false
+	case old.Birth < s.names.highest(old.Names):
+		return store.Unwritten, true
+	case old.Seal != c.Renews.Seal:
+		return store.Changed, false
+	case c.Renews.Basis < old.LastCommit:
+		return store.Behind, false
+	}
+	return store.Written, false
+}
+
+// provenBy reports whether a proof by a key, or by none, is enough for a family.
+func (f *family) provenBy(key store.Key) bool { return !f.Counts || key == f.Key }
+
+// takeOver makes f the continuation of old.
+func (f *family) takeOver(old *family, c *store.Creation) {
+	f.Label, f.Names, f.Actor, f.Methods, f.Level = old.Label, old.Names, old.Actor, old.Methods, old.Level
+	f.Key, f.Counts, f.Started, f.Authenticated, f.Idle, f.Absolute = old.Key, old.Counts, old.Started, old.Authenticated, old.Idle, old.Absolute
+	if r := c.Renews; !r.Authenticated.IsZero() {
+		f.Authenticated, f.Methods, f.Level = stamp(r.Authenticated, time.Time{}), r.Methods, r.Level
+	}
+	if !old.Key.IsZero() {
+		if f.First = old.First; f.First.IsZero() {
+			f.First = old.ID
+		}
+	}
+	if old.LastCommit != 0 {
+		f.Value = slices.Clone(c.Value)
+	}
+}
+
+// excess returns the subject's families that exceed the limit beside a new one,
+// those that were born first, and at most store.MaxEntries-2 of them. It does not
+// count the families in replaced. again is true if there may be more, or if so
+// many rows were dead that not all were looked at. The dead are removed.
+func (s *Store) excess(now time.Time, c *store.Creation, replaced []store.ID) (ids []store.ID, again bool) {
+	alive, dead := 1, []*family(nil) // 1 is the new one
+	for f := range s.bySubject[c.Subject].after(first) {
+		switch {
+		case len(dead) == store.MaxLooked || len(ids) == store.MaxEntries-2:
+			again = true
+		case slices.Contains(replaced, f.ID):
+			continue
+		case !s.live(f, now):
+			dead = append(dead, f)
+			continue
+		default:
+			if alive++; alive > c.Limit {
+				ids = append(ids, f.ID)
+			}
+		}
+		if again || len(ids) > 0 && !c.EndOldest {
+			break
+		}
+	}
+	s.bury(now, dead)
+	return ids, again
+}
+
+// bury removes families that time or a cutoff has killed, or unlists those whose
+// ids must stay known.
+func (s *Store) bury(now time.Time, dead []*family) {
+	for _, f := range dead {
+		s.unlist(f)
+		if f.ended = true; f.keep.Before(now) {
+			delete(s.families, f.ID)
+		}
+	}
 }
 
 // Advance implements [store.Store].
@@ -284,7 +394,7 @@ func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 	due := func() bool {
 		return longAgo(f, now, a.Age, a.Skew) || a.Lag > 0 && int(f.Copy)-int(a.Copy) >= int(a.Lag)
 	}
-	if !s.live(f, now) || f.Native != a.Native || f.Generation != a.Generation ||
+	if !s.live(f, now) || f.Native != a.Native || !f.provenBy(a.Key) || f.Generation != a.Generation ||
 		!a.PositionOnly && (a.Copy > f.Copy || !due()) {
 		return s.snapshot(now, f, store.Unwritten), nil
 	}
@@ -292,12 +402,16 @@ func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 		return s.snapshot(now, f, store.Behind), nil
 	}
 	f.Position = max(f.Position, s.head)
+	f.prove(a.Key)
 	if !a.PositionOnly {
 		f.Used, f.Copy, f.Issued = a.Copy, 0, now
 		f.Generation++
 	}
 	return s.snapshot(now, f, store.Written), nil
 }
+
+// prove makes the family's key count if a proof by it was brought.
+func (f *family) prove(key store.Key) { f.Counts = f.Counts || !key.IsZero() && key == f.Key }
 
 // longAgo reports whether the last advance or copy is at least age ago, or so
 // far ahead of the clock that the clock was set back since.
@@ -316,7 +430,7 @@ func (s *Store) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, e
 	s.sweep(now, sweepSteps)
 
 	f := s.families[r.ID]
-	if !s.live(f, now) || f.Native != r.Native || f.Generation != r.Generation+1 || f.Used != r.Copy ||
+	if !s.live(f, now) || f.Native != r.Native || !f.provenBy(r.Key) || f.Generation != r.Generation+1 || f.Used != r.Copy ||
 		f.Copy >= store.MaxCopy || !longAgo(f, now, r.Age, r.Skew) {
 		return s.snapshot(now, f, store.Unwritten), nil
 	}
@@ -324,6 +438,7 @@ func (s *Store) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, e
 		return s.snapshot(now, f, store.Behind), nil
 	}
 	f.Position, f.Issued = max(f.Position, s.head), now
+	f.prove(r.Key)
 	f.Copy++
 	return s.snapshot(now, f, store.Written), nil
 }
@@ -338,7 +453,7 @@ func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, err
 	s.sweep(now, sweepSteps)
 
 	f := s.families[c.ID]
-	if !s.live(f, now) {
+	if !s.live(f, now) || !f.provenBy(c.Key) {
 		return s.snapshot(now, f, store.Unwritten), nil
 	}
 	if c.Basis < f.LastCommit {
@@ -351,60 +466,5 @@ func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, err
 	f.Position, f.LastCommit, f.Value = s.head, s.head, slices.Clone(c.Value)
 	snap := s.snapshot(now, f, store.Written)
 	snap.Entry = s.head
-	return snap, nil
-}
-
-// Revoke implements [store.Store].
-func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
-	now, err := s.begin(ctx, r.Check())
-	if err != nil {
-		return store.Snapshot{}, err
-	}
-	defer s.mu.Unlock()
-	s.sweep(now, sweepSteps+len(r.Sessions)+len(r.Subjects))
-
-	var reborn *family
-	if r.Except != nil {
-		reborn = s.families[r.Except.ID]
-		if s.live(reborn, now) && reborn.Subject == r.Subjects[0] && r.Except.Basis < reborn.LastCommit {
-			return s.snapshot(now, reborn, store.Behind), nil
-		}
-	}
-	entries := len(r.Sessions) + len(r.Subjects)
-	if r.Everyone {
-		entries++
-	}
-	if err := s.checkRoom(now, r.Above, entries); err != nil {
-		return store.Snapshot{}, err
-	}
-	alive := s.live(reborn, now) && reborn.Subject == r.Subjects[0]
-	outcome, entry := store.Unwritten, store.Position(0)
-	appendOne := func(e store.Entry) {
-		e.Position, e.Reason, e.Actor = s.next(now, r.Above), r.Reason, r.Actor
-		s.append(now, e)
-		outcome, entry = store.Written, e.Position
-	}
-	for _, id := range r.Sessions {
-		f := s.families[id]
-		if ending := s.sessions[id].ending; ending != 0 || f != nil && f.ended {
-			entry = max(entry, ending, s.floor) // an entry at or below the floor is dropped, and the floor covers it
-			continue
-		}
-		if f != nil {
-			f.ended = true
-		}
-		appendOne(store.Entry{Kind: store.KindSession, Session: id})
-	}
-	for _, subject := range r.Subjects {
-		appendOne(store.Entry{Kind: store.KindSubject, Subject: subject})
-	}
-	if r.Everyone {
-		appendOne(store.Entry{Kind: store.KindEveryone})
-	}
-	if alive {
-		reborn.Birth, reborn.Position = entry, entry
-	}
-	snap := s.snapshot(now, reborn, outcome)
-	snap.Entry = entry
 	return snap, nil
 }

@@ -19,40 +19,40 @@ func (s *Store) Family(ctx context.Context, id store.ID) (store.Snapshot, error)
 }
 
 // Families implements [store.Store].
-func (s *Store) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
-	now, err := s.begin(ctx, store.CheckFamilies(subject, limit))
+func (s *Store) Families(ctx context.Context, q store.Query) (store.Page, error) {
+	now, err := s.begin(ctx, q.Check())
 	if err != nil {
-		return nil, err
+		return store.Page{}, err
 	}
 	defer s.mu.Unlock()
-	living := s.living(subject, now)
-	list := make([]store.Family, 0, min(limit, len(living)))
-	for _, f := range living[:min(limit, len(living))] {
-		list = append(list, s.snapshot(now, f, store.Unwritten).Family)
+	rows, from, cutoff := &s.living, first, s.everyone
+	if q.Subject != "" {
+		rows, cutoff = s.bySubject[q.Subject], s.cutoff(q.Subject, "")
 	}
-	return list, nil
-}
-
-// living returns the families of a subject that are alive and within their
-// limits. The one that was started last comes first.
-func (s *Store) living(subject string, now time.Time) []*family {
-	var list []*family
-	for _, f := range s.bySubject[subject] {
-		if s.live(f, now) {
-			list = append(list, f)
+	if q.After != (store.PageCursor{}) {
+		from = place{q.After.Birth, q.After.ID}
+	}
+	page, looked := store.Page{Now: now}, 0
+	for f := range rows.after(from) {
+		if f.Birth < cutoff {
+			break // as are all that follow
+		}
+		if looked == store.MaxLooked || len(page.Families) == q.Limit {
+			page.Next = store.PageCursor{Birth: from.birth, ID: from.id}
+			break
+		}
+		looked++
+		if from = placeOf(f); s.live(f, now) {
+			listed := s.snapshot(now, f, store.Unwritten).Family
+			listed.Value = nil
+			page.Families = append(page.Families, listed)
 		}
 	}
-	slices.SortFunc(list, func(a, b *family) int {
-		if c := b.Started.Compare(a.Started); c != 0 {
-			return c
-		}
-		return slices.Compare(b.ID[:], a.ID[:])
-	})
-	return list
+	return page, nil
 }
 
 // Since implements [store.Store].
-func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (s *Store) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	if err := store.CheckSince(after, limit); err != nil {
 		return store.Batch{}, err
 	}
@@ -65,7 +65,7 @@ func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait
 		s.mu.Lock()
 		b, appended := s.batch(after, limit), s.appended
 		s.mu.Unlock()
-		if len(b.Entries) > 0 || wait <= 0 {
+		if len(b.Entries) > 0 || b.Broken || wait <= 0 {
 			return b, nil
 		}
 		select {
@@ -77,11 +77,21 @@ func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait
 	}
 }
 
-func (s *Store) batch(after store.Position, limit int) store.Batch {
-	b := store.Batch{Log: s.log, Head: s.head, Floor: s.floor, Now: s.clock()}
-	i, _ := slices.BinarySearchFunc(s.entries, after+1, func(e store.Entry, p store.Position) int {
+func (s *Store) batch(after store.Cursor, limit int) store.Batch {
+	b := store.Batch{Log: s.log, Head: s.head, HeadID: s.headID, Floor: s.floor, Now: s.clock()}
+	i, found := slices.BinarySearchFunc(s.entries, after.Position, func(e store.Entry, p store.Position) int {
 		return int(int64(e.Position) - int64(p))
 	})
+	switch {
+	case found:
+		b.Broken = s.entries[i].ID != after.ID
+		i++
+	case after.Position != 0:
+		b.Broken = after != store.Cursor{Position: s.floor, ID: s.floorID}
+	}
+	if b.Broken {
+		return b
+	}
 	n := min(limit, len(s.entries)-i)
 	b.Entries = slices.Clone(s.entries[i : i+n])
 	b.More = i+n < len(s.entries)
@@ -98,25 +108,10 @@ func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (
 	c := s.sessions[session]
 	return store.Cutoffs{
 		Ending: c.ending, Superseding: c.superseding,
-		Subject: s.subjects[subject], Everyone: s.everyone,
+		Subject: s.subjects.at(subject), Everyone: s.everyone,
 		Floor: s.floor, Head: s.head, Log: s.log, Now: now,
 		MaxStaleness: s.announced.MaxStaleness,
 	}, nil
-}
-
-// Announce implements [store.Store].
-func (s *Store) Announce(ctx context.Context, a store.Announcement) error {
-	if _, err := s.begin(ctx, nil); err != nil {
-		return err
-	}
-	defer s.mu.Unlock()
-	s.announced = store.Announcement{
-		Access:       max(s.announced.Access, a.Access),
-		Absolute:     max(s.announced.Absolute, a.Absolute),
-		Leeway:       max(s.announced.Leeway, a.Leeway),
-		MaxStaleness: max(s.announced.MaxStaleness, a.MaxStaleness),
-	}
-	return nil
 }
 
 // LoadKeys implements [store.Store].

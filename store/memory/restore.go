@@ -33,11 +33,14 @@ func (s *Store) Restore(ctx context.Context, r store.Restoration) (store.Snapsho
 		outcome, entry = store.Written, s.next(now, r.Above)
 		restored := store.Entry{Position: entry, Kind: e.Kind, Reason: e.Reason, Actor: e.Actor}
 		switch e.Kind {
+		case store.KindEveryone:
+			restored.Ring, restored.RingVersion = e.Ring, e.RingVersion
 		case store.KindSubject:
 			restored.Subject = e.Subject
 		case store.KindSession:
 			restored.Session = e.Session
-			if f := s.families[e.Session]; f != nil {
+			if f := s.families[e.Session]; f != nil && !f.ended {
+				s.unlist(f)
 				f.ended = true
 			}
 		}
@@ -54,7 +57,7 @@ func (s *Store) lost(e *store.Entry) bool {
 	cutoff := s.everyone
 	switch e.Kind {
 	case store.KindSubject:
-		cutoff = max(cutoff, s.subjects[e.Subject])
+		cutoff = max(cutoff, s.subjects.at(e.Subject))
 	case store.KindSession:
 		if s.state(s.families[e.Session]) == store.Alive {
 			return true

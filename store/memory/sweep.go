@@ -27,7 +27,8 @@ func (s *Store) drop(now time.Time, steps int) {
 		}
 		e := s.entries[0]
 		s.entries[0] = store.Entry{} // free its strings: the array behind the slice stays
-		s.entries, s.floor = s.entries[1:], e.Position
+		s.entries, s.floor, s.floorID = s.entries[1:], e.Position, e.ID
+		s.names.drop(s.floor)
 		if c, found := s.sessions[e.Session]; found {
 			if c.ending <= s.floor {
 				c.ending = 0
@@ -44,35 +45,37 @@ func (s *Store) drop(now time.Time, steps int) {
 	}
 }
 
+// forgetSubjects removes cutoffs that no family can be below any more.
 func (s *Store) forgetSubjects(now time.Time, steps int) {
 	if s.announced.Absolute == 0 {
 		return
 	}
 	before := now.Add(-max(s.announced.Absolute, s.announced.Access) - s.announced.Leeway)
 	for range steps {
-		if len(s.cutoffsByTime) == 0 || !s.cutoffsByTime[0].time.Before(before) {
+		oldest := s.subjects.order.Front()
+		if oldest == nil {
 			return
 		}
-		c := s.cutoffsByTime[0]
-		s.cutoffsByTime[0] = subjectCutoff{}
-		s.cutoffsByTime = s.cutoffsByTime[1:]
-		switch {
-		case s.subjects[c.subject] != c.at: // a later cutoff is in force
-		case s.cutsOff(c):
-			// If the clock jumped, a family may outlive the cutoff's retention.
-			// It must not come back to life.
-			s.cutoffsByTime = append(s.cutoffsByTime, c)
-		default:
-			delete(s.subjects, c.subject)
+		c := oldest.Value.(subjectCutoff)
+		if !c.time.Before(before) {
+			return
 		}
+		if c.position > s.floor || s.cutsOff(c) {
+			// The clock has jumped. The cutoff must not go before its entry, nor a
+			// family come back to life that has outlived the cutoff's retention.
+			s.subjects.order.MoveToBack(oldest)
+			continue
+		}
+		s.subjects.order.Remove(oldest)
+		delete(s.subjects.of, c.subject)
 	}
 }
 
 // cutsOff reports whether there is a family that a cutoff keeps from being
 // alive.
 func (s *Store) cutsOff(c subjectCutoff) bool {
-	for _, f := range s.bySubject[c.subject] {
-		if f.Birth < c.at {
+	for _, rows := range []*index{s.bySubject[c.subject], s.byActor[c.subject]} {
+		if f := rows.last(); f != nil && f.Birth < c.position {
 			return true
 		}
 	}
@@ -94,15 +97,19 @@ func (s *Store) removeFamilies(now time.Time, steps int) {
 		}
 		d := heap.Pop(&s.due).(dueFamily)
 		f := s.families[d.id]
-		if !f.Past(now) {
+		switch {
+		case f == nil: // removed before
+			continue
+		case !f.Past(now):
 			heap.Push(&s.due, dueFamily{d.id, f.IdleDeadline()})
 			continue
+		case !f.ended:
+			s.bury(now, []*family{f})
 		}
-		delete(s.families, d.id)
-		siblings := s.bySubject[f.Subject]
-		delete(siblings, d.id)
-		if len(siblings) == 0 {
-			delete(s.bySubject, f.Subject)
+		if f.keep.Before(now) {
+			delete(s.families, d.id)
+		} else {
+			heap.Push(&s.due, dueFamily{d.id, f.keep})
 		}
 	}
 }
