@@ -602,9 +602,10 @@ type Announcement struct {
 
 // Peers is what Announce returns.
 type Peers struct {
-	// Accepted is false if the store belongs to another realm, if it belongs to
-	// another ring, or if a higher version of the ring was announced. Nothing was
-	// written then.
+	// Accepted is false if the store belongs to another realm or another ring.
+	// Nothing was written then. A lower version of the ring is accepted, and does
+	// not lower RingVersion unless Adopt is set: a node may read the ring a little
+	// later than others.
 	Accepted    bool
 	Realm       string
 	Ring        ID

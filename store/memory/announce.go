@@ -22,16 +22,17 @@ func (s *Store) Announce(ctx context.Context, a store.Announcement) (store.Peers
 	}
 	defer s.mu.Unlock()
 	known := &s.announced
-	another := known.Realm != "" && known.Realm != a.Realm
-	if !a.Ring.IsZero() && !known.Ring.IsZero() {
-		another = another || known.Ring != a.Ring || a.RingVersion < known.RingVersion
-	}
-	if another && !a.Adopt {
+	realm := known.Realm == "" || known.Realm == a.Realm
+	ring := known.Ring.IsZero() || a.Ring.IsZero() || known.Ring == a.Ring
+	if !a.Adopt && !(realm && ring) {
 		return s.tell(now, a.Node, false), nil
 	}
 	known.Realm = a.Realm
 	if !a.Ring.IsZero() {
-		known.Ring, known.RingVersion = a.Ring, a.RingVersion
+		if a.Adopt || known.Ring.IsZero() || a.RingVersion > known.RingVersion {
+			known.RingVersion = a.RingVersion
+		}
+		known.Ring = a.Ring
 	}
 	known.Access = max(known.Access, a.Access)
 	known.Absolute = max(known.Absolute, a.Absolute)
