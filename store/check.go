@@ -264,9 +264,6 @@ func (q *Query) Check() error {
 
 // Check returns ErrArgument if a field is outside the range of its type.
 func (a *Announcement) Check() error {
-	if a.Realm == "" {
-		return badArgument("an empty realm")
-	}
 	if min(a.Access, a.Absolute, a.Leeway, a.MaxStaleness) < 0 {
 		return badArgument("a duration below 0")
 	}

@@ -584,7 +584,10 @@ type Announcement struct {
 	Leeway       time.Duration
 	MaxStaleness time.Duration
 
-	Realm string // 1 to MaxText bytes; the store belongs to the first that is announced
+	// Realm is at most MaxText bytes. The store belongs to the first that is
+	// announced. An empty one says nothing and is accepted, so that a command can
+	// ask.
+	Realm string
 	// Ring and RingVersion identify the key set. A zero Ring is a static key set,
 	// which has neither.
 	Ring        ID

@@ -154,8 +154,10 @@ func (p *Peers) compare(known store.Peers) {
 			p.alarm(fmt.Sprintf("nodes differ in %s: %s here, %s on another; give every node the same value", differs.name, differs.here, differs.there))
 		}
 		switch {
+		case other.Ring.IsZero() || id.IsZero():
+			// One of the two has static secrets: the fleet moves from these to a ring.
 		case other.Ring != id:
-			p.alarm(fmt.Sprintf("nodes differ in their key set: ring %v here, %v on another; sessions of one are not accepted by the other", ringName(id), ringName(other.Ring)))
+			p.alarm(fmt.Sprintf("nodes differ in their key set: ring %v here, %v on another; sessions of one are not accepted by the other", id, other.Ring))
 		case other.RingVersion != version:
 			if apart[other.Node] = p.apart[other.Node] + 1; apart[other.Node] >= behind {
 				p.alarm(fmt.Sprintf("nodes have had different versions of the key set for minutes: %d here, %d on another; see which of them cannot read it", version, other.RingVersion))
@@ -163,13 +165,6 @@ func (p *Peers) compare(known store.Peers) {
 		}
 	}
 	p.apart = apart
-}
-
-func ringName(id store.ID) string {
-	if id.IsZero() {
-		return "of static secrets"
-	}
-	return id.String()
 }
 
 func (p *Peers) alarm(reason string) {

@@ -22,12 +22,14 @@ func (s *Store) Announce(ctx context.Context, a store.Announcement) (store.Peers
 	}
 	defer s.mu.Unlock()
 	known := &s.announced
-	realm := known.Realm == "" || known.Realm == a.Realm
+	realm := known.Realm == "" || a.Realm == "" || known.Realm == a.Realm
 	ring := known.Ring.IsZero() || a.Ring.IsZero() || known.Ring == a.Ring
 	if !a.Adopt && !(realm && ring) {
 		return s.tell(now, a.Node, false), nil
 	}
-	known.Realm = a.Realm
+	if a.Realm != "" {
+		known.Realm = a.Realm
+	}
 	if !a.Ring.IsZero() {
 		if a.Adopt || known.Ring.IsZero() || a.RingVersion > known.RingVersion {
 			known.RingVersion = a.RingVersion
