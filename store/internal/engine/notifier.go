@@ -53,14 +53,15 @@ func (n *Notifier) Notify() {
 }
 
 // Since reads the log until there are entries, for up to wait. read returns a
-// batch of what the log has now.
+// batch of what the log has now. A batch whose cursor is broken is returned at
+// once: no entry will mend it.
 func (n *Notifier) Since(ctx context.Context, wait time.Duration, read func() (store.Batch, error)) (store.Batch, error) {
 	until := time.Now().Add(wait)
 	for {
 		next := n.subscribe() // before the read, so that no entry falls in between
 		b, err := read()
 		left := time.Until(until)
-		again := err == nil && len(b.Entries) == 0 && left > 0
+		again := err == nil && len(b.Entries) == 0 && !b.Broken && left > 0
 		if again {
 			err = n.await(ctx, next, b.Head, left)
 		}

@@ -65,6 +65,19 @@ func TestSinceReturnsWhatIsThere(t *testing.T) {
 	}
 }
 
+// A cursor that is broken stays so: its batch is returned without a wait.
+func TestSinceReturnsABrokenCursor(t *testing.T) {
+	n := NewNotifier(errClosed, func(store.Position) { t.Error("watched") })
+	reads := 0
+	b, err := n.Since(t.Context(), time.Hour, func() (store.Batch, error) {
+		reads++
+		return store.Batch{Broken: true, Head: 7}, nil
+	})
+	if err != nil || !b.Broken || reads != 1 {
+		t.Errorf("%+v, %v after %d reads", b, err, reads)
+	}
+}
+
 // A notification wakes the caller at once; without one it returns empty after its
 // wait, to the moment.
 func TestSinceWaits(t *testing.T) {
