@@ -166,25 +166,17 @@ func (c *checkup) checkClock(before, after, stores time.Time) {
 }
 
 func (c *checkup) checkLog(ctx context.Context, db store.Store, cutoffs *store.Cutoffs) {
-	b, err := db.Since(ctx, cutoffs.Floor, 1, 0)
+	log, err := readLog(ctx, db)
 	if err != nil {
 		c.add("log", false, "see what the engine says", "%v", err)
 		return
 	}
-	newest := b
-	if b.Head > 0 {
-		if newest, err = db.Since(ctx, b.Head-1, 1, 0); err != nil {
-			c.add("log", false, "see what the engine says", "%v", err)
-			return
-		}
-	}
-	found := fmt.Sprintf("log %v, head %d, floor %d", b.Log, b.Head, b.Floor)
+	found := fmt.Sprintf("log %v, head %d, floor %d, %d entries", log.Log, log.Head, log.Floor, log.entries)
 	now := c.env.now()
 	var ahead time.Duration
-	if len(b.Entries) > 0 && len(newest.Entries) > 0 {
-		oldest, last := b.Entries[0].Time, newest.Entries[0].Time
-		found += fmt.Sprintf("; oldest entry from %s, newest from %s (%v ago)", stamp(oldest), stamp(last), now.Sub(last).Round(time.Second))
-		ahead = last.Sub(now)
+	if log.entries > 0 {
+		found += fmt.Sprintf("; oldest entry from %s, newest from %s (%v ago)", stamp(log.oldest), stamp(log.newest), now.Sub(log.newest).Round(time.Second))
+		ahead = log.newest.Sub(now)
 	}
 	if ahead > skewFails {
 		c.add("log", false, "set the clock right; if it is, the store's was wrong when it wrote, and its families live too long or too short", "%s: the newest entry is from the future", found)
@@ -195,4 +187,33 @@ func (c *checkup) checkLog(ctx context.Context, db store.Store, cutoffs *store.C
 		return
 	}
 	c.add("log", true, "", "%s; a revocation is everywhere after %v", found, cutoffs.MaxStaleness)
+}
+
+// logSummary describes a log that was read from its floor to its head.
+type logSummary struct {
+	store.Batch    // the last one
+	entries        int
+	oldest, newest time.Time
+}
+
+func readLog(ctx context.Context, db store.Store) (s logSummary, err error) {
+	var after store.Cursor
+	for {
+		if s.Batch, err = db.Since(ctx, after, store.MaxEntries, 0); err != nil {
+			return s, err
+		}
+		if s.Broken {
+			return s, errors.New("the log went back while it was read")
+		}
+		for i := range s.Entries {
+			e := &s.Entries[i]
+			if s.entries++; s.entries == 1 {
+				s.oldest = e.Time
+			}
+			s.newest, after = e.Time, store.Cursor{Position: e.Position, ID: e.ID}
+		}
+		if !s.More {
+			return s, nil
+		}
+	}
 }

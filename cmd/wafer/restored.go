@@ -31,7 +31,7 @@ func restored(ctx context.Context, e *env, args []string) error {
 	}
 	fmt.Fprint(e.stderr, restoredWhy+"\n")
 	above := store.Position(max(e.now().Add(ahead).UnixMicro(), 0))
-	if err := f.run(ctx, store.Revocation{Everyone: true, Above: above}, "This ends the sessions of everyone. Go on?"); err != nil {
+	if err := f.run(ctx, store.Revocation{Everyone: true, Above: above}, nil, "This ends the sessions of everyone. Go on?"); err != nil {
 		return err
 	}
 	fmt.Fprintf(e.stderr, "\n%s", restoredKeys)

@@ -18,6 +18,7 @@ type entryView struct {
 	Kind     string         `json:"kind"`
 	Session  string         `json:"session,omitempty"`
 	Subject  string         `json:"subject,omitempty"`
+	Name     string         `json:"name,omitempty"` // the hash of it
 	Reason   string         `json:"reason"`
 	Actor    string         `json:"actor,omitempty"`
 }
@@ -27,13 +28,16 @@ func viewEntry(e *store.Entry) entryView {
 	if !e.Session.IsZero() {
 		v.Session = e.Session.String()
 	}
+	if !e.Name.IsZero() {
+		v.Name = e.Name.String()
+	}
 	return v
 }
 
 // line returns the entry as one line, whatever its texts contain.
 func (v *entryView) line() string {
 	parts := []string{fmt.Sprint(v.Position), stamp(v.Time), v.Kind}
-	if name := v.Session + v.Subject; name != "" {
+	if name := v.Session + v.Subject + v.Name; name != "" {
 		parts = append(parts, printable(name))
 	}
 	if v.Reason != "" {
@@ -78,7 +82,7 @@ func revocations(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	defer closer.Close()
-	r := logReader{flags: f, db: db, all: *all, after: store.Position(*after)}
+	r := logReader{flags: f, db: db, all: *all, shown: store.Position(*after)}
 	for {
 		more, err := r.next(ctx, *follow)
 		if err != nil && *follow && ctx.Err() != nil {
@@ -95,39 +99,41 @@ type logReader struct {
 	*flags
 	db    store.Store
 	all   bool
-	after store.Position
-	log   store.ID
+	shown store.Position // entries up to it are not shown
+	after store.Cursor
 }
 
 // next reads and prints one batch, and reports whether there is more.
 func (r *logReader) next(ctx context.Context, follow bool) (more bool, err error) {
 	wait := time.Duration(0)
-	if follow && !r.log.IsZero() {
+	if follow && r.after != (store.Cursor{}) {
 		wait = followWait
 	}
 	b, err := r.db.Since(ctx, r.after, store.MaxEntries, wait)
 	if err != nil {
 		return false, err
 	}
-	if !r.log.IsZero() && (b.Log != r.log || b.Head < r.after) {
+	if b.Broken {
 		fmt.Fprintln(r.env.stderr, "The log went back: it is another one, or was restored from a backup. From its beginning:")
-		r.after, r.log = 0, b.Log
+		r.after, r.shown = store.Cursor{}, 0
 		return true, nil
 	}
-	if b.Floor > r.after {
+	if b.Floor > max(r.shown, r.after.Position) {
 		fmt.Fprintf(r.env.stderr, "Entries up to position %d have been dropped; what they covered can only be refreshed.\n", b.Floor)
-		r.after = b.Floor
+		r.shown = b.Floor
 	}
-	r.log = b.Log
 	for i := range b.Entries {
 		entry := &b.Entries[i]
-		r.after = max(r.after, entry.Position)
-		if entry.Kind == store.KindSuperseding && !r.all {
+		r.after = store.Cursor{Position: entry.Position, ID: entry.ID}
+		if entry.Kind == store.KindSuperseding && !r.all || entry.Position <= r.shown {
 			continue
 		}
 		if err := r.print(viewEntry(entry)); err != nil {
 			return false, err
 		}
+	}
+	if !b.More {
+		r.after = store.Cursor{Position: b.Head, ID: b.HeadID}
 	}
 	return b.More, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"strings"
@@ -40,6 +41,8 @@ func revoke(ctx context.Context, e *env, args []string) error {
 	var subjects, sessions stringList
 	f.Var(&subjects, "subject", "end all sessions of this `name`; may be given several times")
 	f.Var(&sessions, "session", "end the session with this `id`; may be given several times")
+	var handles stringList
+	f.Var(&handles, "name", "end the sessions that bear this `name` of an outside system, such as an identity provider's session; may be given several times")
 	everyone := f.Bool("everyone", false, "end all sessions of everyone")
 	if err := f.parse(args); err != nil {
 		return err
@@ -57,35 +60,43 @@ func revoke(ctx context.Context, e *env, args []string) error {
 			return f.usageError("--subject %d of %d: %v", i+1, len(subjects), err)
 		}
 	}
-	if len(subjects)+len(sessions) == 0 && !*everyone {
-		return f.usageError("nobody is named: want --subject, --session or --everyone")
+	var names []store.Name
+	for i, handle := range handles {
+		name, err := store.NameOf(handle)
+		if err != nil {
+			return f.usageError("--name %d of %d: %v", i+1, len(handles), err)
+		}
+		names = append(names, name)
+	}
+	if len(subjects)+len(sessions)+len(names) == 0 && !*everyone {
+		return f.usageError("nobody is named: want --subject, --session, --name or --everyone")
 	}
 	var prompt string
 	switch {
 	case *everyone:
 		prompt = "This ends the sessions of everyone. Go on?"
 	case len(subjects) > 0:
-		prompt = fmt.Sprintf("This ends all sessions of %s. Go on?", names(subjects))
+		prompt = fmt.Sprintf("This ends all sessions of %s. Go on?", list(subjects))
 	}
-	return f.run(ctx, r, prompt)
+	return f.run(ctx, r, names, prompt)
 }
 
-// names lists some of the subjects for a prompt.
-func names(subjects []string) string {
+// list lists some of the subjects for a prompt.
+func list(subjects []string) string {
 	const most = 5
 	shown := make([]string, 0, most)
 	for _, s := range subjects[:min(len(subjects), most)] {
 		shown = append(shown, printable(s))
 	}
-	list := strings.Join(shown, ", ")
+	text := strings.Join(shown, ", ")
 	if n := len(subjects) - most; n > 0 {
-		list += fmt.Sprintf(" and %d more", n)
+		text += fmt.Sprintf(" and %d more", n)
 	}
-	return list
+	return text
 }
 
 // run confirms the prompt unless it is empty, revokes, and prints the position.
-func (f *revokeFlags) run(ctx context.Context, r store.Revocation, prompt string) error {
+func (f *revokeFlags) run(ctx context.Context, r store.Revocation, names []store.Name, prompt string) error {
 	if f.reason == "" {
 		return f.usageError("--reason is missing: it is kept in the log, for an audit")
 	}
@@ -103,7 +114,7 @@ func (f *revokeFlags) run(ctx context.Context, r store.Revocation, prompt string
 			return err
 		}
 	}
-	last, err := revokeAll(ctx, db, r)
+	last, ended, err := revokeAll(ctx, db, r, names)
 	if err != nil {
 		return fmt.Errorf("a part may have been revoked, revoking again does no harm: %w", err)
 	}
@@ -112,8 +123,12 @@ func (f *revokeFlags) run(ctx context.Context, r store.Revocation, prompt string
 	if err != nil {
 		return fmt.Errorf("it is revoked at position %d; how long nodes may take is not known: %w", last, err)
 	}
-	err = f.output(map[string]any{"position": last, "max_staleness_seconds": c.MaxStaleness.Seconds()}, func(w io.Writer) {
-		fmt.Fprintf(w, "revoked at position %d\n", last)
+	result := map[string]any{"position": last, "max_staleness_seconds": c.MaxStaleness.Seconds()}
+	if !r.Everyone { // of which the store does not count the sessions
+		result["ended"] = ended
+	}
+	err = f.output(result, func(w io.Writer) {
+		fmt.Fprintf(w, "revoked at position %d%s\n", last, endedText(r, ended))
 	})
 	if err != nil || !f.wait {
 		return err
@@ -121,18 +136,38 @@ func (f *revokeFlags) run(ctx context.Context, r store.Revocation, prompt string
 	return f.await(ctx, committed, c.MaxStaleness)
 }
 
-// revokeAll revokes in as many steps as the store's bound requires, and returns
-// the position of the last one.
-func revokeAll(ctx context.Context, db store.Store, r store.Revocation) (last store.Position, err error) {
-	for _, part := range r.Parts() {
-		part.Above = max(part.Above, last)
-		snap, err := db.Revoke(ctx, part)
-		if err != nil {
-			return last, err
-		}
-		last = max(last, snap.Entry)
+// endedText says how many sessions a revocation has ended.
+func endedText(r store.Revocation, ended int) string {
+	switch {
+	case r.Everyone:
+		return ""
+	case ended >= store.MaxLooked && len(r.Subjects) > 0:
+		return fmt.Sprintf("; it ended %d sessions or more", ended)
 	}
-	return last, nil
+	return fmt.Sprintf("; it ended %d living sessions", ended)
+}
+
+// revokeAll revokes in as many steps as the store's bound requires, and returns
+// the position of the last one and the number of living sessions that ended.
+func revokeAll(ctx context.Context, db store.Store, r store.Revocation, names []store.Name) (last store.Position, ended int, err error) {
+	parts := r.Parts()
+	for _, name := range names {
+		part := store.Revocation{Name: name, Reason: r.Reason, Actor: r.Actor, Above: r.Above}
+		rand.Read(part.ID[:])
+		parts = append(parts, part)
+	}
+	for _, part := range parts {
+		for more := true; more; {
+			part.Above = max(part.Above, last)
+			snap, err := db.Revoke(ctx, part)
+			if err != nil {
+				return last, ended, err
+			}
+			last, more = max(last, snap.Entry), snap.More
+			ended += snap.Ended
+		}
+	}
+	return last, ended, nil
 }
 
 const (
