@@ -284,7 +284,10 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, e
 	heap.Push(&s.due, dueFamily{f.ID, f.IdleDeadline()})
 	if f.First != (store.ID{}) {
 		if bound := s.families[f.First]; bound != nil {
-			bound.Successor, bound.keep = f.ID, f.Deadline()
+			bound.Successor = f.ID
+			if until := f.Deadline(); until.After(bound.keep) {
+				bound.keep = until
+			}
 		}
 	}
 	snap := s.snapshot(now, f, store.Written)
