@@ -351,7 +351,11 @@ func (f *family) takeOver(old *family, c *store.Creation) {
 // many rows were dead that not all were looked at. The dead are removed.
 func (s *Store) excess(now time.Time, c *store.Creation, replaced []store.ID) (ids []store.ID, again bool) {
 	alive, dead := 1, []*family(nil) // 1 is the new one
+	cutoff := s.cutoff(c.Subject, "")
 	for f := range s.bySubject[c.Subject].after(first) {
+		if f.Birth < cutoff {
+			break // as are all that follow
+		}
 		switch {
 		case len(dead) == store.MaxLooked || len(ids) == store.MaxEntries-2:
 			again = true

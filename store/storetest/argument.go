@@ -35,7 +35,7 @@ var arguing = []property{
 		create("long label", func(c *store.Creation) { c.Label = long })
 		create("label not UTF-8", func(c *store.Creation) { c.Label = "\xff" })
 		create("long reason", func(c *store.Creation) { c.Reason = long })
-		create("long actor", func(c *store.Creation) { c.Actor = long })
+		create("long actor of the entries", func(c *store.Creation) { c.By = long })
 		create("no idle limit", func(c *store.Creation) { c.Renews, c.Idle = nil, 0 })
 		create("a negative absolute limit", func(c *store.Creation) { c.Renews, c.Absolute = nil, -time.Hour })
 		create("a limit below a millisecond", func(c *store.Creation) { c.Renews, c.Idle = nil, time.Millisecond-1 })
@@ -126,22 +126,25 @@ var arguing = []property{
 		revoke("Except of the zero id", func(r *store.Revocation) { r.Except.ID = store.ID{} })
 		revoke("a basis of 54 bits", func(r *store.Revocation) { r.Except.Basis = far })
 
-		since := func(name string, after store.Position, limit int) {
+		since := func(name string, after store.Cursor, limit int) {
 			calls["Since: "+name] = func() error { _, err := h.Since(h.ctx, after, limit, 0); return err }
 		}
-		since("limit 0", 0, 0)
-		since("a negative limit", 0, -1)
-		since("a limit too high", 0, store.MaxEntries+1)
-		since("after 54 bits", far, 1)
+		since("limit 0", store.Cursor{}, 0)
+		since("a negative limit", store.Cursor{}, -1)
+		since("a limit too high", store.Cursor{}, store.MaxEntries+1)
+		since("after 54 bits", store.Cursor{Position: far}, 1)
+		since("an id at no position", store.Cursor{ID: newID()}, 1)
 
-		families := func(name, subject string, limit int) {
-			calls["Families: "+name] = func() error { _, err := h.Families(h.ctx, subject, limit); return err }
+		families := func(name string, q store.Query) {
+			calls["Families: "+name] = func() error { _, err := h.Families(h.ctx, q); return err }
 		}
-		families("limit 0", "anna", 0)
-		families("a limit too high", "anna", store.MaxListed+1)
-		families("no subject", "", 1)
-		families("long subject", long, 1)
-		families("subject not UTF-8", "\xff", 1)
+		families("limit 0", store.Query{Subject: "anna"})
+		families("a negative limit", store.Query{Subject: "anna", Limit: -1})
+		families("a limit too high", store.Query{Subject: "anna", Limit: store.MaxLooked + 1})
+		families("a limit too high, of everybody", store.Query{Limit: store.MaxLooked + 1})
+		families("after 54 bits", store.Query{Limit: 1, After: store.PageCursor{Birth: far}})
+		families("long subject", store.Query{Subject: long, Limit: 1})
+		families("subject not UTF-8", store.Query{Subject: "\xff", Limit: 1})
 
 		h.nothingWritten(func() {
 			for name, call := range calls {
@@ -170,7 +173,7 @@ var arguing = []property{
 	}},
 	{name: "TheExtremesArePermitted", test: func(h *harness) {
 		c := login(strings.Repeat("s", store.MaxSubject))
-		c.Label, c.Reason, c.Actor = strings.Repeat("l", store.MaxLabel), strings.Repeat("r", store.MaxReason), strings.Repeat("a", store.MaxReason)
+		c.Label, c.Reason, c.By = strings.Repeat("l", store.MaxLabel), strings.Repeat("r", store.MaxReason), strings.Repeat("a", store.MaxReason)
 		c.Idle, c.Absolute = time.Hour, 10*365*24*time.Hour
 		c.Limit, c.NotBefore, c.Value = 1<<31-1, store.MaxPosition, make([]byte, store.MaxValue)
 		f := h.written(h.Create(h.ctx, c)).Family
@@ -188,10 +191,10 @@ var arguing = []property{
 		r = copyOf(f)
 		r.Age, r.Skew = 1<<63-1, 1<<63-1
 		h.unwritten(h.Reissue(h.ctx, r))
-		if _, err := h.Families(h.ctx, c.Subject, store.MaxListed); err != nil {
+		if _, err := h.Families(h.ctx, store.Query{Subject: c.Subject, Limit: store.MaxLooked}); err != nil {
 			h.t.Error(err)
 		}
-		if _, err := h.Since(h.ctx, store.MaxPosition, store.MaxEntries, 0); err != nil {
+		if _, err := h.Since(h.ctx, store.Cursor{Position: store.MaxPosition, ID: newID()}, store.MaxEntries, 0); err != nil {
 			h.t.Error(err)
 		}
 	}},

@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +24,28 @@ type seen struct {
 	mu          sync.Mutex
 	log         store.ID
 	head, floor store.Position
+	ids         map[store.Position]store.ID // of the entries
+}
+
+func newSeen() *seen { return &seen{ids: map[store.Position]store.ID{}} }
+
+// entry returns the id of an entry that was seen.
+func (s *seen) entry(p store.Position) (store.ID, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, ok := s.ids[p]
+	return id, ok
+}
+
+// note notes the id of an entry and reports whether it is what was seen before.
+func (s *seen) note(p store.Position, id store.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if was, ok := s.ids[p]; ok {
+		return was == id
+	}
+	s.ids[p] = id
+	return true
 }
 
 type view struct{ head, floor store.Position }
@@ -85,7 +109,16 @@ func (w *checkedStore) family(method string, f *store.Family) {
 	if f.Generation == 0 || f.Generation > store.MaxGeneration || max(f.Copy, f.Used) > store.MaxCopy || f.Generation == 1 && max(f.Copy, f.Used) != 0 {
 		w.t.Errorf("%s: copy %d of generation %d, from copy %d", method, f.Copy, f.Generation, f.Used)
 	}
-	for _, at := range []time.Time{f.Started, f.Authenticated, f.Issued, f.Absolute} {
+	if f.Idle < time.Millisecond || f.Absolute < time.Millisecond {
+		w.t.Errorf("%s: limits %v and %v", method, f.Idle, f.Absolute)
+	}
+	if f.Counts && f.Key.IsZero() || !f.First.IsZero() && (f.Key.IsZero() || f.First == f.ID) || f.Successor == f.ID {
+		w.t.Errorf("%s: key %x, counts %v, first %v, successor %v of family %v", method, f.Key, f.Counts, f.First, f.Successor, f.ID)
+	}
+	if len(f.Names) > store.MaxNames || !slices.IsSortedFunc(f.Names, func(a, b store.Name) int { return bytes.Compare(a[:], b[:]) }) {
+		w.t.Errorf("%s: names %v", method, f.Names)
+	}
+	for _, at := range []time.Time{f.Started, f.Authenticated, f.Issued} {
 		if at.IsZero() || at.Nanosecond()%int(time.Millisecond) != 0 {
 			w.t.Errorf("%s: the time %v is not in whole milliseconds", method, at)
 		}
@@ -114,7 +147,7 @@ func (w *checkedStore) Create(ctx context.Context, c store.Creation) (store.Snap
 	v := w.before()
 	s, err := w.Store.Create(ctx, c)
 	id := c.ID
-	if c.Renews != nil && (s.Outcome == store.Unwritten || s.Outcome == store.Behind) {
+	if c.Renews != nil && (s.Outcome == store.Unwritten || s.Outcome == store.Behind || s.Outcome == store.Changed) {
 		id = c.Renews.ID
 	}
 	w.check("Create", v, id, s, err)
@@ -158,21 +191,56 @@ func (w *checkedStore) Family(ctx context.Context, id store.ID) (store.Snapshot,
 	return s, err
 }
 
-func (w *checkedStore) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
-	fs, err := w.Store.Families(ctx, subject, limit)
-	if len(fs) > limit {
-		w.t.Errorf("Families: %d of them, asked for %d", len(fs), limit)
+func (w *checkedStore) Bind(ctx context.Context, b store.Binding) (store.Snapshot, error) {
+	v := w.before()
+	s, err := w.Store.Bind(ctx, b)
+	w.check("Bind", v, b.ID, s, err)
+	if s.Entry != 0 {
+		w.t.Errorf("Bind: entry %d", s.Entry)
 	}
-	for i := range fs {
-		w.family("Families", &fs[i])
-		if fs[i].Subject != subject {
-			w.t.Errorf("Families: asked for subject %q, got one of %q", subject, fs[i].Subject)
-		}
-		if i > 0 && fs[i].Started.After(fs[i-1].Started) {
-			w.t.Errorf("Families: one started at %v stands after one of %v", fs[i].Started, fs[i-1].Started)
-		}
+	return s, err
+}
+
+func (w *checkedStore) Families(ctx context.Context, q store.Query) (store.Page, error) {
+	p, err := w.Store.Families(ctx, q)
+	if err != nil {
+		return p, err
 	}
-	return fs, err
+	if len(p.Families) > q.Limit {
+		w.t.Errorf("Families: %d of them, asked for %d", len(p.Families), q.Limit)
+	}
+	if p.Now.IsZero() {
+		w.t.Errorf("Families: no time")
+	}
+	last := q.After
+	for i := range p.Families {
+		f := &p.Families[i]
+		w.family("Families", f)
+		if q.Subject != "" && f.Subject != q.Subject {
+			w.t.Errorf("Families: asked for subject %q, got one of %q", q.Subject, f.Subject)
+		}
+		if f.Past(p.Now) || f.Value != nil {
+			w.t.Errorf("Families: one past its limits at %v, or with its value: %+v", p.Now, f)
+		}
+		at := store.PageCursor{Birth: f.Birth, ID: f.ID}
+		if last != (store.PageCursor{}) && !listedBefore(last, at) {
+			w.t.Errorf("Families: %+v stands after %+v", at, last)
+		}
+		last = at
+	}
+	if p.Next != (store.PageCursor{}) && p.Next != last && !listedBefore(last, p.Next) {
+		w.t.Errorf("Families: next %+v, the last is %+v", p.Next, last)
+	}
+	return p, nil
+}
+
+// listedBefore reports whether a row stands before another in a list: it was born
+// later, or has the higher id.
+func listedBefore(a, b store.PageCursor) bool {
+	if a.Birth != b.Birth {
+		return a.Birth > b.Birth
+	}
+	return bytes.Compare(a.ID[:], b.ID[:]) > 0
 }
 
 func (w *checkedStore) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
@@ -202,7 +270,7 @@ func (w *checkedStore) Restore(ctx context.Context, r store.Restoration) (store.
 	return s, err
 }
 
-func (w *checkedStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (w *checkedStore) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	v := w.before()
 	b, err := w.Store.Since(ctx, after, limit, wait)
 	if err != nil {
@@ -212,7 +280,16 @@ func (w *checkedStore) Since(ctx context.Context, after store.Position, limit in
 	if len(b.Entries) > limit {
 		w.t.Errorf("Since: %d entries, asked for %d", len(b.Entries), limit)
 	}
-	last := max(after, b.Floor)
+	if b.HeadID.IsZero() || !w.seen.note(b.Head, b.HeadID) {
+		w.t.Errorf("Since: the entry at the head, %d, is %v", b.Head, b.HeadID)
+	}
+	if b.Broken {
+		if after == (store.Cursor{}) || len(b.Entries) != 0 || b.More {
+			w.t.Errorf("Since(%v): broken, %+v", after, b)
+		}
+		return b, nil
+	}
+	last := max(after.Position, b.Floor)
 	for i, e := range b.Entries {
 		if e.Position <= last || e.Position > b.Head {
 			w.t.Errorf("Since: entry %d after %d, head %d", e.Position, last, b.Head)
@@ -222,12 +299,18 @@ func (w *checkedStore) Since(ctx context.Context, after store.Position, limit in
 		}
 		last = e.Position
 		w.entry(e)
+		if !w.seen.note(e.Position, e.ID) {
+			w.t.Errorf("Since: another entry is at %d", e.Position)
+		}
 	}
 	if more := len(b.Entries) > 0 && last < b.Head; more != b.More {
 		w.t.Errorf("Since: %d entries up to %d, head %d, more %v", len(b.Entries), last, b.Head, b.More)
 	}
-	if len(b.Entries) == 0 && after < b.Head && b.Floor < b.Head {
-		w.t.Errorf("Since(%d): nothing, though the head is %d and the floor %d", after, b.Head, b.Floor)
+	if len(b.Entries) == 0 && after.Position < b.Head && b.Floor < b.Head {
+		w.t.Errorf("Since(%v): nothing, though the head is %d and the floor %d", after, b.Head, b.Floor)
+	}
+	if after.Position > b.Head || after.Position < b.Floor && after.Position != 0 {
+		w.t.Errorf("Since(%v): not broken, though the head is %d and the floor %d", after, b.Head, b.Floor)
 	}
 	return b, nil
 }
@@ -240,9 +323,12 @@ func (w *checkedStore) entry(e store.Entry) {
 	if e.Subject != "" {
 		named += 2
 	}
-	want, known := map[store.Kind]int{store.KindEveryone: 0, store.KindSubject: 2, store.KindSession: 1, store.KindSuperseding: 1}[e.Kind]
-	if !known || named != want {
-		w.t.Errorf("entry %d: of kind %v, it names session %v and subject %q", e.Position, e.Kind, e.Session, e.Subject)
+	if !e.Name.IsZero() {
+		named += 4
+	}
+	want, known := map[store.Kind]int{store.KindEveryone: 0, store.KindSubject: 2, store.KindSession: 1, store.KindSuperseding: 1, store.KindName: 4}[e.Kind]
+	if !known || named != want || e.Kind != store.KindEveryone && (!e.Ring.IsZero() || e.RingVersion != 0) {
+		w.t.Errorf("entry %d: of kind %v, it names session %v, subject %q, name %v and ring %v at %d", e.Position, e.Kind, e.Session, e.Subject, e.Name, e.Ring, e.RingVersion)
 	}
 	if e.ID.IsZero() || e.Time.IsZero() || e.Previous >= e.Position {
 		w.t.Errorf("entry %d: id %v, time %v, previous %d", e.Position, e.ID, e.Time, e.Previous)

@@ -119,12 +119,6 @@ var committing = []property{
 		check("Commit's answer")
 		spoil(h.look(f.ID).Family.Value)
 		check("Family's answer")
-		list, err := h.Families(h.ctx, "anna", 1)
-		if err != nil || len(list) != 1 || string(list[0].Value) != "value" {
-			h.t.Fatalf("Families: %v, %v", list, err)
-		}
-		spoil(list[0].Value)
-		check("Families' answer")
 		s = h.behind(h.Commit(h.ctx, keep(f, "other")))
 		spoil(s.Family.Value)
 		check("a refused Commit's answer")

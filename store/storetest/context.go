@@ -30,10 +30,10 @@ var cancelling = []property{
 		if s, err := h.Family(ended, f.ID); err == nil && s.State != store.Alive {
 			h.t.Errorf("Family: %v", s.State)
 		}
-		if list, err := h.Families(ended, "anna", 10); err == nil && len(list) != 1 {
-			h.t.Errorf("Families: %d", len(list))
+		if p, err := h.Families(ended, store.Query{Subject: "anna", Limit: 10}); err == nil && len(p.Families) != 1 {
+			h.t.Errorf("Families: %d", len(p.Families))
 		}
-		if b, err := h.Since(ended, 0, 10, time.Minute); err == nil && len(b.Entries) != 1 {
+		if b, err := h.Since(ended, store.Cursor{}, 10, time.Minute); err == nil && len(b.Entries) != 1 {
 			h.t.Errorf("Since: %d entries", len(b.Entries))
 		}
 		if c, err := h.Cutoffs(ended, f.ID, "anna"); err == nil && c.Everyone == 0 {
@@ -115,7 +115,7 @@ func (h *harness) callAgain(ctx context.Context) {
 		}
 	}
 	h.wantKeys(version+1, "document")
-	if err := h.Announce(ctx, store.Announcement{Access: time.Hour}); err != nil {
+	if _, err := h.Announce(ctx, store.Announcement{Access: time.Hour, Realm: realm}); err != nil {
 		h.announce(time.Hour, time.Hour, 0)
 	}
 }

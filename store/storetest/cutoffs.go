@@ -83,7 +83,7 @@ var cutting = []property{
 		want := time.Duration(0)
 		for _, announced := range []time.Duration{0, 40 * time.Second, 3 * time.Second, 0, time.Minute, 1500 * time.Millisecond} {
 			if announced != 0 {
-				if err := h.Announce(h.ctx, store.Announcement{Access: time.Hour, MaxStaleness: announced}); err != nil {
+				if _, err := h.Announce(h.ctx, store.Announcement{Access: time.Hour, MaxStaleness: announced, Realm: realm}); err != nil {
 					h.t.Fatalf("Announce: %v", err)
 				}
 			}
@@ -97,7 +97,7 @@ var cutting = []property{
 		began := time.Now()
 		a := h.cutoffs(store.ID{}, "").Now
 		h.pass(h.unit())
-		b, err := h.Since(h.ctx, 0, 1, 0)
+		b, err := h.Since(h.ctx, store.Cursor{}, 1, 0)
 		c := h.look(newID()).Now
 		if err != nil || b.Now.Sub(a) < h.unit() || c.Before(b.Now) || c.Sub(a) > 2*h.unit()+time.Since(began)+time.Second {
 			h.t.Errorf("%v, then, %v later, %v and %v, %v", a, h.unit(), b.Now, c, err)

@@ -57,15 +57,15 @@ var expiring = []property{
 		c := login("anna")
 		c.Absolute = 4 * h.unit()
 		f := h.written(h.Create(h.ctx, c)).Family
-		deadline := f.Absolute
+		deadline := f.Deadline()
 		for range 2 {
 			h.pass(h.unit())
 			f = h.written(h.Advance(h.ctx, next(f))).Family
 			f = h.written(h.Commit(h.ctx, keep(f, "value"))).Family
 		}
 		f = h.reissued(f, 1)
-		if !f.Absolute.Equal(deadline) {
-			h.t.Errorf("the deadline moved from %v to %v", deadline, f.Absolute)
+		if !f.Deadline().Equal(deadline) {
+			h.t.Errorf("the deadline moved from %v to %v", deadline, f.Deadline())
 		}
 		h.pass(3 * h.unit())
 		h.unwritten(h.Advance(h.ctx, next(f)))

@@ -28,7 +28,7 @@ func (h *harness) ledger(access, absolute, leeway time.Duration) *ledger {
 // entries up to it were old, and all above it are there.
 func (l *ledger) read() {
 	l.h.t.Helper()
-	b, err := l.h.Since(l.h.ctx, 0, store.MaxEntries, 0)
+	b, err := l.h.Since(l.h.ctx, store.Cursor{}, store.MaxEntries, 0)
 	if err != nil || b.More {
 		l.h.t.Fatalf("Since: more than the suite expects %v, %v", b.More, err)
 	}
@@ -265,17 +265,21 @@ var dropping = []property{
 			h.t.Errorf("revoked again at %d: want above %d", again, p)
 		}
 	}},
-	{name: "FromBelowTheFloorTheRestIsRead", timed: true, test: func(h *harness) {
+	{name: "BelowTheFloorACursorIsBroken", timed: true, test: func(h *harness) {
 		l := h.ledger(h.unit(), 20*h.unit(), 0)
-		cursor := h.head()
+		below := h.headCursor()
 		l.drop(h.appendUnrelated())
 		h.appendUnrelated()
 		l.read()
-		for _, after := range []store.Position{0, 1, cursor, l.floor - 1, l.floor} {
+		floor := h.cursor(l.floor)
+		for _, after := range []store.Cursor{{}, floor} {
 			b, err := h.Since(h.ctx, after, 10, 0)
-			if err != nil || len(b.Entries) == 0 || b.Floor == 0 || b.Entries[0].Previous != b.Floor {
-				h.t.Errorf("Since(%d): %+v, %v: want the first entry above the floor", after, b, err)
+			if err != nil || b.Broken || len(b.Entries) == 0 || b.Floor == 0 || b.Entries[0].Previous != b.Floor {
+				h.t.Errorf("Since(%v): %+v, %v: want the first entry above the floor", after, b, err)
 			}
+		}
+		for _, after := range []store.Cursor{{Position: 1}, below, {Position: l.floor - 1, ID: floor.ID}, {Position: l.floor, ID: newID()}, {Position: l.floor}} {
+			h.wantBroken(after)
 		}
 	}},
 	{name: "YoungBehindOldThoughTheClockJumpsBack", leaps: true, test: func(h *harness) {
@@ -296,7 +300,7 @@ var dropping = []property{
 		h.announce(10*time.Second, time.Hour, 0)
 		stop := make(chan struct{})
 		done := make(chan struct{})
-		var cursor store.Position
+		var cursor store.Cursor
 		go func() {
 			defer close(done)
 			for {
@@ -308,11 +312,15 @@ var dropping = []property{
 					h.t.Errorf("Since: %v", err)
 					return
 				}
+				if b.Broken { // dropped up to above the cursor: read whole again
+					cursor = store.Cursor{}
+					continue
+				}
 				if len(b.Entries) > 0 {
-					if p := b.Entries[0].Previous; p != cursor && (p != b.Floor || p < cursor) {
-						h.t.Errorf("after %d comes entry %d, which names %d; floor %d", cursor, b.Entries[0].Position, p, b.Floor)
+					if p := b.Entries[0].Previous; p != cursor.Position && (p != b.Floor || cursor != (store.Cursor{})) {
+						h.t.Errorf("after %d comes entry %d, which names %d; floor %d", cursor.Position, b.Entries[0].Position, p, b.Floor)
 					}
-					cursor = b.Entries[len(b.Entries)-1].Position
+					cursor = at(b.Entries[len(b.Entries)-1])
 				}
 				select {
 				case <-stop:
@@ -332,8 +340,8 @@ var dropping = []property{
 		}
 		close(stop)
 		<-done
-		if b, err := h.Since(h.ctx, 0, 1, 0); err != nil || cursor < last && b.Floor < last {
-			h.t.Errorf("read up to %d of %d, floor %d, %v", cursor, last, b.Floor, err)
+		if b, err := h.Since(h.ctx, store.Cursor{}, 1, 0); err != nil || cursor.Position < last && b.Floor < last {
+			h.t.Errorf("read up to %d of %d, floor %d, %v", cursor.Position, last, b.Floor, err)
 		}
 	}},
 }

@@ -55,9 +55,9 @@ var sharing = []property{
 	{name: "NewsOfOneWakesTheOther", test: func(h *harness) {
 		o := h.another()
 		for range 3 {
-			done := h.follow(h.ctx, h.head(), time.Minute)
+			done := h.follow(h.ctx, h.headCursor(), time.Minute)
 			h.wantEntryAt(done, o.appendUnrelated())
-			done = o.follow(h.ctx, h.head(), time.Minute)
+			done = o.follow(h.ctx, h.headCursor(), time.Minute)
 			o.wantEntryAt(done, h.appendUnrelated())
 		}
 	}},

@@ -29,7 +29,7 @@ func newHarness(t *testing.T, open func(t *testing.T) Engine, slack time.Duratio
 	if e.Store == nil {
 		t.Fatal("Engine.Store is nil")
 	}
-	return &harness{checkedStore: &checkedStore{Store: e.Store, t: t, seen: new(seen)}, engine: e, open: open, t: t, ctx: t.Context(), slack: slack}
+	return &harness{checkedStore: &checkedStore{Store: e.Store, t: t, seen: newSeen()}, engine: e, open: open, t: t, ctx: t.Context(), slack: slack}
 }
 
 // over returns the harness on another handle of the same data.
@@ -103,26 +103,26 @@ func newID() store.ID {
 
 // login returns a plain request for a new family.
 func login(subject string) store.Creation {
-	return store.Creation{ID: newID(), Subject: subject, Idle: 30 * time.Minute, Absolute: 12 * time.Hour, Reason: "test", Actor: "storetest"}
+	return store.Creation{ID: newID(), Subject: subject, Idle: 30 * time.Minute, Absolute: 12 * time.Hour, Reason: "test", By: "storetest"}
 }
 
 func renewal(of store.Family) store.Creation {
 	c := login(of.Subject)
 	c.Native = of.Native
-	c.Renews = &store.Renewal{ID: of.ID, Basis: of.Position}
+	c.Renews = &store.Renewal{ID: of.ID, Basis: of.Position, Seal: of.Seal, Key: of.Key}
 	return c
 }
 
 // next returns a request for the next generation of f, with its newest token and
 // data as new as f.
 func next(f store.Family) store.Advance {
-	return store.Advance{ID: f.ID, Generation: f.Generation, Copy: f.Copy, Native: f.Native, Basis: f.Position}
+	return store.Advance{ID: f.ID, Generation: f.Generation, Copy: f.Copy, Native: f.Native, Key: f.Key, Basis: f.Position}
 }
 
 // copyOf returns a request for one more copy of f's generation, with the token
 // that was used for its last advance and data as new as f.
 func copyOf(f store.Family) store.Reissue {
-	return store.Reissue{ID: f.ID, Generation: f.Generation - 1, Copy: f.Used, Native: f.Native, Basis: f.Position}
+	return store.Reissue{ID: f.ID, Generation: f.Generation - 1, Copy: f.Used, Native: f.Native, Key: f.Key, Basis: f.Position}
 }
 
 // refresh advances a family. Every other turn it makes a copy of its generation,
@@ -141,7 +141,7 @@ func raise(f store.Family) store.Advance {
 }
 
 func keep(f store.Family, value string) store.Commit {
-	return store.Commit{ID: f.ID, Basis: f.Position, Value: []byte(value)}
+	return store.Commit{ID: f.ID, Basis: f.Position, Key: f.Key, Value: []byte(value)}
 }
 
 func (h *harness) outcome(want store.Outcome, s store.Snapshot, err error) store.Snapshot {
@@ -189,6 +189,14 @@ func (h *harness) taken(s store.Snapshot, err error) store.Snapshot {
 func (h *harness) family(subject string) store.Family {
 	h.t.Helper()
 	return h.written(h.Create(h.ctx, login(subject))).Family
+}
+
+// bornNext makes a family at a position of its own, so that no other is born
+// there too.
+func (h *harness) bornNext(subject string) store.Family {
+	h.t.Helper()
+	h.appendUnrelated()
+	return h.family(subject)
 }
 
 // committed makes a family with a committed value.
@@ -253,31 +261,77 @@ func (h *harness) cutoffs(id store.ID, subject string) store.Cutoffs {
 
 func (h *harness) head() store.Position {
 	h.t.Helper()
-	return h.cutoffs(store.ID{}, "").Head
+	return h.headCursor().Position
 }
 
-// entries returns the log above after.
-func (h *harness) entries(after store.Position) []store.Entry {
+// headCursor returns the cursor of a reader that has read everything.
+func (h *harness) headCursor() store.Cursor {
 	h.t.Helper()
-	var all []store.Entry
-	for {
+	b, err := h.Since(h.ctx, store.Cursor{}, 1, 0)
+	if err != nil {
+		h.t.Fatalf("Since: %v", err)
+	}
+	return store.Cursor{Position: b.Head, ID: b.HeadID}
+}
+
+// at returns the cursor of a reader whose last entry is e.
+func at(e store.Entry) store.Cursor { return store.Cursor{Position: e.Position, ID: e.ID} }
+
+// cursor returns the cursor of a reader that has read up to the entry at p.
+func (h *harness) cursor(p store.Position) store.Cursor {
+	h.t.Helper()
+	if p == 0 {
+		return store.Cursor{}
+	}
+	id, known := h.seen.entry(p)
+	for after := (store.Cursor{}); !known; {
 		b, err := h.Since(h.ctx, after, store.MaxEntries, 0)
 		if err != nil {
 			h.t.Fatalf("Since: %v", err)
+		}
+		if id, known = h.seen.entry(p); !known && !b.More {
+			h.t.Fatalf("the log has no entry at %d", p)
+		}
+		after = at(b.Entries[len(b.Entries)-1])
+	}
+	return store.Cursor{Position: p, ID: id}
+}
+
+// entries returns the log above the entry at after.
+func (h *harness) entries(after store.Position) []store.Entry {
+	h.t.Helper()
+	var all []store.Entry
+	for cursor := h.cursor(after); ; {
+		b, err := h.Since(h.ctx, cursor, store.MaxEntries, 0)
+		if err != nil || b.Broken {
+			h.t.Fatalf("Since(%v): broken %v, %v", cursor, b.Broken, err)
 		}
 		all = append(all, b.Entries...)
 		if !b.More {
 			return all
 		}
-		after = b.Entries[len(b.Entries)-1].Position
+		cursor = at(b.Entries[len(b.Entries)-1])
 	}
 }
 
+// wantBroken checks that a cursor is broken, which a reader is told at once.
+func (h *harness) wantBroken(after store.Cursor) {
+	h.t.Helper()
+	began := time.Now()
+	b, err := h.Since(h.ctx, after, 10, time.Minute)
+	if err != nil || !b.Broken || time.Since(began) > promptly {
+		h.t.Errorf("Since(%v): %+v, %v, after %v: want it broken, at once", after, b, err, time.Since(began))
+	}
+}
+
+// realm is the one to which the suite's stores belong.
+const realm = "storetest"
+
 func (h *harness) announce(access, absolute, leeway time.Duration) {
 	h.t.Helper()
-	a := store.Announcement{Access: access, Absolute: absolute, Leeway: leeway, MaxStaleness: 30 * time.Second}
-	if err := h.Announce(h.ctx, a); err != nil {
-		h.t.Fatalf("Announce: %v", err)
+	a := store.Announcement{Access: access, Absolute: absolute, Leeway: leeway, MaxStaleness: 30 * time.Second, Realm: realm}
+	if p, err := h.Announce(h.ctx, a); err != nil || !p.Accepted {
+		h.t.Fatalf("Announce: %+v, %v", p, err)
 	}
 }
 
@@ -320,7 +374,7 @@ func difference(got, want store.Family) string {
 	for _, at := range []struct {
 		field     string
 		got, want time.Time
-	}{{"started", got.Started, want.Started}, {"authenticated", got.Authenticated, want.Authenticated}, {"issued", got.Issued, want.Issued}, {"absolute", got.Absolute, want.Absolute}} {
+	}{{"started", got.Started, want.Started}, {"authenticated", got.Authenticated, want.Authenticated}, {"issued", got.Issued, want.Issued}} {
 		if !at.got.Equal(at.want) {
 			differ(at.field, at.got.UTC(), at.want.UTC())
 		}
@@ -332,7 +386,11 @@ func difference(got, want store.Family) string {
 		{"id", got.ID, want.ID}, {"subject", fmt.Sprintf("%q", got.Subject), fmt.Sprintf("%q", want.Subject)}, {"label", fmt.Sprintf("%q", got.Label), fmt.Sprintf("%q", want.Label)},
 		{"native", got.Native, want.Native}, {"birth", got.Birth, want.Birth}, {"position", got.Position, want.Position},
 		{"last commit", got.LastCommit, want.LastCommit}, {"generation", got.Generation, want.Generation},
-		{"copy", got.Copy, want.Copy}, {"used", got.Used, want.Used}, {"idle", got.Idle, want.Idle},
+		{"copy", got.Copy, want.Copy}, {"used", got.Used, want.Used}, {"idle", got.Idle, want.Idle}, {"absolute", got.Absolute, want.Absolute},
+		{"names", fmt.Sprint(got.Names), fmt.Sprint(want.Names)}, {"actor", fmt.Sprintf("%q", got.Actor), fmt.Sprintf("%q", want.Actor)},
+		{"methods", fmt.Sprintf("%q", got.Methods), fmt.Sprintf("%q", want.Methods)}, {"level", fmt.Sprintf("%q", got.Level), fmt.Sprintf("%q", want.Level)},
+		{"key", got.Key, want.Key}, {"counts", got.Counts, want.Counts}, {"first", got.First, want.First}, {"successor", got.Successor, want.Successor},
+		{"seal", got.Seal, want.Seal},
 	} {
 		if v.got != v.want {
 			differ(v.field, v.got, v.want)
@@ -346,6 +404,9 @@ func (h *harness) wantEntry(e store.Entry, kind store.Kind, session store.ID, su
 	h.t.Helper()
 	if e.Kind != kind || e.Session != session || e.Subject != subject {
 		h.t.Errorf("entry %d is of kind %v, session %v, subject %q: want %v, %v, %q", e.Position, e.Kind, e.Session, e.Subject, kind, session, subject)
+	}
+	if !e.Name.IsZero() || !e.Ring.IsZero() || e.RingVersion != 0 {
+		h.t.Errorf("entry %d of kind %v has name %v and ring %v at %d: want none", e.Position, e.Kind, e.Name, e.Ring, e.RingVersion)
 	}
 	if e.Reason != reason || e.Actor != actor {
 		h.t.Errorf("entry %d has reason %q and actor %q: want %q and %q", e.Position, e.Reason, e.Actor, reason, actor)
@@ -380,4 +441,10 @@ func together(n int, act func(i int)) {
 	}
 	close(start)
 	wait.Wait()
+}
+
+// now returns the engine's time, in whole milliseconds.
+func (h *harness) now() time.Time {
+	h.t.Helper()
+	return h.look(newID()).Now.Truncate(time.Millisecond)
 }

@@ -20,11 +20,11 @@ var logging = []property{
 		}
 	}},
 	{name: "AnotherStoreIsAnotherLog", test: func(h *harness) {
-		other, err := h.open(h.t).Store.Since(h.ctx, 0, 1, 0)
+		other, err := h.open(h.t).Store.Since(h.ctx, store.Cursor{}, 1, 0)
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		mine, err := h.Since(h.ctx, 0, 1, 0)
+		mine, err := h.Since(h.ctx, store.Cursor{}, 1, 0)
 		if err != nil || mine.Log == other.Log || mine.Entries[0].ID == other.Entries[0].ID {
 			h.t.Errorf("two logs, %v and %v, first entries %v and %v, %v", mine.Log, other.Log, mine.Entries[0].ID, other.Entries[0].ID, err)
 		}
@@ -70,7 +70,7 @@ var logging = []property{
 		all := h.entries(0)
 		for _, limit := range []int{1, 2, 7, 20, 21, 22, store.MaxEntries} {
 			var got []store.Entry
-			after := store.Position(0)
+			after := store.Cursor{}
 			for {
 				b, err := h.Since(h.ctx, after, limit, 0)
 				if err != nil {
@@ -86,22 +86,21 @@ var logging = []property{
 				if !b.More {
 					break
 				}
-				after = got[len(got)-1].Position
+				after = at(got[len(got)-1])
 			}
 			h.sameEntries(got, all)
 		}
 		for i, e := range all {
 			h.sameEntries(h.entries(e.Position), all[i+1:])
-			h.sameEntries(h.entries(e.Position-1), all[i:])
+			h.sameEntries(h.entries(e.Previous), all[i:])
 		}
 	}},
 	{name: "AtTheHeadItIsEmpty", test: func(h *harness) {
-		head := h.appendUnrelated()
-		for _, after := range []store.Position{head, head + 1, store.MaxPosition} {
-			b, err := h.Since(h.ctx, after, 10, 0)
-			if err != nil || len(b.Entries) != 0 || b.More || b.Head != head {
-				h.t.Errorf("Since(%d): %d entries, more %v, head %d, %v: want none, head %d", after, len(b.Entries), b.More, b.Head, err, head)
-			}
+		h.appendUnrelated()
+		head := h.headCursor()
+		b, err := h.Since(h.ctx, head, 10, 0)
+		if err != nil || b.Broken || len(b.Entries) != 0 || b.More || b.Head != head.Position || b.HeadID != head.ID {
+			h.t.Errorf("Since(%v): %+v, %v: want nothing, and that head", head, b, err)
 		}
 	}},
 	{name: "ReadTwiceItIsTheSame", test: func(h *harness) {

@@ -157,7 +157,7 @@ func (h *harness) readerMissesNothing(reader *harness) {
 	var writing atomic.Int64
 	writing.Store(writers)
 	seen := map[store.Position]bool{}
-	cursor := h.head()
+	cursor := h.headCursor()
 	together(writers+1, func(i int) {
 		if i < writers {
 			defer writing.Add(-1)
@@ -181,13 +181,13 @@ func (h *harness) readerMissesNothing(reader *harness) {
 				return
 			}
 			for _, e := range b.Entries {
-				if e.Previous != cursor {
-					h.t.Errorf("after %d comes entry %d, which names %d", cursor, e.Position, e.Previous)
+				if e.Previous != cursor.Position {
+					h.t.Errorf("after %d comes entry %d, which names %d", cursor.Position, e.Position, e.Previous)
 				}
-				cursor = e.Position
-				seen[cursor] = true
+				cursor = at(e)
+				seen[e.Position] = true
 			}
-			if last && len(b.Entries) == 0 {
+			if b.Broken || last && len(b.Entries) == 0 {
 				return
 			}
 		}

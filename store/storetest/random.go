@@ -210,7 +210,7 @@ func (w *walk) creation(f store.Family) store.Creation {
 	c := store.Creation{
 		ID: w.newID(), Subject: pick(w.Rand, w.subjects), Label: pick(w.Rand, []string{"", "phone", "desk"}), Native: w.chance(25),
 		Idle: time.Duration(5+w.IntN(60)) * time.Minute, Absolute: time.Duration(10+w.IntN(300)) * time.Minute,
-		Above: w.above(), Reason: pick(w.Rand, []string{"", "r"}), Actor: pick(w.Rand, []string{"", "a"}),
+		Above: w.above(), Reason: pick(w.Rand, []string{"", "r"}), By: pick(w.Rand, []string{"", "a"}),
 	}
 	if w.chance(8) {
 		// An id that is taken is requested again; that of an expired family may
@@ -220,7 +220,7 @@ func (w *walk) creation(f store.Family) store.Creation {
 		}
 	}
 	if w.chance(30) {
-		c.Renews = &store.Renewal{ID: f.ID, Basis: w.basis(f), Authenticated: w.chance(30)}
+		c.Renews = &store.Renewal{ID: f.ID, Basis: w.basis(f)}
 		c.Value = []byte{byte(w.Uint32())}
 		if !w.chance(10) {
 			c.Subject, c.Native = f.Subject, f.Native

@@ -17,7 +17,7 @@ var renewing = []property{
 		h.tick()
 		head := h.head()
 		c = renewal(old)
-		c.Reason, c.Actor = "renewed", "anna"
+		c.Reason, c.By = "renewed", "anna"
 		c.Label, c.Idle, c.Absolute = "ignored", 7*h.unit(), 8*h.unit()
 		s := h.written(h.Create(h.ctx, c))
 		entries := h.entries(head)
@@ -41,18 +41,22 @@ var renewing = []property{
 		}
 		h.wantState(store.Ended, old.ID)
 	}},
-	{name: "AuthenticatedSetsTheAuthenticationTimeAlone", timed: true, test: func(h *harness) {
-		old := h.family("anna")
-		h.tick()
-		c := renewal(old)
-		c.Renews.Authenticated = true
-		s := h.written(h.Create(h.ctx, c))
-		f := s.Family
-		if !f.Authenticated.After(old.Authenticated) || f.Authenticated.After(s.Now) || !f.Authenticated.Equal(f.Issued) {
-			h.t.Errorf("authenticated %v: want %v", f.Authenticated, f.Issued)
-		}
-		if !f.Started.Equal(old.Started) || !f.Absolute.Equal(old.Absolute) {
-			h.t.Errorf("started %v, absolute %v: want %v, %v", f.Started, f.Absolute, old.Started, old.Absolute)
+	{name: "ANewAuthenticationReplacesTimeMethodsAndLevel", timed: true, test: func(h *harness) {
+		c := login("anna")
+		c.Methods, c.Level = "pwd", "1"
+		old := h.written(h.Create(h.ctx, c)).Family
+		h.pass(h.unit())
+		c = renewal(old)
+		c.Leeway = h.unit() / 2
+		c.Renews.Authenticated, c.Renews.Methods = h.now(), "pwd otp"
+		f := h.written(h.Create(h.ctx, c)).Family
+		want := old
+		want.ID, want.Birth, want.Position, want.Issued = c.ID, f.Birth, f.Birth, f.Issued
+		want.Authenticated, want.Methods, want.Level = c.Renews.Authenticated, "pwd otp", ""
+		h.same(f, want)
+		h.same(h.look(f.ID).Family, want)
+		if !f.Deadline().Equal(f.Authenticated.Add(old.Absolute)) {
+			h.t.Errorf("the deadline is %v: want it counted from %v", f.Deadline(), f.Authenticated)
 		}
 	}},
 	{name: "ACommittedValueIsReplacedAtTheBirth", test: func(h *harness) {

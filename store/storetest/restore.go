@@ -279,7 +279,7 @@ var restoring = []property{
 		}
 		lost[7*2] = lostSession(f.ID, lost[7*2].Position)
 		last := h.restore(lost...)
-		b, err := h.Since(h.ctx, head, store.MaxEntries, 0)
+		b, err := h.Since(h.ctx, h.cursor(head), store.MaxEntries, 0)
 		if err != nil || len(b.Entries) != store.MaxEntries || b.More || b.Head != last {
 			h.t.Fatalf("%d entries, more %v, head %d, %v: want %d, the last at %d", len(b.Entries), b.More, b.Head, err, store.MaxEntries, last)
 		}
@@ -339,7 +339,8 @@ var restoring = []property{
 				r.Entries = slices.Repeat([]store.Entry{lostEveryone(1)}, store.MaxEntries+1)
 			})
 			refused("no kind", func(r *store.Restoration) { r.Entries[1].Kind = 0 })
-			refused("an unknown kind", func(r *store.Restoration) { r.Entries[2].Kind = 5 })
+			refused("an entry of a name", func(r *store.Restoration) { r.Entries[2].Kind = store.KindName })
+			refused("an unknown kind", func(r *store.Restoration) { r.Entries[2].Kind = 6 })
 			refused("a superseding entry", func(r *store.Restoration) { r.Entries[0].Kind = store.KindSuperseding })
 			refused("a superseding entry, at the end", func(r *store.Restoration) {
 				e := lostSession(newID(), p)
@@ -388,7 +389,7 @@ var restoring = []property{
 			func(p store.Position) store.Entry { return lostSubject("anna", p) },
 			lostEveryone,
 		} {
-			done := h.follow(h.ctx, h.head(), time.Minute)
+			done := h.follow(h.ctx, h.headCursor(), time.Minute)
 			h.wantEntryAt(done, h.restore(lost(h.head()+1)))
 		}
 	}},

@@ -203,7 +203,7 @@ var revoking = []property{
 		r.Sessions[7] = h.family("anna").ID
 		head := h.head()
 		last := h.revoke(r)
-		b, err := h.Since(h.ctx, head, store.MaxEntries, 0)
+		b, err := h.Since(h.ctx, h.cursor(head), store.MaxEntries, 0)
 		if err != nil || len(b.Entries) != store.MaxEntries || b.More || b.Head != last {
 			h.t.Fatalf("%d entries, more %v, head %d, %v: want %d, the last at %d", len(b.Entries), b.More, b.Head, err, store.MaxEntries, last)
 		}

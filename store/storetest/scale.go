@@ -74,13 +74,13 @@ func (h *harness) short(r store.Revocation, again func()) {
 var scaling = []property{
 	{name: "ManyFamiliesOfOneSubject", test: func(h *harness) {
 		h.crowd(scaled(100_000, rounds.Of(1_200, 2_000)), func(int) string { return "anna" })
-		if list, err := h.Families(h.ctx, "anna", store.MaxListed); err != nil || len(list) != store.MaxListed {
-			h.t.Fatalf("%d families, %v", len(list), err)
+		if p, err := h.Families(h.ctx, store.Query{Subject: "anna", Limit: store.MaxLooked}); err != nil || len(p.Families) != store.MaxLooked || p.Next == (store.PageCursor{}) {
+			h.t.Fatalf("%d families, next %v, %v", len(p.Families), p.Next, err)
 		}
 		last := h.family("anna")
 		h.short(store.Revocation{Subjects: []string{"anna"}}, func() { h.crowd(scaled(100_000, 200), func(int) string { return "anna" }) })
 		h.wantState(store.CutOff, last.ID)
-		h.wantFamilies("anna", store.MaxListed)
+		h.wantFamilies("anna", store.MaxLooked)
 		h.wantState(store.Alive, h.family("anna").ID)
 	}},
 	{name: "EveryoneOverManyFamilies", test: func(h *harness) {

@@ -25,7 +25,7 @@ type sinceResult struct {
 }
 
 // follow calls Since in the background and gives it time to begin waiting.
-func (h *harness) follow(ctx context.Context, after store.Position, wait time.Duration) <-chan sinceResult {
+func (h *harness) follow(ctx context.Context, after store.Cursor, wait time.Duration) <-chan sinceResult {
 	done := make(chan sinceResult, 1)
 	go func() {
 		b, err := h.Since(ctx, after, 10, wait)
@@ -50,10 +50,9 @@ func (h *harness) wantEntryAt(done <-chan sinceResult, p store.Position) {
 
 var waiting = []property{
 	{name: "WhatIsThereIsReturnedAtOnce", test: func(h *harness) {
-		head := h.head()
-		h.wantEntryAt(h.follow(h.ctx, head, time.Minute), h.appendUnrelated())
+		h.wantEntryAt(h.follow(h.ctx, h.headCursor(), time.Minute), h.appendUnrelated())
 		began := time.Now()
-		if b, err := h.Since(h.ctx, 0, 1, time.Minute); err != nil || len(b.Entries) != 1 || time.Since(began) > promptly {
+		if b, err := h.Since(h.ctx, store.Cursor{}, 1, time.Minute); err != nil || len(b.Entries) != 1 || time.Since(began) > promptly {
 			h.t.Errorf("%d entries after %v, %v", len(b.Entries), time.Since(began), err)
 		}
 	}},
@@ -72,13 +71,13 @@ var waiting = []property{
 			},
 			func() store.Position { return h.revokeEveryone() },
 		} {
-			done := h.follow(h.ctx, h.head(), time.Minute)
+			done := h.follow(h.ctx, h.headCursor(), time.Minute)
 			h.wantEntryAt(done, write())
 		}
 	}},
 	{name: "EveryoneWhoWaitsWakes", test: func(h *harness) {
 		var all []<-chan sinceResult
-		head := h.head()
+		head := h.headCursor()
 		for range 30 {
 			done := make(chan sinceResult, 1)
 			go func() {
@@ -103,7 +102,7 @@ var waiting = []property{
 		var done sync.WaitGroup
 		defer done.Wait()
 		defer cancel()
-		after := h.head()
+		after := h.headCursor()
 		for i := range followers {
 			done.Go(func() {
 				for after := after; ; {
@@ -115,8 +114,8 @@ var waiting = []property{
 						h.t.Errorf("Since: %d entries, %v", len(b.Entries), err)
 						return
 					}
-					after = b.Entries[len(b.Entries)-1].Position
-					read[i].Store(uint64(after))
+					after = at(b.Entries[len(b.Entries)-1])
+					read[i].Store(uint64(after.Position))
 				}
 			})
 		}
@@ -138,13 +137,13 @@ var waiting = []property{
 		}
 	}},
 	{name: "WithoutNewsItLastsAsLongAsAsked", test: func(h *harness) {
-		head := h.head()
+		head := h.headCursor()
 		const wait = 200 * time.Millisecond
 		began := time.Now()
 		b, err := h.Since(h.ctx, head, 10, wait)
 		took := time.Since(began)
-		if err != nil || len(b.Entries) != 0 || b.More || b.Head != head {
-			h.t.Errorf("%+v, %v: want an empty batch, head %d", b, err, head)
+		if err != nil || len(b.Entries) != 0 || b.More || b.Head != head.Position {
+			h.t.Errorf("%+v, %v: want an empty batch, head %d", b, err, head.Position)
 		}
 		if took < wait*3/4 || took > wait+promptly {
 			h.t.Errorf("it took %v: want %v", took, wait)
@@ -156,7 +155,7 @@ var waiting = []property{
 	}},
 	{name: "TheEndOfTheContextEndsIt", test: func(h *harness) {
 		ctx, cancel := context.WithCancel(h.ctx)
-		done := h.follow(ctx, h.head(), time.Minute)
+		done := h.follow(ctx, h.headCursor(), time.Minute)
 		cancel()
 		select {
 		case a := <-done:
@@ -166,13 +165,14 @@ var waiting = []property{
 		case <-time.After(promptly):
 			h.t.Errorf("still waiting %v after the context ended", promptly)
 		}
-		h.wantEntryAt(h.follow(h.ctx, h.head(), time.Minute), h.appendUnrelated())
+		h.wantEntryAt(h.follow(h.ctx, h.headCursor(), time.Minute), h.appendUnrelated())
 	}},
 	{name: "WaitingHoldsNobodyUp", test: func(h *harness) {
 		ctx, cancel := context.WithCancel(h.ctx)
 		defer cancel()
+		head := h.headCursor()
 		for range 20 {
-			go h.Store.Since(ctx, store.MaxPosition, 10, time.Minute)
+			go h.Store.Since(ctx, head, 10, time.Minute)
 		}
 		time.Sleep(20 * time.Millisecond)
 		began := time.Now()
