@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ const documentFormat = "wafer/1 keyring"
 // encoding of the same set.
 type document struct {
 	Format  string        `json:"format"`
+	ID      string        `json:"id"`
 	Version uint64        `json:"version"`
 	Seals   int64         `json:"seals_seconds"`
 	Life    int64         `json:"life_seconds"`
@@ -39,6 +41,7 @@ type documentEvent struct {
 func marshalSet(s *Set) ([]byte, error) {
 	d := document{
 		Format:  documentFormat,
+		ID:      s.id.String(),
 		Version: s.version,
 		Seals:   int64(s.schedule.Seals / time.Second),
 		Life:    int64(s.schedule.Life / time.Second),
@@ -81,6 +84,9 @@ func parseSet(plain []byte) (*Set, error) {
 		return nil, err
 	}
 	s := &Set{version: d.Version, schedule: schedule}
+	if n, err := hex.Decode(s.id[:], []byte(d.ID)[:min(len(d.ID), hex.EncodedLen(len(s.id)))]); err != nil || n != len(s.id) || s.id == (RingID{}) {
+		return nil, errors.New("keyring: the key set's id is not 32 hexadecimal digits, or is zero")
+	}
 	for _, dk := range d.Keys {
 		id, err := ParseID(dk.ID)
 		if err != nil {

@@ -26,7 +26,7 @@ func TestReleasedDocumentsStillOpen(t *testing.T) {
 	parsed := must(parseSet(plain))(t)
 	opened := must(Open(t.Context(), File("testdata/ring-v1"), testKeeper(t)))(t).Set()
 	for name, s := range map[string]*Set{"the plaintext": parsed, "the sealed file": opened} {
-		if s.Version() != 7 || s.Schedule() != want.Schedule() || len(s.keys) != len(want.keys) {
+		if s.Version() != 7 || s.ID() != (RingID{1}) || s.Schedule() != want.Schedule() || len(s.keys) != len(want.keys) {
 			t.Fatalf("%s: %v with %v", name, s, s.Schedule())
 		}
 		for i, k := range s.keys {
@@ -74,6 +74,12 @@ func TestParseSetRefuses(t *testing.T) {
 		"a field in capitals":           replace(`"version"`, `"Version"`),
 		"a field that is missing":       replace(`,"life_seconds":864000`, ``),
 		"another format":                replace("wafer/1 keyring", "wafer/2 keyring"),
+		"no ring id":                    replace(`"id":"01000000000000000000000000000000",`, ``),
+		"a ring id of zeroes":           replace(`"id":"01000000000000000000000000000000"`, `"id":"00000000000000000000000000000000"`),
+		"a short ring id":               replace(`"id":"01000000000000000000000000000000"`, `"id":"010000000000000000000000000000"`),
+		"a long ring id":                replace(`"id":"01000000000000000000000000000000"`, `"id":"0100000000000000000000000000000000"`),
+		"a ring id in capitals":         replace(`"id":"01000000000000000000000000000000"`, `"id":"A1000000000000000000000000000000"`),
+		"a ring id that is no number":   replace(`"id":"01000000000000000000000000000000"`, `"id":"x1000000000000000000000000000000"`),
 		"version 0":                     replace(`"version":7`, `"version":0`),
 		"a negative version":            replace(`"version":7`, `"version":-7`),
 		"a version with a fraction":     replace(`"version":7`, `"version":7.0`),

@@ -29,4 +29,7 @@ var (
 	// this ring has seen, or other content under the same version, for
 	// example after a backup was restored. The ring keeps its own set.
 	ErrRollback = errors.New("keyring: the key set went back to an older version")
+	// ErrAnother is returned if the source holds the key set of another ring than
+	// before. The ring keeps its own set until the program is started again.
+	ErrAnother = errors.New("keyring: the key set is that of another ring")
 )

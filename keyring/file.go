@@ -69,14 +69,14 @@ func (f file) SwapKeys(ctx context.Context, version uint64, document []byte) (bo
 	if err != nil {
 		return false, err
 	}
-	if newest != version {
+	if newest != version && newest != 0 {
 		return false, nil
 	}
 	content := formatFile(version+1, document)
 	if len(content) > maxFile {
 		return false, fmt.Errorf("%s would be larger than the %d bytes that are read of it", f, maxFile)
 	}
-	if version == 0 {
+	if newest == 0 {
 		err = createFile(string(f), content)
 		if errors.Is(err, fs.ErrExist) {
 			return false, nil

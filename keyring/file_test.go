@@ -250,7 +250,7 @@ func TestFileSwapComparesVersions(t *testing.T) {
 	for _, c := range []struct {
 		version uint64
 		want    bool
-	}{{1, false}, {0, true}, {0, false}, {2, false}, {1, true}, {1, false}, {2, true}} {
+	}{{0, true}, {0, false}, {2, false}, {1, true}, {1, false}, {2, true}} {
 		document := []byte{byte(c.version), 7}
 		swapped, err := source.SwapKeys(t.Context(), c.version, document)
 		if err != nil || swapped != c.want {
@@ -264,6 +264,20 @@ func TestFileSwapComparesVersions(t *testing.T) {
 		}
 	}
 	assertNoLeftovers(t, filepath.Dir(path), "ring", "ring.lock")
+}
+
+// The first document may have any version: a key set that was moved here keeps
+// its own.
+func TestFileSwapOfTheFirstVersion(t *testing.T) {
+	source := File(filepath.Join(t.TempDir(), "ring"))
+	for _, want := range []bool{true, false} {
+		if swapped, err := source.SwapKeys(t.Context(), 6, []byte("moved")); err != nil || swapped != want {
+			t.Fatalf("%v, %v: want %v", swapped, err, want)
+		}
+		if version, _, err := source.LoadKeys(t.Context()); err != nil || version != 7 {
+			t.Fatalf("version %d, %v: want 7", version, err)
+		}
+	}
 }
 
 func TestFileRefusesToSwapOverWhatItCannotRead(t *testing.T) {

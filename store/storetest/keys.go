@@ -15,7 +15,6 @@ var keeping = []property{
 		}
 	}},
 	{name: "CreatedOnceAndSwappedFromTheNewest", test: func(h *harness) {
-		h.swap(1, "ahead of none", false)
 		h.swap(0, "first", true)
 		h.wantKeys(1, "first")
 		h.swap(0, "created again", false)
@@ -26,6 +25,14 @@ var keeping = []property{
 		h.swap(0, "created again", false)
 		h.swap(2, "second", true) // the same document again makes a new version
 		h.wantKeys(3, "second")
+	}},
+	{name: "TheFirstMayHaveAnyVersion", test: func(h *harness) {
+		h.swap(6, "moved here", true)
+		h.wantKeys(7, "moved here")
+		h.swap(6, "moved again", false)
+		h.swap(0, "created again", false)
+		h.swap(7, "changed", true)
+		h.wantKeys(8, "changed")
 	}},
 	{name: "OneOfManyCreates", test: func(h *harness) { h.swapTogether(0) }},
 	{name: "OneOfManySwaps", test: func(h *harness) {
