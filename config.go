@@ -87,6 +87,13 @@ type Config[T any] struct {
 
 	// SessionCookie and RefreshCookie name the cookies. Default
 	// "__Host-session" and "__Host-refresh"; the prefix "__Host-" is required.
+	//
+	// Several Sessions may share a realm, a ring and a store if their
+	// SessionCookies differ. None accepts another's cookies, refresh tokens or
+	// committed data. So renaming the SessionCookie logs everybody out, native
+	// clients included. The subjects and their sessions are the store's:
+	// MaxSessions, Devices, EndOthers and Revoke cover the sessions of all.
+	// Access tokens belong to the realm and the issuer.
 	SessionCookie, RefreshCookie string
 	// SameSiteStrict sets SameSite=Strict on the cookies, so a user who follows a
 	// link from another site arrives anonymous. Default Lax.

@@ -100,10 +100,11 @@ func (s *Sessions[T]) openCodecs() (err error) {
 	if s.cookies, err = codec.NewCookies(s.ring, s.config.Realm, s.config.SessionCookie); err != nil {
 		return fmt.Errorf("wafer: Config.Realm: %w", err)
 	}
-	if s.refreshTokens, err = codec.NewRefreshTokens(s.ring, s.config.Realm); err != nil {
+	instance := codec.Instance{Realm: s.config.Realm, SessionCookie: s.config.SessionCookie}
+	if s.refreshTokens, err = codec.NewRefreshTokens(s.ring, instance); err != nil {
 		return err
 	}
-	if s.commits, err = codec.NewCommits(s.ring, s.config.Realm); err != nil {
+	if s.commits, err = codec.NewCommits(s.ring, instance); err != nil {
 		return err
 	}
 	if _, err = s.ring.Primary(s.config.Now()); err != nil {

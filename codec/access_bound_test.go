@@ -71,7 +71,7 @@ func TestPromise2_AccessTokenIsNoOtherCredential(t *testing.T) {
 	access := newAccessTokens(t, ring, realm, bothAlgorithms...)
 	token, err := access.Mint(now, accessToken("anna"))
 	fatal(t, err)
-	cookies, refresh := newCookies(t, ring, realm, name), newRefreshTokens(t, ring, realm)
+	cookies, refresh := newCookies(t, ring, realm, name), newRefreshTokens(t, ring, instance)
 	cookie, err := cookies.Seal(now, session("anna"), nil)
 	fatal(t, err)
 	refreshToken, err := refresh.Mint(now, codec.RefreshToken{Family: idOf("f"), Generation: 1})

@@ -100,7 +100,7 @@ func BenchmarkGorillaDecode(b *testing.B) {
 }
 
 func BenchmarkRefreshTokens(b *testing.B) {
-	refresh := newRefreshTokens(b, staticRing(b, secret(1)), realm)
+	refresh := newRefreshTokens(b, staticRing(b, secret(1)), instance)
 	family := idOf("f")
 	token, err := refresh.Mint(now, codec.RefreshToken{Family: family, Generation: 1})
 	fatal(b, err)

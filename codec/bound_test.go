@@ -23,11 +23,9 @@ func TestPromise2_BoundToNameRealmAndRing(t *testing.T) {
 					t.Errorf("%s: %v: want %v", what, err, want)
 				}
 			}
-			if k.format != "refresh" { // it has no name
-				refused("another name", ring, realm, "__Host-sessio", codec.ErrForged)
-				refused("a longer name", ring, realm, name+"n", codec.ErrForged)
-				refused("another case", ring, realm, "__host-session", codec.ErrForged)
-			}
+			refused("another name", ring, realm, "__Host-sessio", codec.ErrForged)
+			refused("a longer name", ring, realm, name+"n", codec.ErrForged)
+			refused("another case", ring, realm, "__host-session", codec.ErrForged)
 			refused("another realm", ring, "shop.example/production", name, codec.ErrForged)
 			refused("a shorter realm", ring, realm[:len(realm)-1], name, codec.ErrForged)
 			refused("the realm's end moved into the name", ring, realm[:len(realm)-1], realm[len(realm)-1:]+name, codec.ErrForged)
@@ -49,10 +47,9 @@ func TestPromise2_KeyIdsAreNoSecrets(t *testing.T) {
 	}
 }
 
-// Here the three sealed formats differ only in their subkey, because realm and name
-// are the same. Each refuses the others' bytes.
+// Each of the three sealed formats refuses the others' bytes, although realm and
+// name are the same. A cookie and a value then differ only in their subkey.
 func TestPromise2_PurposesAreApart(t *testing.T) {
-	const family = "sixteen bytes id" // as a cookie's and a value's name too
 	ring := staticRing(t, secret(1))
 	plain := strings.Repeat("\x00", 200)
 	raw := base64.RawURLEncoding
@@ -62,7 +59,7 @@ func TestPromise2_PurposesAreApart(t *testing.T) {
 		if k.format == "refresh" || k.format == "gorilla" || k.format == "access" {
 			continue
 		}
-		b := k.bind(t, ring, realm, family)
+		b := k.bind(t, ring, realm, name)
 		text := b.seal(plain)
 		if k.format == "commit" {
 			sealed[k.format], bounds[k.format] = []byte(text), b
@@ -167,9 +164,15 @@ func TestRotationKeepsWhatIsSealed(t *testing.T) {
 func TestConstructorsRefuseWhatIsUnsafe(t *testing.T) {
 	ring := staticRing(t, secret(1))
 	try := map[string]func(ring *keyring.Ring, realm string) error{
-		"NewCookies":       func(r *keyring.Ring, realm string) error { _, err := codec.NewCookies(r, realm, name); return err },
-		"NewCommits":       func(r *keyring.Ring, realm string) error { _, err := codec.NewCommits(r, realm); return err },
-		"NewRefreshTokens": func(r *keyring.Ring, realm string) error { _, err := codec.NewRefreshTokens(r, realm); return err },
+		"NewCookies": func(r *keyring.Ring, realm string) error { _, err := codec.NewCookies(r, realm, name); return err },
+		"NewCommits": func(r *keyring.Ring, realm string) error {
+			_, err := codec.NewCommits(r, codec.Instance{Realm: realm, SessionCookie: name})
+			return err
+		},
+		"NewRefreshTokens": func(r *keyring.Ring, realm string) error {
+			_, err := codec.NewRefreshTokens(r, codec.Instance{Realm: realm, SessionCookie: name})
+			return err
+		},
 		"NewValues": func(r *keyring.Ring, realm string) error {
 			_, err := codec.NewValues(r, codec.ValuesConfig{Realm: realm, Lifetime: time.Hour})
 			return err
@@ -198,6 +201,12 @@ func TestConstructorsRefuseWhatIsUnsafe(t *testing.T) {
 		if _, err := codec.NewCookies(ring, realm, bad); err == nil {
 			t.Errorf("NewCookies accepts the name %q", bad)
 		}
+		if _, err := codec.NewCommits(ring, codec.Instance{Realm: realm, SessionCookie: bad}); err == nil {
+			t.Errorf("NewCommits accepts the name %q", bad)
+		}
+		if _, err := codec.NewRefreshTokens(ring, codec.Instance{Realm: realm, SessionCookie: bad}); err == nil {
+			t.Errorf("NewRefreshTokens accepts the name %q", bad)
+		}
 	}
 	for _, bad := range []time.Duration{0, -1, keyring.DefaultLife + 1} {
 		if _, err := codec.NewValues(ring, codec.ValuesConfig{Realm: realm, Lifetime: bad}); err == nil {
@@ -215,8 +224,8 @@ func TestConstructorsRefuseWhatIsUnsafe(t *testing.T) {
 func TestSealWithoutAPrimary(t *testing.T) {
 	ring := documentRing(t, document(documentKey{id: "00000001", secret: 1, activates: now.Add(time.Hour)}))
 	_, err := newCookies(t, ring, realm, name).Seal(now, session("anna"), nil)
-	_, err2 := newCommits(t, ring, realm).Seal(now, codec.ID{}, nil)
-	_, err3 := newRefreshTokens(t, ring, realm).Mint(now, codec.RefreshToken{Generation: 1})
+	_, err2 := newCommits(t, ring, instance).Seal(now, codec.ID{}, nil)
+	_, err3 := newRefreshTokens(t, ring, instance).Mint(now, codec.RefreshToken{Generation: 1})
 	_, err4 := newValues(t, ring, codec.ValuesConfig{Realm: realm, Lifetime: time.Hour}).Seal("n", nil)
 	_, err5 := newGorilla(t, ring, realm).Encode("n", "x")
 	for i, err := range []error{err, err2, err3, err4, err5} {

@@ -11,7 +11,7 @@ import (
 
 // Rows of a store cannot be swapped: the family is authenticated.
 func TestPromise2_CommittedDataBelongsToOneFamily(t *testing.T) {
-	commits := newCommits(t, staticRing(t, secret(1)), realm)
+	commits := newCommits(t, staticRing(t, secret(1)), instance)
 	family := codec.ID{15: 1}
 	sealed, err := commits.Seal(now, family, []byte("data"))
 	fatal(t, err)
@@ -25,7 +25,7 @@ func TestPromise2_CommittedDataBelongsToOneFamily(t *testing.T) {
 }
 
 func TestCommitLengths(t *testing.T) {
-	commits := newCommits(t, staticRing(t, secret(1)), realm)
+	commits := newCommits(t, staticRing(t, secret(1)), instance)
 	longest := bytes.Repeat([]byte{1}, codec.MaxCommit)
 	sealed, err := commits.Seal(now, codec.ID{}, longest)
 	if err != nil || len(sealed) != codec.MaxCommitSealed {
@@ -41,7 +41,7 @@ func TestCommitLengths(t *testing.T) {
 
 // Open does not change the store's buffer.
 func TestCommitOpenLeavesItsInput(t *testing.T) {
-	commits := newCommits(t, staticRing(t, secret(1)), realm)
+	commits := newCommits(t, staticRing(t, secret(1)), instance)
 	sealed, err := commits.Seal(now, codec.ID{}, []byte("data"))
 	fatal(t, err)
 	room := append(slices.Clone(sealed), bytes.Repeat([]byte{9}, 100)...)

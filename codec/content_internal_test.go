@@ -106,7 +106,7 @@ func TestAuthenticValueWithoutItsTimes(t *testing.T) {
 
 func TestAuthenticRefreshTokenOfGenerationZero(t *testing.T) {
 	ring := contentRing(t)
-	refresh, err := NewRefreshTokens(ring, "realm")
+	refresh, err := NewRefreshTokens(ring, Instance{"realm", "name"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,10 +2,8 @@ package codec
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/waferkit/wafer/keyring"
@@ -25,8 +23,8 @@ func NewCookies(ring *keyring.Ring, realm, name string) (*Cookies, error) {
 	if err != nil {
 		return nil, err
 	}
-	if name == "" || strings.ContainsRune(name, 0) {
-		return nil, errors.New("codec: a cookie needs a name, without NUL")
+	if err := checkCookieName(name); err != nil {
+		return nil, err
 	}
 	return &Cookies{s, name}, nil
 }

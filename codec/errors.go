@@ -17,7 +17,7 @@ var (
 	// of the format.
 	ErrVersion = errors.New("codec: unknown version of the format")
 	// ErrForged is returned if the input is not authentic under the key
-	// that it names, for this realm, purpose and name.
+	// that it names, for this realm or instance, purpose and name.
 	ErrForged = errors.New("codec: not authentic")
 	// ErrContent is returned if the input is authentic but malformed
 	// inside. It was sealed by another release, or by another program that

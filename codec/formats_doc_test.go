@@ -145,9 +145,9 @@ func TestDocumentedRingFile(t *testing.T) {
 	}
 	// The same set in clear text is the same ring.
 	clear := documentRing(t, set)
-	sealed, err := newCommits(t, clear, realm).Seal(first, codec.ID{}, []byte("x"))
+	sealed, err := newCommits(t, clear, instance).Seal(first, codec.ID{}, []byte("x"))
 	fatal(t, err)
-	if got, err := newCommits(t, ring, realm).Open(ctx, first, codec.ID{}, sealed); err != nil || string(got) != "x" {
+	if got, err := newCommits(t, ring, instance).Open(ctx, first, codec.ID{}, sealed); err != nil || string(got) != "x" {
 		t.Errorf("Open = %q, %v", got, err)
 	}
 }

@@ -72,13 +72,13 @@ func fuzzOpen(t testing.TB, format string) func(input string) (codec.Session, st
 			return s, string(b), err
 		}
 	case "commit":
-		commits := newCommits(t, ring, vectorRealm)
+		commits := newCommits(t, ring, vectorInstance)
 		return func(input string) (s codec.Session, text string, err error) {
 			b, err := commits.Open(ctx, fuzzNow, vectorFamily, []byte(input))
 			return s, string(b), err
 		}
 	case "refresh":
-		refresh := newRefreshTokens(t, ring, vectorRealm)
+		refresh := newRefreshTokens(t, ring, vectorInstance)
 		return func(input string) (s codec.Session, text string, err error) {
 			token, err := refresh.Parse(ctx, fuzzNow, input)
 			if names := refresh.Names(input, token.Family); err == nil && !names {

@@ -20,7 +20,8 @@ type kind struct {
 	bind   func(t testing.TB, ring *keyring.Ring, realm, name string) bound
 }
 
-// bound is a kind under one ring, realm and name. seal seals a text, and open
+// bound is a kind under one ring, realm and name. The name of a commit and of a
+// refresh token is that of its instance's session cookie. seal seals a text, and open
 // returns it. A refresh token has no room for a text, which selects its family
 // instead.
 type bound struct {
@@ -79,22 +80,22 @@ func bindValue(t testing.TB, ring *keyring.Ring, realm, name string) bound {
 }
 
 func bindCommit(t testing.TB, ring *keyring.Ring, realm, name string) bound {
-	c := newCommits(t, ring, realm)
+	c := newCommits(t, ring, codec.Instance{Realm: realm, SessionCookie: name})
 	return bound{
 		func(text string) string {
-			sealed, err := c.Seal(now, idOf(name), []byte(text))
+			sealed, err := c.Seal(now, idOf("f"), []byte(text))
 			fatal(t, err)
 			return string(sealed)
 		},
 		func(input string) (string, error) {
-			b, err := c.Open(ctx, now, idOf(name), []byte(input))
+			b, err := c.Open(ctx, now, idOf("f"), []byte(input))
 			return string(b), err
 		},
 	}
 }
 
-func bindRefresh(t testing.TB, ring *keyring.Ring, realm, _ string) bound {
-	r := newRefreshTokens(t, ring, realm)
+func bindRefresh(t testing.TB, ring *keyring.Ring, realm, name string) bound {
+	r := newRefreshTokens(t, ring, codec.Instance{Realm: realm, SessionCookie: name})
 	return bound{
 		func(text string) string {
 			family := idOf(text)

@@ -42,23 +42,22 @@ type RefreshToken struct {
 	Copy       uint16 // at most MaxCopy
 }
 
-// RefreshTokens mints and parses the refresh tokens of one realm (refresh
-// token, version 1).
+// RefreshTokens mints and parses the refresh tokens of one instance (refresh
+// token, version 1). A token of another instance is not authentic.
 type RefreshTokens struct {
-	ring  *keyring.Ring
-	realm string
+	ring     *keyring.Ring
+	instance string
 }
 
-// NewRefreshTokens returns the codec of refresh tokens. realm names the
-// application and its environment: 1 to 255 bytes without NUL.
-func NewRefreshTokens(ring *keyring.Ring, realm string) (*RefreshTokens, error) {
+// NewRefreshTokens returns the codec of an instance's refresh tokens.
+func NewRefreshTokens(ring *keyring.Ring, instance Instance) (*RefreshTokens, error) {
 	if ring == nil {
 		return nil, errors.New("codec: no ring given")
 	}
-	if err := checkRealm(realm); err != nil {
+	if err := instance.check(); err != nil {
 		return nil, err
 	}
-	return &RefreshTokens{ring, realm}, nil
+	return &RefreshTokens{ring, instance.text()}, nil
 }
 
 // Mint returns the token of a copy of a family's generation, authenticated under the key
@@ -131,8 +130,8 @@ func decodeRefresh(token string) ([]byte, error) {
 	return decode(token[len(RefreshPrefix):], 0)
 }
 
-// appendTag appends the tag over claims and realm: HMAC-SHA256, truncated to 16
-// bytes.
+// appendTag appends the tag over claims and instance: HMAC-SHA256, truncated to
+// 16 bytes.
 func (r *RefreshTokens) appendTag(dst []byte, key *keyring.Key, claims []byte) ([]byte, error) {
 	subkey, err := keyring.Derived(key, keyring.Refresh, newRefreshKey)
 	if err != nil {
@@ -141,7 +140,7 @@ func (r *RefreshTokens) appendTag(dst []byte, key *keyring.Key, claims []byte) (
 	mac := hmac.New(func() hash.Hash { return sha256.New() }, subkey[:])
 	mac.Write([]byte(RefreshPrefix))
 	mac.Write(claims)
-	mac.Write([]byte(r.realm))
+	mac.Write([]byte(r.instance))
 	var sum [sha256.Size]byte
 	return append(dst, mac.Sum(sum[:0])[:refreshTag]...), nil
 }

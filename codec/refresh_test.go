@@ -9,7 +9,7 @@ import (
 )
 
 func TestRefreshTokenRoundTrip(t *testing.T) {
-	refresh := newRefreshTokens(t, staticRing(t, secret(1)), realm)
+	refresh := newRefreshTokens(t, staticRing(t, secret(1)), instance)
 	seen := map[string]bool{}
 	for _, want := range []codec.RefreshToken{
 		{Generation: 1},
@@ -44,7 +44,7 @@ func TestRefreshTokenRoundTrip(t *testing.T) {
 
 // The whole tag is checked: a prefix of it is not enough.
 func TestPromise2_EveryByteOfARefreshTokensTag(t *testing.T) {
-	refresh := newRefreshTokens(t, staticRing(t, secret(1)), realm)
+	refresh := newRefreshTokens(t, staticRing(t, secret(1)), instance)
 	token, err := refresh.Mint(now, codec.RefreshToken{Generation: 1})
 	fatal(t, err)
 	form := forms("refresh", token)[1]
@@ -58,7 +58,7 @@ func TestPromise2_EveryByteOfARefreshTokensTag(t *testing.T) {
 }
 
 func TestRefreshTokensPrefix(t *testing.T) {
-	refresh := newRefreshTokens(t, staticRing(t, secret(1)), realm)
+	refresh := newRefreshTokens(t, staticRing(t, secret(1)), instance)
 	token, err := refresh.Mint(now, codec.RefreshToken{Generation: 1})
 	fatal(t, err)
 	for _, prefix := range []string{"wfr2_", "WFR1_", "wfr1-", "wfr1.", "     ", "\x00\x00\x00\x00\x00"} {
@@ -72,7 +72,7 @@ func TestRefreshTokensPrefix(t *testing.T) {
 }
 
 func TestNamesNeedsNoAuthenticity(t *testing.T) {
-	refresh := newRefreshTokens(t, staticRing(t, secret(1)), realm)
+	refresh := newRefreshTokens(t, staticRing(t, secret(1)), instance)
 	family := idOf("f")
 	token, err := refresh.Mint(now, codec.RefreshToken{Family: family, Generation: 1})
 	fatal(t, err)
@@ -86,7 +86,7 @@ func TestNamesNeedsNoAuthenticity(t *testing.T) {
 			t.Fatalf("a family that differs in bit %d is named", i)
 		}
 	}
-	foreign, err := newRefreshTokens(t, staticRing(t, secret(2)), realm).Mint(now, codec.RefreshToken{Family: family, Generation: 9})
+	foreign, err := newRefreshTokens(t, staticRing(t, secret(2)), instance).Mint(now, codec.RefreshToken{Family: family, Generation: 9})
 	fatal(t, err)
 	if !refresh.Names(foreign, family) {
 		t.Error("a token of another ring names its family all the same")

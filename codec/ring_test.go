@@ -18,6 +18,8 @@ const (
 	name  = "__Host-session"
 )
 
+var instance = codec.Instance{Realm: realm, SessionCookie: name}
+
 var (
 	ctx = context.Background()
 	now = time.Now().Truncate(time.Millisecond)
@@ -114,18 +116,18 @@ func newValues(t testing.TB, ring *keyring.Ring, c codec.ValuesConfig) *codec.Va
 	return v
 }
 
-func newCommits(t testing.TB, ring *keyring.Ring, realm string) *codec.Commits {
+func newCommits(t testing.TB, ring *keyring.Ring, instance codec.Instance) *codec.Commits {
 	t.Helper()
-	c, err := codec.NewCommits(ring, realm)
+	c, err := codec.NewCommits(ring, instance)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-func newRefreshTokens(t testing.TB, ring *keyring.Ring, realm string) *codec.RefreshTokens {
+func newRefreshTokens(t testing.TB, ring *keyring.Ring, instance codec.Instance) *codec.RefreshTokens {
 	t.Helper()
-	r, err := codec.NewRefreshTokens(ring, realm)
+	r, err := codec.NewRefreshTokens(ring, instance)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,8 +67,8 @@ func TestPromise7_CodecsPrintNoSecret(t *testing.T) {
 	ring := staticRing(t, hex.EncodeToString([]byte(loggedSecret)))
 	cookies := newCookies(t, ring, realm, name)
 	values := newValues(t, ring, codec.ValuesConfig{Realm: realm, Lifetime: time.Hour})
-	commits := newCommits(t, ring, realm)
-	refresh := newRefreshTokens(t, ring, realm)
+	commits := newCommits(t, ring, instance)
+	refresh := newRefreshTokens(t, ring, instance)
 	g := newGorilla(t, ring, realm)
 
 	// Use them first: the values that they derive and cache must not leak either.
@@ -148,7 +148,7 @@ func TestPromise7_SealingErrorsQuoteNothing(t *testing.T) {
 	s := session(strings.Repeat(loggedSubject, 20))
 	_, err := newCookies(t, ring, realm, name).Seal(now, s, []byte(long))
 	_, err2 := newValues(t, ring, codec.ValuesConfig{Realm: realm, Lifetime: time.Hour}).Seal(name, []byte(long))
-	_, err3 := newCommits(t, ring, realm).Seal(now, codec.ID{}, []byte(long))
+	_, err3 := newCommits(t, ring, instance).Seal(now, codec.ID{}, []byte(long))
 	_, err4 := newGorilla(t, ring, realm).Encode(name, long)
 	_, err5 := codec.MarshalData(struct {
 		A string

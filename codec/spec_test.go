@@ -132,14 +132,15 @@ func specHeader(s *codec.Session) []byte {
 
 func specTime(ms int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(ms))[2:] }
 
-// specRefresh is a refresh token of a generation and a copy of it.
-func specRefresh(secret, id []byte, realm string, family codec.ID, generation, copied uint32) string {
+// specRefresh is a refresh token of a generation and a copy of it. instance is
+// realm ‖ 0x00 ‖ session cookie.
+func specRefresh(secret, id []byte, instance string, family codec.ID, generation, copied uint32) string {
 	if id == nil {
 		id = specKeyID(secret)
 	}
 	b := append(bytes.Clone(id), family[:]...)
 	b = binary.BigEndian.AppendUint32(b, copied*0x100000+generation)
-	tag := specHMAC(specHKDF(secret, "wafer/1 refresh", 32), []byte("wfr1_"+string(b)+realm))
+	tag := specHMAC(specHKDF(secret, "wafer/1 refresh", 32), []byte("wfr1_"+string(b)+instance))
 	return "wfr1_" + specText(append(b, tag[:16]...))
 }
 

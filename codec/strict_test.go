@@ -125,7 +125,7 @@ func TestPromise8_LengthIsBounded(t *testing.T) {
 				if k.format == "commit" {
 					// The other bindings take strings; do not count the copy that a
 					// slice of bytes costs here.
-					commits, family, bytes := newCommits(t, ring, realm), idOf(name), []byte(huge)
+					commits, family, bytes := newCommits(t, ring, instance), idOf("f"), []byte(huge)
 					open = func(string) (string, error) {
 						_, err := commits.Open(ctx, now, family, bytes)
 						return "", err
@@ -164,7 +164,7 @@ func TestLengthLimitsAreExact(t *testing.T) {
 // The shortest input of each sealed format is that of an empty text.
 func TestShortestSealedInput(t *testing.T) {
 	ring := staticRing(t, secret(1))
-	commits := newCommits(t, ring, realm)
+	commits := newCommits(t, ring, instance)
 	sealed, err := commits.Seal(now, codec.ID{}, nil)
 	fatal(t, err)
 	if len(sealed) != codec.Overhead || codec.Overhead != 45 {

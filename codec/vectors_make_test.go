@@ -59,6 +59,14 @@ const (
 	vectorRealm = "shop.example/production"
 	vectorName  = "__Host-session"
 	vectorValue = "pending-second-factor"
+
+	vectorInstanceText = vectorRealm + "\x00" + vectorName
+)
+
+var (
+	vectorInstance = codec.Instance{Realm: vectorRealm, SessionCookie: vectorName}
+	// otherInstances are session cookies of other instances in the same realm.
+	otherInstances = map[string]string{"cookie": "__Host-staff", "prefix": vectorName[:len(vectorName)-1], "case": "__Host-Session"}
 )
 
 func vectorSession() *codec.Session {
@@ -136,7 +144,7 @@ func valueSpec(plaintext []byte) specSealed {
 
 func commitSpec(plaintext []byte) specSealed {
 	s := cookieSpec(plaintext)
-	s.purpose, s.name = "wafer/1 commit", string(vectorFamily[:])
+	s.purpose, s.name = "wafer/1 commit", vectorName+"\x00"+string(vectorFamily[:])
 	return s
 }
 
@@ -284,11 +292,11 @@ func (m *maker) keys() {
 		}
 		m.add(c.name, c.class, c.about, vectorBase("cookie", "name", vectorName), fields...)
 
-		fields = []string{"secret", "", "ring", ring, "input", quote(specRefresh(vectorSecret, id, vectorRealm, vectorFamily, 3, 0))}
+		fields = []string{"secret", "", "ring", ring, "input", quote(specRefresh(vectorSecret, id, vectorInstanceText, vectorFamily, 3, 0))}
 		if c.class == "ok" {
 			fields = append(fields, "family", hex.EncodeToString(vectorFamily[:]), "generation", "3", "copy", "0")
 		}
-		m.add(c.name, c.class, c.about, vectorBase("refresh"), fields...)
+		m.add(c.name, c.class, c.about, vectorBase("refresh", "name", vectorName), fields...)
 	}
 }
 
@@ -310,7 +318,7 @@ func (m *maker) values() {
 }
 
 func (m *maker) commits() {
-	base := vectorBase("commit", "family", hex.EncodeToString(vectorFamily[:]))
+	base := vectorBase("commit", "name", vectorName, "family", hex.EncodeToString(vectorFamily[:]))
 	input := func(name, class, about string, sealed []byte, fields ...string) {
 		m.t.Helper()
 		m.add(name, class, about, base, append(fields, "input", hex.EncodeToString(sealed))...)
@@ -324,8 +332,20 @@ func (m *maker) commits() {
 	input("length-short", "length", "a byte less than sealing nothing makes", sealed[:44])
 	input("version", "version", "version 2", append([]byte{2}, sealed[1:]...))
 	other := spec
-	other.name = string(bytes.Repeat([]byte{1}, 16))
+	other.name = vectorName + "\x00" + string(bytes.Repeat([]byte{1}, 16))
 	input("forged-family", "forged", "another family's row", other.bytes(m.t))
+	for name, cookie := range otherInstances {
+		other = spec
+		other.name = cookie + "\x00" + string(vectorFamily[:])
+		input("forged-instance-"+name, "forged", "other instance: sealed for the session cookie "+cookie, other.bytes(m.t))
+	}
+	other = spec
+	other.realm = vectorRealm[:len(vectorRealm)-1]
+	other.name = vectorRealm[len(vectorRealm)-1:] + vectorName + "\x00" + string(vectorFamily[:])
+	input("forged-instance-boundary", "forged", "other instance: the realm's last character is the cookie's first", other.bytes(m.t))
+	other = spec
+	other.name = string(vectorFamily[:])
+	input("forged-instance-none", "forged", "sealed for the realm alone", other.bytes(m.t))
 	other = spec
 	other.realm = "shop.example/staging"
 	input("forged-realm", "forged", "sealed for another realm", other.bytes(m.t))
@@ -341,16 +361,16 @@ func (m *maker) commits() {
 }
 
 func (m *maker) refreshTokens() {
-	base := vectorBase("refresh")
+	base := vectorBase("refresh", "name", vectorName)
 	family := hex.EncodeToString(vectorFamily[:])
-	token := specRefresh(vectorSecret, nil, vectorRealm, vectorFamily, 3, 0)
+	token := specRefresh(vectorSecret, nil, vectorInstanceText, vectorFamily, 3, 0)
 	input := func(name, class, about, token string, fields ...string) {
 		m.t.Helper()
 		m.add(name, class, about, base, append(fields, "input", quote(token))...)
 	}
 	ok := func(name, about string, generation, copied uint32) {
 		m.t.Helper()
-		token := specRefresh(vectorSecret, nil, vectorRealm, vectorFamily, generation, copied)
+		token := specRefresh(vectorSecret, nil, vectorInstanceText, vectorFamily, generation, copied)
 		input(name, "ok", about, token, "family", family, "generation", fmt.Sprint(generation), "copy", fmt.Sprint(copied))
 	}
 	ok("ok", "generation 3", 3, 0)
@@ -365,11 +385,16 @@ func (m *maker) refreshTokens() {
 	input("encoding-line-break", "encoding", "a line break in place of a character", token[:30]+"\n"+token[31:])
 	input("encoding-standard", "encoding", "a character of the standard alphabet", token[:30]+"+"+token[31:])
 	input("encoding-trailing-bits", "encoding", "bits set that no byte needs", token[:58]+string(token[58]+1))
-	input("content-generation", "content", "generation 0", specRefresh(vectorSecret, nil, vectorRealm, vectorFamily, 0, 0))
-	input("content-generation-copy", "content", "a copy of generation 0", specRefresh(vectorSecret, nil, vectorRealm, vectorFamily, 0, 1))
-	input("forged-realm", "forged", "made for another realm", specRefresh(vectorSecret, nil, "shop.example/staging", vectorFamily, 3, 0))
-	input("forged-key", "forged", "made under another secret, with this one's id", specRefresh(vectorOther, specKeyID(vectorSecret), vectorRealm, vectorFamily, 3, 0))
-	input("unknown-key", "unknown key", "made under another secret", specRefresh(vectorOther, nil, vectorRealm, vectorFamily, 3, 0))
+	input("content-generation", "content", "generation 0", specRefresh(vectorSecret, nil, vectorInstanceText, vectorFamily, 0, 0))
+	input("content-generation-copy", "content", "a copy of generation 0", specRefresh(vectorSecret, nil, vectorInstanceText, vectorFamily, 0, 1))
+	input("forged-realm", "forged", "made for another realm", specRefresh(vectorSecret, nil, "shop.example/staging\x00"+vectorName, vectorFamily, 3, 0))
+	for name, cookie := range otherInstances {
+		input("forged-instance-"+name, "forged", "other instance: made for the session cookie "+cookie, specRefresh(vectorSecret, nil, vectorRealm+"\x00"+cookie, vectorFamily, 3, 0))
+	}
+	input("forged-instance-none", "forged", "made for the realm alone", specRefresh(vectorSecret, nil, vectorRealm, vectorFamily, 3, 0))
+	input("forged-instance-separator", "forged", "realm and session cookie without the byte between them", specRefresh(vectorSecret, nil, vectorRealm+vectorName, vectorFamily, 3, 0))
+	input("forged-key", "forged", "made under another secret, with this one's id", specRefresh(vectorOther, specKeyID(vectorSecret), vectorInstanceText, vectorFamily, 3, 0))
+	input("unknown-key", "unknown key", "made under another secret", specRefresh(vectorOther, nil, vectorInstanceText, vectorFamily, 3, 0))
 	raw, err := base64.RawURLEncoding.DecodeString(token[5:])
 	fatal(m.t, err)
 	for name, at := range map[string]int{"forged-family": 4, "forged-copy": 21, "forged-generation": 23, "forged-tag-first": 24, "forged-tag-last": 39} {

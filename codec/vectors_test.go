@@ -92,6 +92,10 @@ func (v vector) ring(t testing.TB) *keyring.Ring {
 	return staticRing(t, strings.Split(v["secret"], " ")...)
 }
 
+func (v vector) instance() codec.Instance {
+	return codec.Instance{Realm: v["realm"], SessionCookie: v["name"]}
+}
+
 func (v vector) hex(t testing.TB, field string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(v[field])
@@ -146,10 +150,10 @@ func (v vector) open(t testing.TB) (err error, ok bool) {
 		data, err := values.Open(ctx, v["name"], v.quoted(t, "input"))
 		return err, err != nil || string(data) == string(v.hex(t, "data"))
 	case "commit":
-		data, err := newCommits(t, ring, v["realm"]).Open(ctx, at(), codec.ID(v.hex(t, "family")), v.hex(t, "input"))
+		data, err := newCommits(t, ring, v.instance()).Open(ctx, at(), codec.ID(v.hex(t, "family")), v.hex(t, "input"))
 		return err, err != nil || string(data) == string(v.hex(t, "data"))
 	case "refresh":
-		token, err := newRefreshTokens(t, ring, v["realm"]).Parse(ctx, at(), v.quoted(t, "input"))
+		token, err := newRefreshTokens(t, ring, v.instance()).Parse(ctx, at(), v.quoted(t, "input"))
 		return err, err != nil || token.Family == codec.ID(v.hex(t, "family")) && uint64(token.Generation) == v.number(t, "generation") && uint64(token.Copy) == v.number(t, "copy")
 	case "gorilla":
 		var text string

@@ -19,6 +19,7 @@ const inspectExample = `wl-paste | wafer inspect --ring data/ring --realm shop.e
 type inspector struct {
 	*flags
 	realm, name   string
+	sessionCookie string
 	issuer        string
 	audience      stringList
 	access, grace time.Duration
@@ -35,6 +36,7 @@ func inspect(ctx context.Context, e *env, args []string) error {
 	i := &inspector{flags: e.flags("inspect", "says what a cookie or token is, and whether it would be refused now. It reads standard input", inspectExample), now: e.now()}
 	i.withRing()
 	i.StringVar(&i.realm, "realm", "", "the application's Config.Realm (required)")
+	i.StringVar(&i.sessionCookie, "session-cookie", "__Host-session", "the application's Config.SessionCookie, to which refresh tokens are bound")
 	i.StringVar(&i.name, "name", "__Host-session", "the cookie's or value's `name`")
 	i.StringVar(&i.issuer, "issuer", "", "the iss that an access token must have. Without it that is not judged")
 	i.Var(&i.audience, "audience", "the aud that an access token may have; may be given several times. Without it that is not judged")

@@ -242,6 +242,7 @@ func TestInspectRefreshToken(t *testing.T) {
 	s.inspect(exitDone, "Cookie: "+anna.header(), "--name", "__Host-refresh")
 	not := []string{"not authentic"}
 	s.refused(first, not, "--realm", "shop.example/production")
+	s.refused(first, not, "--session-cookie", "__Host-staff")
 	s.refused(first[:len(first)-1], not)
 	s.refused(codec.RefreshPrefix+flip(t, first[len(codec.RefreshPrefix):], -1), not)
 	s.refused(codec.RefreshPrefix+flip(t, first[len(codec.RefreshPrefix):], 8), not)
@@ -250,7 +251,7 @@ func TestInspectRefreshToken(t *testing.T) {
 
 	mint := func(family store.ID, generation uint32, copied uint16) string {
 		t.Helper()
-		tokens, err := codec.NewRefreshTokens(s.ring, shopRealm)
+		tokens, err := codec.NewRefreshTokens(s.ring, shopInstance)
 		if err != nil {
 			t.Fatal(err)
 		}

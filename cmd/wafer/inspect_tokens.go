@@ -21,12 +21,12 @@ func (i *inspector) judgeRefresh(ctx context.Context, text string) error {
 	if b, err := base64.RawURLEncoding.DecodeString(text[len(codec.RefreshPrefix):]); err == nil && len(b) >= len(keyring.ID{}) {
 		opens = i.key(keyring.ID(b[:len(keyring.ID{})]))
 	}
-	tokens, err := codec.NewRefreshTokens(i.keys, i.realm)
+	tokens, err := codec.NewRefreshTokens(i.keys, codec.Instance{Realm: i.realm, SessionCookie: i.sessionCookie})
 	if err != nil {
 		return i.usageError("%v", err)
 	}
 	token, err := tokens.Parse(ctx, opens, text)
-	if !i.recordOpen(err, "another realm, or it was changed or cut off") {
+	if !i.recordOpen(err, "another realm or session cookie (see --session-cookie), or it was changed or cut off") {
 		return nil
 	}
 	id := store.ID(token.Family)

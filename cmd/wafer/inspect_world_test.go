@@ -25,6 +25,8 @@ const (
 	shopAudience = "https://api.shop.example"
 )
 
+var shopInstance = codec.Instance{Realm: shopRealm, SessionCookie: "__Host-session"}
+
 // cart is the session data of the shop.
 type cart struct {
 	Items []string `cbor:"1,keyasint"`

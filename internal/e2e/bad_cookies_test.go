@@ -315,8 +315,8 @@ func TestBadInputSwapped(t *testing.T) {
 	sealed := func(ring *keyring.Ring, realm, name string) string {
 		return httpCookies(t, ring, realm, name).seal(t, now, g.session)
 	}
-	token := func(ring *keyring.Ring, realm string, generation uint32) string {
-		tokens, err := codec.NewRefreshTokens(ring, realm)
+	token := func(ring *keyring.Ring, instance codec.Instance, generation uint32) string {
+		tokens, err := codec.NewRefreshTokens(ring, instance)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +327,7 @@ func TestBadInputSwapped(t *testing.T) {
 		return text
 	}
 	g.accepted(t, "sealed in the right place", []string{httpSession + "=" + sealed(ring, httpRealm, httpSession)})
-	g.accepted(t, "minted in the right place", []string{httpRefresh + "=" + token(ring, httpRealm, 1)})
+	g.accepted(t, "minted in the right place", []string{httpRefresh + "=" + token(ring, httpInstance, 1)})
 
 	values, err := codec.NewValues(ring, codec.ValuesConfig{Realm: httpRealm, Lifetime: time.Hour, Now: g.world.clock.Now})
 	if err != nil {
@@ -339,7 +339,7 @@ func TestBadInputSwapped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commits, err := codec.NewCommits(ring, httpRealm)
+	commits, err := codec.NewCommits(ring, httpInstance)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,21 +360,22 @@ func TestBadInputSwapped(t *testing.T) {
 		name, value string
 		why         error
 	}{
-		"the refresh token as the session":   {httpSession, g.good[httpRefresh], nil},
-		"the session as the refresh token":   {httpRefresh, g.good[httpSession], codec.ErrLength},
-		"a session under another name":       {httpSession, sealed(ring, httpRealm, "__Host-other"), codec.ErrForged},
-		"a session under the refresh name":   {httpSession, sealed(ring, httpRealm, httpRefresh), codec.ErrForged},
-		"a session of another realm":         {httpSession, sealed(ring, "shop.example/production", httpSession), codec.ErrForged},
-		"a session of another ring":          {httpSession, sealed(otherRing, httpRealm, httpSession), keyring.ErrUnknown},
-		"a value under the session's name":   {httpSession, value, codec.ErrForged},
-		"a committed value":                  {httpSession, base64.RawURLEncoding.EncodeToString(commit), codec.ErrForged},
-		"a gorilla cookie":                   {httpSession, gorillas, nil},
-		"a refresh token of another realm":   {httpRefresh, token(ring, "shop.example/production", 1), codec.ErrForged},
-		"a refresh token of another ring":    {httpRefresh, token(otherRing, httpRealm, 1), keyring.ErrUnknown},
-		"a realm that begins the same":       {httpSession, sealed(ring, httpRealm+"x", httpSession), codec.ErrForged},
-		"a realm and name cut elsewhere":     {httpSession, sealed(ring, httpRealm[:len(httpRealm)-1], httpSession), codec.ErrForged},
-		"a refresh token of a longer realm":  {httpRefresh, token(ring, httpRealm+"x", 1), codec.ErrForged},
-		"a session as the value of a cookie": {httpSession, httpSession + "=" + g.good[httpSession], nil},
+		"the refresh token as the session":    {httpSession, g.good[httpRefresh], nil},
+		"the session as the refresh token":    {httpRefresh, g.good[httpSession], codec.ErrLength},
+		"a session under another name":        {httpSession, sealed(ring, httpRealm, "__Host-other"), codec.ErrForged},
+		"a session under the refresh name":    {httpSession, sealed(ring, httpRealm, httpRefresh), codec.ErrForged},
+		"a session of another realm":          {httpSession, sealed(ring, "shop.example/production", httpSession), codec.ErrForged},
+		"a session of another ring":           {httpSession, sealed(otherRing, httpRealm, httpSession), keyring.ErrUnknown},
+		"a value under the session's name":    {httpSession, value, codec.ErrForged},
+		"a committed value":                   {httpSession, base64.RawURLEncoding.EncodeToString(commit), codec.ErrForged},
+		"a gorilla cookie":                    {httpSession, gorillas, nil},
+		"a refresh token of another realm":    {httpRefresh, token(ring, codec.Instance{Realm: "shop.example/production", SessionCookie: httpSession}, 1), codec.ErrForged},
+		"a refresh token of another ring":     {httpRefresh, token(otherRing, httpInstance, 1), keyring.ErrUnknown},
+		"a realm that begins the same":        {httpSession, sealed(ring, httpRealm+"x", httpSession), codec.ErrForged},
+		"a realm and name cut elsewhere":      {httpSession, sealed(ring, httpRealm[:len(httpRealm)-1], httpSession), codec.ErrForged},
+		"a refresh token of a longer realm":   {httpRefresh, token(ring, codec.Instance{Realm: httpRealm + "x", SessionCookie: httpSession}, 1), codec.ErrForged},
+		"a refresh token of another instance": {httpRefresh, token(ring, codec.Instance{Realm: httpRealm, SessionCookie: "__Host-other"}, 1), codec.ErrForged},
+		"a session as the value of a cookie":  {httpSession, httpSession + "=" + g.good[httpSession], nil},
 	} {
 		why := []any{"session cookie not authentic"}
 		if c.name == httpRefresh {
@@ -430,7 +431,7 @@ func TestBadInputAuthenticButNoSession(t *testing.T) {
 		t.Errorf("ahead of the log: the observer got %v, want an alarm", events)
 	}
 
-	tokens, err := codec.NewRefreshTokens(g.world.ring, httpRealm)
+	tokens, err := codec.NewRefreshTokens(g.world.ring, httpInstance)
 	if err != nil {
 		t.Fatal(err)
 	}

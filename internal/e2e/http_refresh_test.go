@@ -208,8 +208,8 @@ func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 	n.revoke(wafer.Revocation{Sessions: []store.ID{ended.Session}, Subjects: []string{"cut"}})
 	w.pass(0)
 	token := alive.RefreshToken
-	mintWith := func(ring *keyring.Ring, realm string) string {
-		c, err := codec.NewRefreshTokens(ring, realm)
+	mintWith := func(ring *keyring.Ring, instance codec.Instance) string {
+		c, err := codec.NewRefreshTokens(ring, instance)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,8 +250,9 @@ func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 		"an access token":                 alive.AccessToken,
 		"a session cookie":                b.cookies[sessionCookie],
 		"a browser's token":               b.cookies[refreshCookie],
-		"of another realm":                mintWith(w.ring, "harness.example/prod"),
-		"of another ring":                 mintWith(newStaticRing(t), testRealm),
+		"of another realm":                mintWith(w.ring, codec.Instance{Realm: "harness.example/prod", SessionCookie: sessionCookie}),
+		"of another instance":             mintWith(w.ring, codec.Instance{Realm: testRealm, SessionCookie: "__Host-staff"}),
+		"of another ring":                 mintWith(newStaticRing(t), testInstance),
 		"of no family":                    w.mint(store.ID{9}, 1),
 		"a generation that is to come":    w.mint(alice.Session, 7),
 		"the last generation and copy":    w.mintCopy(everyone.Session, codec.MaxGeneration, codec.MaxCopy),

@@ -154,7 +154,7 @@ func (sim *keysSimulation) open(source keyring.Source, keeper keyring.Keeper, me
 	n.ring, errs[0] = keyring.Open(sim.Context(), source, keeper)
 	n.Sessions, errs[1] = wafer.New(sim.Context(), n.ring, mem, config)
 	n.cookies, errs[2] = codec.NewCookies(n.ring, testRealm, sessionCookie)
-	n.tokens, errs[3] = codec.NewRefreshTokens(n.ring, testRealm)
+	n.tokens, errs[3] = codec.NewRefreshTokens(n.ring, testInstance)
 	n.values, errs[4] = codec.NewValues(n.ring, codec.ValuesConfig{Realm: testRealm, Lifetime: sim.schedule.Life})
 	if err := errors.Join(errs[:]...); err != nil {
 		sim.Fatal(err)

@@ -61,7 +61,7 @@ func TestPromise2_AuthenticForThisRingRealmNameAndPurpose(t *testing.T) {
 		t.Fatal(err)
 	}
 	try("a sealed value", value, "401")
-	commits, err := codec.NewCommits(w.ring, testRealm)
+	commits, err := codec.NewCommits(w.ring, testInstance)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +86,8 @@ func TestPromise2_AuthenticForThisRingRealmNameAndPurpose(t *testing.T) {
 			t.Errorf("%s reached the store: %v", what, calls)
 		}
 	}
-	token := func(ring *keyring.Ring, realm string) string {
-		c, err := codec.NewRefreshTokens(ring, realm)
+	token := func(ring *keyring.Ring, instance codec.Instance) string {
+		c, err := codec.NewRefreshTokens(ring, instance)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,8 +97,9 @@ func TestPromise2_AuthenticForThisRingRealmNameAndPurpose(t *testing.T) {
 		}
 		return value
 	}
-	tryToken("another ring's token", token(newStaticRing(t), testRealm), "401")
-	tryToken("another realm's token", token(w.ring, "harness.example/prod"), "401")
+	tryToken("another ring's token", token(newStaticRing(t), testInstance), "401")
+	tryToken("another instance's token", token(w.ring, codec.Instance{Realm: testRealm, SessionCookie: "__Host-other"}), "401")
+	tryToken("another realm's token", token(w.ring, codec.Instance{Realm: "harness.example/prod", SessionCookie: sessionCookie}), "401")
 	tryToken("a session cookie as the token", b.cookies[sessionCookie], "401")
 }
 

@@ -94,8 +94,8 @@ func refusals(t *testing.T) (w *world, n *node, jars map[string][]string) {
 		must(err)
 		return value
 	}
-	mintWith := func(ring *keyring.Ring, realm string) string {
-		c, err := codec.NewRefreshTokens(ring, realm)
+	mintWith := func(ring *keyring.Ring, instance codec.Instance) string {
+		c, err := codec.NewRefreshTokens(ring, instance)
 		must(err)
 		value, err := c.Mint(now, alice.token(w))
 		must(err)
@@ -155,8 +155,9 @@ func refusals(t *testing.T) (w *world, n *node, jars map[string][]string) {
 		"token without prefix":            r(token[5:]),
 		"token of another prefix":         r("wfr2_" + token[5:]),
 		"token forged":                    r(token[:len(token)-2] + map[bool]string{true: "AA", false: "QA"}[!strings.HasSuffix(token, "AA")]),
-		"token of another realm":          r(mintWith(w.ring, "harness.example/prod")),
-		"token of another ring":           r(mintWith(foreign, testRealm)),
+		"token of another realm":          r(mintWith(w.ring, codec.Instance{Realm: "harness.example/prod", SessionCookie: sessionCookie})),
+		"token of another instance":       r(mintWith(w.ring, codec.Instance{Realm: testRealm, SessionCookie: "__Host-staff"})),
+		"token of another ring":           r(mintWith(foreign, testInstance)),
 		"token of no family":              r(w.mint(store.ID{9}, 1)),
 		"token of an idle family":         r(w.mint(idle, 1)),
 		"token of a family past its time": r(w.mint(absolute, 1)),

@@ -514,7 +514,7 @@ func TestStreamHangUpDuringARefresh(t *testing.T) {
 	if w.Code != http.StatusOK || len(w.Header()["Set-Cookie"]) != 2 {
 		t.Errorf("%d with %d cookies", w.Code, len(w.Header()["Set-Cookie"]))
 	}
-	tokens, err := codec.NewRefreshTokens(world.ring, httpRealm)
+	tokens, err := codec.NewRefreshTokens(world.ring, httpInstance)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/memory"
@@ -28,6 +29,8 @@ const (
 	httpRefresh = "__Host-refresh"
 	httpRealm   = "shop.example/test"
 )
+
+var httpInstance = codec.Instance{Realm: httpRealm, SessionCookie: httpSession}
 
 // httpStore counts the calls that a request makes, and can be broken. The
 // replica's own reads (Since) are not counted.

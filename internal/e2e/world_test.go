@@ -40,6 +40,8 @@ const (
 	testStaleness = 30 * time.Second
 )
 
+var testInstance = codec.Instance{Realm: testRealm, SessionCookie: sessionCookie}
+
 // basket is the session data of the tests.
 type basket struct {
 	Items []string `cbor:"1,keyasint,omitempty"`
@@ -388,7 +390,7 @@ func wants(t testing.TB, what string, err, want error) {
 // token decodes the refresh token in the jar.
 func (b *browser) token(w *world) codec.RefreshToken {
 	b.t.Helper()
-	tokens, err := codec.NewRefreshTokens(w.ring, testRealm)
+	tokens, err := codec.NewRefreshTokens(w.ring, testInstance)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -441,7 +443,7 @@ func (w *world) mint(family store.ID, generation uint32) string {
 // mintCopy mints the refresh token of a copy of a family's generation.
 func (w *world) mintCopy(family store.ID, generation uint32, copied uint16) string {
 	w.t.Helper()
-	tokens, err := codec.NewRefreshTokens(w.ring, testRealm)
+	tokens, err := codec.NewRefreshTokens(w.ring, testInstance)
 	if err != nil {
 		w.t.Fatal(err)
 	}

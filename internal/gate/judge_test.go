@@ -62,7 +62,7 @@ func TestPromise5_JunkIsAnonymous(t *testing.T) {
 	other := newWorldOver(t, staticRing(t, "a5"))
 	elsewhere := newWorld(t)
 	elsewhere.Cookies = must(codec.NewCookies(w.Ring, "shop.example/other", "__Host-session"))(t)
-	elsewhere.RefreshTokens = must(codec.NewRefreshTokens(w.Ring, "shop.example/other"))(t)
+	elsewhere.RefreshTokens = must(codec.NewRefreshTokens(w.Ring, codec.Instance{Realm: "shop.example/other", SessionCookie: "__Host-session"}))(t)
 	w.node.err = errors.New("the store is down")
 	const unknown = "not authentic: keyring: unknown key id"
 	for name, row := range map[string]struct {

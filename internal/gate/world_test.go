@@ -24,6 +24,8 @@ const (
 	realm  = "shop.example/test"
 )
 
+var instance = codec.Instance{Realm: realm, SessionCookie: "__Host-session"}
+
 // begin is the time at which the cookies of these tests were issued.
 var begin = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -99,7 +101,7 @@ func newWorldOver(t *testing.T, ring *keyring.Ring) *world {
 	w := &world{t: t, now: begin.Add(time.Minute), later: begin.Add(2 * time.Minute)}
 	w.node = &fakeNode{world: w, verdict: revocation.Good}
 	w.Gate = &Gate{
-		Ring: ring, Cookies: must(codec.NewCookies(ring, realm, "__Host-session"))(t), RefreshTokens: must(codec.NewRefreshTokens(ring, realm))(t),
+		Ring: ring, Cookies: must(codec.NewCookies(ring, realm, "__Host-session"))(t), RefreshTokens: must(codec.NewRefreshTokens(ring, instance))(t),
 		Revocations: w.node, Node: w.node, Access: access, Leeway: leeway, Now: func() time.Time { return w.later }, Observer: w,
 	}
 	return w

@@ -17,7 +17,7 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-const realm = "shop.example/test"
+var instance = codec.Instance{Realm: "shop.example/test", SessionCookie: "__Host-session"}
 
 // now is the node's time in these tests, and engine the store's.
 var (
@@ -129,7 +129,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commits, err := codec.NewCommits(ring, realm)
+	commits, err := codec.NewCommits(ring, instance)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func (w *world) credentials(generation uint32) *gate.Credentials {
 // withCookie adds a session cookie of a family.
 func (w *world) withCookie(c *gate.Credentials, family codec.ID, generation uint32) *gate.Credentials {
 	w.t.Helper()
-	cookies, err := codec.NewCookies(w.Ring, realm, "session")
+	cookies, err := codec.NewCookies(w.Ring, instance.Realm, "session")
 	if err != nil {
 		w.t.Fatal(err)
 	}
