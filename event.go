@@ -29,6 +29,7 @@ const (
 	KindReplica     Kind = "revocation replica"  // its state changed, or something was repaired
 	KindApplied     Kind = "revocations applied" // up to Position, on this node
 	KindKeys        Kind = "keys"                // a key was published, seals, was revoked or is unknown, or the ring's source fails; Reason says which
+	KindPeers       Kind = "peers"               // another application uses the store too
 	KindAlarm       Kind = "alarm"               // an operator should look
 	KindInsecure    Kind = "insecure configuration"
 )
@@ -54,7 +55,7 @@ func (e Event) level() slog.Level {
 		return slog.LevelDebug
 	case KindStarted, KindRefreshed, KindRenewed, KindEnded, KindApplied:
 		return slog.LevelDebug
-	case KindRevoked:
+	case KindRevoked, KindPeers:
 		return slog.LevelInfo
 	case KindAlarm:
 		return slog.LevelError

@@ -12,6 +12,7 @@ import (
 
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/internal/gate"
+	"github.com/waferkit/wafer/internal/node"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -22,6 +23,11 @@ type startOptions struct {
 	notBefore      *store.Position
 	idle, absolute time.Duration
 	label          string
+	authenticated  time.Time
+	names          []string
+	actor          string
+	methods        []string
+	level          string
 }
 
 // NotBefore makes the login fail with [ErrNotBefore] if the subject or everyone
@@ -53,6 +59,42 @@ func cleanLabel(label string) string {
 		label = strings.ToValidUTF8(label[:store.MaxLabel], "")
 	}
 	return label
+}
+
+// Authenticated says when the user authenticated, if that was before this login,
+// as the auth_time of an identity provider does. [Sessions.RequireRecent] judges
+// it. A time in the future counts as now.
+func Authenticated(at time.Time) StartOption {
+	return func(o *startOptions) { o.authenticated = at }
+}
+
+// Names gives the session the names by which an outside system knows it, such as
+// an identity provider's issuer and session id: "https://idp.example|sid:08a5".
+// [Revocation.Names] ends the sessions that bear a name. At most 4, each of 1 to
+// 255 bytes of UTF-8 without NUL; the store keeps hashes of them.
+func Names(names ...string) StartOption {
+	return func(o *startOptions) { o.names = append(o.names, names...) }
+}
+
+// Actor says who acts for the subject in this session, such as "support:carol".
+// Like the subject it is your application's id for a user, of 1 to 255 bytes.
+// Revoking either of the two as a subject ends the session. Such a session is
+// never recent for [Sessions.RequireRecent], and cannot Reauthenticate or
+// EndOthers.
+func Actor(actor string) StartOption {
+	return func(o *startOptions) { o.actor = actor }
+}
+
+// Methods says how the user authenticated, by the values of RFC 8176, such as
+// "pwd" and "otp". Each has 1 to 31 bytes of printable ASCII without spaces.
+func Methods(methods ...string) StartOption {
+	return func(o *startOptions) { o.methods = append(o.methods, methods...) }
+}
+
+// Level says how strongly the user authenticated, by a value that your application
+// or identity provider defines, as in the claim acr. At most 255 bytes.
+func Level(level string) StartOption {
+	return func(o *startOptions) { o.level = level }
 }
 
 // Position returns the position of the newest entry in the store's log. See
@@ -119,14 +161,37 @@ func (s *Sessions[T]) creation(subject string, options []StartOption) (store.Cre
 	c := store.Creation{
 		ID: newID(), Subject: subject, Label: o.label, Idle: o.idle, Absolute: o.absolute,
 		Limit: s.config.MaxSessions, EndOldest: s.config.EndOldest,
-		Reason: "replaced by a login", Actor: subject,
+		Actor: o.actor, Level: o.level, Authenticated: o.authenticated,
+		Reason: "replaced by a login", By: cmp.Or(o.actor, subject),
+	}
+	var err error
+	if c.Names, err = hashed(o.names); err != nil {
+		return store.Creation{}, fmt.Errorf("wafer: Names: %w", err)
+	}
+	if c.Methods, err = joined(o.methods); err != nil {
+		return store.Creation{}, err
 	}
 	if o.notBefore != nil {
 		if c.NotBefore = *o.notBefore; c.NotBefore == 0 {
 			return store.Creation{}, errors.New("wafer: NotBefore(0): no log has that position; did Position fail?")
 		}
 	}
+	check := c
+	check.Started = check.Authenticated // which the node names
+	if err := check.Check(); err != nil {
+		return store.Creation{}, fmt.Errorf("wafer: a login: %w", err)
+	}
 	return c, nil
+}
+
+// joined joins methods by spaces.
+func joined(methods []string) (string, error) {
+	for _, m := range methods {
+		if m == "" || len(m) > 31 || strings.ContainsFunc(m, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return "", fmt.Errorf("wafer: Methods(%.40q): want 1 to 31 bytes of printable ASCII without spaces", m)
+		}
+	}
+	return strings.Join(methods, " "), nil
 }
 
 // Renew gives the session a new id and writes its cookies. Call it after a change
@@ -136,16 +201,28 @@ func (s *Sessions[T]) creation(subject string, options []StartOption) (store.Cre
 // Errors: [ErrConflict] if the session was committed after this request's cookie
 // was sealed, [ErrEnded], [ErrExpired], [ErrNoSession], [ErrUnavailable].
 func (s *Sessions[T]) Renew(w http.ResponseWriter, r *http.Request) error {
-	return s.renew(w, r, false)
+	return s.renew(w, r, node.Renewal{})
 }
 
-// Reauthenticate is Renew for a user who has authenticated again: it sets the
-// authentication time to now. The absolute limit stays.
-func (s *Sessions[T]) Reauthenticate(w http.ResponseWriter, r *http.Request) error {
-	return s.renew(w, r, true)
+// Reauthenticate is Renew for a user who has authenticated again, now. The
+// absolute limit begins anew (NIST SP 800-63B-4, section 5.2). It takes the options
+// [Methods] and [Level], which replace the session's.
+func (s *Sessions[T]) Reauthenticate(w http.ResponseWriter, r *http.Request, options ...StartOption) error {
+	var o startOptions
+	for _, option := range options {
+		option(&o)
+	}
+	methods, err := joined(o.methods)
+	if err != nil {
+		return err
+	}
+	if o.notBefore != nil || o.idle != 0 || o.absolute != 0 || o.label != "" || !o.authenticated.IsZero() || len(o.names) > 0 || o.actor != "" {
+		return errors.New("wafer: Reauthenticate takes Methods and Level alone")
+	}
+	return s.renew(w, r, node.Renewal{Reauthenticate: true, Methods: methods, Level: o.level})
 }
 
-func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, authenticated bool) error {
+func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, renewal node.Renewal) error {
 	a, current, done, err := s.change(r.Context())
 	if err != nil {
 		return err
@@ -158,10 +235,10 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, authenticate
 	if err != nil {
 		return s.node.Unavailable(store.ID(h.ID), err)
 	}
-	old := store.Renewal{ID: store.ID(h.ID), Basis: store.Position(h.Position), Authenticated: authenticated}
+	old := store.Renewal{ID: store.ID(h.ID), Basis: store.Position(h.Position)}
 	snap, err := s.node.Renew(r.Context(), store.Creation{
-		ID: id, Subject: h.Subject, Value: value, Renews: &old, Above: old.Basis, Reason: "renewed", Actor: h.Subject,
-	})
+		ID: id, Subject: h.Subject, Value: value, Renews: &old, Above: old.Basis, Reason: "renewed", By: h.Subject,
+	}, renewal)
 	if err != nil {
 		return err
 	}

@@ -108,6 +108,7 @@ func (s Session[T]) LogValue() slog.Value { return slog.StringValue(s.ID.String(
 // Device is a living session, for a page "Where you are signed in".
 type Device struct {
 	ID            store.ID
+	Actor         string // acts for the subject; empty if the subject acts
 	Label         string // as given to [Label]
 	Native        bool
 	Started       time.Time

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/waferkit/wafer/codec"
@@ -15,6 +16,7 @@ import (
 	"github.com/waferkit/wafer/internal/keywatch"
 	"github.com/waferkit/wafer/internal/live"
 	"github.com/waferkit/wafer/internal/node"
+	"github.com/waferkit/wafer/internal/peers"
 	"github.com/waferkit/wafer/internal/resume"
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/revocation"
@@ -32,6 +34,7 @@ type Sessions[T any] struct {
 	cookies       *codec.Cookies
 	refreshTokens *codec.RefreshTokens
 	commits       *codec.Commits
+	seals         *codec.FamilySeals
 	access        *codec.AccessTokens // nil, as both bearers, without Config.Tokens
 
 	// These decide and write.
@@ -45,6 +48,7 @@ type Sessions[T any] struct {
 	// These run beside the requests.
 	live  *live.Set
 	watch *keywatch.Watch
+	peers *peers.Peers
 }
 
 // New returns the sessions of an application. ring and db stay the caller's; close
@@ -72,11 +76,8 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 		return nil, fmt.Errorf("wafer: Config.TrustedOrigins: %w", err)
 	}
 	config.warn()
-	err = db.Announce(ctx, store.Announcement{
-		Access: config.longest(), Absolute: config.MaxAbsolute, Leeway: config.leeway(), MaxStaleness: config.MaxStaleness,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("wafer: the store did not take the announcement of lifetimes: %w", err)
+	if s.peers, err = peers.New(ctx, newID(), s.announcement(db)); err != nil {
+		return nil, fmt.Errorf("wafer: %w", err)
 	}
 	if err := s.openNode(ctx, db); err != nil {
 		return nil, err
@@ -92,7 +93,35 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 		s.resumer.Reload = s.reload
 	}
 	s.watch.Start()
+	s.peers.Start()
 	return s, nil
+}
+
+// announcement says what this node tells the store and the other nodes.
+func (s *Sessions[T]) announcement(db store.Store) peers.Config {
+	c := &s.config
+	return peers.Config{
+		Announce: db.Announce,
+		Announcement: store.Announcement{
+			Access: c.longest(), Absolute: c.MaxAbsolute, Leeway: c.leeway(), MaxStaleness: c.MaxStaleness,
+			Realm: c.Realm, Instance: c.SessionCookie,
+		},
+		Settings: []peers.Setting{
+			{Name: "Access", Value: c.Access.String()}, {Name: "Idle", Value: c.Idle.String()}, {Name: "Absolute", Value: c.Absolute.String()},
+			{Name: "MaxIdle", Value: c.MaxIdle.String()}, {Name: "MaxAbsolute", Value: c.MaxAbsolute.String()},
+			{Name: "Grace", Value: c.Grace.String()}, {Name: "StrictRotation", Value: strconv.FormatBool(c.StrictRotation)},
+			{Name: "MaxStaleness", Value: c.MaxStaleness.String()}, {Name: "Skew", Value: c.Skew.String()},
+			{Name: "MaxSessions", Value: strconv.Itoa(c.MaxSessions)}, {Name: "EndOldest", Value: strconv.FormatBool(c.EndOldest)},
+			{Name: "RefreshCookie", Value: c.RefreshCookie},
+		},
+		Ring: func() (store.ID, uint64) {
+			set := s.ring.Set()
+			return store.ID(set.ID()), set.Version()
+		},
+		Timeout: c.StoreTimeout, Now: c.Now,
+		Alarm:  func(reason string) { c.Observe(Event{Kind: KindAlarm, Reason: reason}) },
+		Inform: func(reason string) { c.Observe(Event{Kind: KindPeers, Reason: reason}) },
+	}
 }
 
 // openCodecs opens what seals and opens under the ring.
@@ -105,6 +134,9 @@ func (s *Sessions[T]) openCodecs() (err error) {
 		return err
 	}
 	if s.commits, err = codec.NewCommits(s.ring, instance); err != nil {
+		return err
+	}
+	if s.seals, err = codec.NewFamilySeals(s.ring, instance); err != nil {
 		return err
 	}
 	if _, err = s.ring.Primary(s.config.Now()); err != nil {
@@ -128,7 +160,7 @@ func (s *Sessions[T]) openNode(ctx context.Context, db store.Store) error {
 	}
 	s.node, err = node.New(node.Config{
 		Store: db, Revocations: known, Policy: config.policy(), Timeout: config.StoreTimeout,
-		Observer: observer(config.Observe), ReloadRing: s.ring.Reload,
+		Seals: s.seals, Leeway: config.leeway(), Now: config.Now, Observer: observer(config.Observe), ReloadRing: s.ring.Reload,
 	})
 	if err == nil && s.bearer != nil {
 		s.bearer.Revocations, s.bearerForAnyAudience.Revocations = known, known
@@ -144,6 +176,7 @@ func (s *Sessions[T]) openNode(ctx context.Context, db store.Store) error {
 // them. It tries the logouts that the store has not taken yet one last time, for
 // at most [Config.StoreTimeout]. Sessions must not be used afterwards.
 func (s *Sessions[T]) Close() {
+	s.peers.Close()
 	s.watch.Close()
 	s.live.Close()
 	s.node.Close()
@@ -197,7 +230,7 @@ func (s *Sessions[T]) mint(now time.Time, snap store.Snapshot) codec.Session {
 	access := s.config.Access - rand.N(s.config.Access/10+1)
 	return codec.Session{
 		ID: codec.ID(f.ID), Subject: f.Subject, Position: uint64(f.Position), Generation: f.Generation,
-		Issued: now, Access: now.Add(access), Idle: f.IdleDeadline(), Absolute: f.Absolute,
+		Issued: now, Access: now.Add(access), Idle: f.IdleDeadline(), Absolute: f.Deadline(),
 		Started: f.Started, Authenticated: f.Authenticated,
 	}
 }

@@ -2,17 +2,30 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/waferkit/wafer/internal/sentinel"
 	"github.com/waferkit/wafer/store"
 )
 
-// Start creates the family of a login and refuses on this node the families that
-// it replaces. The error matches sentinel.ErrNotBefore, ErrLimit or
+// Start seals and creates the family of a login and refuses on this node the
+// families that it replaces. Creation.Authenticated may be zero, which is the time
+// of the login. The error matches sentinel.ErrNotBefore, ErrLimit or
 // ErrUnavailable.
 func (n *Node) Start(ctx context.Context, c store.Creation) (store.Snapshot, error) {
-	snap, err := n.create(ctx, c)
+	authenticated := c.Authenticated
+	snap, err := n.create(ctx, &c, func(engine time.Time) (err error) {
+		if c.Started, c.Authenticated = engine, engine; !authenticated.IsZero() && authenticated.Before(engine) {
+			c.Authenticated = time.UnixMilli(authenticated.UnixMilli())
+		}
+		c.Seal, err = n.seal(&store.Family{
+			ID: c.ID, Subject: c.Subject, Native: c.Native, Key: c.Key, Names: c.Names, Actor: c.Actor, Methods: c.Methods, Level: c.Level,
+			Started: c.Started, Authenticated: c.Authenticated, Idle: c.Idle, Absolute: c.Absolute,
+		})
+		return err
+	})
 	if err != nil {
 		return snap, err
 	}
@@ -23,7 +36,7 @@ func (n *Node) Start(ctx context.Context, c store.Creation) (store.Snapshot, err
 	case store.Full:
 		return snap, sentinel.ErrLimit
 	default:
-		return snap, n.Unavailable(c.ID, fmt.Errorf("the store answered a new family with %q", snap.Outcome))
+		return snap, n.unexpected(c.ID, snap)
 	}
 	for _, id := range c.Ends {
 		n.refuse(id, snap.Head) // whether it ended now or before, it is dead at the head
@@ -36,26 +49,96 @@ func (n *Node) Start(ctx context.Context, c store.Creation) (store.Snapshot, err
 	return snap, nil
 }
 
-// Renew creates the family that replaces c.Renews and refuses that one on this
-// node. The error matches sentinel.ErrConflict, ErrEnded or ErrUnavailable.
-func (n *Node) Renew(ctx context.Context, c store.Creation) (store.Snapshot, error) {
-	snap, err := n.create(ctx, c)
-	if err == nil {
-		err = written(snap)
-	}
-	if err == nil {
-		n.refuse(c.Renews.ID, snap.Entry)
-	}
-	return snap, err
+// Renewal says how a session goes on under a new id.
+type Renewal struct {
+	Key            store.Key // of a live proof, or zero
+	Reauthenticate bool      // the user has authenticated again, by Methods at Level
+	Methods, Level string
 }
 
-func (n *Node) create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
-	c.Above = n.above(c.Above)
-	snap, err := n.write(ctx, func(ctx context.Context) (store.Snapshot, error) { return n.store.Create(ctx, c) })
-	if err != nil {
-		return snap, n.Unavailable(c.ID, err)
+// Renew seals and creates the family that replaces c.Renews, of which ID and Basis
+// are given, and refuses that one on this node. The error matches
+// sentinel.ErrConflict, ErrEnded or ErrUnavailable.
+func (n *Node) Renew(ctx context.Context, c store.Creation, r Renewal) (store.Snapshot, error) {
+	// A family that is bound meanwhile has another seal: it is read again, once.
+	for turn := 0; ; turn++ {
+		old, err := n.Family(ctx, c.Renews.ID)
+		if err != nil {
+			return old, err
+		}
+		if old.State != store.Alive || old.Family.Past(old.Now) {
+			return old, sentinel.ErrEnded
+		}
+		if err := n.verified(ctx, &old.Family); err != nil {
+			return old, err
+		}
+		f := old.Family
+		f.ID, c.Renews.Seal, c.Renews.Key = c.ID, old.Family.Seal, r.Key
+		snap, err := n.create(ctx, &c, func(engine time.Time) (err error) {
+			if r.Reauthenticate {
+				f.Authenticated, f.Methods, f.Level = engine, r.Methods, r.Level
+				c.Renews.Authenticated, c.Renews.Methods, c.Renews.Level = engine, r.Methods, r.Level
+			}
+			c.Seal, err = n.seal(&f)
+			return err
+		})
+		switch {
+		case err != nil:
+			return snap, err
+		case snap.Outcome == store.Changed && turn == 0:
+			continue
+		case snap.Outcome == store.Changed, snap.Outcome == store.OffClock, snap.Outcome == store.Again:
+			return snap, n.unexpected(c.ID, snap)
+		}
+		if err = written(snap); err == nil {
+			n.refuse(c.Renews.ID, snap.Entry)
+		}
+		return snap, err
+	}
+}
+
+// verified is Verify for a caller who has no use for a family whose row was
+// changed. Such a one is over, and is reported.
+func (n *Node) verified(ctx context.Context, f *store.Family) error {
+	switch err := n.Verify(ctx, f); {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrSeal):
+		n.observer.Alarm(f.ID, 0, "a session's row in the store is not as it was sealed", err)
+		return sentinel.ErrEnded
+	default:
+		return n.Unavailable(f.ID, err)
+	}
+}
+
+// maxTurns bounds how often the store may answer that there is more to do. Each
+// turn takes a thousand rows out of the way.
+const maxTurns = 1000
+
+// create calls seal with the engine's time as this node last saw it, and creates
+// the family. If that time was off, it does so once more.
+func (n *Node) create(ctx context.Context, c *store.Creation, seal func(engine time.Time) error) (snap store.Snapshot, err error) {
+	c.Above, c.Leeway = n.above(c.Above), n.config.Leeway
+	off := false
+	for range maxTurns {
+		if err := seal(n.clock.now(n.config.Now())); err != nil {
+			return snap, n.Unavailable(c.ID, err)
+		}
+		snap, err = n.write(ctx, func(ctx context.Context) (store.Snapshot, error) { return n.store.Create(ctx, *c) })
+		switch {
+		case err != nil:
+			return snap, n.Unavailable(c.ID, err)
+		case snap.Outcome == store.OffClock && !off:
+			off = true // write has learnt the engine's time
+		case snap.Outcome != store.Again:
+			return snap, nil
+		}
 	}
 	return snap, nil
+}
+
+func (n *Node) unexpected(id store.ID, snap store.Snapshot) error {
+	return n.Unavailable(id, fmt.Errorf("the store answered a new family with %q", snap.Outcome))
 }
 
 // Commit keeps a value with the family. Cookies from before are out of date on

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/internal/sentinel"
 	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
@@ -32,7 +33,10 @@ type Config struct {
 	Store       store.Store
 	Revocations Revocations
 	Policy      refresh.Policy
+	Seals       *codec.FamilySeals
 	Timeout     time.Duration // of each store call
+	Leeway      time.Duration
+	Now         func() time.Time
 	Observer    Observer
 	// ReloadRing is called before a revocation of everyone takes effect here: it
 	// may follow the revocation of a key.
@@ -47,6 +51,7 @@ type Node struct {
 	observer  Observer
 	refresher *refresh.Refresher
 	pending   *pending
+	clock     engineClock
 }
 
 // New returns a node over a store, which stays the caller's. Close closes the
@@ -58,6 +63,7 @@ func New(c Config) (*Node, error) {
 	}
 	n := &Node{Revocations: c.Revocations, config: c, store: c.Store, observer: c.Observer, refresher: refresher}
 	refresher.Above = n.Highest
+	refresher.Verify = n.Verify
 	n.pending = newPending(c.Store, c.Timeout, c.Observer)
 	return n, nil
 }
@@ -82,6 +88,7 @@ func (n *Node) write(ctx context.Context, call func(context.Context) (store.Snap
 	snap, err := call(ctx)
 	if err == nil {
 		n.Learn(snap.Head)
+		n.clock.learn(snap.Now, n.config.Now())
 	}
 	return snap, err
 }

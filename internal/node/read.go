@@ -42,30 +42,42 @@ func (n *Node) Alive(ctx context.Context, id store.ID) (store.Snapshot, error) {
 	return snap, err
 }
 
-// Families lists the living families of a subject, at most store.MaxListed.
-func (n *Node) Families(ctx context.Context, subject string) ([]store.Family, error) {
+// Families lists living families, at most q.Limit. It asks for as many pages as
+// that takes. The PageCursor is zero if there are no more.
+func (n *Node) Families(ctx context.Context, q store.Query) (families []store.Family, next store.PageCursor, err error) {
 	ctx, cancel := n.detached(ctx)
 	defer cancel()
-	families, err := n.store.Families(ctx, subject, store.MaxListed)
-	if err != nil {
-		return nil, n.Unavailable(store.ID{}, err)
+	most := q.Limit
+	for {
+		page, err := n.store.Families(ctx, q)
+		if err != nil {
+			return nil, next, n.Unavailable(store.ID{}, err)
+		}
+		families = append(families, page.Families...)
+		q.After, q.Limit = page.Next, most-len(families)
+		if q.Limit <= 0 || page.Next == (store.PageCursor{}) {
+			return families, page.Next, nil
+		}
 	}
-	return families, nil
 }
 
-// Entries lists the entries after a position that revoke something, at most
-// store.MaxEntries.
-func (n *Node) Entries(ctx context.Context, after store.Position) ([]store.Entry, error) {
+// Entries lists the entries after a cursor that revoke something, at most
+// store.MaxEntries. A cursor whose entry the log no longer has counts as its
+// beginning.
+func (n *Node) Entries(ctx context.Context, after store.Cursor) ([]store.Entry, error) {
 	ctx, cancel := n.detached(ctx)
 	defer cancel()
 	for {
 		b, err := n.store.Since(ctx, after, store.MaxEntries, 0)
+		if err == nil && b.Broken {
+			b, err = n.store.Since(ctx, store.Cursor{}, store.MaxEntries, 0)
+		}
 		if err != nil {
 			return nil, n.Unavailable(store.ID{}, err)
 		}
 		entries := make([]store.Entry, 0, len(b.Entries))
 		for _, e := range b.Entries {
-			after = e.Position
+			after = store.Cursor{Position: e.Position, ID: e.ID}
 			if e.Kind != store.KindSuperseding { // a Commit revokes nothing
 				entries = append(entries, e)
 			}
