@@ -173,6 +173,10 @@ func TestConstructorsRefuseWhatIsUnsafe(t *testing.T) {
 			_, err := codec.NewRefreshTokens(r, codec.Instance{Realm: realm, SessionCookie: name})
 			return err
 		},
+		"NewFamilySeals": func(r *keyring.Ring, realm string) error {
+			_, err := codec.NewFamilySeals(r, codec.Instance{Realm: realm, SessionCookie: name})
+			return err
+		},
 		"NewValues": func(r *keyring.Ring, realm string) error {
 			_, err := codec.NewValues(r, codec.ValuesConfig{Realm: realm, Lifetime: time.Hour})
 			return err
@@ -203,6 +207,9 @@ func TestConstructorsRefuseWhatIsUnsafe(t *testing.T) {
 		}
 		if _, err := codec.NewCommits(ring, codec.Instance{Realm: realm, SessionCookie: bad}); err == nil {
 			t.Errorf("NewCommits accepts the name %q", bad)
+		}
+		if _, err := codec.NewFamilySeals(ring, codec.Instance{Realm: realm, SessionCookie: bad}); err == nil {
+			t.Errorf("NewFamilySeals accepts the name %q", bad)
 		}
 		if _, err := codec.NewRefreshTokens(ring, codec.Instance{Realm: realm, SessionCookie: bad}); err == nil {
 			t.Errorf("NewRefreshTokens accepts the name %q", bad)

@@ -1,9 +1,9 @@
 // Package codec encodes and decodes sessions and tokens: sealed session cookies
 // ([Cookies]), an application's own sealed values ([Values]), committed session
-// data ([Commits]), refresh tokens ([RefreshTokens]), access tokens
-// ([AccessTokens]), and cookies in the format of gorilla/securecookie
-// ([Gorilla]). It uses neither HTTP nor a store. docs/formats.md specifies
-// every format.
+// data ([Commits]), the seals of families ([FamilySeals]), refresh tokens
+// ([RefreshTokens]), access tokens ([AccessTokens]), and cookies in the format
+// of gorilla/securecookie ([Gorilla]). It uses neither HTTP nor a store.
+// docs/formats.md specifies every format.
 //
 // Applications use [Values] for small secrets of their own, such as the state
 // before a login, and [Gorilla] to use gorilla/sessions with keys of the ring.

@@ -38,7 +38,7 @@ func seedsOf(t testing.TB, format string) fuzzSeeds {
 			continue
 		}
 		var input string
-		if format == "commit" {
+		if format == "commit" || format == "family" {
 			input = string(v.hex(t, "input"))
 		} else {
 			input = v.quoted(t, "input")
@@ -89,6 +89,11 @@ func fuzzOpen(t testing.TB, format string) func(input string) (codec.Session, st
 			}
 			return s, text, err
 		}
+	case "family":
+		seals := newFamilySeals(t, ring, vectorInstance)
+		return func(input string) (s codec.Session, text string, err error) {
+			return s, "", seals.Verify(ctx, fuzzNow, []byte(input), vectorIdentity())
+		}
 	case "gorilla":
 		g := newGorilla(t, ring, vectorRealm)
 		return func(input string) (s codec.Session, text string, err error) {
@@ -129,6 +134,7 @@ func FuzzCookieOpen(f *testing.F)    { fuzz(f, "cookie") }
 func FuzzValueOpen(f *testing.F)     { fuzz(f, "value") }
 func FuzzCommitOpen(f *testing.F)    { fuzz(f, "commit") }
 func FuzzRefreshParse(f *testing.F)  { fuzz(f, "refresh") }
+func FuzzFamilyVerify(f *testing.F)  { fuzz(f, "family") }
 func FuzzGorillaDecode(f *testing.F) { fuzz(f, "gorilla") }
 func FuzzAccessVerify(f *testing.F)  { fuzz(f, "access") }
 
@@ -182,6 +188,7 @@ func TestFuzzSeedsAreThere(t *testing.T) {
 	for _, k := range kinds() {
 		seedsOf(t, k.format)
 	}
+	seedsOf(t, "family")
 	decoded := 0
 	for _, seed := range dataSeeds(t) {
 		var v any

@@ -3,11 +3,9 @@ package codec
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"strings"
 	"time"
 
@@ -20,8 +18,7 @@ const (
 	RefreshPrefix = "wfr1_"
 
 	refreshClaims = keyIDSize + len(ID{}) + 4
-	refreshTag    = 16
-	refreshBody   = refreshClaims + refreshTag
+	refreshBody   = refreshClaims + tagSize
 
 	generationBits = 20
 	// MaxGeneration and MaxCopy are the highest generation and copy that a
@@ -93,7 +90,7 @@ func (r *RefreshTokens) Parse(ctx context.Context, now time.Time, token string) 
 	if err != nil {
 		return RefreshToken{}, err
 	}
-	var tag [refreshTag]byte
+	var tag [tagSize]byte
 	want, err := r.appendTag(tag[:0], key, b[:refreshClaims])
 	if err != nil {
 		return RefreshToken{}, err
@@ -130,19 +127,14 @@ func decodeRefresh(token string) ([]byte, error) {
 	return decode(token[len(RefreshPrefix):], 0)
 }
 
-// appendTag appends the tag over claims and instance: HMAC-SHA256, truncated to
-// 16 bytes.
+// appendTag appends the tag over claims and instance.
 func (r *RefreshTokens) appendTag(dst []byte, key *keyring.Key, claims []byte) ([]byte, error) {
-	subkey, err := keyring.Derived(key, keyring.Refresh, newRefreshKey)
+	mac, err := newMAC(key, keyring.Refresh)
 	if err != nil {
-		return nil, fmt.Errorf("codec: %w", err)
+		return nil, err
 	}
-	mac := hmac.New(func() hash.Hash { return sha256.New() }, subkey[:])
 	mac.Write([]byte(RefreshPrefix))
 	mac.Write(claims)
 	mac.Write([]byte(r.instance))
-	var sum [sha256.Size]byte
-	return append(dst, mac.Sum(sum[:0])[:refreshTag]...), nil
+	return appendTag(dst, mac), nil
 }
-
-func newRefreshKey(subkey []byte) (*[32]byte, error) { return (*[32]byte)(subkey), nil }

@@ -134,6 +134,15 @@ func newRefreshTokens(t testing.TB, ring *keyring.Ring, instance codec.Instance)
 	return r
 }
 
+func newFamilySeals(t testing.TB, ring *keyring.Ring, instance codec.Instance) *codec.FamilySeals {
+	t.Helper()
+	s, err := codec.NewFamilySeals(ring, instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func newGorilla(t testing.TB, ring *keyring.Ring, realm string) *codec.Gorilla {
 	t.Helper()
 	g, err := codec.NewGorilla(ring, codec.GorillaConfig{Realm: realm, Lifetime: time.Hour})

@@ -88,7 +88,7 @@ func TestPromise7_CodecsPrintNoSecret(t *testing.T) {
 	fatal(t, errors.Join(err, err2, err3, err4, err5, err6, err7, err8, err9))
 
 	secrets := []string{loggedSecret, loggedSubject, loggedData, cookie, value, token, encoded, accessText}
-	for _, info := range []string{"wafer/1 cookie", "wafer/1 value", "wafer/1 commit", "wafer/1 refresh", "wafer/1 gorilla", "wafer/1 token"} {
+	for _, info := range []string{"wafer/1 cookie", "wafer/1 value", "wafer/1 commit", "wafer/1 refresh", "wafer/1 gorilla", "wafer/1 token", "wafer/1 family"} {
 		secrets = append(secrets, string(specHKDF([]byte(loggedSecret), info, 32)))
 	}
 	for _, algorithm := range bothAlgorithms {

@@ -11,7 +11,10 @@ import (
 	"encoding/binary"
 	"encoding/gob"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/waferkit/wafer/codec"
 )
@@ -142,6 +145,45 @@ func specRefresh(secret, id []byte, instance string, family codec.ID, generation
 	b = binary.BigEndian.AppendUint32(b, copied*0x100000+generation)
 	tag := specHMAC(specHKDF(secret, "wafer/1 refresh", 32), []byte("wfr1_"+string(b)+instance))
 	return "wfr1_" + specText(append(b, tag[:16]...))
+}
+
+// specFamily is the seal of a family.
+func specFamily(secret, id []byte, instance string, f *codec.FamilyIdentity) []byte {
+	if id == nil {
+		id = specKeyID(secret)
+	}
+	tag := specHMAC(specHKDF(secret, "wafer/1 family", 32), append([]byte(string(id)+instance+"\x00"), specIdentity(f)...))
+	return append(bytes.Clone(id), tag[:16]...)
+}
+
+// specIdentity is what a family seal authenticates.
+func specIdentity(f *codec.FamilyIdentity) []byte {
+	var b bytes.Buffer
+	text := func(s string) {
+		b.WriteByte(byte(len(s)))
+		b.WriteString(s)
+	}
+	b.Write(f.ID[:])
+	text(f.Subject)
+	b.WriteByte(map[bool]byte{false: 0, true: 1}[f.Native])
+	text(string(f.Key))
+	var names []string
+	for _, name := range f.Names {
+		names = append(names, string(name[:]))
+	}
+	slices.Sort(names)
+	b.WriteByte(byte(len(names)))
+	b.WriteString(strings.Join(names, ""))
+	text(f.Actor)
+	b.WriteByte(byte(len(f.Methods)))
+	for _, method := range f.Methods {
+		text(method)
+	}
+	text(f.Level)
+	for _, ms := range []int64{f.Started.UnixMilli(), f.Authenticated.UnixMilli(), int64(f.Idle / time.Millisecond), int64(f.Absolute / time.Millisecond)} {
+		b.Write(specTime(ms))
+	}
+	return b.Bytes()
 }
 
 // specGorilla is what securecookie makes under these keys, at a time and with

@@ -92,6 +92,7 @@ func makeVectors(t *testing.T) map[string]vector {
 	m.values()
 	m.commits()
 	m.refreshTokens()
+	m.families()
 	m.gorilla()
 	m.access()
 	m.jwks()
@@ -297,6 +298,9 @@ func (m *maker) keys() {
 			fields = append(fields, "family", hex.EncodeToString(vectorFamily[:]), "generation", "3", "copy", "0")
 		}
 		m.add(c.name, c.class, c.about, vectorBase("refresh", "name", vectorName), fields...)
+
+		fields = append(identityFields(vectorIdentity()), "name", vectorName, "input", hex.EncodeToString(specFamily(vectorSecret, id, vectorInstanceText, vectorIdentity())))
+		m.add(c.name, c.class, c.about, vectorBase("family", fields...), "secret", "", "ring", ring)
 	}
 }
 

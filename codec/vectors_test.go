@@ -35,7 +35,7 @@ var vectorClasses = map[string]error{
 // docs/formats.md explains them.
 var vectorFields = []string{
 	"format", "about", "secret", "ring", "realm", "name", "family", "lifetime", "issuer", "audience", "algorithms", "now", "class",
-	"plaintext", "session", "subject", "position", "generation", "copy", "issued", "access", "idle", "absolute", "started", "authenticated",
+	"plaintext", "session", "subject", "native", "key", "names", "actor", "methods", "level", "position", "generation", "copy", "issued", "access", "idle", "absolute", "started", "authenticated",
 	"data", "gob", "payload", "kids", "input",
 }
 
@@ -155,6 +155,8 @@ func (v vector) open(t testing.TB) (err error, ok bool) {
 	case "refresh":
 		token, err := newRefreshTokens(t, ring, v.instance()).Parse(ctx, at(), v.quoted(t, "input"))
 		return err, err != nil || token.Family == codec.ID(v.hex(t, "family")) && uint64(token.Generation) == v.number(t, "generation") && uint64(token.Copy) == v.number(t, "copy")
+	case "family":
+		return newFamilySeals(t, ring, v.instance()).Verify(ctx, at(), v.hex(t, "input"), v.identity(t)), true
 	case "gorilla":
 		var text string
 		err := newGorilla(t, ring, v["realm"]).Decode(v["name"], v.quoted(t, "input"), &text)
@@ -180,6 +182,24 @@ func (v vector) session(t testing.TB) *codec.Session {
 		Issued: ms("issued"), Access: ms("access"), Idle: ms("idle"),
 		Absolute: ms("absolute"), Started: ms("started"), Authenticated: ms("authenticated"),
 	}
+}
+
+// identity reads the fields of a family.
+func (v vector) identity(t testing.TB) *codec.FamilyIdentity {
+	t.Helper()
+	f := &codec.FamilyIdentity{
+		ID: codec.ID(v.hex(t, "family")), Subject: v.quoted(t, "subject"), Native: v["native"] == "true", Key: v.hex(t, "key"),
+		Actor: v.quoted(t, "actor"), Level: v.quoted(t, "level"),
+		Started: time.UnixMilli(int64(v.number(t, "started"))), Authenticated: time.UnixMilli(int64(v.number(t, "authenticated"))),
+		Idle: time.Duration(v.number(t, "idle")) * time.Millisecond, Absolute: time.Duration(v.number(t, "absolute")) * time.Millisecond,
+	}
+	fatal(t, json.Unmarshal([]byte(v["methods"]), &f.Methods))
+	for name := range strings.FieldsSeq(v["names"]) {
+		b, err := hex.DecodeString(name)
+		fatal(t, err)
+		f.Names = append(f.Names, [32]byte(b))
+	}
+	return f
 }
 
 func TestVectors(t *testing.T) {

@@ -46,6 +46,7 @@ const (
 	Refresh                // refresh tokens
 	Token                  // signing keys of access tokens
 	Gorilla                // cookies in gorilla/securecookie's format
+	Family                 // seals of families, kept in the store
 	purposeCount
 )
 
@@ -56,6 +57,7 @@ var purposeInfo = [purposeCount]string{
 	Refresh: "wafer/1 refresh",
 	Token:   "wafer/1 token",
 	Gorilla: "wafer/1 gorilla",
+	Family:  "wafer/1 family",
 }
 
 // String returns the HKDF info of the purpose.

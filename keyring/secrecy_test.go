@@ -201,7 +201,7 @@ func TestPromise7_KeyringPrintsNoSecret(t *testing.T) {
 		}
 		all = append(all, everyPrint("the error of "+name, err)...)
 	}
-	if len(all) < 2000 || subkeys != 6 {
+	if len(all) < 2000 || subkeys != 7 {
 		t.Fatalf("only %d texts of %d subkeys", len(all), subkeys)
 	}
 	find := finder(forbidden)

@@ -71,7 +71,7 @@ func TestStaticDerivationIsPinned(t *testing.T) {
 	}
 	raw := must(base64.StdEncoding.DecodeString(secret))(t)
 	seen := make(map[string]Purpose)
-	for p, info := range []string{"wafer/1 cookie", "wafer/1 value", "wafer/1 commit", "wafer/1 refresh", "wafer/1 token", "wafer/1 gorilla"} {
+	for p, info := range []string{"wafer/1 cookie", "wafer/1 value", "wafer/1 commit", "wafer/1 refresh", "wafer/1 token", "wafer/1 gorilla", "wafer/1 family"} {
 		p := Purpose(p)
 		if p.String() != info {
 			t.Errorf("purpose %d is %q: want %q", p, p, info)
@@ -85,7 +85,7 @@ func TestStaticDerivationIsPinned(t *testing.T) {
 		}
 		seen[string(got)] = p
 	}
-	if purposeCount != 6 || len(seen) != 6 {
+	if purposeCount != 7 || len(seen) != 7 {
 		t.Errorf("%d purposes, %d subkeys: a new one needs its line above", purposeCount, len(seen))
 	}
 	cookie := must(Derived(k, Cookie, func([]byte) ([]byte, error) { panic("built twice") }))(t)
