@@ -82,7 +82,7 @@ func (s *Set) answered(w *watched, asked time.Time, snap store.Snapshot, err err
 	default:
 		// The deadline is a duration from the moment before the query, by this
 		// node's clock: the process may have been paused since.
-		left := min(f.IdleDeadline().Sub(snap.Now), f.Absolute.Sub(snap.Now))
+		left := min(f.IdleDeadline().Sub(snap.Now), f.Deadline().Sub(snap.Now))
 		w.deadline = asked.Add(left)
 		w.at = max(w.at, snap.Head)
 	}
