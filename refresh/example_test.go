@@ -63,7 +63,7 @@ func Example() {
 func ExamplePolicy_Judge() {
 	policy := refresh.Policy{Access: 5 * time.Minute, Grace: 30 * time.Second}
 	issued := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	family := store.Family{Generation: 7, Issued: issued, Idle: time.Hour, Absolute: issued.Add(12 * time.Hour)}
+	family := store.Family{Generation: 7, Started: issued, Issued: issued, Idle: time.Hour, Absolute: 12 * time.Hour}
 	for _, age := range []time.Duration{time.Minute, 3 * time.Minute} {
 		snap := store.Snapshot{State: store.Alive, Family: family, Now: issued.Add(age)}
 		for _, generation := range []uint32{7, 6, 5} {

@@ -73,7 +73,8 @@ type Verdict uint8
 
 const (
 	// Refuse: the family is absent, ended, cut off, past a limit or of another
-	// kind, or it has lost more answers than there are copies.
+	// kind, its seal does not verify, it is bound and there is no live proof by
+	// its key, or it has lost more answers than there are copies.
 	Refuse Verdict = iota
 	// Replay: a successor of the token was used, or another successor in its
 	// place. End the family.
@@ -82,13 +83,14 @@ const (
 	// back in time.
 	Ahead
 	// Behind: the family may be served, but only with data no older than its
-	// last Commit.
+	// last Commit, or, for a proven browser, than the refresh before the last.
 	Behind
 	// Issue: issue what the token leads to as it stands, and write nothing. A
 	// token of the current generation leads to itself, the one before it to the
 	// newest copy.
 	Issue
-	// Raise: raise the family's position to the head, then issue.
+	// Raise: raise the family's position to the head, and make its key count if
+	// that was proven. Then issue.
 	Raise
 	// Reissue: make a copy in place of a lost answer, then issue it.
 	Reissue
@@ -112,6 +114,8 @@ const (
 	ReasonIdle     Reason = "past the idle limit"
 	ReasonAbsolute Reason = "past the absolute limit"
 	ReasonKind     Reason = "family of the other kind of client"
+	ReasonSeal     Reason = "the family's seal does not verify"
+	ReasonUnproven Reason = "bound, and no live proof by its key"
 	ReasonZero     Reason = "generations start at 1"
 	ReasonReplay   Reason = "refresh token replayed"
 	ReasonAhead    Reason = "store went back in time"
@@ -121,25 +125,44 @@ const (
 // Request identifies what a client presented. Its token must already be
 // authenticated. Equal Requests at the same time share one flight.
 type Request struct {
-	Family     store.ID
+	Family store.ID
+	// Generation and Copy are the token's. A generation of 0 stands for no token.
+	// Only a proven browser is served without one.
 	Generation uint32
 	Copy       uint16
 	Native     bool // presented to the endpoint for native clients
+	// Key is the key of the client's live proof, or zero if there was none. A
+	// family whose key counts is served only with a proof by that key. A browser
+	// with a proof by its family's key, whether that counts or not, is a proven
+	// one: it is judged as if it had presented the newest token.
+	Key store.Key
 	// Basis is the position of the session data that the answer continues from,
 	// or 0 if there is none.
 	Basis store.Position
+	// Carried is the generation of the session cookie whose data the answer
+	// continues from, or 0 if the data is not a cookie's. Only the data of a proven
+	// browser is judged by it. The token of any other bounds it: see [Carries].
+	Carried uint32
 	// Floor is the floor below which the caller treats cookies as expired. It
 	// counts if it is above the store's own.
 	Floor store.Position
 }
 
 // Judge returns the verdict on a request and, if the token is refused, the
-// reason. The only clock it uses is the snapshot's.
+// reason. The only clock it uses is the snapshot's. It does not judge the family's
+// seal.
 func (p Policy) Judge(r Request, s store.Snapshot) (Verdict, Reason) {
-	if reason := refusal(r, s); reason != "" {
+	if reason := lifeless(s); reason != "" {
 		return Refuse, reason
 	}
 	f := &s.Family
+	switch {
+	case f.Native != r.Native:
+		return Refuse, ReasonKind
+	case f.Counts && f.Key != r.Key:
+		return Refuse, ReasonUnproven
+	}
+	r = r.judgedAs(f)
 	verdict := Issue
 	switch g, n := r.Generation, f.Generation; {
 	case g == 0:
@@ -161,18 +184,45 @@ func (p Policy) Judge(r Request, s store.Snapshot) (Verdict, Reason) {
 	default:
 		verdict = Reissue
 	}
-	if r.Basis < f.LastCommit {
+	if r.Basis < f.LastCommit || r.carriesTooOld(f, verdict) {
 		return Behind, ""
 	}
-	if verdict == Issue && f.Position < max(s.Floor, r.Floor) {
-		verdict = Raise // otherwise the cookie issued would be expired at once
+	below := f.Position < max(s.Floor, r.Floor) // the cookie issued would be expired at once
+	if verdict == Issue && (below || r.provenBy(f) && !f.Counts) {
+		verdict = Raise
 	}
 	return verdict, ""
 }
 
-// refusal returns the reason why the family is not served at this endpoint, or
-// "".
-func refusal(r Request, s store.Snapshot) Reason {
+// provenBy reports whether a browser's request has a proof by its family's key. For
+// a native client the proof takes no token's place: its key lies in a file beside
+// the token, and is copied with it.
+func (r *Request) provenBy(f *store.Family) bool {
+	return !f.Native && !r.Key.IsZero() && r.Key == f.Key
+}
+
+// judgedAs returns the request that a request is judged as. A proven browser is no
+// thief, whatever its jar fell back to.
+func (r Request) judgedAs(f *store.Family) Request {
+	if r.provenBy(f) {
+		r.Generation, r.Copy = f.Generation, f.Copy
+	}
+	return r
+}
+
+// carriesTooOld reports whether a proven browser's data is older than a token
+// could bring: the answer's generation continues at most that of the refresh before
+// the last.
+func (r *Request) carriesTooOld(f *store.Family, v Verdict) bool {
+	answer := uint64(f.Generation)
+	if v == Advance {
+		answer++
+	}
+	return r.provenBy(f) && r.Carried != 0 && uint64(r.Carried)+2 < answer
+}
+
+// lifeless returns the reason why the family is not served, whoever asks, or "".
+func lifeless(s store.Snapshot) Reason {
 	f := &s.Family
 	switch {
 	case s.State == store.Absent:
@@ -181,12 +231,10 @@ func refusal(r Request, s store.Snapshot) Reason {
 		return ReasonEnded
 	case s.State == store.CutOff:
 		return ReasonCutOff
-	case !s.Now.Before(f.Absolute):
+	case !s.Now.Before(f.Deadline()):
 		return ReasonAbsolute
 	case !s.Now.Before(f.IdleDeadline()):
 		return ReasonIdle
-	case f.Native != r.Native:
-		return ReasonKind
 	}
 	return ""
 }

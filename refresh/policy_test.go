@@ -32,7 +32,7 @@ func familyAt(n uint32, k, a uint16, age time.Duration) store.Snapshot {
 		Family: store.Family{
 			ID: store.ID{1}, Subject: "alice", Birth: 60, Position: 100, Generation: n, Copy: k, Used: a,
 			Started: issued.Add(-time.Hour), Authenticated: issued.Add(-time.Hour), Issued: issued,
-			Idle: 30 * time.Minute, Absolute: issued.Add(11 * time.Hour),
+			Idle: 30 * time.Minute, Absolute: 12 * time.Hour,
 		},
 	}
 }
@@ -85,8 +85,8 @@ func TestJudge(t *testing.T) {
 		{"idle, 1 ms left", lax, presents(7, 0), living(30*time.Minute - ms), refresh.Advance, ""},
 		{"idle, exactly", lax, presents(7, 0), living(30 * time.Minute), refresh.Refuse, refresh.ReasonIdle},
 		{"idle, replayed", lax, presents(3, 0), living(30 * time.Minute), refresh.Refuse, refresh.ReasonIdle},
-		{"absolute, 1 ms left", lax, presents(7, 0), with(living(0), func(s *store.Snapshot) { s.Family.Absolute = issued.Add(ms) }), refresh.Issue, ""},
-		{"absolute, exactly", lax, presents(7, 0), with(living(0), func(s *store.Snapshot) { s.Family.Absolute = issued }), refresh.Refuse, refresh.ReasonAbsolute},
+		{"absolute, 1 ms left", lax, presents(7, 0), with(living(0), func(s *store.Snapshot) { s.Family.Absolute = time.Hour + ms }), refresh.Issue, ""},
+		{"absolute, exactly", lax, presents(7, 0), with(living(0), func(s *store.Snapshot) { s.Family.Absolute = time.Hour }), refresh.Refuse, refresh.ReasonAbsolute},
 		{"at the other door", lax, native, living(0), refresh.Refuse, refresh.ReasonKind},
 		{"at its own door", lax, native, with(living(0), func(s *store.Snapshot) { s.Family.Native = true }), refresh.Issue, ""},
 		{"a native client's at the browser's", lax, presents(7, 0), with(living(0), func(s *store.Snapshot) { s.Family.Native = true }), refresh.Refuse, refresh.ReasonKind},
@@ -127,7 +127,7 @@ func TestJudge(t *testing.T) {
 		{"n-1, ahead by more than the skew", skewed, presents(6, 0), living(-5*time.Second - ms), refresh.Reissue, ""},
 		{"n-1, ahead by an hour", skewed, presents(6, 0), living(-time.Hour), refresh.Reissue, ""},
 		{"n-1, another copy, ahead by an hour", skewed, presents(6, 1), living(-time.Hour), refresh.Replay, refresh.ReasonReplay},
-		{"past the absolute limit, ahead by an hour", skewed, presents(7, 0), with(living(-time.Hour), func(s *store.Snapshot) { s.Family.Absolute = issued.Add(-time.Hour) }), refresh.Refuse, refresh.ReasonAbsolute},
+		{"past the absolute limit, ahead by an hour", skewed, presents(7, 0), with(living(-time.Hour), func(s *store.Snapshot) { s.Family.Absolute = 0 }), refresh.Refuse, refresh.ReasonAbsolute},
 
 		// g = n-1, i = a, within the grace.
 		{"n-1, at once", lax, presents(6, 0), living(0), refresh.Issue, ""},

@@ -26,12 +26,22 @@ type Refresher struct {
 	// The entry that ends a replayed family exceeds it. Set Above before the
 	// first use.
 	Above func() store.Position
+	// Verify, unless nil, returns an error if a family's seal does not verify at
+	// the time now, by the engine's clock. The family is then refused, and nothing
+	// is written but an advance that was due. An error that wraps ErrUnverifiable is
+	// an outage. Every snapshot that an answer is made of is verified, concurrently.
+	// Set Verify before the first use.
+	Verify func(now time.Time, f *store.Family) error
 
 	store   Store
 	policy  Policy
 	timeout time.Duration
 	flights flight.Group[Request, Result]
 }
+
+// ErrUnverifiable if a family's seal cannot be verified now, such as while its key
+// is unknown and the ring cannot be read. [Refresher.Verify] wraps it.
+var ErrUnverifiable = errors.New("refresh: the family's seal cannot be verified now")
 
 // Result is the outcome of a request.
 type Result struct {
@@ -44,6 +54,8 @@ type Result struct {
 	// Advanced and Reissued report whether that was written.
 	Advanced bool
 	Reissued bool
+	// Proven reports whether the client is a proven browser: see [Request].
+	Proven bool
 	// Entry is the position at which a replayed family was ended.
 	Entry store.Position
 }
@@ -87,25 +99,23 @@ const maxAttempts = 8
 
 func (r *Refresher) do(ctx context.Context, q Request) (Result, error) {
 	var res Result
-	// Optimistic: this is the only call that the common case needs. Its
-	// snapshot is judged whether or not it advanced the family: a generation
-	// that was advanced just now is served as one within the grace.
-	snap, err := r.advance(ctx, q)
+	snap, err := r.first(ctx, q)
 	res.Advanced = err == nil && snap.Outcome == store.Written
 	raised := false
 	for range maxAttempts {
 		if err != nil {
 			return Result{}, err
 		}
-		res.Snapshot = snap
-		res.Verdict, res.Reason = r.policy.Judge(q, snap)
+		if err := r.judge(q, snap, &res); err != nil {
+			return Result{}, err
+		}
 		switch res.Verdict {
 		case Advance:
-			snap, err = r.advance(ctx, q)
+			snap, err = r.advance(ctx, q.judgedAs(&snap.Family), lag)
 			res.Advanced = err == nil && snap.Outcome == store.Written
 		case Reissue:
 			snap, err = r.store.Reissue(ctx, store.Reissue{
-				ID: q.Family, Generation: q.Generation, Copy: q.Copy, Native: q.Native, Basis: q.Basis,
+				ID: q.Family, Generation: q.Generation, Copy: q.Copy, Native: q.Native, Key: q.Key, Basis: q.Basis,
 				Age: r.policy.Grace, Skew: r.policy.Skew,
 			})
 			res.Reissued = err == nil && snap.Outcome == store.Written
@@ -119,7 +129,7 @@ func (r *Refresher) do(ctx context.Context, q Request) (Result, error) {
 			}
 			raised = true
 			snap, err = r.store.Advance(ctx, store.Advance{
-				ID: q.Family, Generation: snap.Family.Generation, Native: q.Native, Basis: q.Basis, PositionOnly: true,
+				ID: q.Family, Generation: snap.Family.Generation, Native: q.Native, Key: q.Key, Basis: q.Basis, PositionOnly: true,
 			})
 		case Replay:
 			res.Entry, err = r.end(ctx, q)
@@ -131,11 +141,44 @@ func (r *Refresher) do(ctx context.Context, q Request) (Result, error) {
 	return Result{}, fmt.Errorf("refresh: no verdict held for %d turns; the last was %v", maxAttempts, res.Verdict)
 }
 
-func (r *Refresher) advance(ctx context.Context, q Request) (store.Snapshot, error) {
+// first makes the only call that the common case needs: an advance from the token
+// presented. Its snapshot is judged whether or not it advanced the family: a
+// generation that was advanced just now is served as one within the grace.
+func (r *Refresher) first(ctx context.Context, q Request) (store.Snapshot, error) {
+	switch {
+	case q.Generation == 0 || q.Carried != 0 && !carries(q.Carried, q.Generation):
+		// There is nothing to advance from, or no data for the answer.
+		return r.store.Family(ctx, q.Family)
+	case !q.Native && !q.Key.IsZero():
+		return r.advance(ctx, q, 0) // the copy of a proven browser does not lag
+	}
+	return r.advance(ctx, q, lag)
+}
+
+func (r *Refresher) advance(ctx context.Context, q Request, lag uint16) (store.Snapshot, error) {
 	return r.store.Advance(ctx, store.Advance{
-		ID: q.Family, Generation: q.Generation, Copy: q.Copy, Native: q.Native, Basis: q.Basis,
+		ID: q.Family, Generation: q.Generation, Copy: q.Copy, Native: q.Native, Key: q.Key, Basis: q.Basis,
 		Age: r.policy.half(), Lag: lag, Skew: r.policy.Skew,
 	})
+}
+
+// judge sets the verdict on a request. The seal comes before the token: a row that
+// somebody has changed gives no reason to end the family, nor to ask for a proof by
+// the key in it.
+func (r *Refresher) judge(q Request, snap store.Snapshot, res *Result) error {
+	res.Snapshot, res.Proven = snap, q.provenBy(&snap.Family)
+	if r.Verify != nil && lifeless(snap) == "" {
+		err := r.Verify(snap.Now, &snap.Family)
+		if errors.Is(err, ErrUnverifiable) {
+			return err
+		}
+		if err != nil {
+			res.Verdict, res.Reason = Refuse, ReasonSeal
+			return nil
+		}
+	}
+	res.Verdict, res.Reason = r.policy.Judge(q, snap)
+	return nil
 }
 
 func (r *Refresher) end(ctx context.Context, q Request) (store.Position, error) {
@@ -159,8 +202,10 @@ func (r *Refresher) Look(ctx context.Context, q Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	res := Result{Snapshot: snap}
-	res.Verdict, res.Reason = r.policy.Judge(q, snap)
+	var res Result
+	if err := r.judge(q, snap, &res); err != nil {
+		return Result{}, err
+	}
 	switch res.Verdict {
 	case Advance, Raise, Reissue:
 		res.Verdict = Issue
@@ -177,9 +222,10 @@ func Newest(f *store.Family) codec.RefreshToken {
 }
 
 // Answer returns the token that a served request leads to: the presented one
-// while its generation is the family's, else the newest.
+// while its generation is the family's, else the newest. A proven browser gets the
+// newest in any case.
 func (r *Result) Answer(presented codec.RefreshToken) codec.RefreshToken {
-	if presented.Generation == r.Snapshot.Family.Generation {
+	if !r.Proven && presented.Generation == r.Snapshot.Family.Generation {
 		return presented
 	}
 	return Newest(&r.Snapshot.Family)
@@ -190,5 +236,7 @@ func (r *Result) Answer(presented codec.RefreshToken) codec.RefreshToken {
 // cookie is at most one generation older than the token. The store decides by
 // the Request's Basis whether the family has committed newer data.
 func Carries(cookie codec.Session, token codec.RefreshToken) bool {
-	return cookie.ID == token.Family && uint64(cookie.Generation)+1 >= uint64(token.Generation)
+	return cookie.ID == token.Family && carries(cookie.Generation, token.Generation)
 }
+
+func carries(cookie, token uint32) bool { return uint64(cookie)+1 >= uint64(token) }

@@ -93,7 +93,7 @@ func (s *searchStore) snapshot(f int8, o store.Outcome) store.Snapshot {
 			ID: familyID(f), Subject: subject, Native: r.native,
 			Birth: r.birth, Position: r.position, LastCommit: r.committed,
 			Generation: uint32(r.n), Copy: r.k, Used: r.a,
-			Issued: unitTime(r.issued), Idle: searchTime(r.idle), Absolute: unitTime(1 << 30),
+			Started: issued, Issued: unitTime(r.issued), Idle: searchTime(r.idle), Absolute: searchTime(1 << 30),
 		}
 	}
 	return snap

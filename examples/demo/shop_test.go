@@ -91,11 +91,11 @@ func (b *breakable) Commit(ctx context.Context, c store.Commit) (store.Snapshot,
 	return b.Store.Commit(ctx, c)
 }
 
-func (b *breakable) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
+func (b *breakable) Families(ctx context.Context, q store.Query) (store.Page, error) {
 	if b.fails() {
-		return nil, errDown
+		return store.Page{}, errDown
 	}
-	return b.Store.Families(ctx, subject, limit)
+	return b.Store.Families(ctx, q)
 }
 
 func (b *breakable) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {

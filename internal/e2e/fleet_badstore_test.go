@@ -101,10 +101,10 @@ func (b *badStore) Cutoffs(ctx context.Context, id store.ID, subject string) (st
 	return badly(b, ctx, "Cutoffs", func(s *memory.Store, _ bool) (store.Cutoffs, error) { return s.Cutoffs(ctx, id, subject) })
 }
 
-func (b *badStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (b *badStore) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	return badly(b, ctx, "Since", func(s *memory.Store, again bool) (store.Batch, error) {
 		if again {
-			after = 0
+			after = store.Cursor{}
 		}
 		return s.Since(ctx, after, limit, wait)
 	})

@@ -292,7 +292,7 @@ func (w *link) Family(ctx context.Context, id store.ID) (store.Snapshot, error) 
 	return read(w, ctx, "Family", func(ctx context.Context) (store.Snapshot, error) { return w.Store.Family(ctx, id) })
 }
 
-func (w *link) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (w *link) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	return read(w, ctx, "Since", func(ctx context.Context) (store.Batch, error) { return w.Store.Since(ctx, after, limit, wait) })
 }
 

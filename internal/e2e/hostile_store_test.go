@@ -88,7 +88,7 @@ func (d *pairedStore) Family(ctx context.Context, c store.ID) (store.Snapshot, e
 func (d *pairedStore) Cutoffs(ctx context.Context, id store.ID, s string) (store.Cutoffs, error) {
 	return d.cur().Cutoffs(ctx, id, s)
 }
-func (d *pairedStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (d *pairedStore) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	return d.cur().Since(ctx, after, limit, min(wait, 20*time.Millisecond))
 }
 
@@ -325,11 +325,11 @@ func TestAttack_MemorySweepFallsBehind(t *testing.T) {
 		w.clock.Move(10 * time.Minute)
 	}
 	old := 0
-	var after store.Position
+	var after store.Cursor
 	for {
 		b, _ := w.mem.Since(ctx, after, store.MaxEntries, 0)
 		for _, e := range b.Entries {
-			after = e.Position
+			after = store.Cursor{Position: e.Position, ID: e.ID}
 			if e.Time.Before(w.clock.Now().Add(-20 * time.Minute)) {
 				old++
 			}

@@ -613,7 +613,7 @@ func TestRefreshLimits(t *testing.T) {
 	check := func(what string, p tokenResponse) {
 		t.Helper()
 		f := w.family(sessionID(t, p.AccessToken)).Family
-		within(what, p.AccessToken, f.IdleDeadline(), f.Absolute)
+		within(what, p.AccessToken, f.IdleDeadline(), f.Deadline())
 		if left := time.Unix(int64(claimsOf(t, p.AccessToken)["exp"].(float64)), 0).Sub(w.clock.Now()); time.Duration(*p.ExpiresIn)*time.Second-left >= time.Second || left > time.Duration(*p.ExpiresIn)*time.Second {
 			t.Errorf("%s: expires_in is %d, exp is %v away", what, *p.ExpiresIn, left)
 		}

@@ -381,11 +381,11 @@ func TestPromise1_LiveBelowTheFloor(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(testStaleness / 2)
-		floor, err := w.mem.Cutoffs(ctx, store.ID{}, "")
-		if err != nil {
-			t.Fatal(err)
+		log, err := w.mem.Since(ctx, store.Cursor{}, store.MaxEntries, 0)
+		if err != nil || log.More {
+			t.Fatal(log.More, err)
 		}
-		n.store.replace(droppedStore{w.mem, floor.Head})
+		n.store.replace(droppedStore{w.mem, store.Cursor{Position: log.Head, ID: log.HeadID}})
 		n.store.heal()
 		time.Sleep(testStaleness / 2)
 		hasEnded(t, "revoked by an entry that was dropped", revoked, wafer.ErrEnded)
@@ -396,12 +396,20 @@ func TestPromise1_LiveBelowTheFloor(t *testing.T) {
 // droppedStore is a store whose entries up to floor are dropped.
 type droppedStore struct {
 	store.Store
-	floor store.Position
+	floor store.Cursor
 }
 
-func (s droppedStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
-	b, err := s.Store.Since(ctx, max(after, s.floor), limit, wait)
-	b.Floor = max(b.Floor, s.floor)
+func (s droppedStore) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
+	if after.Position < s.floor.Position {
+		b, err := s.Store.Since(ctx, s.floor, limit, 0)
+		b.Floor = s.floor.Position
+		if after != (store.Cursor{}) {
+			b.Broken, b.Entries, b.More = true, nil, false
+		}
+		return b, err
+	}
+	b, err := s.Store.Since(ctx, after, limit, wait)
+	b.Floor = max(b.Floor, s.floor.Position)
 	return b, err
 }
 

@@ -44,7 +44,7 @@ func TestPromise8_CookiesAtManyLoginsAtOnce(t *testing.T) {
 				})
 			}
 			all.Wait()
-			b, err := w.mem.Since(context.Background(), 0, store.MaxEntries, 0)
+			b, err := w.mem.Since(context.Background(), store.Cursor{}, store.MaxEntries, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -66,18 +66,18 @@ func (t *backedUpStore) Reissue(ctx context.Context, r store.Reissue) (store.Sna
 func (t *backedUpStore) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
 	return t.now().Family(ctx, id)
 }
-func (t *backedUpStore) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
-	return t.now().Families(ctx, subject, limit)
+func (t *backedUpStore) Families(ctx context.Context, q store.Query) (store.Page, error) {
+	return t.now().Families(ctx, q)
 }
-func (t *backedUpStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (t *backedUpStore) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	return t.now().Since(ctx, after, limit, wait)
 }
 func (t *backedUpStore) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
 	return t.now().Cutoffs(ctx, session, subject)
 }
-func (t *backedUpStore) Announce(ctx context.Context, a store.Announcement) error {
-	if err := t.backup.Announce(ctx, a); err != nil {
-		return err
+func (t *backedUpStore) Announce(ctx context.Context, a store.Announcement) (store.Peers, error) {
+	if peers, err := t.backup.Announce(ctx, a); err != nil {
+		return peers, err
 	}
 	return t.store.Announce(ctx, a)
 }
@@ -164,7 +164,7 @@ func TestPromise1_RestoredFromABackup(t *testing.T) {
 			if here.count(wafer.KindAlarm, "lost 1 revocations")+also.count(wafer.KindAlarm, "lost 1 revocations") == 0 {
 				t.Error("no alarm says how many the log had lost")
 			}
-			b, err := w.mem.Since(context.Background(), 0, store.MaxEntries, 0)
+			b, err := w.mem.Since(context.Background(), store.Cursor{}, store.MaxEntries, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

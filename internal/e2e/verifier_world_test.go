@@ -359,7 +359,7 @@ func (l *readSide) queries() int {
 	return l.count
 }
 
-func (l *readSide) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (l *readSide) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	b, err := l.mem.Since(ctx, after, limit, wait)
 	if l.is(func() bool { return l.logCut }) {
 		return store.Batch{}, errStore

@@ -104,11 +104,11 @@ func (s *httpStore) Family(ctx context.Context, id store.ID) (store.Snapshot, er
 	return s.Store.Family(ctx, id)
 }
 
-func (s *httpStore) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
+func (s *httpStore) Families(ctx context.Context, q store.Query) (store.Page, error) {
 	if err := s.call(ctx, "Families"); err != nil {
-		return nil, err
+		return store.Page{}, err
 	}
-	return s.Store.Families(ctx, subject, limit)
+	return s.Store.Families(ctx, q)
 }
 
 func (s *httpStore) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
@@ -118,7 +118,7 @@ func (s *httpStore) Revoke(ctx context.Context, r store.Revocation) (store.Snaps
 	return s.Store.Revoke(ctx, r)
 }
 
-func (s *httpStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (s *httpStore) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	if s.down.Load() {
 		return store.Batch{}, errHTTPDown
 	}
@@ -136,7 +136,7 @@ func (s *httpStore) Cutoffs(ctx context.Context, session store.ID, subject strin
 	return s.Store.Cutoffs(ctx, session, subject)
 }
 
-func (s *httpStore) Announce(ctx context.Context, a store.Announcement) error {
+func (s *httpStore) Announce(ctx context.Context, a store.Announcement) (store.Peers, error) {
 	s.mu.Lock()
 	s.announced = a
 	s.mu.Unlock()

@@ -626,8 +626,8 @@ func (f *faultStore) Family(ctx context.Context, id store.ID) (store.Snapshot, e
 	return through(f, "Family", func() (store.Snapshot, error) { return f.inner().Family(ctx, id) })
 }
 
-func (f *faultStore) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
-	return through(f, "Families", func() ([]store.Family, error) { return f.inner().Families(ctx, subject, limit) })
+func (f *faultStore) Families(ctx context.Context, q store.Query) (store.Page, error) {
+	return through(f, "Families", func() (store.Page, error) { return f.inner().Families(ctx, q) })
 }
 
 func (f *faultStore) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
@@ -643,7 +643,7 @@ func (f *faultStore) Cutoffs(ctx context.Context, session store.ID, subject stri
 }
 
 // Since gives no answer while the log is cut, not even to a query from before.
-func (f *faultStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (f *faultStore) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	if wait > 0 {
 		b, err := f.inner().Since(ctx, after, limit, wait)
 		f.mu.Lock()

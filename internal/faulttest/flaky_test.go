@@ -65,7 +65,7 @@ func (f *flaky) Family(ctx context.Context, id store.ID) (store.Snapshot, error)
 func (f *flaky) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
 	return pass(f, ctx, func() (store.Snapshot, error) { return f.Store.Revoke(ctx, r) })
 }
-func (f *flaky) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (f *flaky) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	return pass(f, ctx, func() (store.Batch, error) { return f.Store.Since(ctx, after, limit, wait) })
 }
 func (f *flaky) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {

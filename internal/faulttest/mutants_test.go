@@ -38,7 +38,7 @@ type mutant struct {
 	advance func(ctx context.Context, a store.Advance) (store.Snapshot, error)
 	reissue func(ctx context.Context, r store.Reissue) (store.Snapshot, error)
 	commit  func(ctx context.Context, c store.Commit) (store.Snapshot, error)
-	since   func(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error)
+	since   func(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error)
 }
 
 func (m *mutant) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
@@ -65,7 +65,7 @@ func (m *mutant) Commit(ctx context.Context, c store.Commit) (store.Snapshot, er
 	}
 	return m.flaky.Commit(ctx, c)
 }
-func (m *mutant) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (m *mutant) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	if m.since != nil && m.broken.Load() {
 		return m.since(ctx, after, limit, wait)
 	}
@@ -96,7 +96,7 @@ func TestTheObserverCatches(t *testing.T) {
 		"a store that forgets acknowledged revocations": {mutate: forgetting, want: "promise 1: accepted"},
 		"and the node that acknowledged is restarted":   {mutate: forgetting, restart: true, want: "promise 1: accepted"},
 		"a Since that leaves revocations out": {mutate: func(m *mutant) {
-			m.since = func(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+			m.since = func(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 				b, err := m.Store.Since(ctx, after, limit, wait)
 				b.Entries = slices.Clone(b.Entries)
 				for i := range b.Entries {
@@ -107,10 +107,10 @@ func TestTheObserverCatches(t *testing.T) {
 		}, want: "promise 1: accepted"},
 		// wafer itself detects these, and then trusts no newer cookie.
 		"a Since that is stale and looks fresh": {mutate: func(m *mutant) {
-			m.since = func(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+			m.since = func(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 				time.Sleep(wait)
 				c, err := m.Store.Cutoffs(ctx, store.ID{}, "")
-				return store.Batch{Log: c.Log, Head: after, Floor: min(c.Floor, after), Now: c.Now}, err
+				return store.Batch{Log: c.Log, Head: after.Position, HeadID: after.ID, Floor: min(c.Floor, after.Position), Now: c.Now}, err
 			}
 		}, want: "promise 9: an honest browser is logged out"},
 		"a store that says absent": {mutate: func(m *mutant) {
@@ -251,7 +251,7 @@ func measures(t *testing.T) {
 	const delay = 200 * time.Millisecond
 	m := &mutant{flaky: newFlaky()}
 	var silent atomic.Bool
-	m.since = func(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+	m.since = func(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 		b, err := m.Store.Since(ctx, after, limit, wait)
 		time.Sleep(delay)
 		if silent.Load() {

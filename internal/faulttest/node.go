@@ -216,7 +216,7 @@ func (x *wire) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, 
 	return x.Store.Revoke(ctx, r)
 }
 
-func (x *wire) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (x *wire) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	count(ctx)
 	return x.Store.Since(ctx, after, limit, wait)
 }

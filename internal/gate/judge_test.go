@@ -221,7 +221,7 @@ func TestPromise2_CookiesOfTwoFamilies(t *testing.T) {
 	past := begin.Add(30 * time.Minute)
 	family := func(state store.State, now time.Time) store.Snapshot {
 		return store.Snapshot{State: state, Now: now, Family: store.Family{
-			ID: store.ID(a), Issued: begin, Idle: 30 * time.Minute, Absolute: begin.Add(12 * time.Hour),
+			ID: store.ID(a), Started: begin, Issued: begin, Idle: 30 * time.Minute, Absolute: 12 * time.Hour,
 		}}
 	}
 	mixed := verdict{finding: Anonymous, cookie: a, token: b, families: 1, reports: []string{"refused 2: " + ReasonMixed}}

@@ -36,7 +36,7 @@ func newTestSet(asks chan asked) *Set {
 func livingAt(id store.ID, head store.Position) store.Snapshot {
 	now := time.Now()
 	return store.Snapshot{State: store.Alive, Head: head, Now: now, Family: store.Family{
-		ID: id, Subject: "alice", Issued: now, Idle: time.Hour, Absolute: now.Add(time.Hour), Position: head, Birth: head,
+		ID: id, Subject: "alice", Started: now, Issued: now, Idle: time.Hour, Absolute: time.Hour, Position: head, Birth: head,
 	}}
 }
 
