@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/node"
 	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
 )
@@ -285,13 +286,18 @@ func (s *Sessions[T]) introspectRefresh(ctx context.Context, token string) (map[
 	}
 	f := &snap.Family
 	policy := s.config.policy()
-	verdict, _ := policy.Judge(refresh.Request{Family: id, Generation: t.Generation, Copy: t.Copy, Native: f.Native, Basis: store.MaxPosition}, snap)
+	verdict, _ := policy.Judge(refresh.Request{Family: id, Generation: t.Generation, Copy: t.Copy, Native: f.Native, Key: f.Key, Basis: store.MaxPosition}, snap)
+	if err := s.node.Verify(ctx, f); errors.Is(err, node.ErrSeal) {
+		return nil, ErrNoSession
+	} else if err != nil {
+		return nil, s.node.Unavailable(id, err)
+	}
 	if verdict == refresh.Refuse || verdict == refresh.Replay || verdict == refresh.Ahead || s.node.Dead(f) {
 		return nil, ErrNoSession
 	}
 	deadline := f.IdleDeadline()
-	if f.Absolute.Before(deadline) {
-		deadline = f.Absolute
+	if f.Deadline().Before(deadline) {
+		deadline = f.Deadline()
 	}
 	return map[string]any{
 		"active": true, "sub": f.Subject, "sid": f.ID,

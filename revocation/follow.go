@@ -172,12 +172,18 @@ func (r *Replica) query(ctx context.Context, wait time.Duration) (more bool, err
 
 // logQuery is the state of the replica when it sent a query to the log.
 type logQuery struct {
-	after      store.Position
+	after      store.Cursor
 	epoch      int
 	sent       time.Time
 	applyCalls uint64 // the number of calls of Apply
 	// acknowledged is the highest head returned by a write and not read yet.
 	acknowledged store.Position
+}
+
+// behind reports whether the log has dropped what follows the cursor, as it does
+// while a node is paused for longer than an access lifetime.
+func (q *logQuery) behind(b store.Batch) bool {
+	return b.Broken && q.after.Position < b.Floor && b.Head >= max(q.after.Position, q.acknowledged)
 }
 
 // prepare calls BeforeEveryone if a batch revokes everyone, or if an entry that
@@ -191,7 +197,7 @@ func (r *Replica) prepare(ctx context.Context, b *store.Batch) error {
 		}
 		return nil
 	}
-	cursor := r.readCursor()
+	cursor := r.readCursor().Position
 	if cursor < b.Floor {
 		if err := before(); err != nil {
 			b.Entries = nil
@@ -212,7 +218,7 @@ func (r *Replica) prepare(ctx context.Context, b *store.Batch) error {
 	return nil
 }
 
-func (r *Replica) readCursor() store.Position {
+func (r *Replica) readCursor() store.Cursor {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.cursor
@@ -240,14 +246,20 @@ func (r *Replica) apply(q logQuery, b store.Batch) (events []Event, again bool, 
 	if b.More && len(b.Entries) == 0 {
 		return nil, false, errors.New("revocation: the store says that there is more, and gives nothing")
 	}
+	if (b.Log == r.log || r.log.IsZero()) && q.behind(b) {
+		if r.cursor.Position > q.after.Position {
+			return nil, false, nil // another answer has brought more since
+		}
+		// What this node had not read was dropped. Whether the log continues what
+		// it had read cannot be seen any more, so it reads the whole.
+		r.startReload(b.Log)
+		return nil, true, nil
+	}
 	if err := r.checkContinues(q, b); err != nil {
 		r.startReload(b.Log)
 		return []Event{r.newEvent(err)}, false, err
 	}
 	r.log = b.Log
-	if r.cursor < b.Floor && r.cursor != 0 {
-		defer r.config.Applied(nil)
-	}
 	// The floor first: it covers what was dropped before this node read it.
 	r.list.RaiseFloor(b.Floor)
 	applied, err := r.applyAll(b.Entries)
@@ -265,12 +277,12 @@ func (r *Replica) apply(q logQuery, b store.Batch) (events []Event, again bool, 
 // applyAll applies the entries above the cursor and returns their number.
 func (r *Replica) applyAll(entries []store.Entry) (int, error) {
 	var err error
-	from := slices.IndexFunc(entries, func(e store.Entry) bool { return e.Position > r.cursor })
+	from := slices.IndexFunc(entries, func(e store.Entry) bool { return e.Position > r.cursor.Position })
 	if from < 0 {
 		return 0, nil
 	}
 	entries = entries[from:]
-	if i := slices.IndexFunc(entries, func(e store.Entry) bool { return e.Kind < store.KindEveryone || e.Kind > store.KindSuperseding }); i >= 0 {
+	if i := slices.IndexFunc(entries, func(e store.Entry) bool { return e.Kind < store.KindEveryone || e.Kind > store.KindName }); i >= 0 {
 		// Skipping a kind that this release does not understand could skip a
 		// revocation.
 		e := &entries[i]
@@ -286,7 +298,7 @@ func (r *Replica) applyAll(entries []store.Entry) (int, error) {
 			r.reload.Apply(entries[i])
 			r.reload.Learn(entries[i].Position)
 		}
-		r.reach(entries[i].Position)
+		r.reach(store.Cursor{Position: entries[i].Position, ID: entries[i].ID})
 	}
 	r.config.Applied(entries)
 	return len(entries), err
@@ -295,7 +307,7 @@ func (r *Replica) applyAll(entries []store.Entry) (int, error) {
 // startReload begins to read a log that went back, from its start. The contents
 // of the list remain in force.
 func (r *Replica) startReload(log store.ID) {
-	r.cursor, r.log, r.reload, r.reloadEnds = 0, log, NewList(r.config.Limit), 0
+	r.cursor, r.log, r.reload, r.reloadEnds = store.Cursor{}, log, NewList(r.config.Limit), 0
 	r.epoch++
 	r.acknowledged.forget(store.MaxPosition)
 	r.confirmed.forget()
@@ -310,7 +322,7 @@ const maxReloadEnds = 8
 
 // finish handles an answer that reached the log's end.
 func (r *Replica) finish(q logQuery, b store.Batch) (events []Event, again bool) {
-	r.reach(b.Head) // an entry below it that did not come was dropped: see checkContinues
+	r.reach(store.Cursor{Position: b.Head, ID: b.HeadID}) // an entry below it that did not come was dropped: see checkContinues
 	if r.reload == nil {
 		r.confirmed.confirm(q.sent, r.config.Now())
 		return nil, false
@@ -333,13 +345,16 @@ func (r *Replica) finish(q logQuery, b store.Batch) (events []Event, again bool)
 	return []Event{e}, false
 }
 
-// reach moves the cursor and the head to p. During a reload the head follows
-// the cursor from the start of the log.
-func (r *Replica) reach(p store.Position) {
-	r.cursor = max(r.cursor, p)
-	r.acknowledged.forget(r.cursor)
-	if r.cursor > r.list.Head() || r.confirmed.last.Load() == nil {
-		r.list.SetHead(r.cursor)
+// reach moves the cursor and the head to c, unless the cursor is further. During a
+// reload the head follows the cursor from the start of the log.
+func (r *Replica) reach(c store.Cursor) {
+	if c.Position > r.cursor.Position {
+		r.cursor = c
+	}
+	at := r.cursor.Position
+	r.acknowledged.forget(at)
+	if at > r.list.Head() || r.confirmed.last.Load() == nil {
+		r.list.SetHead(at)
 	}
 }
 
@@ -349,18 +364,21 @@ func (r *Replica) checkContinues(q logQuery, b store.Batch) error {
 	if !r.log.IsZero() && b.Log != r.log {
 		return fmt.Errorf("%w: it is another log, %v after %v", ErrRollback, b.Log, r.log)
 	}
-	if known := max(q.after, q.acknowledged); b.Head < known {
+	if known := max(q.after.Position, q.acknowledged); b.Head < known {
 		return fmt.Errorf("%w: its head is %d after %d", ErrRollback, b.Head, known)
 	}
-	if err := checkChain(q.after, b.Entries, b); err != nil {
+	if b.Broken {
+		return fmt.Errorf("%w: the entry at %d is another one", ErrRollback, q.after.Position)
+	}
+	if err := checkChain(q.after.Position, b.Entries, b); err != nil {
 		return err
 	}
 	// Another answer may have been applied since the query was sent. The
 	// entries above it must continue from there, too.
-	from, rest := q.after, b.Entries
-	if q.after < r.cursor && r.cursor <= b.Head {
-		from = r.cursor
-		if i := slices.IndexFunc(b.Entries, func(e store.Entry) bool { return e.Position > r.cursor }); i >= 0 {
+	from, rest, at := q.after.Position, b.Entries, r.cursor.Position
+	if from < at && at <= b.Head {
+		from = at
+		if i := slices.IndexFunc(b.Entries, func(e store.Entry) bool { return e.Position > at }); i >= 0 {
 			rest = b.Entries[i:]
 		} else {
 			rest = nil

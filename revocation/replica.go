@@ -15,7 +15,7 @@ import (
 // Source is the read-only part of a [store.Store] that a Replica follows. A
 // Cache uses only Cutoffs.
 type Source interface {
-	Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error)
+	Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error)
 	Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error)
 }
 
@@ -103,7 +103,7 @@ type Replica struct {
 	interrupt    atomic.Pointer[context.CancelFunc] // cancels the query that waits for entries
 
 	mu         sync.Mutex // held while an answer is applied
-	cursor     store.Position
+	cursor     store.Cursor
 	log        store.ID
 	epoch      int   // counts the reloads: an answer to a query from before a reload is void
 	reload     *List // what a reload has read so far; nil if there is none in progress

@@ -63,7 +63,7 @@ func New(c Config) (*Node, error) {
 	}
 	n := &Node{Revocations: c.Revocations, config: c, store: c.Store, observer: c.Observer, refresher: refresher}
 	refresher.Above = n.Highest
-	refresher.Verify = n.Verify
+	refresher.Verify = func(_ time.Time, f *store.Family) error { return n.Verify(context.Background(), f) }
 	n.pending = newPending(c.Store, c.Timeout, c.Observer)
 	return n, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/keyring"
+	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -19,11 +20,14 @@ import (
 var ErrSeal = errors.New("the family's seal does not verify")
 
 // Verify returns nil if a family's row is as this instance sealed it. The error
-// matches ErrSeal, or else the ring could not be read.
+// matches ErrSeal, or refresh.ErrUnverifiable if the ring could not be read.
 func (n *Node) Verify(ctx context.Context, f *store.Family) error {
 	err := n.config.Seals.Verify(ctx, n.config.Now(), f.Seal[:], identityOf(f))
-	if err == nil || errors.Is(err, keyring.ErrUnknown) && err != keyring.ErrUnknown {
-		return err // unknown to a ring that could not be reloaded
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, keyring.ErrUnknown) && err != keyring.ErrUnknown: // the ring could not be reloaded
+		return fmt.Errorf("%w: %w", refresh.ErrUnverifiable, err)
 	}
 	return fmt.Errorf("%w: %w", ErrSeal, err)
 }

@@ -124,7 +124,7 @@ func (f *fakeStore) Cutoffs(ctx context.Context, session store.ID, subject strin
 	return c, err
 }
 
-func (f *fakeStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (b store.Batch, err error) {
+func (f *fakeStore) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (b store.Batch, err error) {
 	if wait > 0 {
 		<-ctx.Done()
 		return b, ctx.Err()

@@ -21,7 +21,7 @@ type Log struct {
 }
 
 // Since implements [revocation.Source].
-func (l *Log) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (l *Log) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	b, err := l.Source.Since(ctx, after, limit, wait)
 	if err == nil {
 		raise(&l.read, b.Floor)
