@@ -240,6 +240,16 @@ func (e *Entry) checkLost(above Position) error {
 	return firstError(name, checkText("reason", e.Reason, MaxReason), checkText("actor", e.Actor, MaxReason))
 }
 
+// CheckAbove returns ErrAbove if above is more than MaxAhead beyond both the log's
+// head and the engine's clock. Every engine calls it, or does the same in its own
+// language, in the transaction that would append.
+func CheckAbove(above, head Position, now time.Time) error {
+	if above > max(head, Position(max(now.UnixMicro(), 0)))+MaxAhead {
+		return fmt.Errorf("%w: %d, with the head at %d", ErrAbove, above, head)
+	}
+	return nil
+}
+
 // CheckSince returns ErrArgument if an argument of Since is out of range.
 func CheckSince(after Cursor, limit int) error {
 	if limit < 1 || limit > MaxEntries {

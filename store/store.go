@@ -50,7 +50,9 @@ import (
 //     calls keeps them waiting.
 //
 // A method returns [ErrArgument] and does nothing if an argument is outside the
-// range of its type, such as a zero id or a subject that is too long.
+// range of its type, such as a zero id or a subject that is too long. It returns
+// [ErrAbove] and does nothing, whatever the state of the families, if an argument's
+// Above is more than MaxAhead beyond both the log's head and the engine's clock.
 type Store interface {
 	// Create makes a family. Its generation is 1, and its birth and its
 	// position are the head after the entries of the families that it ends. The
@@ -159,3 +161,8 @@ type Store interface {
 // ErrArgument if a method is called with an argument that is outside the range
 // of its type.
 var ErrArgument = errors.New("store: bad argument")
+
+// ErrAbove if an argument's Above is more than MaxAhead beyond both the log's head
+// and the engine's clock. Either the log went back, or no log has ever reached that
+// position.
+var ErrAbove = errors.New("store: Above is more than a day beyond the log and the clock")

@@ -50,6 +50,11 @@ type Position uint64
 // MaxPosition is the highest position.
 const MaxPosition Position = 1<<53 - 1
 
+// MaxAhead is a day of positions. No argument's Above may be more than that beyond
+// both the log's head and the engine's clock, so that one caller with a wrong
+// position cannot use up those that are left.
+const MaxAhead = Position(24 * time.Hour / time.Microsecond)
+
 // MaxGeneration and MaxCopy are the highest generation and the highest copy of
 // one. A refresh token has 20 bits for the generation and 12 for the copy.
 const (
@@ -316,7 +321,9 @@ type Creation struct {
 	// Value is stored as the committed value if Renews names a family that has
 	// one. LastCommit is then the new family's birth.
 	Value []byte
-	// Above is the caller's highest known position. New positions exceed it.
+	// Above is the caller's highest known position. New positions exceed it. If
+	// it is more than MaxAhead beyond both the log's head and the engine's clock,
+	// the error is ErrAbove.
 	Above Position
 	// Reason is the reason in the entries of the families that this one ends.
 	Reason string
@@ -392,7 +399,7 @@ type Commit struct {
 	Basis Position // as in Advance
 	Key   Key      // must be the family's, if that counts
 	Value []byte   // sealed; 1 to MaxValue bytes
-	Above Position
+	Above Position // as in Creation
 	Actor string
 }
 
@@ -474,7 +481,7 @@ type Revocation struct {
 	// not the one given, the entry is appended all the same, and the Snapshot
 	// shows that its birth is below Entry.
 	Except *Rebirth
-	Above  Position
+	Above  Position // as in Creation
 	Reason string
 	Actor  string
 }

@@ -17,7 +17,7 @@ type fakeLog struct {
 	err     error
 }
 
-func (f *fakeLog) Since(context.Context, store.Position, int, time.Duration) (store.Batch, error) {
+func (f *fakeLog) Since(context.Context, store.Cursor, int, time.Duration) (store.Batch, error) {
 	return f.batch, f.err
 }
 
@@ -53,7 +53,7 @@ func TestPromise2_KeysAreFetchedBeforeEveryoneIsRevoked(t *testing.T) {
 				k, i := heldKeys(t)
 				source := &fakeLog{batch: row.read, cutoffs: store.Cutoffs{Everyone: row.answer, Head: 500}}
 				l := &Log{Source: source, Keys: k}
-				if b, err := l.Since(t.Context(), 0, 100, 0); err != nil || len(b.Entries) != len(row.read.Entries) {
+				if b, err := l.Since(t.Context(), store.Cursor{}, 100, 0); err != nil || len(b.Entries) != len(row.read.Entries) {
 					t.Fatal(b, err)
 				}
 				if len(row.read.Entries) > 0 || row.read.Floor > 0 {
@@ -98,7 +98,7 @@ func TestPromise5_LogInAnOutage(t *testing.T) {
 		if _, err := l.Cutoffs(t.Context(), store.ID{1}, "alice"); !errors.Is(err, source.err) {
 			t.Errorf("Cutoffs: %v", err)
 		}
-		if _, err := l.Since(t.Context(), 0, 100, 0); !errors.Is(err, source.err) {
+		if _, err := l.Since(t.Context(), store.Cursor{}, 100, 0); !errors.Is(err, source.err) {
 			t.Errorf("Since: %v", err)
 		}
 		if n := len(i.made()); n != 0 {

@@ -112,6 +112,17 @@ func (s *Store) begin(ctx context.Context, argument error) (now time.Time, err e
 	return s.clock(), nil
 }
 
+// beginAppend is begin for a method that takes an Above.
+func (s *Store) beginAppend(ctx context.Context, argument error, above store.Position) (now time.Time, err error) {
+	if now, err = s.begin(ctx, argument); err != nil {
+		return now, err
+	}
+	if err = store.CheckAbove(above, s.head, now); err != nil {
+		s.mu.Unlock()
+	}
+	return now, err
+}
+
 // next returns the position of a new entry.
 func (s *Store) next(now time.Time, above store.Position) store.Position {
 	return max(s.head+1, above+1, store.Position(max(now.UnixMicro(), 0)))
@@ -214,7 +225,7 @@ func (s *Store) snapshot(now time.Time, f *family, outcome store.Outcome) store.
 
 // Create implements [store.Store].
 func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
-	now, err := s.begin(ctx, c.Check())
+	now, err := s.beginAppend(ctx, c.Check(), c.Above)
 	if err != nil {
 		return store.Snapshot{}, err
 	}
@@ -452,7 +463,7 @@ func (s *Store) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, e
 
 // Commit implements [store.Store].
 func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
-	now, err := s.begin(ctx, c.Check())
+	now, err := s.beginAppend(ctx, c.Check(), c.Above)
 	if err != nil {
 		return store.Snapshot{}, err
 	}

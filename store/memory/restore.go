@@ -8,7 +8,7 @@ import (
 
 // Restore implements [store.Store].
 func (s *Store) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
-	now, err := s.begin(ctx, r.Check())
+	now, err := s.beginAppend(ctx, r.Check(), r.Above)
 	if err != nil {
 		return store.Snapshot{}, err
 	}

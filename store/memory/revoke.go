@@ -9,7 +9,7 @@ import (
 
 // Revoke implements [store.Store].
 func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
-	now, err := s.begin(ctx, r.Check())
+	now, err := s.beginAppend(ctx, r.Check(), r.Above)
 	if err != nil {
 		return store.Snapshot{}, err
 	}

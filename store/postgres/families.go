@@ -49,8 +49,12 @@ func (s *Store) append(ctx context.Context, method string, argument error, above
 		return store.Snapshot{}, argument
 	}
 	snap, err := s.lanes.appends.submit(ctx, c)
-	if err == nil && snap.Outcome == outcomeRoom {
+	switch {
+	case err != nil:
+	case snap.Outcome == outcomeRoom:
 		err = fmt.Errorf("no positions are left above %d", max(snap.Head, above))
+	case snap.Outcome == outcomeFar:
+		err = store.CheckAbove(above, snap.Head, snap.Now)
 	}
 	if err != nil {
 		return store.Snapshot{}, wrap(method, err)

@@ -12,8 +12,9 @@ import (
 
 // The schema's functions return these outcomes besides those of package store.
 const (
-	outcomeBusy store.Outcome = 8 // of a refresh: another transaction has locked the row
-	outcomeRoom store.Outcome = 9 // no positions are left
+	outcomeBusy store.Outcome = 8  // of a refresh: another transaction has locked the row
+	outcomeRoom store.Outcome = 9  // no positions are left
+	outcomeFar  store.Outcome = 10 // Above is too far ahead: see store.CheckAbove
 )
 
 // scanSnapshot reads a row of the schema's type snapshot. n is the index of the

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/waferkit/wafer/store"
 )
 
 // script is a Lua script, which the server runs atomically.
@@ -93,6 +95,8 @@ func explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case goredis.HasErrorPrefix(err, "BEYOND"):
+		return fmt.Errorf("%w: %w", store.ErrAbove, err)
 	case notServing(err):
 		return fmt.Errorf("%w (the server has become a replica, or its Cluster is down; the next call looks for the master anew, as the client finds it: by its Sentinels, its Cluster, or the server's name)", err)
 	case goredis.IsOOMError(err):

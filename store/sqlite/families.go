@@ -8,6 +8,16 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
+// append is write for a method that takes an Above.
+func (s *Store) append(ctx context.Context, argument error, above store.Position, do func(t *tx, out *store.Snapshot) error) (store.Snapshot, error) {
+	return s.write(ctx, argument, func(t *tx, out *store.Snapshot) error {
+		if err := store.CheckAbove(above, store.Position(t.log.head), t.now); err != nil {
+			return err
+		}
+		return do(t, out)
+	})
+}
+
 // write runs do in a transaction and returns the snapshot that do filled in. do
 // must not read memory of the caller's: a caller that gives up may reuse its
 // slices while the writer still reads them.
@@ -30,7 +40,7 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, e
 	if c.Renews != nil {
 		c.Renews = &store.Renewal{ID: c.Renews.ID, Basis: c.Renews.Basis, Authenticated: c.Renews.Authenticated}
 	}
-	return s.write(ctx, c.Check(), func(t *tx, out *store.Snapshot) error { return t.create(&c, out) })
+	return s.append(ctx, c.Check(), c.Above, func(t *tx, out *store.Snapshot) error { return t.create(&c, out) })
 }
 
 func (t *tx) create(c *store.Creation, out *store.Snapshot) error {
@@ -207,7 +217,7 @@ func (t *tx) insert(f *familyRow) error {
 // Commit implements [store.Store].
 func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
 	c.Value = slices.Clone(c.Value)
-	return s.write(ctx, c.Check(), func(t *tx, out *store.Snapshot) error { return t.commit(&c, out) })
+	return s.append(ctx, c.Check(), c.Above, func(t *tx, out *store.Snapshot) error { return t.commit(&c, out) })
 }
 
 func (t *tx) commit(c *store.Commit, out *store.Snapshot) error {
@@ -245,7 +255,7 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 	if r.Except != nil {
 		r.Except = &store.Rebirth{ID: r.Except.ID, Basis: r.Except.Basis}
 	}
-	return s.write(ctx, r.Check(), func(t *tx, out *store.Snapshot) error { return t.revoke(&r, out) })
+	return s.append(ctx, r.Check(), r.Above, func(t *tx, out *store.Snapshot) error { return t.revoke(&r, out) })
 }
 
 func (t *tx) revoke(r *store.Revocation, out *store.Snapshot) error {

@@ -10,7 +10,7 @@ import (
 // Restore implements [store.Store].
 func (s *Store) Restore(ctx context.Context, r store.Restoration) (store.Snapshot, error) {
 	r.Entries = slices.Clone(r.Entries)
-	return s.write(ctx, r.Check(), func(t *tx, out *store.Snapshot) error { return t.restore(&r, out) })
+	return s.append(ctx, r.Check(), r.Above, func(t *tx, out *store.Snapshot) error { return t.restore(&r, out) })
 }
 
 func (t *tx) restore(r *store.Restoration, out *store.Snapshot) error {

@@ -66,7 +66,7 @@ var committing = []property{
 	}},
 	{name: "ExceedsAbove", test: func(h *harness) {
 		c := keep(h.family("anna"), "value")
-		c.Above = h.head() + 1e12
+		c.Above = h.head() + store.MaxAhead
 		s := h.written(h.Commit(h.ctx, c))
 		if s.Entry != c.Above+1 || s.Family.Position != s.Entry || s.Family.LastCommit != s.Entry {
 			h.t.Errorf("entry %d, position %d, last commit %d: want %d", s.Entry, s.Family.Position, s.Family.LastCommit, c.Above+1)

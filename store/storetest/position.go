@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"time"
 
 	"github.com/waferkit/wafer/store"
@@ -25,7 +26,7 @@ var positioning = []property{
 				h.t.Errorf("%s: entry %d above %d: want the next", method, s.Entry, above)
 			}
 		}
-		above += 1e12 // microseconds: some eleven days ahead of any clock
+		above += store.MaxAhead // ahead of any clock
 		check("Revoke", h.written(h.Revoke(h.ctx, store.Revocation{Subjects: []string{"bob"}, Above: above})))
 		above += 1e6
 		c := keep(f, "value")
@@ -41,13 +42,13 @@ var positioning = []property{
 		check("Create of Renews", h.written(h.Create(h.ctx, r)))
 	}},
 	{name: "AboveBelowTheHeadIsNothing", test: func(h *harness) {
-		head := h.revoke(store.Revocation{Everyone: true, Above: h.head() + 1e12})
+		head := h.revoke(store.Revocation{Everyone: true, Above: h.head() + store.MaxAhead})
 		if p := h.revoke(store.Revocation{Everyone: true, Above: head - 5}); p != head+1 {
 			h.t.Errorf("position %d after %d: want the next", p, head)
 		}
 	}},
 	{name: "OneByOneWithinACall", test: func(h *harness) {
-		head := h.revoke(store.Revocation{Everyone: true, Above: h.head() + 1e12})
+		head := h.revoke(store.Revocation{Everyone: true, Above: h.head() + store.MaxAhead})
 		h.revoke(store.Revocation{Subjects: []string{"a", "b"}, Sessions: []store.ID{newID(), newID()}, Everyone: true})
 		for i, e := range h.entries(head) {
 			if want := head + 1 + store.Position(i); e.Position != want {
@@ -55,7 +56,47 @@ var positioning = []property{
 			}
 		}
 	}},
-	{name: "NoneAboveTheHighest", test: func(h *harness) {
+	{name: "NoAboveIsMoreThanADayBeyondTheHead", test: func(h *harness) {
+		// The head is ahead of the clock already, by the same day.
+		h.revoke(store.Revocation{Everyone: true, Above: h.head() + store.MaxAhead})
+		f, dead := h.family("anna"), h.committed("bob", "value")
+		far := h.end(dead.ID) + store.MaxAhead
+		for name, call := range h.appending(f, dead) {
+			h.nothingWritten(func() {
+				for _, above := range []store.Position{far + 1, far + 2, store.MaxPosition} {
+					if s, err := call(above); !errors.Is(err, store.ErrAbove) || errors.Is(err, store.ErrArgument) {
+						h.t.Errorf("%s above %d, the head at %d: %v, %v: want ErrAbove", name, above, far-store.MaxAhead, s.Outcome, err)
+					}
+				}
+			}, f.ID, dead.ID)
+		}
+		for name, call := range h.appending(f, dead) {
+			above := h.head() + store.MaxAhead
+			if s, err := call(above); err != nil || s.Outcome == store.Written && s.Entry != 0 && s.Head != above+1 {
+				h.t.Errorf("%s above %d, a day beyond the head: %v, entry %d, %v", name, above, s.Outcome, s.Entry, err)
+			}
+		}
+	}},
+	{name: "NoAboveIsMoreThanADayBeyondTheClock", leaps: true, test: func(h *harness) {
+		h.pass(10 * 24 * time.Hour) // the head stays behind
+		f, dead := h.family("anna"), h.committed("bob", "value")
+		h.end(dead.ID)
+		h.pass(10 * time.Minute)
+		for name, call := range h.appending(f, dead) {
+			h.nothingWritten(func() {
+				day := store.Position(h.look(f.ID).Now.UnixMicro()) + store.MaxAhead
+				if s, err := call(day + store.Position(h.unit().Microseconds())); !errors.Is(err, store.ErrAbove) {
+					h.t.Errorf("%s above a day and a minute: %v, %v: want ErrAbove", name, s.Outcome, err)
+				}
+			}, f.ID, dead.ID)
+		}
+		above := store.Position(h.look(f.ID).Now.UnixMicro()) + store.MaxAhead
+		if p := h.revoke(store.Revocation{Everyone: true, Above: above}); p != above+1 {
+			h.t.Errorf("position %d: want the one after a day, %d", p, above+1)
+		}
+	}},
+	{name: "NoneAboveTheHighest", leaps: true, test: func(h *harness) {
+		h.toTheLastHour()
 		f := h.family("anna")
 		h.nothingWritten(func() {
 			if s, err := h.Revoke(h.ctx, store.Revocation{Subjects: []string{"bob"}, Above: store.MaxPosition}); err == nil {
@@ -77,7 +118,8 @@ var positioning = []property{
 			h.wantState(store.Absent, n.ID)
 		}, f.ID)
 	}},
-	{name: "TheHighestIsReached", test: func(h *harness) {
+	{name: "TheHighestIsReached", leaps: true, test: func(h *harness) {
+		h.toTheLastHour()
 		f := h.family("anna")
 		s := h.written(h.Commit(h.ctx, store.Commit{ID: f.ID, Basis: f.Position, Value: []byte("value"), Above: store.MaxPosition - 2}))
 		f = s.Family
@@ -115,4 +157,49 @@ var positioning = []property{
 		h.wantState(store.CutOff, f.ID)
 		h.written(h.Create(h.ctx, login("anna")))
 	}},
+}
+
+// appending returns a call of each method that takes an Above: some that would
+// append an entry, for the family f, and some that would append nothing.
+func (h *harness) appending(f, dead store.Family) map[string]func(above store.Position) (store.Snapshot, error) {
+	return map[string]func(above store.Position) (store.Snapshot, error){
+		"Create": func(above store.Position) (store.Snapshot, error) {
+			c := login("anna")
+			c.Ends[0], c.Above = newID(), above
+			return h.Create(h.ctx, c)
+		},
+		"Create that ends nothing": func(above store.Position) (store.Snapshot, error) {
+			c := login("anna")
+			c.Above = above
+			return h.Create(h.ctx, c)
+		},
+		"Commit": func(above store.Position) (store.Snapshot, error) {
+			c := keep(f, "value")
+			c.Basis, c.Above = store.MaxPosition, above
+			return h.Commit(h.ctx, c)
+		},
+		"Commit to the dead": func(above store.Position) (store.Snapshot, error) {
+			c := keep(dead, "value")
+			c.Above = above
+			return h.Commit(h.ctx, c)
+		},
+		"Revoke": func(above store.Position) (store.Snapshot, error) {
+			return h.Revoke(h.ctx, store.Revocation{Subjects: []string{"carl"}, Above: above})
+		},
+		"Revoke of the ended": func(above store.Position) (store.Snapshot, error) {
+			return h.Revoke(h.ctx, store.Revocation{Sessions: []store.ID{dead.ID}, Above: above})
+		},
+		"Restore": func(above store.Position) (store.Snapshot, error) {
+			return h.Restore(h.ctx, store.Restoration{Entries: []store.Entry{lostSession(newID(), above)}, Above: above})
+		},
+		"Restore of what is covered": func(above store.Position) (store.Snapshot, error) {
+			return h.Restore(h.ctx, store.Restoration{Entries: []store.Entry{lostSession(dead.ID, 1)}, Above: above})
+		},
+	}
+}
+
+// toTheLastHour moves the clock to an hour before the highest position.
+func (h *harness) toTheLastHour() {
+	now := h.cutoffs(store.ID{}, "").Now.UnixMicro()
+	h.pass(time.Duration(int64(store.MaxPosition)-now)*time.Microsecond - time.Hour)
 }

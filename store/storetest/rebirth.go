@@ -142,7 +142,7 @@ var rebearing = []property{
 	{name: "ExceedsAbove", test: func(h *harness) {
 		f := h.family("anna")
 		r := elsewhere(f)
-		r.Above = h.head() + 1e12
+		r.Above = h.head() + store.MaxAhead
 		s := h.written(h.Revoke(h.ctx, r))
 		if p := r.Above + 1; s.Entry != p || s.Family.Birth != p || s.Family.Position != p {
 			h.t.Errorf("entry %d, birth %d, position %d: want %d", s.Entry, s.Family.Birth, s.Family.Position, p)

@@ -59,7 +59,7 @@ var restoring = []property{
 		p := before.Head + 5
 		lost := []store.Entry{lostSession(f.ID, p+2), lostSubject("bob", p), lostSession(absent, p+1), lostSubject("carl", p+3), lostEveryone(p + 4)}
 		r := restoration(lost...)
-		r.Above = before.Head + 1e12 // above any clock
+		r.Above = before.Head + store.MaxAhead // above any clock
 		s := h.written(h.Restore(h.ctx, r))
 		entries := h.entries(before.Head)
 		if len(entries) != len(lost) {
@@ -146,7 +146,7 @@ var restoring = []property{
 		if p := h.restore(lostSession(f.ID, 1)); int64(p) < now.UnixMicro() {
 			h.t.Errorf("position %d at %d µs", p, now.UnixMicro())
 		}
-		head := h.revoke(store.Revocation{Everyone: true, Above: h.head() + 1e12})
+		head := h.revoke(store.Revocation{Everyone: true, Above: h.head() + store.MaxAhead})
 		f = h.family("anna")
 		if p := h.restore(lostSession(f.ID, 1)); p != head+1 {
 			h.t.Errorf("position %d after %d: want the next", p, head)
@@ -291,7 +291,8 @@ var restoring = []property{
 		h.wantState(store.Ended, f.ID)
 		h.nothingWritten(func() { h.unwritten(h.Restore(h.ctx, restoration(lost...))) })
 	}},
-	{name: "NoneAboveTheHighest", test: func(h *harness) {
+	{name: "NoneAboveTheHighest", leaps: true, test: func(h *harness) {
+		h.toTheLastHour()
 		f := h.family("anna")
 		p := h.revokeSubject("bob")
 		h.nothingWritten(func() {
@@ -366,14 +367,14 @@ var restoring = []property{
 		}, f.ID)
 	}},
 	{name: "TheExtremesArePermitted", test: func(h *harness) {
-		e := lostSubject(strings.Repeat("s", store.MaxSubject), store.MaxPosition-1)
-		e.Reason, e.Actor = strings.Repeat("é", store.MaxReason/2)+"\n", strings.Repeat("\x01", store.MaxReason)
 		head := h.head()
-		if p := h.restore(e); p != store.MaxPosition {
-			h.t.Errorf("entry %d: want the highest", p)
+		e := lostSubject(strings.Repeat("s", store.MaxSubject), head+store.MaxAhead)
+		e.Reason, e.Actor = strings.Repeat("é", store.MaxReason/2)+"\n", strings.Repeat("\x01", store.MaxReason)
+		if p := h.restore(e); p != e.Position+1 {
+			h.t.Errorf("entry %d: want the next, %d", p, e.Position+1)
 		}
 		h.wantEntry(h.entries(head)[0], store.KindSubject, store.ID{}, e.Subject, e.Reason, e.Actor)
-		h.covered(lostSubject(e.Subject, store.MaxPosition))
+		h.covered(lostSubject(e.Subject, e.Position+1))
 	}},
 	{name: "TheEntriesAreTheCallers", test: func(h *harness) {
 		r := restoration(lostSession(newID(), 5), lostSubject("anna", h.head()+1))

@@ -168,6 +168,11 @@ $wafer$ SELECT position FROM @schema@.entries ORDER BY position DESC LIMIT 1 $wa
 CREATE FUNCTION @schema@.room(above bigint, now bigint, n integer) RETURNS boolean LANGUAGE sql VOLATILE AS
 $wafer$ SELECT n = 0 OR greatest(@schema@.head() + 1, above + 1, now * 1000) + n - 1 <= 9007199254740991 $wafer$;
 
+-- near reports whether above is at most a day beyond the head or the clock. The
+-- caller has locked the head.
+CREATE FUNCTION @schema@.near(above bigint, now bigint) RETURNS boolean LANGUAGE sql VOLATILE AS
+$wafer$ SELECT above <= greatest(@schema@.head(), now * 1000) + 86400000000 $wafer$;
+
 -- look returns one family, the log and the clock as of one moment.
 CREATE FUNCTION @schema@.look(family uuid, outcome integer, entry bigint, at bigint) RETURNS @schema@.snapshot
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan AS $wafer$
@@ -249,6 +254,9 @@ DECLARE
 	over      integer;
 	appended  bigint := 0;
 BEGIN
+	IF NOT @schema@.near(above, now) THEN
+		RETURN @schema@.look(NULL, 10, 0, now);
+	END IF;
 	IF EXISTS (SELECT FROM @schema@.families f WHERE f.id = family)
 		OR EXISTS (SELECT FROM @schema@.entries e WHERE e.session = family AND e.kind = 3) THEN
 		RETURN @schema@.look(family, 5, 0, now); -- taken
@@ -400,6 +408,9 @@ DECLARE
 	now bigint := @schema@.lock_head();
 	p   bigint;
 BEGIN
+	IF NOT @schema@.near(above, now) THEN
+		RETURN @schema@.look(NULL, 10, 0, now);
+	END IF;
 	IF NOT @schema@.alive(family, now) THEN
 		RETURN @schema@.look(family, 0, 0, now);
 	END IF;
@@ -426,6 +437,9 @@ DECLARE
 	one      uuid;
 	subject  text;
 BEGIN
+	IF NOT @schema@.near(above, now) THEN
+		RETURN @schema@.look(NULL, 10, 0, now);
+	END IF;
 	IF spared IS NOT NULL AND @schema@.alive(spared, now) THEN
 		lives := (SELECT f.subject = of_subjects[1] FROM @schema@.families f WHERE f.id = spared);
 		IF lives AND basis < (SELECT f.last_commit FROM @schema@.families f WHERE f.id = spared) THEN
@@ -474,6 +488,9 @@ DECLARE
 	cutoff   bigint;
 	lost     boolean;
 BEGIN
+	IF NOT @schema@.near(above, now) THEN
+		RETURN @schema@.look(NULL, 10, 0, now);
+	END IF;
 	FOR i IN 1 .. cardinality(kinds) LOOP
 		SELECT l.everyone, l.floor INTO everyone, floor FROM @schema@.log l WHERE l.one;
 		lost := false;

@@ -19,6 +19,14 @@ end
 
 local function next_position() return max(head + 1, above + 1, micros) end
 
+-- Returns an error if above is more than a day beyond the head and the clock. Its
+-- first word lets the engine return store.ErrAbove.
+local function too_far()
+  if above > max(head, micros) + 86400000000 then
+    return redis.error_reply('BEYOND ' .. whole(above) .. ', with the head at ' .. whole(head))
+  end
+end
+
 -- Returns an error if no positions are left for n more entries.
 local function no_room(n)
   if n > 0 and next_position() > 9007199254740992 - n then -- so that no number is above 2^53

@@ -2,10 +2,12 @@ local id, basis, value
 id, basis, value, above, seed, actor = parse('>c16I8I2c0I8c12Bc0', ARGV[1])
 reason = 'commit'
 touch()
+local refused = too_far()
+if refused then return refused end
 local f = read(id)
 if not lives(f) then return answer(UNWRITTEN, f) end
 if basis < f.commit then return answer(BEHIND, f) end
-local refused = no_room(1)
+refused = no_room(1)
 if refused then return refused end
 append(SUPERSEDING, id)
 f.position, f.commit, f.value = head, head, value

@@ -3,6 +3,8 @@ local id, subject, label, is_native, idle, absolute, not_before, limit, end_olde
 id, subject, label, is_native, idle, absolute, not_before, limit, end_oldest, kept, value, first, second, renews, old_id, basis,
   above, seed, reason, actor = parse('>c16Bc0Bc0BI8I8I8I4BBI2c0c16c16Bc16I8I8c12Bc0Bc0', ARGV[1])
 touch()
+local refused = too_far()
+if refused then return refused end
 
 local there = read(id)
 if there or call('HEXISTS', SESSIONS, 'e' .. id) == 1 then return answer(TAKEN, there) end
@@ -61,7 +63,7 @@ for _, other in ipairs(dead) do call('ZREM', families, other) end
 if #over > 0 and end_oldest == 0 then return answer(FULL) end
 if again then ends = {} end -- the last step of Create does the rest
 for _, old in ipairs(over) do ends[#ends + 1] = old end
-local refused = no_room(#ends)
+refused = no_room(#ends)
 if refused then return refused end
 
 for _, old in ipairs(ends) do finish(old) end

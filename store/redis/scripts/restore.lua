@@ -1,6 +1,8 @@
 -- ARGV[2] and the following arguments hold one lost entry each.
 above, seed = parse('>I8c12', ARGV[1])
 touch()
+local refused = too_far()
+if refused then return refused end
 local families, endings = {}, {}
 local function lost(e)
   local covered = everyone
@@ -26,7 +28,7 @@ for i = 2, #ARGV do
   entries[#entries + 1] = e
   if lost(e) then n = n + 1 end
 end
-local refused = no_room(n)
+refused = no_room(n)
 if refused then return refused end
 
 for _, e in ipairs(entries) do

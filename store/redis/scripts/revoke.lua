@@ -3,6 +3,8 @@
 local all, excepted, id, basis
 above, seed, reason, actor, all, excepted, id, basis = parse('>I8c12Bc0Bc0BBc16I8', ARGV[1])
 touch()
+local refused = too_far()
+if refused then return refused end
 local reborn = excepted == 1 and read(id) or nil
 local alive = lives(reborn) and reborn.subject == ARGV[3]
 if alive and basis < reborn.commit then return answer(BEHIND, reborn) end
@@ -23,7 +25,7 @@ for at = 1, #sessions, 16 do
     end
   end
 end
-local refused = no_room(#new + #ARGV - 2 + all)
+refused = no_room(#new + #ARGV - 2 + all)
 if refused then return refused end
 
 for _, f in ipairs(new) do finish(f) end
