@@ -38,8 +38,8 @@ func newFuzzTokens(t testing.TB) *fuzzTokens {
 	clock := func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Add(time.Duration(moved.Load())) }
 	ring, err := keyring.Static(strings.Repeat("07", keyring.SecretSize))
 	fatal(err)
-	db := memory.New(memory.Options{Now: clock})
-	open := func(realm string) *Sessions[string] {
+	open := func(realm string) *Sessions[string] { // each realm on a store of its own
+		db := memory.New(memory.Options{Now: clock})
 		s, err := New(t.Context(), ring, db, Config[string]{
 			Realm: realm, Now: clock, Observe: func(Event) {},
 			Tokens: &TokenConfig[string]{

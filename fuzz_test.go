@@ -46,8 +46,8 @@ func newFuzzPool(t testing.TB) *fuzzPool {
 	move := func() { moved.Add(int64(6 * time.Minute)) }
 	ring, err := keyring.Static(strings.Repeat("07", keyring.SecretSize))
 	fatal(err)
-	db := memory.New(memory.Options{Now: clock})
-	open := func(realm string) *Sessions[string] {
+	open := func(realm string) *Sessions[string] { // each realm on a store of its own
+		db := memory.New(memory.Options{Now: clock})
 		s, err := New(t.Context(), ring, db, Config[string]{Realm: realm, Now: clock, Observe: func(Event) {}})
 		fatal(err)
 		t.Cleanup(s.Close)

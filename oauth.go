@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer/codec"
-	"github.com/waferkit/wafer/internal/node"
 	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
 )
@@ -287,13 +286,13 @@ func (s *Sessions[T]) introspectRefresh(ctx context.Context, token string) (map[
 	f := &snap.Family
 	policy := s.config.policy()
 	verdict, _ := policy.Judge(refresh.Request{Family: id, Generation: t.Generation, Copy: t.Copy, Native: f.Native, Key: f.Key, Basis: store.MaxPosition}, snap)
-	if err := s.node.Verify(ctx, f); errors.Is(err, node.ErrSeal) {
-		return nil, ErrNoSession
-	} else if err != nil {
-		return nil, s.node.Unavailable(id, err)
-	}
 	if verdict == refresh.Refuse || verdict == refresh.Replay || verdict == refresh.Ahead || s.node.Dead(f) {
 		return nil, ErrNoSession
+	}
+	if err := s.node.Verify(ctx, f); errors.Is(err, ErrEnded) {
+		return nil, ErrNoSession
+	} else if err != nil {
+		return nil, err
 	}
 	deadline := f.IdleDeadline()
 	if f.Deadline().Before(deadline) {

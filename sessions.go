@@ -18,6 +18,7 @@ import (
 	"github.com/waferkit/wafer/internal/node"
 	"github.com/waferkit/wafer/internal/peers"
 	"github.com/waferkit/wafer/internal/resume"
+	"github.com/waferkit/wafer/internal/seals"
 	"github.com/waferkit/wafer/keyring"
 	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
@@ -34,7 +35,7 @@ type Sessions[T any] struct {
 	cookies       *codec.Cookies
 	refreshTokens *codec.RefreshTokens
 	commits       *codec.Commits
-	seals         *codec.FamilySeals
+	seals         seals.Seals
 	access        *codec.AccessTokens // nil, as both bearers, without Config.Tokens
 
 	// These decide and write.
@@ -136,7 +137,7 @@ func (s *Sessions[T]) openCodecs() (err error) {
 	if s.commits, err = codec.NewCommits(s.ring, instance); err != nil {
 		return err
 	}
-	if s.seals, err = codec.NewFamilySeals(s.ring, instance); err != nil {
+	if s.seals, err = seals.New(s.ring, instance); err != nil {
 		return err
 	}
 	if _, err = s.ring.Primary(s.config.Now()); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer/internal/sentinel"
+	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -20,7 +21,7 @@ func (n *Node) Start(ctx context.Context, c store.Creation) (store.Snapshot, err
 		if c.Started, c.Authenticated = engine, engine; !authenticated.IsZero() && authenticated.Before(engine) {
 			c.Authenticated = time.UnixMilli(authenticated.UnixMilli())
 		}
-		c.Seal, err = n.seal(&store.Family{
+		c.Seal, err = n.config.Seals.Seal(n.config.Now(), &store.Family{
 			ID: c.ID, Subject: c.Subject, Native: c.Native, Key: c.Key, Names: c.Names, Actor: c.Actor, Methods: c.Methods, Level: c.Level,
 			Started: c.Started, Authenticated: c.Authenticated, Idle: c.Idle, Absolute: c.Absolute,
 		})
@@ -69,7 +70,7 @@ func (n *Node) Renew(ctx context.Context, c store.Creation, r Renewal) (store.Sn
 		if old.State != store.Alive || old.Family.Past(old.Now) {
 			return old, sentinel.ErrEnded
 		}
-		if err := n.verified(ctx, &old.Family); err != nil {
+		if err := n.Verify(ctx, &old.Family); err != nil {
 			return old, err
 		}
 		f := old.Family
@@ -79,7 +80,7 @@ func (n *Node) Renew(ctx context.Context, c store.Creation, r Renewal) (store.Sn
 				f.Authenticated, f.Methods, f.Level = engine, r.Methods, r.Level
 				c.Renews.Authenticated, c.Renews.Methods, c.Renews.Level = engine, r.Methods, r.Level
 			}
-			c.Seal, err = n.seal(&f)
+			c.Seal, err = n.config.Seals.Seal(n.config.Now(), &f)
 			return err
 		})
 		switch {
@@ -97,17 +98,17 @@ func (n *Node) Renew(ctx context.Context, c store.Creation, r Renewal) (store.Sn
 	}
 }
 
-// verified is Verify for a caller who has no use for a family whose row was
-// changed. Such a one is over, and is reported.
-func (n *Node) verified(ctx context.Context, f *store.Family) error {
-	switch err := n.Verify(ctx, f); {
+// Verify returns nil if a family's row is as this instance sealed it. The error
+// matches sentinel.ErrEnded if it is not, which is reported, or ErrUnavailable.
+func (n *Node) Verify(ctx context.Context, f *store.Family) error {
+	switch err := n.config.Seals.Verify(ctx, n.config.Now(), f); {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrSeal):
+	case errors.Is(err, refresh.ErrUnverifiable):
+		return n.Unavailable(f.ID, err)
+	default:
 		n.observer.Alarm(f.ID, 0, "a session's row in the store is not as it was sealed", err)
 		return sentinel.ErrEnded
-	default:
-		return n.Unavailable(f.ID, err)
 	}
 }
 

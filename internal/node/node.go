@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/internal/sentinel"
 	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
@@ -28,12 +27,18 @@ type Observer interface {
 	Revoked(session store.ID, reason string, at store.Position)
 }
 
+// Seals seals and verifies the rows of families: see package internal/seals.
+type Seals interface {
+	Seal(now time.Time, f *store.Family) (store.Seal, error)
+	Verify(ctx context.Context, now time.Time, f *store.Family) error
+}
+
 // Config configures [New]. All fields are required.
 type Config struct {
 	Store       store.Store
 	Revocations Revocations
 	Policy      refresh.Policy
-	Seals       *codec.FamilySeals
+	Seals       Seals
 	Timeout     time.Duration // of each store call
 	Leeway      time.Duration
 	Now         func() time.Time
@@ -63,7 +68,9 @@ func New(c Config) (*Node, error) {
 	}
 	n := &Node{Revocations: c.Revocations, config: c, store: c.Store, observer: c.Observer, refresher: refresher}
 	refresher.Above = n.Highest
-	refresher.Verify = func(_ time.Time, f *store.Family) error { return n.Verify(context.Background(), f) }
+	refresher.Verify = func(_ time.Time, f *store.Family) error {
+		return n.config.Seals.Verify(context.Background(), n.config.Now(), f)
+	}
 	n.pending = newPending(c.Store, c.Timeout, c.Observer)
 	return n, nil
 }
