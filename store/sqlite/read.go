@@ -196,7 +196,7 @@ func (s *Store) SwapKeys(ctx context.Context, version uint64, document []byte) (
 	swapped := new(bool)
 	document = slices.Clone(document) // see write
 	err := s.writer.submit(ctx, func(t *tx) error {
-		result, err := t.c.exec(t.ctx, "UPDATE log SET keys_version = keys_version + 1, keys = ? WHERE one = 1 AND keys_version = ?", document, int64(version))
+		result, err := t.c.exec(t.ctx, "UPDATE log SET keys_version = ?2 + 1, keys = ?1 WHERE one = 1 AND keys_version IN (0, ?2)", document, int64(version))
 		if err != nil {
 			return err
 		}
