@@ -10,7 +10,7 @@ import (
 // Commit implements [store.Store].
 func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
 	c.Value = slices.Clone(c.Value)
-	return s.write(ctx, c.Check(), func(t *tx, out *store.Snapshot) error { return t.commit(&c, out) })
+	return s.append(ctx, c.Check(), c.Above, func(t *tx, out *store.Snapshot) error { return t.commit(&c, out) })
 }
 
 func (t *tx) commit(c *store.Commit, out *store.Snapshot) error {

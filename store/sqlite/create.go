@@ -15,7 +15,7 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, e
 		renews := *c.Renews
 		c.Renews = &renews
 	}
-	return s.write(ctx, c.Check(), func(t *tx, out *store.Snapshot) error { return t.create(&c, out) })
+	return s.append(ctx, c.Check(), c.Above, func(t *tx, out *store.Snapshot) error { return t.create(&c, out) })
 }
 
 func (t *tx) create(c *store.Creation, out *store.Snapshot) error {

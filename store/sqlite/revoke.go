@@ -14,7 +14,7 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 		except := *r.Except
 		r.Except = &except
 	}
-	return s.write(ctx, r.Check(), func(t *tx, out *store.Snapshot) error {
+	return s.append(ctx, r.Check(), r.Above, func(t *tx, out *store.Snapshot) error {
 		if !r.Name.IsZero() {
 			return t.revokeName(&r, out)
 		}

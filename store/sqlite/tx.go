@@ -27,6 +27,16 @@ func (s *Store) write(ctx context.Context, argument error, do func(t *tx, out *s
 	return *out, nil
 }
 
+// append is write for a method that takes an Above.
+func (s *Store) append(ctx context.Context, argument error, above store.Position, do func(t *tx, out *store.Snapshot) error) (store.Snapshot, error) {
+	return s.write(ctx, argument, func(t *tx, out *store.Snapshot) error {
+		if err := store.CheckAbove(above, store.Position(t.log.head), t.now); err != nil {
+			return err
+		}
+		return do(t, out)
+	})
+}
+
 // tx is a transaction that holds the file's write lock. It reads the log's row
 // once at its beginning and writes it once at its end.
 type tx struct {
