@@ -121,7 +121,7 @@ type bareWrite struct {
 
 // bareUpdate is the statement of a refresh as one would write it by hand.
 const bareUpdate = `UPDATE families SET generation = generation + 1, copy = 0, used = 0, issued = ?1, position = max(position, ?2)
-	WHERE id = ?3 AND generation = ?4 AND ended = 0 AND issued + idle > ?1 AND absolute > ?1
+	WHERE id = ?3 AND generation = ?4 AND ended = 0 AND issued + idle > ?1 AND max(started, authenticated) + absolute > ?1
 	AND birth >= max(?5, coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0))
 	RETURNING subject, label, birth, position, last_commit, generation, copy, used, started, authenticated, issued, idle, absolute`
 
@@ -139,8 +139,8 @@ func newBare(b *testing.B, path string, clients int) *bareCommitter {
 	}
 	for text, s := range map[string]**sql.Stmt{
 		"BEGIN IMMEDIATE": &c.begin, "COMMIT": &c.commit, bareUpdate: &c.update,
-		"INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)": &c.insert,
-		"UPDATE families SET ended = 1 WHERE id = ?":             &c.end,
+		"INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, NULL, NULL, ?, ?, ?)": &c.insert,
+		"UPDATE families SET ended = 1 WHERE id = ?":                         &c.end,
 	} {
 		if *s, err = c.conn.PrepareContext(ctx, text); err != nil {
 			b.Fatal(err)

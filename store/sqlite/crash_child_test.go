@@ -78,7 +78,7 @@ func crashChild(args []string) error {
 	}
 	failed := make(chan error, 2*crashWorkers)
 	if args[3] == "sweep" {
-		if err := db.Announce(ctx, store.Announcement{Access: 20 * time.Millisecond, Absolute: 12 * time.Hour}); err != nil {
+		if _, err := db.Announce(ctx, store.Announcement{Access: 20 * time.Millisecond, Absolute: 12 * time.Hour}); err != nil {
 			return err
 		}
 		go func() {
@@ -125,11 +125,11 @@ func (w *crashWorker) newID() (id store.ID) {
 // load finds the worker's families that are still alive.
 func (w *crashWorker) load() error {
 	for i := range crashSubjects {
-		list, err := w.db.Families(context.Background(), crashSubject(i), 200)
+		page, err := w.db.Families(context.Background(), store.Query{Subject: crashSubject(i), Limit: 200})
 		if err != nil {
 			return err
 		}
-		for _, f := range list {
+		for _, f := range page.Families {
 			if int(f.ID[0])%w.of == w.number && len(w.families) < 30 {
 				w.families = append(w.families, &f)
 			}

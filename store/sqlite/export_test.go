@@ -17,7 +17,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 
 // Rows returns the number of families, living or not.
 func (s *Store) Rows(ctx context.Context) (n int, err error) {
-	err = s.readers.QueryRowContext(ctx, "SELECT count(*) FROM families").Scan(&n)
+	err = s.readers.families.QueryRowContext(ctx, "SELECT count(*) FROM families").Scan(&n)
 	return n, err
 }
 

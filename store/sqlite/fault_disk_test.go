@@ -92,11 +92,11 @@ func full(ctx context.Context, db *sqlite.Store, path string, makeRoom func() er
 		if err := stand(ctx, db, written); err != nil {
 			return fmt.Errorf("while the disk is full: %w", err)
 		}
-		if _, err := db.Since(ctx, 0, 10, 0); err != nil {
+		if _, err := db.Since(ctx, store.Cursor{}, 10, 0); err != nil {
 			return fmt.Errorf("while the disk is full: %w", err)
 		}
-		if list, err := db.Families(ctx, "alice", 10); err != nil || len(list) == 0 {
-			return fmt.Errorf("while the disk is full: %d families, %w", len(list), err)
+		if page, err := db.Families(ctx, store.Query{Subject: "alice", Limit: 10}); err != nil || len(page.Families) == 0 {
+			return fmt.Errorf("while the disk is full: %d families, %w", len(page.Families), err)
 		}
 	}
 	if err := makeRoom(); err != nil {

@@ -227,11 +227,10 @@ func TestCloseWhileWriting(t *testing.T) {
 func TestCloseWhileWaiting(t *testing.T) {
 	before := runtime.NumGoroutine()
 	db := openOnly(t, filepath.Join(t.TempDir(), "wafer.db"), sqlite.Options{})
-	c, err := db.Cutoffs(t.Context(), store.ID{}, "")
-	must(t, err)
+	at := headOf(t, db)
 	var group sync.WaitGroup
 	for range 5 {
-		group.Go(func() { _, _ = db.Since(t.Context(), c.Head, 10, 5*time.Minute) })
+		group.Go(func() { _, _ = db.Since(t.Context(), at, 10, 5*time.Minute) })
 	}
 	time.Sleep(150 * time.Millisecond)
 	began := time.Now()
@@ -254,9 +253,9 @@ func TestCloseLeavesNothing(t *testing.T) {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		_, _ = db.Since(ctx, store.MaxPosition, 1, time.Second) // gives up
+		_, _ = db.Since(ctx, headOf(t, db), 1, time.Second) // gives up
 		cancel()
-		_, _ = db.Since(t.Context(), store.MaxPosition, 1, time.Millisecond)
+		_, _ = db.Since(t.Context(), headOf(t, db), 1, time.Millisecond)
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}

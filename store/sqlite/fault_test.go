@@ -59,7 +59,7 @@ func newSample(t *testing.T) *sample {
 		})
 	}
 	group.Wait()
-	b, err := db.Since(ctx, 0, 1, 0)
+	b, err := db.Since(ctx, store.Cursor{}, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,14 +121,15 @@ func (s *sample) survey(t *testing.T, path string, whole bool) error {
 		note(stand(ctx, db, s.alive))
 	}
 	entries := 0
-	for at := store.Position(0); ; {
+	for at := (store.Cursor{}); ; {
 		b, err := db.Since(ctx, at, store.MaxEntries, 0)
 		note(err)
 		if err != nil || len(b.Entries) == 0 {
 			break
 		}
 		entries += len(b.Entries)
-		at = b.Entries[len(b.Entries)-1].Position
+		last := b.Entries[len(b.Entries)-1]
+		at = store.Cursor{Position: last.Position, ID: last.ID}
 	}
 	if first == nil && whole && entries != len(s.alive)+3 {
 		t.Errorf("%d entries of %d", entries, len(s.alive)+3)
@@ -139,7 +140,7 @@ func (s *sample) survey(t *testing.T, path string, whole bool) error {
 		_, err = db.Advance(ctx, store.Advance{ID: f.id, Generation: max(1, snap.Family.Generation), Basis: store.MaxPosition})
 		note(err)
 	}
-	_, err = db.Families(ctx, "alice", 100)
+	_, err = db.Families(ctx, store.Query{Subject: "alice", Limit: 100})
 	note(err)
 	_, err = fill(ctx, db, 5, 3)
 	note(err)
@@ -182,7 +183,7 @@ func TestTruncatedWAL(t *testing.T) {
 		copyTo(t, original+"-wal", path+"-wal")
 		must(t, os.Truncate(path+"-wal", size))
 		db := openOnly(t, path, sqlite.Options{})
-		b, err := db.Since(t.Context(), 0, 1000, 0)
+		b, err := db.Since(t.Context(), store.Cursor{}, 1000, 0)
 		if err != nil || len(b.Entries) == 0 || b.Entries[len(b.Entries)-1].Position != b.Head {
 			t.Errorf("cut to %d bytes: %d entries to %d, %v", size, len(b.Entries), b.Head, err)
 		}

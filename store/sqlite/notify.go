@@ -17,7 +17,7 @@ const pollEvery = 100 * time.Millisecond
 // keeps one connection, since each has a data version of its own.
 func (s *Store) watchFile(store.Position) {
 	ctx := context.Background()
-	conn, err := s.readers.Conn(ctx)
+	conn, err := s.readers.log.Conn(ctx)
 	if err != nil {
 		s.notifier.Pause(pollEvery)
 		s.notifier.Abandon()

@@ -33,7 +33,7 @@ type Options struct {
 type Store struct {
 	now      func() time.Time
 	writer   *committer
-	readers  *sql.DB
+	readers  readers
 	notifier *engine.Notifier
 	stop     context.CancelFunc
 	done     sync.WaitGroup
@@ -69,7 +69,7 @@ func open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err := ensure(ctx, path, o); err != nil {
 		return nil, err
 	}
-	c, err := connect(path, o, true)
+	c, err := connect(path, o, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -81,12 +81,12 @@ func open(ctx context.Context, path string, o Options) (*Store, error) {
 	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
 		return nil, errors.Join(err, conn.Close(), c.Close())
 	}
-	readers, err := connect(path, o, false)
+	r, err := newReaders(path, o)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close(), c.Close())
 	}
 	run, stop := context.WithCancel(context.Background())
-	s := &Store{now: o.Now, readers: readers, stop: stop}
+	s := &Store{now: o.Now, readers: r, stop: stop}
 	s.notifier = engine.NewNotifier(errClosed, s.watchFile)
 	s.writer = newCommitter(c, conn, o, s.notifier.Notify)
 	s.done.Go(func() { s.writer.run(run) })
@@ -141,7 +141,7 @@ func ensure(ctx context.Context, path string, o Options) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	db, err := connect(temp, o, true)
+	db, err := connect(temp, o, 0)
 	if err != nil {
 		return err
 	}
@@ -166,14 +166,15 @@ func ensure(ctx context.Context, path string, o Options) error {
 // headerSize is the size of a SQLite file's header, in bytes.
 const headerSize = 100
 
-// connect returns a pool of connections to the file. A writer's pool has one.
-func connect(path string, o Options, writer bool) (*sql.DB, error) {
+// connect returns a pool of at most that many connections that read, or the one
+// that writes if readers is 0.
+func connect(path string, o Options, readers int) (*sql.DB, error) {
 	pragmas := []string{
 		fmt.Sprintf("busy_timeout(%d)", o.BusyTimeout.Milliseconds()), // first, since the others may have to wait
 		"synchronous(FULL)", "foreign_keys(OFF)", "trusted_schema(OFF)",
 		"journal_size_limit(67108864)", "cache_size(-16384)",
 	}
-	if !writer {
+	if readers > 0 {
 		pragmas = append(pragmas, "query_only(ON)")
 	}
 	q := url.Values{"_pragma": pragmas, "mode": {"rw"}} // ensure alone creates the file
@@ -185,17 +186,10 @@ func connect(path string, o Options, writer bool) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if writer {
-		db.SetMaxOpenConns(1)
-	} else {
-		db.SetMaxOpenConns(maxReaders)
-		db.SetMaxIdleConns(maxReaders)
-	}
+	db.SetMaxOpenConns(max(1, readers))
+	db.SetMaxIdleConns(max(1, readers))
 	return db, nil
 }
-
-// maxReaders bounds the number of connections that read.
-const maxReaders = 8
 
 // prepareWriter opens the writing connection and migrates the schema. Only a
 // fresh file, which was just created, may have no schema.

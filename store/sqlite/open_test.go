@@ -140,7 +140,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"no application id", func(t *testing.T, path string) { made(t, path); execute(t, path, "PRAGMA application_id = 0") }, "another program"},
 		{"a schema from before the first release", func(t *testing.T, path string) {
 			made(t, path)
-			execute(t, path, "ALTER TABLE families RENAME COLUMN copy TO forgiven", "ALTER TABLE families DROP COLUMN used")
+			execute(t, path, "ALTER TABLE families DROP COLUMN seal")
 		}, "before the first release"},
 		{"no log", func(t *testing.T, path string) { made(t, path); execute(t, path, "DELETE FROM log") }, ""},
 	} {

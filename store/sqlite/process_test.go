@@ -26,10 +26,7 @@ const within = time.Minute
 // the entry arrived.
 func seen(t *testing.T, db *sqlite.Store, do func() store.Position) time.Duration {
 	t.Helper()
-	c, err := db.Cutoffs(t.Context(), store.ID{}, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	at := headOf(t, db)
 	type result struct {
 		store.Batch
 		err error
@@ -37,7 +34,7 @@ func seen(t *testing.T, db *sqlite.Store, do func() store.Position) time.Duratio
 	}
 	results := make(chan result, 1)
 	go func() {
-		b, err := db.Since(t.Context(), c.Head, 10, 2*within)
+		b, err := db.Since(t.Context(), at, 10, 2*within)
 		results <- result{b, err, time.Now()}
 	}()
 	time.Sleep(30 * time.Millisecond) // it waits by now
@@ -114,13 +111,10 @@ func TestIdleWaitIsCheap(t *testing.T) {
 	began := processorTime(t)
 	for range handles {
 		db := open(t, path, sqlite.Options{})
-		c, err := db.Cutoffs(t.Context(), store.ID{}, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		at := headOf(t, db)
 		for range each {
 			go func() {
-				_, err := db.Since(t.Context(), c.Head, 1, span)
+				_, err := db.Since(t.Context(), at, 1, span)
 				done <- err
 			}()
 		}

@@ -1,19 +1,20 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/waferkit/wafer/store"
 )
 
-// read runs f in a read transaction, so that f sees the file at one moment.
-func (s *Store) read(ctx context.Context, f func(t *sql.Tx, l *logRow, now time.Time) error) error {
-	t, err := s.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+// read runs f in a read transaction of one of the pools, so that f sees the file at
+// one moment.
+func (s *Store) read(ctx context.Context, from *sql.DB, f func(t *sql.Tx, l *logRow, now time.Time) error) error {
+	t, err := from.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return wrap(err)
 	}
@@ -38,9 +39,9 @@ func number(ctx context.Context, t *sql.Tx, query string, args ...any) (int64, e
 
 // Family implements [store.Store].
 func (s *Store) Family(ctx context.Context, id store.ID) (snap store.Snapshot, err error) {
-	err = s.read(ctx, func(t *sql.Tx, l *logRow, now time.Time) error {
+	err = s.read(ctx, s.readers.families, func(t *sql.Tx, l *logRow, now time.Time) error {
 		f := new(familyRow)
-		err := f.scan(t.QueryRowContext(ctx, "SELECT "+familyColumns+" FROM families WHERE id = ?", id[:]))
+		err := f.scan(t.QueryRowContext(ctx, familyQuery, id[:]), &f.cutoff)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
@@ -53,46 +54,89 @@ func (s *Store) Family(ctx context.Context, id store.ID) (snap store.Snapshot, e
 	return snap, err
 }
 
+// listQuery walks the families that have not ended, the one born last first, from
+// a birth upwards and after a place in the list.
+const (
+	listFields   = "SELECT " + familyColumns + " FROM families WHERE ended = 0 AND birth >= ?1 AND (birth, id) < (?2, ?3)"
+	listEnd      = " ORDER BY birth DESC, id DESC LIMIT ?4"
+	listQuery    = listFields + " AND subject = ?5" + listEnd
+	everyoneList = listFields + listEnd
+)
+
 // Families implements [store.Store].
-func (s *Store) Families(ctx context.Context, subject string, limit int) (list []store.Family, err error) {
-	if err := store.CheckFamilies(subject, limit); err != nil {
-		return nil, err
+func (s *Store) Families(ctx context.Context, q store.Query) (page store.Page, err error) {
+	if err := q.Check(); err != nil {
+		return store.Page{}, err
 	}
-	err = s.read(ctx, func(t *sql.Tx, l *logRow, now time.Time) error {
-		rows, err := scanFamilies(t.QueryContext(ctx, livingQuery, subject, l.everyone, now.UnixMilli(), limit))
-		if err != nil {
-			return err
-		}
-		list = make([]store.Family, len(rows))
-		for i, f := range rows {
-			list[i] = f.Family
-			if f.LastCommit == 0 {
-				continue
-			}
-			if err := t.QueryRowContext(ctx, "SELECT value FROM committed WHERE id = ?", f.ID[:]).Scan(&list[i].Value); err != nil {
-				return err
-			}
-		}
-		return nil
+	err = s.read(ctx, s.readers.lists, func(t *sql.Tx, l *logRow, now time.Time) error {
+		page, err = list(ctx, t, l, &q, now)
+		return err
 	})
-	return list, err
+	return page, err
+}
+
+func list(ctx context.Context, t *sql.Tx, l *logRow, q *store.Query, now time.Time) (store.Page, error) {
+	from, id := int64(store.MaxPosition)+1, []byte{}
+	if q.After != (store.PageCursor{}) {
+		from, id = int64(q.After.Birth), q.After.ID[:]
+	}
+	// One row more than the call may look at says whether there are more.
+	query, args := everyoneList, []any{l.everyone, from, id, store.MaxLooked + 1}
+	if q.Subject != "" {
+		cutoff, err := number(ctx, t, "SELECT position FROM subjects WHERE subject = ?", q.Subject)
+		if err != nil {
+			return store.Page{}, err
+		}
+		query, args = listQuery, append(args, q.Subject)
+		args[0] = max(cutoff, l.everyone)
+	}
+	rows, err := t.QueryContext(ctx, query, args...)
+	if err != nil {
+		return store.Page{}, err
+	}
+	defer rows.Close()
+	page := store.Page{Now: now}
+	var last store.PageCursor
+	for looked := 0; rows.Next(); looked++ {
+		if looked == store.MaxLooked || len(page.Families) == q.Limit {
+			page.Next = last
+			break
+		}
+		f := new(familyRow)
+		if err := f.scan(rows, &f.cutoff); err != nil {
+			return store.Page{}, err
+		}
+		if last = (store.PageCursor{Birth: f.Birth, ID: f.ID}); f.live(l.everyone, now) {
+			page.Families = append(page.Families, f.Family)
+		}
+	}
+	return page, rows.Err()
 }
 
 // Since implements [store.Store].
-func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (s *Store) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	if err := store.CheckSince(after, limit); err != nil {
 		return store.Batch{}, err
 	}
 	return s.notifier.Since(ctx, wait, func() (store.Batch, error) { return s.batch(ctx, after, limit) })
 }
 
-func (s *Store) batch(ctx context.Context, after store.Position, limit int) (b store.Batch, err error) {
-	err = s.read(ctx, func(t *sql.Tx, l *logRow, now time.Time) error {
+func (s *Store) batch(ctx context.Context, after store.Cursor, limit int) (b store.Batch, err error) {
+	err = s.read(ctx, s.readers.log, func(t *sql.Tx, l *logRow, now time.Time) error {
 		b = store.Batch{Log: l.id, Head: store.Position(l.head), Floor: store.Position(l.floor), Now: now}
-		if int64(after) >= l.head {
+		var head, floor, at []byte
+		if err := t.QueryRowContext(ctx, cursorQuery, int64(after.Position)).Scan(&head, &floor, &at); err != nil {
+			return err
+		}
+		copy(b.HeadID[:], head)
+		if at == nil {
+			at = floor // the last entry dropped
+			b.Broken = after.Position != 0 && after.Position != b.Floor
+		}
+		if b.Broken = b.Broken || after.Position != 0 && !bytes.Equal(at, after.ID[:]); b.Broken || int64(after.Position) >= l.head {
 			return nil
 		}
-		rows, err := t.QueryContext(ctx, batchQuery, int64(after), limit+1)
+		rows, err := t.QueryContext(ctx, batchQuery, int64(after.Position), limit+1)
 		if err != nil {
 			return err
 		}
@@ -114,44 +158,23 @@ func (s *Store) batch(ctx context.Context, after store.Position, limit int) (b s
 	return b, err
 }
 
-// batchQuery joins columns. A new node reads the whole log, and the driver spends
-// more time on a column than on its bytes: joined, a million entries load in
-// three quarters of the time. Ids have a fixed size, and texts contain no NUL.
-const batchQuery = `SELECT position, previous, time << 3 | kind,
-	CAST(id || coalesce(session, '') || coalesce(subject, '') || char(0) || reason || char(0) || actor AS BLOB)
-	FROM entries WHERE position > ? ORDER BY position LIMIT ?`
-
-func scanEntry(rows *sql.Rows, e *store.Entry) error {
-	var joined sql.RawBytes
-	var position, previous, at int64 // database/sql scans other integer types by way of text
-	if err := rows.Scan(&position, &previous, &at, &joined); err != nil {
-		return err
-	}
-	e.Position, e.Previous = store.Position(position), store.Position(previous)
-	e.Time, e.Kind = time.UnixMilli(at>>3), store.Kind(at&7)
-	text := string(joined)
-	text = text[copy(e.ID[:], text):]
-	if e.Kind == store.KindSession || e.Kind == store.KindSuperseding {
-		text = text[copy(e.Session[:], text):]
-	}
-	e.Subject, text, _ = strings.Cut(text, "\x00")
-	e.Reason, e.Actor, _ = strings.Cut(text, "\x00")
-	return nil
-}
+// cursorQuery selects the ids of the entries at the head, at the floor and at a
+// cursor.
+const cursorQuery = "SELECT head_id, floor_id, (SELECT id FROM entries WHERE position = ?) FROM log WHERE one = 1"
 
 // Cutoffs implements [store.Store].
 func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (c store.Cutoffs, err error) {
-	err = s.read(ctx, func(t *sql.Tx, l *logRow, now time.Time) error {
+	err = s.read(ctx, s.readers.log, func(t *sql.Tx, l *logRow, now time.Time) error {
 		c = store.Cutoffs{
 			Everyone: store.Position(l.everyone), Floor: store.Position(l.floor),
 			Head: store.Position(l.head), Log: l.id, Now: now,
 			MaxStaleness: time.Duration(l.staleness) * time.Millisecond,
 		}
-		ending, err := number(ctx, t, "SELECT max(position) FROM entries WHERE session = ? AND kind = ?", session[:], store.KindSession)
+		ending, err := number(ctx, t, sessionQuery, session[:], store.KindSession)
 		if err != nil {
 			return err
 		}
-		superseding, err := number(ctx, t, "SELECT max(position) FROM entries WHERE session = ? AND kind = ?", session[:], store.KindSuperseding)
+		superseding, err := number(ctx, t, sessionQuery, session[:], store.KindSuperseding)
 		if err != nil {
 			return err
 		}
@@ -162,25 +185,9 @@ func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (
 	return c, err
 }
 
-// Announce implements [store.Store].
-func (s *Store) Announce(ctx context.Context, a store.Announcement) error {
-	return s.writer.submit(ctx, func(t *tx) error {
-		l := &t.log
-		for _, raise := range []struct {
-			kept *int64
-			to   time.Duration
-		}{{&l.access, a.Access}, {&l.absolute, a.Absolute}, {&l.leeway, a.Leeway}, {&l.staleness, a.MaxStaleness}} {
-			if ms := int64((raise.to + time.Millisecond - 1) / time.Millisecond); ms > *raise.kept {
-				*raise.kept, t.changed = ms, true
-			}
-		}
-		return nil
-	})
-}
-
 // LoadKeys implements [store.Store].
 func (s *Store) LoadKeys(ctx context.Context) (version uint64, document []byte, err error) {
-	err = wrap(s.readers.QueryRowContext(ctx, "SELECT keys_version, keys FROM log WHERE one = 1").Scan(&version, &document))
+	err = wrap(s.readers.log.QueryRowContext(ctx, "SELECT keys_version, keys FROM log WHERE one = 1").Scan(&version, &document))
 	return version, document, err
 }
 
@@ -189,7 +196,7 @@ func (s *Store) SwapKeys(ctx context.Context, version uint64, document []byte) (
 	swapped := new(bool)
 	document = slices.Clone(document) // see write
 	err := s.writer.submit(ctx, func(t *tx) error {
-		result, err := t.c.exec(t.ctx, "UPDATE log SET keys_version = keys_version + 1, keys = ? WHERE one = 1 AND keys_version = ?", document, int64(version))
+		result, err := t.c.exec(t.ctx, "UPDATE log SET keys_version = ?2 + 1, keys = ?1 WHERE one = 1 AND keys_version IN (0, ?2)", document, int64(version))
 		if err != nil {
 			return err
 		}

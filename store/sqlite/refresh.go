@@ -9,21 +9,20 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
+// refreshable has the conditions that both kinds of advance share.
+const refreshable = `WHERE id = ?3 AND generation = ?4 AND native = ?5 AND (counts = 0 OR key = ?6) AND last_commit <= ?7 AND ended = 0
+	AND ` + within
+
 // advanceQuery handles the common case in one statement. It has all conditions,
-// and returns the updated row.
-const advanceQuery = `UPDATE families SET generation = generation + 1, copy = 0, used = ?9, issued = ?1, position = max(position, ?2)
-	WHERE id = ?3 AND generation = ?4 AND copy >= ?9 AND native = ?5 AND ended = 0
-	AND birth >= max(?6, coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0))
-	AND (?1 - issued >= ?7 OR issued - ?1 > ?10 OR copy - ?9 >= ?11)
-	AND issued + idle > ?1 AND absolute > ?1 AND last_commit <= ?8
-	RETURNING ` + familyColumns
+// and returns the updated row. That is alive, so its cutoff is not needed.
+const advanceQuery = `UPDATE families SET generation = generation + 1, copy = 0, used = ?9, issued = ?1, position = max(position, ?8),
+	counts = counts OR ifnull(key = ?6, 0) ` + refreshable + `
+	AND copy >= ?9 AND (?1 - issued >= ?10 OR issued - ?1 > ?11 OR copy - ?9 >= ?12)
+	RETURNING ` + familyFields
 
 // raiseQuery is advanceQuery for an Advance that raises the position alone.
-const raiseQuery = `UPDATE families SET position = max(position, ?2)
-	WHERE id = ?3 AND generation = ?4 AND native = ?5 AND ended = 0
-	AND birth >= max(?6, coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0))
-	AND issued + idle > ?1 AND absolute > ?1 AND last_commit <= ?7
-	RETURNING ` + familyColumns
+const raiseQuery = `UPDATE families SET position = max(position, ?8), counts = counts OR ifnull(key = ?6, 0) ` + refreshable + `
+	RETURNING ` + familyFields
 
 // Advance implements [store.Store].
 func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
@@ -35,7 +34,7 @@ func (t *tx) advance(a *store.Advance, out *store.Snapshot) error {
 	var row *sql.Row
 	var err error
 	if a.PositionOnly {
-		row, err = t.row(raiseQuery, now, t.log.head, a.ID[:], a.Generation, a.Native, t.log.everyone, int64(a.Basis))
+		row, err = t.row(raiseQuery, now, t.log.everyone, a.ID[:], a.Generation, a.Native, optional(a.Key[:]), int64(a.Basis), t.log.head)
 	} else {
 		lag := a.Lag
 		if lag == 0 {
@@ -47,8 +46,8 @@ func (t *tx) advance(a *store.Advance, out *store.Snapshot) error {
 		if a.Age%time.Millisecond != 0 {
 			age++
 		}
-		row, err = t.row(advanceQuery, now, t.log.head, a.ID[:], a.Generation, a.Native, t.log.everyone, age, int64(a.Basis),
-			a.Copy, a.Skew.Milliseconds(), lag)
+		row, err = t.row(advanceQuery, now, t.log.everyone, a.ID[:], a.Generation, a.Native, optional(a.Key[:]), int64(a.Basis), t.log.head,
+			a.Copy, age, a.Skew.Milliseconds(), lag)
 	}
 	if err != nil {
 		return err
@@ -65,7 +64,7 @@ func (t *tx) advance(a *store.Advance, out *store.Snapshot) error {
 		return err
 	}
 	outcome := store.Unwritten
-	if f.live(t.log.everyone, t.now) && f.Native == a.Native && f.Generation == a.Generation &&
+	if f.live(t.log.everyone, t.now) && f.Native == a.Native && f.provenBy(a.Key) && f.Generation == a.Generation &&
 		(a.PositionOnly || a.Copy <= f.Copy && (f.longAgo(t.now, a.Age, a.Skew) || a.Lag > 0 && f.Copy-a.Copy >= a.Lag)) {
 		outcome = store.Behind
 	}
@@ -89,7 +88,7 @@ func (t *tx) reissue(r *store.Reissue, out *store.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if !f.live(t.log.everyone, t.now) || f.Native != r.Native || f.Generation != r.Generation+1 || f.Used != r.Copy ||
+	if !f.live(t.log.everyone, t.now) || f.Native != r.Native || !f.provenBy(r.Key) || f.Generation != r.Generation+1 || f.Used != r.Copy ||
 		f.Copy >= store.MaxCopy || !f.longAgo(t.now, r.Age, r.Skew) {
 		return t.snapshot(f, store.Unwritten, out)
 	}
@@ -98,7 +97,9 @@ func (t *tx) reissue(r *store.Reissue, out *store.Snapshot) error {
 	}
 	f.Copy++
 	f.Issued, f.Position = t.now, max(f.Position, store.Position(t.log.head))
-	if err := t.exec("UPDATE families SET copy = ?, issued = ?, position = ? WHERE id = ?", f.Copy, t.now.UnixMilli(), int64(f.Position), f.ID[:]); err != nil {
+	f.prove(r.Key)
+	if err := t.exec("UPDATE families SET copy = ?, issued = ?, position = ?, counts = ? WHERE id = ?",
+		f.Copy, t.now.UnixMilli(), int64(f.Position), f.Counts, f.ID[:]); err != nil {
 		return err
 	}
 	return t.snapshot(f, store.Written, out)

@@ -32,7 +32,7 @@ func (t *tx) restore(r *store.Restoration, out *store.Snapshot) error {
 		if e.Kind == store.KindSession {
 			err = t.endFamily(e.Session, r.Above, e.Reason, e.Actor)
 		} else {
-			err = t.append(*e, r.Above)
+			err = t.append(store.Entry{Kind: e.Kind, Subject: e.Subject, Ring: e.Ring, RingVersion: e.RingVersion, Reason: e.Reason, Actor: e.Actor}, r.Above)
 		}
 		if err != nil {
 			return err
@@ -49,7 +49,7 @@ func (t *tx) lost(e *store.Entry) (bool, error) {
 	cutoff := t.log.everyone
 	switch e.Kind {
 	case store.KindSubject:
-		subject, err := t.number("SELECT position FROM subjects WHERE subject = ?", e.Subject)
+		subject, err := t.subject(e.Subject)
 		if err != nil {
 			return false, err
 		}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/waferkit/wafer/internal/enginebench"
 	"github.com/waferkit/wafer/internal/rounds"
-	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/sqlite"
 )
@@ -48,51 +46,6 @@ func underRace() bool {
 	return false
 }
 
-// TestLoad loads a log of live revocations into a new replica.
-func TestLoad(t *testing.T) {
-	n := sized(1_000_000, 100_000, 3_000)
-	db := open(t, t.TempDir()+"/wafer.db", sqlite.Options{})
-	began := time.Now()
-	enginebench.Parallel(t, 4, n/store.MaxEntries, func(i int) error {
-		r := store.Revocation{Reason: "logout", Sessions: make([]store.ID, store.MaxEntries)}
-		for k := range r.Sessions {
-			r.Sessions[k] = enginebench.ID(i*store.MaxEntries + k)
-		}
-		_, err := db.Revoke(t.Context(), r)
-		return err
-	})
-	t.Logf("%d revocations were written in %v", n, time.Since(began))
-	for range 3 {
-		before := heap()
-		began := time.Now()
-		r, err := revocation.Follow(t.Context(), db, revocation.Config{Limit: n * 65 / 64})
-		if err != nil {
-			t.Fatal(err)
-		}
-		took := time.Since(began)
-		bytes := float64(heap()-before) / float64(n)
-		if r.Len() != n {
-			t.Errorf("the replica holds %d of %d", r.Len(), n)
-		}
-		// With few entries the list's own size is a good part of it.
-		if bytes > 64 && n > 10_000 {
-			t.Errorf("%.1f bytes an entry: want at most 64", bytes)
-		}
-		// The budget is 2 s per million. It is logged and not asserted, since it
-		// depends on the machine, which may be busy.
-		t.Logf("loaded in %v: %v per million; %.1f bytes an entry", took, took*1_000_000/time.Duration(n), bytes)
-		r.Close()
-	}
-}
-
-func heap() int64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
 // TestChurn keeps a tenth of the families alive at any time. The file's final
 // size must be in proportion to those.
 func TestChurn(t *testing.T) {
@@ -101,7 +54,7 @@ func TestChurn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wafer.db")
 	c := &clock{now: time.Now()}
 	db := open(t, path, sqlite.Options{Now: c.Now})
-	if err := db.Announce(t.Context(), store.Announcement{Access: 5 * time.Minute, Absolute: 12 * time.Hour, Leeway: 10 * time.Second}); err != nil {
+	if _, err := db.Announce(t.Context(), store.Announcement{Access: 5 * time.Minute, Absolute: 12 * time.Hour, Leeway: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
@@ -192,10 +145,10 @@ func crowd(t *testing.T, path, subject string, n int, idle time.Duration) {
 	defer db.Close()
 	now := time.Now()
 	_, err = db.Exec(`PRAGMA busy_timeout = 60000;
-		INSERT INTO families (id, subject, label, native, birth, position, last_commit, generation, copy, used,
-			started, authenticated, issued, idle, absolute, ended, due)
-		SELECT randomblob(16), coalesce(nullif(?1, ''), 'crowd-' || i), '', 0, head, head, 0, 1, 0, 0,
-			?2 - i, ?2 - i, ?2, ?3, ?2 + 86400000, 0, ?2 + ?3
+		INSERT INTO families (id, subject, label, native, actor, methods, level, counts, seal, birth, position, last_commit,
+			generation, copy, used, started, authenticated, issued, idle, absolute, ended, known, due)
+		SELECT randomblob(16), coalesce(nullif(?1, ''), 'crowd-' || i), '', 0, '', '', '', 0, randomblob(20), head, head, 0,
+			1, 0, 0, ?2 - i, ?2 - i, ?2, ?3, 86400000 + i, 0, ?2, ?2 + ?3
 		FROM log, (WITH RECURSIVE counted(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM counted WHERE i < ?4) SELECT i FROM counted)`,
 		subject, now.UnixMilli(), idle.Milliseconds(), n)
 	if err != nil {
@@ -229,9 +182,9 @@ func TestOneSubject(t *testing.T) {
 	crowd(t, path, "few", 100, 12*time.Hour)
 	families := func(subject string, want int) func() error {
 		return func() error {
-			list, err := db.Families(t.Context(), subject, 100)
-			if err == nil && len(list) != want {
-				err = fmt.Errorf("%d families of %q: want %d", len(list), subject, want)
+			page, err := db.Families(t.Context(), store.Query{Subject: subject, Limit: 100})
+			if n := len(page.Families); err == nil && n != want {
+				err = fmt.Errorf("%d families of %q: want %d", n, subject, want)
 			}
 			return err
 		}
@@ -281,7 +234,7 @@ func TestEveryone(t *testing.T) {
 	if err := live(t.Context(), db, id, 1); err != nil {
 		t.Fatal(err)
 	}
-	before, err := db.Since(t.Context(), 0, store.MaxEntries, 0)
+	before, err := db.Since(t.Context(), store.Cursor{}, store.MaxEntries, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +247,7 @@ func TestEveryone(t *testing.T) {
 		_, err := db.Revoke(t.Context(), store.Revocation{Everyone: true})
 		return err
 	})
-	after, err := db.Since(t.Context(), before.Head, store.MaxEntries, 0)
+	after, err := db.Since(t.Context(), store.Cursor{Position: before.Head, ID: before.HeadID}, store.MaxEntries, 0)
 	if err != nil || len(after.Entries) != 30 {
 		t.Errorf("%d entries, %v: want one for each of 30 revocations", len(after.Entries), err)
 	}

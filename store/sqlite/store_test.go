@@ -43,6 +43,16 @@ func open(t testing.TB, path string, o sqlite.Options) *sqlite.Store {
 	return db
 }
 
+// headOf returns the cursor of the log's newest entry.
+func headOf(t testing.TB, db *sqlite.Store) store.Cursor {
+	t.Helper()
+	b, err := db.Since(t.Context(), store.Cursor{}, 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store.Cursor{Position: b.Head, ID: b.HeadID}
+}
+
 // TestStore runs the conformance suite, with a clock that it moves.
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Engine {

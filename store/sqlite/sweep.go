@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	"github.com/waferkit/wafer/store"
 )
@@ -45,21 +46,23 @@ func (t *tx) dropEntries() (bool, error) {
 	before := t.now.UnixMilli() - t.log.access - t.log.leeway
 	// Entries go in order, and none behind one that must stay: a clock may have
 	// jumped.
-	rows, err := t.query("SELECT position, time FROM entries ORDER BY position LIMIT ?", sweepRows)
+	rows, err := t.query("SELECT position, time, id FROM entries ORDER BY position LIMIT ?", sweepRows)
 	if err != nil {
 		return false, err
 	}
 	defer rows.Close()
 	n, floor := 0, t.log.floor
+	var floorID []byte
 	for rows.Next() {
 		var position, at int64
-		if err := rows.Scan(&position, &at); err != nil {
+		var id []byte
+		if err := rows.Scan(&position, &at, &id); err != nil {
 			return false, err
 		}
 		if at >= before {
 			break
 		}
-		n, floor = n+1, position
+		n, floor, floorID = n+1, position, id
 	}
 	if err := rows.Err(); err != nil || n == 0 {
 		return false, err
@@ -68,66 +71,113 @@ func (t *tx) dropEntries() (bool, error) {
 	if err := t.exec("DELETE FROM entries WHERE position <= ?", floor); err != nil {
 		return false, err
 	}
-	t.log.floor, t.changed = floor, true
+	t.log.floor, t.floorID, t.changed = floor, floorID, true
 	return n == sweepRows, nil
 }
 
-// dropCutoffs drops cutoffs of subjects that no living family can be below.
+// cutoffsQuery selects the cutoffs that were set before a time, and whether each
+// must stay: its entry is above the floor, or there is a family that it keeps from
+// being alive. A clock that jumped may have given that family more time.
+const cutoffsQuery = `SELECT subject, position > ?2
+	OR EXISTS (SELECT 1 FROM families f WHERE f.subject = s.subject AND f.ended = 0 AND f.birth < s.position)
+	OR EXISTS (SELECT 1 FROM families f WHERE f.actor = s.subject AND f.actor <> '' AND f.ended = 0 AND f.birth < s.position)
+	FROM subjects s WHERE time < ?1 ORDER BY time LIMIT ?3`
+
+// stayEvery is how long a cutoff that must stay is not looked at again, so that
+// those behind it are.
+const stayEvery = time.Minute
+
+// dropCutoffs drops cutoffs of subjects that no family can be below any more.
 func (t *tx) dropCutoffs() (bool, error) {
 	if t.log.absolute == 0 {
 		return false, nil
 	}
 	before := t.now.UnixMilli() - max(t.log.absolute, t.log.access) - t.log.leeway
-	// A cutoff stays while there is a family that it cuts off: a clock that jumped
-	// may have given that family more time.
-	n, err := t.changes(`DELETE FROM subjects WHERE subject IN (
-		SELECT subject FROM subjects s WHERE time < ? AND NOT EXISTS (
-			SELECT 1 FROM families f WHERE f.subject = s.subject AND f.birth < s.position)
-		ORDER BY time LIMIT ?)`, before, sweepRows)
-	return n == sweepRows, err
-}
-
-// removeFamilies removes families past their limits. A family that was refreshed since
-// it got its due time gets a later one.
-func (t *tx) removeFamilies() (bool, error) {
-	rows, err := t.query("SELECT id, issued + idle, absolute FROM families WHERE due < ? ORDER BY due LIMIT ?", t.now.UnixMilli(), sweepRows)
+	rows, err := t.query(cutoffsQuery, before, t.log.floor, sweepRows)
 	if err != nil {
 		return false, err
 	}
 	defer rows.Close()
-	type due struct {
-		id             store.ID
-		idle, absolute int64
-	}
-	var list []due
+	var drop, stay []string
 	for rows.Next() {
-		var d due
-		var id []byte
-		if err := rows.Scan(&id, &d.idle, &d.absolute); err != nil {
+		var subject string
+		var stays int64
+		if err := rows.Scan(&subject, &stays); err != nil {
 			return false, err
 		}
-		copy(d.id[:], id)
-		list = append(list, d)
+		if stays != 0 {
+			stay = append(stay, subject)
+		} else {
+			drop = append(drop, subject)
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return false, err
 	}
 	rows.Close()
-	for _, d := range list {
-		if later := min(d.idle, d.absolute); later > t.now.UnixMilli() {
-			if err := t.exec("UPDATE families SET due = ? WHERE id = ?", later, d.id[:]); err != nil {
-				return false, err
-			}
-			continue
-		}
-		if err := t.exec("DELETE FROM families WHERE id = ?", d.id[:]); err != nil {
-			return false, err
-		}
-		if err := t.exec("DELETE FROM committed WHERE id = ?", d.id[:]); err != nil {
+	for _, subject := range drop {
+		if err := t.exec("DELETE FROM subjects WHERE subject = ?", subject); err != nil {
 			return false, err
 		}
 	}
-	return len(list) == sweepRows, nil
+	for _, subject := range stay {
+		if err := t.exec("UPDATE subjects SET time = ? WHERE subject = ?", before+stayEvery.Milliseconds(), subject); err != nil {
+			return false, err
+		}
+	}
+	return len(drop)+len(stay) == sweepRows, nil
+}
+
+// dueQuery selects the families that housekeeping has to look at, and when each is
+// past its limits.
+const dueQuery = "SELECT " + listedColumns + `, ended, known, min(issued + idle, max(started, authenticated) + absolute)
+	FROM families WHERE due < ? ORDER BY due LIMIT ?`
+
+// removeFamilies removes families past their limits, or ends those whose ids must
+// stay known. A family that was refreshed since it got its due time gets a later one.
+func (t *tx) removeFamilies() (bool, error) {
+	now := t.now.UnixMilli()
+	rows, err := t.query(dueQuery, now, sweepRows)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	type later struct {
+		id store.ID
+		at int64
+	}
+	var dead []listed
+	var postponed []later
+	n := 0
+	for ; rows.Next(); n++ {
+		var l listed
+		var ended, known, past int64
+		if err := l.scan(rows, &ended, &known, &past); err != nil {
+			return false, err
+		}
+		if ended != 0 {
+			l.names = "" // it left the index when it ended
+		}
+		switch {
+		case past > now:
+			postponed = append(postponed, later{l.id, past})
+		default:
+			dead = append(dead, l)
+			if known >= now {
+				postponed = append(postponed, later{l.id, known})
+			}
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return false, err
+	}
+	rows.Close()
+	for _, p := range postponed {
+		if err := t.exec("UPDATE families SET due = ? WHERE id = ?", p.at, p.id[:]); err != nil {
+			return false, err
+		}
+	}
+	return n == sweepRows, t.bury(dead)
 }
 
 // shrink returns free pages to the file system once they are a quarter of the file. A

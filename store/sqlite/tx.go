@@ -11,6 +11,32 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
+// write runs do in a transaction and returns the snapshot that do filled in. do
+// must not read memory of the caller's: a caller that gives up may reuse its
+// slices while the writer still reads them.
+func (s *Store) write(ctx context.Context, argument error, do func(t *tx, out *store.Snapshot) error) (store.Snapshot, error) {
+	if argument != nil {
+		return store.Snapshot{}, argument
+	}
+	// out is shared with the writer, and is not returned until it is done: a
+	// caller that gives up gets a snapshot of its own.
+	out := new(store.Snapshot)
+	if err := s.writer.submit(ctx, func(t *tx) error { return do(t, out) }); err != nil {
+		return store.Snapshot{}, err
+	}
+	return *out, nil
+}
+
+// append is write for a method that takes an Above.
+func (s *Store) append(ctx context.Context, argument error, above store.Position, do func(t *tx, out *store.Snapshot) error) (store.Snapshot, error) {
+	return s.write(ctx, argument, func(t *tx, out *store.Snapshot) error {
+		if err := store.CheckAbove(above, store.Position(t.log.head), t.now); err != nil {
+			return err
+		}
+		return do(t, out)
+	})
+}
+
 // tx is a transaction that holds the file's write lock. It reads the log's row
 // once at its beginning and writes it once at its end.
 type tx struct {
@@ -20,9 +46,11 @@ type tx struct {
 	log      logRow
 	changed  bool // log differs from the stored row
 	appended bool // the log has new entries
+	headID   any  // of the last of them; nil if there are none
+	floorID  any  // of the last entry dropped; nil if none was
 }
 
-// logRow is the one row of the table log, without the keys.
+// logRow is what every transaction reads of the one row of the table log.
 type logRow struct {
 	id                       store.ID
 	head, floor, everyone    int64
@@ -55,8 +83,9 @@ func (t *tx) end() error {
 		return nil
 	}
 	l := &t.log
-	return t.exec("UPDATE log SET head = ?, floor = ?, everyone = ?, access = ?, absolute = ?, leeway = ?, staleness = ? WHERE one = 1",
-		l.head, l.floor, l.everyone, l.access, l.absolute, l.leeway, l.staleness)
+	return t.exec(`UPDATE log SET head = ?, head_id = ifnull(?, head_id), floor = ?, floor_id = ifnull(?, floor_id), everyone = ?,
+		access = ?, absolute = ?, leeway = ?, staleness = ? WHERE one = 1`,
+		l.head, t.headID, l.floor, t.floorID, l.everyone, l.access, l.absolute, l.leeway, l.staleness)
 }
 
 func (t *tx) exec(text string, args ...any) error {
@@ -107,14 +136,18 @@ func (t *tx) checkRoom(above store.Position, n int) error {
 	return nil
 }
 
-// append adds an entry and moves the head to it.
+// append adds an entry and moves the head to it. An entry without an id gets one.
 func (t *tx) append(e store.Entry, above store.Position) error {
-	rand.Read(e.ID[:])
+	if e.ID.IsZero() {
+		rand.Read(e.ID[:])
+	}
 	at := t.next(above)
-	var session, subject any
+	var session, subject, name, ring any
 	switch e.Kind {
 	case store.KindSession, store.KindSuperseding:
 		session = e.Session[:]
+	case store.KindName:
+		name = e.Name[:]
 	case store.KindSubject:
 		subject = e.Subject
 		if err := t.exec("INSERT INTO subjects VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET position = excluded.position, time = excluded.time",
@@ -122,76 +155,43 @@ func (t *tx) append(e store.Entry, above store.Position) error {
 			return err
 		}
 	case store.KindEveryone:
+		ring = packRing(e.Ring, e.RingVersion)
 		t.log.everyone = at
 	}
-	err := t.exec("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		at, t.log.head, e.ID[:], e.Kind, session, subject, e.Reason, e.Actor, t.now.UnixMilli())
-	t.log.head, t.changed, t.appended = at, true, true
+	err := t.exec("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		at, t.log.head, e.ID[:], e.Kind, session, subject, name, ring, e.Reason, e.Actor, t.now.UnixMilli())
+	t.log.head, t.headID, t.changed, t.appended = at, e.ID[:], true, true
 	return err
 }
 
-// familyRow is a family and what determines its state.
-type familyRow struct {
-	store.Family
-	found  bool
-	ended  bool
-	cutoff int64 // of its subject
+// ending returns the position of the entry that ended a session, or 0 if the log
+// has none.
+func (t *tx) ending(id store.ID) (int64, error) {
+	return t.number(sessionQuery, id[:], store.KindSession)
 }
 
-const familyColumns = `id, subject, label, native, birth, position, last_commit, generation, copy, used,
-	started, authenticated, issued, idle, absolute, ended,
-	coalesce((SELECT position FROM subjects s WHERE s.subject = families.subject), 0)`
+// sessionQuery selects the newest entry of one kind about a session.
+const sessionQuery = "SELECT max(position) FROM entries WHERE session = ? AND kind = ? HAVING max(position) IS NOT NULL"
 
-func (f *familyRow) scan(row interface{ Scan(...any) error }) error {
-	// All are int64: database/sql scans other integer types by way of text.
-	var id []byte
-	var native, birth, position, lastCommit, generation, copies, used, ended int64
-	var started, authenticated, issued, idle, absolute int64
-	err := row.Scan(&id, &f.Subject, &f.Label, &native, &birth, &position, &lastCommit, &generation, &copies, &used,
-		&started, &authenticated, &issued, &idle, &absolute, &ended, &f.cutoff)
-	if err != nil {
-		return err
+// subject returns the cutoff of a subject, or 0.
+func (t *tx) subject(subject string) (int64, error) {
+	return t.number("SELECT position FROM subjects WHERE subject = ?", subject)
+}
+
+// names returns the highest cutoff of names, or 0. A name's cutoff is the position
+// of its last entry: the floor passes both at once.
+func (t *tx) names(names []store.Name) (highest int64, err error) {
+	for _, n := range names {
+		at, err := t.number(nameQuery, n[:])
+		if err != nil {
+			return 0, err
+		}
+		highest = max(highest, at)
 	}
-	copy(f.ID[:], id)
-	f.found, f.ended, f.Native = true, ended != 0, native != 0
-	f.Birth, f.Position, f.LastCommit = store.Position(birth), store.Position(position), store.Position(lastCommit)
-	f.Generation, f.Copy, f.Used = uint32(generation), uint16(copies), uint16(used)
-	f.Started, f.Authenticated = time.UnixMilli(started), time.UnixMilli(authenticated)
-	f.Issued, f.Absolute = time.UnixMilli(issued), time.UnixMilli(absolute)
-	f.Idle = time.Duration(idle) * time.Millisecond
-	return nil
+	return highest, nil
 }
 
-func (f *familyRow) state(everyone int64) store.State {
-	switch {
-	case f == nil || !f.found:
-		return store.Absent
-	case f.ended:
-		return store.Ended
-	case int64(f.Birth) < max(f.cutoff, everyone):
-		return store.CutOff
-	}
-	return store.Alive
-}
-
-// live reports whether a family is alive and within its limits.
-func (f *familyRow) live(everyone int64, now time.Time) bool {
-	return f.state(everyone) == store.Alive && !f.Past(now)
-}
-
-// family reads a family without its value. If there is none, the row's found is
-// false.
-func (t *tx) family(id store.ID) (*familyRow, error) {
-	row, err := t.row("SELECT "+familyColumns+" FROM families WHERE id = ?", id[:])
-	if err != nil {
-		return nil, err
-	}
-	f := new(familyRow)
-	if err := f.scan(row); err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, err
-	}
-	return f, nil
-}
+const nameQuery = "SELECT max(position) FROM entries WHERE name = ? HAVING max(position) IS NOT NULL"
 
 // snapshot fills in the snapshot that a write returns, with the family's value.
 func (t *tx) snapshot(f *familyRow, outcome store.Outcome, into *store.Snapshot) error {
@@ -215,18 +215,4 @@ func snapshot(l *logRow, f *familyRow, outcome store.Outcome, now time.Time) sto
 		s.Family = f.Family
 	}
 	return s
-}
-
-// endFamily ends a family and appends its entry.
-func (t *tx) endFamily(id store.ID, above store.Position, reason, actor string) error {
-	if err := t.exec("UPDATE families SET ended = 1 WHERE id = ?", id[:]); err != nil {
-		return err
-	}
-	return t.append(store.Entry{Kind: store.KindSession, Session: id, Reason: reason, Actor: actor}, above)
-}
-
-// ending returns the position of the entry that ended a session, or 0 if the log
-// has none.
-func (t *tx) ending(id store.ID) (int64, error) {
-	return t.number("SELECT max(position) FROM entries WHERE session = ? AND kind = ? HAVING max(position) IS NOT NULL", id[:], store.KindSession)
 }
