@@ -93,7 +93,7 @@ func (s *Sessions[T]) Devices(ctx context.Context, subject string) ([]Device, er
 // Revocations lists what was revoked after an entry, oldest first, at most 1,000
 // entries, with the reason and the actor of each. It is for audit pages and
 // archives. Call it with the zero Cursor first, and again with the last entry's
-// Position and ID until it returns no entries. Logouts, replaced sessions and
+// Cursor until it returns no entries. Logouts, replaced sessions and
 // replays are among them.
 //
 // If the log no longer has the entry, because it went back or was dropped,

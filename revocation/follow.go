@@ -298,7 +298,7 @@ func (r *Replica) applyAll(entries []store.Entry) (int, error) {
 			r.reload.Apply(entries[i])
 			r.reload.Learn(entries[i].Position)
 		}
-		r.reach(store.Cursor{Position: entries[i].Position, ID: entries[i].ID})
+		r.reach(entries[i].Cursor())
 	}
 	r.config.Applied(entries)
 	return len(entries), err

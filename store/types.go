@@ -528,6 +528,9 @@ type Cursor struct {
 	ID       ID
 }
 
+// Cursor returns the place of the entry in the log.
+func (e *Entry) Cursor() Cursor { return Cursor{Position: e.Position, ID: e.ID} }
+
 // Batch is a part of the log.
 type Batch struct {
 	Log ID

@@ -210,7 +210,7 @@ func readLog(ctx context.Context, db store.Store) (s logSummary, err error) {
 			if s.entries++; s.entries == 1 {
 				s.oldest = e.Time
 			}
-			s.newest, after = e.Time, store.Cursor{Position: e.Position, ID: e.ID}
+			s.newest, after = e.Time, e.Cursor()
 		}
 		if !s.More {
 			return s, nil

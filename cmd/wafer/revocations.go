@@ -124,7 +124,7 @@ func (r *logReader) next(ctx context.Context, follow bool) (more bool, err error
 	}
 	for i := range b.Entries {
 		entry := &b.Entries[i]
-		r.after = store.Cursor{Position: entry.Position, ID: entry.ID}
+		r.after = entry.Cursor()
 		if entry.Kind == store.KindSuperseding && !r.all || entry.Position <= r.shown {
 			continue
 		}

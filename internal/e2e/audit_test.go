@@ -15,7 +15,7 @@ func TestRevocations(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()
 	ctx := context.Background()
-	first, err := n.Revocations(ctx, 0)
+	first, err := n.Revocations(ctx, store.Cursor{})
 	if err != nil || len(first) != 1 || first[0].Kind != store.KindEveryone {
 		t.Fatalf("of a new log: %v, %v", first, err)
 	}
@@ -26,7 +26,7 @@ func TestRevocations(t *testing.T) {
 	wants(t, "EndOthers", other.do(n, endOthers), nil)
 	wants(t, "End", other.do(n, end), nil)
 	n.revoke(wafer.Revocation{Sessions: []store.ID{id}, Subjects: []string{"bob", "carol"}, Everyone: true, Reason: "audit", Actor: "root"})
-	got, err := n.Revocations(ctx, first[0].Position)
+	got, err := n.Revocations(ctx, first[0].Cursor())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestRevocations(t *testing.T) {
 	if strings.Join(lines, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
 	}
-	last := got[len(got)-1].Position
+	last := got[len(got)-1].Cursor()
 	if rest, err := n.Revocations(ctx, last); err != nil || len(rest) != 0 {
 		t.Errorf("after the last: %v, %v", rest, err)
 	}
@@ -71,17 +71,17 @@ func TestRevocations(t *testing.T) {
 			break
 		}
 		for _, e := range page {
-			if e.Subject != subjects[seen] || e.Position <= last {
+			if e.Subject != subjects[seen] || e.Position <= last.Position {
 				t.Fatalf("entry %d is %+v", seen, e)
 			}
-			seen, last = seen+1, e.Position
+			seen, last = seen+1, e.Cursor()
 		}
 	}
 	if seen != len(subjects) {
 		t.Errorf("%d of %d were listed", seen, len(subjects))
 	}
 	n.store.fail()
-	if _, err := n.Revocations(ctx, 0); !errors.Is(err, wafer.ErrUnavailable) {
+	if _, err := n.Revocations(ctx, store.Cursor{}); !errors.Is(err, wafer.ErrUnavailable) {
 		t.Errorf("in an outage: %v", err)
 	}
 }

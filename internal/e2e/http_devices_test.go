@@ -126,7 +126,7 @@ func TestDeleteDevice(t *testing.T) {
 	if rec := n.api(http.MethodDelete, "/devices/"+phone.Session.String(), "", b.from); rec.Code != http.StatusNotFound {
 		t.Errorf("again: %d", rec.Code)
 	}
-	entries, err := n.Revocations(t.Context(), 0)
+	entries, err := n.Revocations(t.Context(), store.Cursor{})
 	if err != nil || len(entries) != 2 || entries[1].Actor != "alice" || entries[1].Reason != "ended on the page of devices" {
 		t.Errorf("the log has %v, %v", entries, err)
 	}

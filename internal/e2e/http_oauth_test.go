@@ -55,7 +55,7 @@ func TestRevokeEndpoint(t *testing.T) {
 			if state := w.family(p.Session).State; state != store.Ended {
 				t.Errorf("%s was revoked, and the session is %v", what, state)
 			}
-			entries, err := n.Revocations(context.Background(), 0)
+			entries, err := n.Revocations(context.Background(), store.Cursor{})
 			if err != nil || len(entries) != 2 || entries[1].Reason != "revoked by its client" {
 				t.Errorf("the log has %v, %v", entries, err)
 			}

@@ -775,7 +775,7 @@ func TestIssueRefusedByClaims(t *testing.T) {
 	if p, err := n.Issue(t.Context(), "alice"); !errors.Is(err, wafer.ErrEnded) || p != nil {
 		t.Errorf("%v, %v", p, err)
 	}
-	entries, err := n.Revocations(t.Context(), 0)
+	entries, err := n.Revocations(t.Context(), store.Cursor{})
 	if err != nil || len(entries) != 1 || n.count(wafer.KindEnded, "") != 0 {
 		t.Errorf("it left %v, %v, %v", entries, err, n.observed())
 	}

@@ -77,7 +77,7 @@ func (n *Node) Entries(ctx context.Context, after store.Cursor) ([]store.Entry, 
 		}
 		entries := make([]store.Entry, 0, len(b.Entries))
 		for _, e := range b.Entries {
-			after = store.Cursor{Position: e.Position, ID: e.ID}
+			after = e.Cursor()
 			if e.Kind != store.KindSuperseding { // a Commit revokes nothing
 				entries = append(entries, e)
 			}
