@@ -51,6 +51,9 @@ func (t *backedUpStore) Create(ctx context.Context, c store.Creation) (store.Sna
 func (t *backedUpStore) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
 	return both(t, ctx, a, (*memory.Store).Advance)
 }
+func (t *backedUpStore) Bind(ctx context.Context, b store.Binding) (store.Snapshot, error) {
+	return both(t, ctx, b, (*memory.Store).Bind)
+}
 func (t *backedUpStore) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
 	return both(t, ctx, c, (*memory.Store).Commit)
 }
