@@ -341,6 +341,7 @@ func (f *family) provenBy(key store.Key) bool { return !f.Counts || key == f.Key
 
 // takeOver makes f the continuation of old.
 func (f *family) takeOver(old *family, c *store.Creation) {
+	f.keep = f.Issued // for no longer than it lives
 	f.Label, f.Names, f.Actor, f.Methods, f.Level = old.Label, old.Names, old.Actor, old.Methods, old.Level
 	f.Key, f.Counts, f.Started, f.Authenticated, f.Idle, f.Absolute = old.Key, old.Counts, old.Started, old.Authenticated, old.Idle, old.Absolute
 	if r := c.Renews; !r.Authenticated.IsZero() {

@@ -20,11 +20,12 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 	}
 
 	var survivor *family
-	alive := false
+	alive, named := false, false
 	if r.Except != nil {
 		survivor = s.families[r.Except.ID]
 		alive = s.live(survivor, now) && survivor.Subject == r.Subjects[0]
-		if alive && r.Except.Basis < survivor.LastCommit {
+		named = alive && survivor.Birth < s.names.highest(survivor.Names)
+		if alive && !named && r.Except.Basis < survivor.LastCommit {
 			return s.snapshot(now, survivor, store.Behind), nil
 		}
 	}
@@ -61,14 +62,11 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 	if r.Everyone {
 		appendOne(store.Entry{Kind: store.KindEveryone, Ring: r.Ring, RingVersion: r.RingVersion})
 	}
-	named := false
-	if alive {
-		if named = survivor.Birth < s.names.highest(survivor.Names); !named && survivor.provenBy(r.Except.Key) {
-			s.unlist(survivor)
-			survivor.Birth, survivor.Position = done.entry, done.entry
-			s.list(survivor)
-			done.ended--
-		}
+	if alive && !named && survivor.provenBy(r.Except.Key) {
+		s.unlist(survivor)
+		survivor.Birth, survivor.Position = done.entry, done.entry
+		s.list(survivor)
+		done.ended--
 	}
 	snap := done.snapshot(s, now, survivor)
 	if named {
@@ -90,16 +88,19 @@ func (r *revoked) snapshot(s *Store, now time.Time, f *family) store.Snapshot {
 	return snap
 }
 
-// count returns the number of a subject's living families, as far as it may look
-// at rows.
+// count returns the number of the living families that a cutoff of the subject
+// would cut off, its own and those in which it acts, as far as it may look at rows.
 func (s *Store) count(now time.Time, subject string, looked *int) (n int) {
-	for f := range s.bySubject[subject].after(first) {
-		if *looked == 0 || f.Birth < s.cutoff(subject, "") {
-			break
-		}
-		*looked--
-		if s.live(f, now) {
-			n++
+	cutoff := s.cutoff(subject, "")
+	for _, rows := range []*index{s.bySubject[subject], s.byActor[subject]} {
+		for f := range rows.after(first) {
+			if *looked == 0 || f.Birth < cutoff {
+				break
+			}
+			*looked--
+			if s.live(f, now) && (rows == s.bySubject[subject] || f.Subject != subject) {
+				n++
+			}
 		}
 	}
 	return n

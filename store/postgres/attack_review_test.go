@@ -122,7 +122,7 @@ func TestAttackARowBeforeTheHead(t *testing.T) {
 func TestAttackCutoffOfALivingEntry(t *testing.T) {
 	db, pool, o := openNew(t)
 	move := clockOf(t, pool, o.Schema)
-	if err := db.Announce(background, store.Announcement{Access: time.Minute, Absolute: time.Hour, Leeway: time.Second, MaxStaleness: time.Second}); err != nil {
+	if _, err := db.Announce(background, store.Announcement{Access: time.Minute, Absolute: time.Hour, Leeway: time.Second, MaxStaleness: time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := db.Revoke(background, store.Revocation{Subjects: []string{"anna"}})
@@ -134,7 +134,7 @@ func TestAttackCutoffOfALivingEntry(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := db.Cutoffs(background, store.ID{}, "anna")
-	b, err2 := db.Since(background, 0, 10, 0)
+	b, err2 := db.Since(background, store.Cursor{}, 10, 0)
 	if err != nil || err2 != nil {
 		t.Fatal(err, err2)
 	}

@@ -33,9 +33,10 @@ import (
 // The budget is 70% with 64 clients.
 
 const bareUpdate = `UPDATE @schema@.families f SET generation = generation + 1, copy = 0, used = 0, issued = $1, position = greatest(position, $2)
-	WHERE id = $3 AND generation = $4 AND NOT ended AND issued + idle > $1 AND absolute > $1
+	WHERE id = $3 AND generation = $4 AND NOT ended AND issued + idle > $1 AND greatest(started, authenticated) + absolute > $1
 	AND birth >= greatest($5, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject))
-	RETURNING subject, label, birth, position, last_commit, generation, copy, used, started, authenticated, issued, idle, absolute`
+	RETURNING subject, label, names, actor, methods, level, key, counts, first, successor, seal,
+	birth, position, last_commit, generation, copy, used, started, authenticated, issued, idle, absolute`
 
 // BenchmarkAdvance compares a refresh with its UPDATE.
 func BenchmarkAdvance(b *testing.B) {
@@ -72,9 +73,13 @@ func bareArgs(id store.ID, generation uint32, position int64) []any {
 }
 
 func scanBare(row pgx.Row) error {
-	var subject, label string
+	var subject, label, actor, methods, level string
+	var names [][]byte
+	var key, seal []byte
+	var first, successor pgtype.UUID
+	var counts bool
 	var n [11]int64
-	return row.Scan(&subject, &label, &n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8], &n[9], &n[10])
+	return row.Scan(&subject, &label, &names, &actor, &methods, &level, &key, &counts, &first, &successor, &seal, &n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8], &n[9], &n[10])
 }
 
 func bareAdvance(pool *pgxpool.Pool, schema string, ids []store.ID) func(i int) error {
@@ -164,11 +169,12 @@ func crowd(tb testing.TB, pool *pgxpool.Pool, schema string, ids []store.ID, sub
 	var head int64
 	exec1(tb, pool, &head, "SELECT max(position) FROM "+quoted(schema)+".entries")
 	now := time.Now().UnixMilli()
-	_, err := pool.CopyFrom(context.Background(), pgx.Identifier{schema, "families"},
-		[]string{"id", "birth", "position", "last_commit", "generation", "copy", "used", "started", "authenticated", "issued", "idle", "absolute", "due", "native", "ended", "subject", "label"},
-		pgx.CopyFromSlice(len(ids), func(i int) ([]any, error) {
-			return []any{pgtype.UUID{Bytes: ids[i], Valid: true}, head, head, int64(0), int64(1), int32(0), int32(0), now, now, now, idle.Milliseconds(), now + 12*3600_000, now + idle.Milliseconds(), false, false, subject(i), ""}, nil
-		}))
+	columns := []string{"id", "birth", "position", "last_commit", "generation", "copy", "used", "started", "authenticated", "issued", "idle", "absolute",
+		"keep", "due", "native", "ended", "counts", "seal", "subject", "actor", "label", "methods", "level"}
+	_, err := pool.CopyFrom(context.Background(), pgx.Identifier{schema, "families"}, columns, pgx.CopyFromSlice(len(ids), func(i int) ([]any, error) {
+		return []any{pgtype.UUID{Bytes: ids[i], Valid: true}, head, head, int64(0), int64(1), int32(0), int32(0), now, now, now, idle.Milliseconds(), int64(12 * 3600_000),
+			now, now + idle.Milliseconds(), false, false, false, make([]byte, len(store.Seal{})), subject(i), "", "", "", ""}, nil
+	}))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -92,6 +92,10 @@ func weightOf(c *call) int {
 			for _, s := range a {
 				n += len(s) + 4
 			}
+		case [][]byte:
+			for _, b := range a {
+				n += len(b) + 4
+			}
 		case []pgtype.UUID:
 			n += 20 * len(a)
 		}
@@ -115,7 +119,7 @@ func (s *Store) appendGroup(group []*write[call]) {
 			calls[i].read = w.what.read
 		}
 	}
-	rolledBack, err := s.transact(ctx, calls)
+	rolledBack, err := s.transact(ctx, s.pool, calls)
 	if rolledBack && ownFault(err) && len(group) > 1 {
 		for i := range group {
 			if one := waiting(group[i : i+1]); len(one) > 0 {
@@ -126,7 +130,7 @@ func (s *Store) appendGroup(group []*write[call]) {
 	}
 	appended := false
 	for _, w := range group {
-		appended = appended || err == nil && w.out.Entry != 0
+		appended = appended || err == nil && (w.out.Entry != 0 || w.out.Outcome == store.Again)
 	}
 	if appended {
 		s.notifier.Notify()
@@ -142,7 +146,7 @@ func (s *Store) appendGroup(group []*write[call]) {
 func (s *Store) refreshGroup(group []*write[refresh]) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
 	defer cancel()
-	rolledBack, err := s.transact(ctx, []call{s.refreshCall(group, false)})
+	rolledBack, err := s.transact(ctx, s.pool, []call{s.refreshCall(group, false)})
 	if rolledBack && ownFault(err) && len(group) > 1 {
 		for i := range group {
 			if one := waiting(group[i : i+1]); len(one) > 0 {
@@ -171,7 +175,7 @@ func (s *Store) refreshGroup(group []*write[refresh]) {
 func (s *Store) refreshAlone(w *write[refresh]) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
 	defer cancel()
-	_, err := s.transact(ctx, []call{s.refreshCall([]*write[refresh]{w}, true)})
+	_, err := s.transact(ctx, s.pool, []call{s.refreshCall([]*write[refresh]{w}, true)})
 	if err == nil && w.out.Outcome == outcomeBusy {
 		// The family was created during the statement.
 		w.out.Outcome = store.Unwritten
@@ -183,14 +187,14 @@ func (s *Store) refreshCall(group []*write[refresh], wait bool) call {
 	n := len(group)
 	ids, kinds, generations, copies := make([]pgtype.UUID, n), make([]int32, n), make([]int64, n), make([]int32, n)
 	natives, bases, ages := make([]bool, n), make([]int64, n), make([]int64, n)
-	lags, skews := make([]int32, n), make([]int64, n)
+	lags, skews, keys := make([]int32, n), make([]int64, n), make([][]byte, n)
 	for i, w := range group {
 		r := &w.what
 		ids[i], kinds[i], generations[i], copies[i] = uuid(r.ID), int32(r.kind), int64(r.Generation), int32(r.Copy)
 		natives[i], bases[i], ages[i] = r.Native, int64(r.Basis), milliseconds(r.Age)
-		lags[i], skews[i] = int32(r.Lag), r.Skew.Milliseconds()
+		lags[i], skews[i], keys[i] = int32(r.Lag), r.Skew.Milliseconds(), key(r.Key)
 	}
-	return call{s.sql.refresh, []any{ids, kinds, generations, copies, natives, bases, ages, lags, skews, wait}, func(rows pgx.Rows) error {
+	return call{s.sql.refresh, []any{ids, kinds, generations, copies, natives, bases, ages, lags, skews, keys, wait}, func(rows pgx.Rows) error {
 		var snap store.Snapshot
 		i, err := scanSnapshot(rows, &snap)
 		if err == nil && (i < 0 || i >= n) {

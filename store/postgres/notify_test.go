@@ -27,30 +27,32 @@ func TestNewsOfAnotherNode(t *testing.T) {
 				waitFor(t, "the other node listens", other.Listening)
 			}
 			var took, calls []time.Duration
-			b, err := other.Since(background, 0, 1, 0)
+			b, err := other.Since(background, store.Cursor{}, 1, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			cursor := b.Head
+			cursor := after(b)
 			for i := range rounds.Of(25, 60) {
 				arrived := make(chan time.Time, 1)
+				var got store.Batch
 				go func() {
 					b, err := other.Since(background, cursor, 10, patience)
 					if err != nil || len(b.Entries) != 1 {
 						t.Errorf("%d entries, %v", len(b.Entries), err)
 					}
+					got = b
 					arrived <- time.Now()
 				}()
 				time.Sleep(time.Duration(i%13) * time.Millisecond)
 				began := time.Now()
-				s, err := one.Revoke(background, store.Revocation{Subjects: []string{"anna"}})
+				_, err := one.Revoke(background, store.Revocation{Subjects: []string{"anna"}})
 				if err != nil {
 					t.Fatal(err)
 				}
 				returned := time.Now()
 				calls = append(calls, returned.Sub(began))
 				took = append(took, (<-arrived).Sub(returned))
-				cursor = s.Entry
+				cursor = after(got)
 			}
 			slices.Sort(took)
 			slices.Sort(calls)
@@ -84,12 +86,12 @@ func TestBehindAPoolerNothingIsHeard(t *testing.T) {
 	url := bouncer(t) + "&default_query_exec_mode=exec"
 	o := postgres.Options{Schema: newSchema(), Notify: true, Timeout: time.Second}
 	one, other := open(t, newPool(t, url), o), open(t, newPool(t, url), o)
-	b, err := other.Since(background, 0, 1, 0)
+	b, err := other.Since(background, store.Cursor{}, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	go one.Revoke(background, store.Revocation{Subjects: []string{"anna"}})
-	if b, err = other.Since(background, b.Head, 1, patience); err != nil || len(b.Entries) != 1 {
+	if b, err = other.Since(background, after(b), 1, patience); err != nil || len(b.Entries) != 1 {
 		t.Fatalf("%d entries, %v", len(b.Entries), err)
 	}
 	if other.Listening() {
@@ -106,14 +108,14 @@ func TestAListenerThatIsCutOff(t *testing.T) {
 	waitFor(t, "the other node listens", other.Listening)
 	run(t, pool, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cut' AND query LIKE 'LISTEN%'")
 	waitFor(t, "it no longer listens", func() bool { return !other.Listening() })
-	b, err := one.Since(background, 0, 1, 0)
+	b, err := one.Since(background, store.Cursor{}, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := one.Revoke(background, store.Revocation{Everyone: true}); err != nil {
 		t.Fatal(err)
 	}
-	if b, err = other.Since(background, b.Head, 1, patience); err != nil || len(b.Entries) != 1 {
+	if b, err = other.Since(background, after(b), 1, patience); err != nil || len(b.Entries) != 1 {
 		t.Errorf("%d entries, %v", len(b.Entries), err)
 	}
 	waitFor(t, "it listens again", other.Listening)

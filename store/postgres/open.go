@@ -46,7 +46,8 @@ type Options struct {
 // [OpenURL] makes one, and the caller closes it.
 type Store struct {
 	pool      *pgxpool.Pool
-	owned     bool // Close closes the pool
+	owned     bool          // Close closes the pool
+	reserved  *pgxpool.Pool // connections of Since, Cutoffs, Announce and LoadKeys alone
 	options   Options
 	sql       statements
 	notifier  *engine.Notifier
@@ -131,8 +132,12 @@ func open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	if err := prepare(ctx, pool, o); err != nil {
 		return nil, err
 	}
+	reserved, err := reserve(pool)
+	if err != nil {
+		return nil, err
+	}
 	run, stop := context.WithCancel(context.Background())
-	s := &Store{pool: pool, options: o, sql: statementsOf(o.Schema), stop: stop}
+	s := &Store{pool: pool, reserved: reserved, options: o, sql: statementsOf(o.Schema), stop: stop}
 	s.notifier = engine.NewNotifier(errClosed, s.watchHead)
 	s.lanes = newLanes(s)
 	s.done.Go(func() { s.lanes.run(run) })
@@ -141,6 +146,18 @@ func open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 		s.done.Go(func() { s.listen(run) })
 	}
 	return s, nil
+}
+
+// maxReserved bounds the connections that the engine opens besides the pool's. One
+// of two that wait for a lock leaves the other.
+const maxReserved = 2
+
+// reserve returns a pool of few connections, made as those of the given pool are. It
+// opens them when they are needed.
+func reserve(pool *pgxpool.Pool) (*pgxpool.Pool, error) {
+	config := pool.Config()
+	config.MaxConns, config.MinConns, config.MinIdleConns = maxReserved, 0, 0
+	return pgxpool.NewWithConfig(context.Background(), config)
 }
 
 // Close stops the engine's goroutines, and closes the pool if OpenURL made it.
@@ -152,6 +169,7 @@ func (s *Store) Close() error {
 		s.notifier.Close()
 		s.notifier.Wait()
 		s.done.Wait()
+		s.reserved.Close()
 		if s.owned {
 			s.pool.Close()
 		}

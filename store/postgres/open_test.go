@@ -109,9 +109,9 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 	refused(t, serverURL(t), o, "newer release")
 	refused(t, serverURL(t), postgres.Options{Schema: o.Schema, MustExist: true}, "newer release")
 
-	// A schema from before the first release had no copies.
+	// A schema of the first edition of the contract had no seals.
 	_, _, old := openNew(t)
-	run(t, pool, "ALTER TABLE "+quoted(old.Schema)+".families DROP COLUMN copy")
+	run(t, pool, "ALTER TABLE "+quoted(old.Schema)+".families DROP COLUMN seal")
 	for _, must := range []bool{false, true} {
 		old.MustExist = must
 		refused(t, serverURL(t), old, "DROP SCHEMA "+quoted(old.Schema)+" CASCADE")
@@ -139,7 +139,7 @@ func TestTheLogIsGone(t *testing.T) {
 			_, reissue := db.Reissue(background, store.Reissue{ID: id, Generation: 1})
 			_, revoke := db.Revoke(background, store.Revocation{Everyone: true})
 			_, family := db.Family(background, id)
-			_, since := db.Since(background, 0, 1, 0)
+			_, since := db.Since(background, store.Cursor{}, 1, 0)
 			_, cutoffs := db.Cutoffs(background, id, "anna")
 			for method, err := range map[string]error{"create": create, "advance": advance, "reissue": reissue, "revoke": revoke, "family": family, "since": since, "cutoffs": cutoffs} {
 				if err == nil {
@@ -256,9 +256,9 @@ func TestRefusesWhatLosesRevocations(t *testing.T) {
 		turned.Store(standby)
 		turning.Reset()
 		_, err = stray.Family(background, enginebench.ID(1))
-		_, err2 := stray.Since(background, 0, 1, 0)
+		_, err2 := stray.Since(background, store.Cursor{}, 1, 0)
 		_, err3 := stray.Cutoffs(background, enginebench.ID(1), "anna")
-		_, err4 := stray.Families(background, "nobody", 1)
+		_, err4 := stray.Families(background, store.Query{Subject: "nobody", Limit: 1})
 		_, _, err5 := stray.LoadKeys(background)
 		_, err6 := stray.Revoke(background, store.Revocation{Everyone: true})
 		_, err7 := stray.Advance(background, store.Advance{ID: enginebench.ID(1), Generation: 1})
@@ -285,7 +285,7 @@ func TestSynchronousCommit(t *testing.T) {
 		if _, err := tx.Exec(background, "SET synchronous_commit = "+set); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tx.Exec(background, postgres.Fill("SELECT * FROM @schema@.refresh(ARRAY[$1::uuid], '{1}', '{1}', '{0}', '{f}', '{0}', '{0}', '{0}', '{0}', false)", o.Schema), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true}); err != nil {
+		if _, err := tx.Exec(background, postgres.Fill("SELECT * FROM @schema@.refresh(ARRAY[$1::uuid], '{1}', '{1}', '{0}', '{f}', '{0}', '{0}', '{0}', '{0}', '{}', false)", o.Schema), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true}); err != nil {
 			t.Fatal(err)
 		}
 		var got string
@@ -319,13 +319,13 @@ func TestClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := db.Since(background, 0, 1, 0)
+	b, err := db.Since(background, store.Cursor{}, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error)
 	go func() {
-		_, err := db.Since(background, b.Head, 1, time.Minute)
+		_, err := db.Since(background, after(b), 1, time.Minute)
 		done <- err
 	}()
 	time.Sleep(50 * time.Millisecond)

@@ -40,7 +40,8 @@ func commit(t *testing.T, tx pgx.Tx) {
 // login makes a family in an open transaction, and returns its birth.
 func login(t *testing.T, tx pgx.Tx, schema string, id store.ID, subject string) (birth int64) {
 	t.Helper()
-	exec1(t, tx, &birth, postgres.Fill(`SELECT birth FROM @schema@.create_family($1, $2, '', false, 3600000, 3600000, 0, '{}', NULL, 0, false, 0, false, NULL, 0, '', '', false)`, schema),
+	exec1(t, tx, &birth, postgres.Fill(`SELECT birth FROM @schema@.create_family($1, $2, '', false, NULL, '', '', '', NULL, '\x0000000000000000000000000000000000000000', 3600000, 3600000, NULL, NULL, 0, 0,
+		0, '{}', NULL, 0, NULL, NULL, NULL, '', '', 0, false, NULL, 0, '', '', false)`, schema),
 		pgtype.UUID{Bytes: id, Valid: true}, subject)
 	return birth
 }
@@ -48,7 +49,7 @@ func login(t *testing.T, tx pgx.Tx, schema string, id store.ID, subject string) 
 // revokeIn revokes a subject in an open transaction, and returns the position.
 func revokeIn(t *testing.T, tx pgx.Tx, schema, subject string) (entry int64) {
 	t.Helper()
-	exec1(t, tx, &entry, postgres.Fill(`SELECT entry FROM @schema@.revoke('{}', ARRAY[$1::text], false, NULL, 0, 0, '', '', false)`, schema), subject)
+	exec1(t, tx, &entry, postgres.Fill(`SELECT entry FROM @schema@.revoke('{}', ARRAY[$1::text], false, NULL, 0, NULL, 0, NULL, 0, '', '', false)`, schema), subject)
 	return entry
 }
 
@@ -241,7 +242,7 @@ func TestASessionThatIsRevokedBeforeItIsThere(t *testing.T) {
 	db, pool, o := openNew(t)
 	creation := store.Creation{ID: enginebench.ID(1), Subject: "anna", Idle: time.Hour, Absolute: time.Hour}
 	tx := begin(t, pool)
-	if _, err := tx.Exec(background, postgres.Fill(`SELECT @schema@.revoke(ARRAY[$1::uuid], '{}', false, NULL, 0, 0, '', '', false)`, o.Schema), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true}); err != nil {
+	if _, err := tx.Exec(background, postgres.Fill(`SELECT @schema@.revoke(ARRAY[$1::uuid], '{}', false, NULL, 0, NULL, 0, NULL, 0, '', '', false)`, o.Schema), pgtype.UUID{Bytes: enginebench.ID(1), Valid: true}); err != nil {
 		t.Fatal(err)
 	}
 	done := async(func() (store.Snapshot, error) { return db.Create(background, creation) })
@@ -261,7 +262,7 @@ func TestASessionThatIsRevokedBeforeItIsThere(t *testing.T) {
 func TestACutoffOutlivesAClockThatJumped(t *testing.T) {
 	db, pool, o := openNew(t)
 	move := clockOf(t, pool, o.Schema)
-	if err := db.Announce(background, store.Announcement{Access: time.Minute, Absolute: 12 * time.Hour, Leeway: time.Second}); err != nil {
+	if _, err := db.Announce(background, store.Announcement{Access: time.Minute, Absolute: 12 * time.Hour, Leeway: time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	move(100 * time.Hour)
@@ -288,11 +289,11 @@ func TestACutoffOutlivesAClockThatJumped(t *testing.T) {
 
 func TestSinceNeverSkips(t *testing.T) {
 	db, pool, o := openNew(t)
-	b, err := db.Since(background, 0, 10, 0)
+	b, err := db.Since(background, store.Cursor{}, 10, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cursor := b.Head
+	cursor := after(b)
 	tx := begin(t, pool)
 	first := revokeIn(t, tx, o.Schema, "anna")
 	// The second comes later and tries to commit first.
@@ -300,7 +301,7 @@ func TestSinceNeverSkips(t *testing.T) {
 		return db.Revoke(background, store.Revocation{Subjects: []string{"bob"}})
 	})
 	waits(t, pool, done)
-	if b, err = db.Since(background, cursor, 10, 0); err != nil || len(b.Entries) != 0 || b.Head != cursor {
+	if b, err = db.Since(background, cursor, 10, 0); err != nil || len(b.Entries) != 0 || b.Head != cursor.Position {
 		t.Fatalf("%d entries, head %d, %v: want none, neither being committed", len(b.Entries), b.Head, err)
 	}
 	commit(t, tx)
@@ -316,7 +317,7 @@ func TestSinceNeverSkips(t *testing.T) {
 func TestNoWriteInAnotherIsolation(t *testing.T) {
 	_, pool, o := openNew(t)
 	for _, level := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {
-		for _, function := range []string{"lock_head()", "refresh(ARRAY[gen_random_uuid()], '{1}', '{1}', '{0}', '{f}', '{0}', '{0}', '{0}', '{0}', false)"} {
+		for _, function := range []string{"lock_head()", "refresh(ARRAY[gen_random_uuid()], '{1}', '{1}', '{0}', '{f}', '{0}', '{0}', '{0}', '{0}', '{}', false)"} {
 			err := pgx.BeginTxFunc(background, pool, pgx.TxOptions{IsoLevel: level}, func(tx pgx.Tx) error {
 				_, err := tx.Exec(background, "SELECT "+quoted(o.Schema)+"."+function)
 				return err

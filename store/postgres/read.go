@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,42 +35,46 @@ func (s *Store) Family(ctx context.Context, id store.ID) (snap store.Snapshot, e
 	return snap, nil
 }
 
-// familiesQuery selects the living families of a subject that are within their
-// limits, and returns the one that was started last first. The condition on the
-// birth excludes families that were cut off.
-const familiesQuery = `SELECT 0, 0, 0::bigint, l.id, 0::bigint, l.floor, now, 3, f.id, f.subject, f.label, f.native, f.birth, f.position, f.last_commit,
-	f.generation, f.copy, f.used, f.started, f.authenticated, f.issued, f.idle, f.absolute,
-	CASE WHEN f.last_commit <> 0 THEN (SELECT v.value FROM @schema@.committed v WHERE v.id = f.id) END
-	FROM (SELECT * FROM @schema@.log LIMIT 1) l CROSS JOIN @schema@.clock() now CROSS JOIN @schema@.families f
-	WHERE @schema@.primary_only() AND f.subject = $1 AND NOT f.ended AND f.issued + f.idle > now AND f.absolute > now
-	AND f.birth >= greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = $1))
-	ORDER BY f.started DESC, f.id DESC LIMIT $2`
-
 // Families implements [store.Store].
-func (s *Store) Families(ctx context.Context, subject string, limit int) (list []store.Family, err error) {
-	if err := store.CheckFamilies(subject, limit); err != nil {
-		return nil, err
+func (s *Store) Families(ctx context.Context, q store.Query) (store.Page, error) {
+	if err := q.Check(); err != nil {
+		return store.Page{}, err
 	}
-	rows, err := s.pool.Query(ctx, s.sql.families, subject, int64(limit))
+	from := q.After
+	if from == (store.PageCursor{}) {
+		from.Birth = store.MaxPosition + 1
+	}
+	rows, err := s.pool.Query(ctx, s.sql.families, q.Subject, int64(from.Birth), pgtype.UUID{Bytes: from.ID, Valid: true}, int32(q.Limit))
 	if err != nil {
-		return nil, wrap("families", err)
+		return store.Page{}, wrap("families", err)
 	}
 	defer rows.Close()
-	for rows.Next() {
+	var page store.Page
+	for looked := 0; rows.Next(); looked++ {
 		var snap store.Snapshot
 		if _, err := scanSnapshot(rows, &snap); err != nil {
-			return nil, wrap("families", err)
+			return store.Page{}, wrap("families", err)
 		}
-		list = append(list, snap.Family)
+		if page.Now = snap.Now; snap.State == store.Absent {
+			break
+		}
+		if looked == store.MaxLooked || len(page.Families) == q.Limit {
+			page.Next = from
+			break
+		}
+		if from = (store.PageCursor{Birth: snap.Family.Birth, ID: snap.Family.ID}); snap.State == store.Alive {
+			page.Families = append(page.Families, snap.Family)
+		}
 	}
+	rows.Close()
 	if err := rows.Err(); err != nil {
-		return nil, wrap("families", err)
+		return store.Page{}, wrap("families", err)
 	}
-	return list, nil
+	return page, nil
 }
 
 // Since implements [store.Store].
-func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (s *Store) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	if err := store.CheckSince(after, limit); err != nil {
 		return store.Batch{}, err
 	}
@@ -82,15 +87,18 @@ func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait
 
 // batchQuery reads the log's row with each entry, so that both are of one moment.
 // It never begins below the floor, since the index may still contain entries that
-// were dropped.
-const batchQuery = `SELECT l.id, l.floor, h.position, now, e.position, e.previous, e.time, e.id, e.session, e.kind, e.subject, e.reason, e.actor
+// were dropped. A cursor at position 0 is unbroken also where the floor is above it.
+const batchQuery = `SELECT l.id, l.floor, h.position, h.id, now, b.broken,
+		e.position, e.previous, e.time, e.id, e.session, e.kind, e.subject, e.name, e.ring, e.ring_version, e.reason, e.actor
 	FROM (SELECT * FROM @schema@.log LIMIT 1) l CROSS JOIN @schema@.clock() now
-	CROSS JOIN (SELECT x.position FROM @schema@.entries x ORDER BY x.position DESC LIMIT 1) h
-	LEFT JOIN LATERAL (SELECT * FROM @schema@.entries y WHERE y.position > greatest($1::bigint, l.floor) ORDER BY y.position LIMIT $2::bigint) e ON true
+	CROSS JOIN (SELECT x.position, x.id FROM @schema@.entries x ORDER BY x.position DESC LIMIT 1) h
+	CROSS JOIN LATERAL (SELECT CASE WHEN $1::bigint = 0 THEN false WHEN $1::bigint = l.floor THEN l.floor_id IS DISTINCT FROM $2::uuid
+		ELSE NOT EXISTS (SELECT FROM @schema@.entries x WHERE x.position = $1::bigint AND x.position > l.floor AND x.id = $2::uuid) END AS broken) b
+	LEFT JOIN LATERAL (SELECT * FROM @schema@.entries y WHERE NOT b.broken AND y.position > greatest($1::bigint, l.floor) ORDER BY y.position LIMIT $3::bigint) e ON true
 	WHERE @schema@.primary_only() ORDER BY e.position`
 
-func (s *Store) batch(ctx context.Context, after store.Position, limit int) (b store.Batch, err error) {
-	rows, err := s.pool.Query(ctx, s.sql.batch, int64(after), int64(limit)+1)
+func (s *Store) batch(ctx context.Context, after store.Cursor, limit int) (b store.Batch, err error) {
+	rows, err := s.reserved.Query(ctx, s.sql.batch, int64(after.Position), pgtype.UUID{Bytes: after.ID, Valid: true}, int64(limit)+1)
 	if err != nil {
 		return b, err
 	}
@@ -101,23 +109,31 @@ func (s *Store) batch(ctx context.Context, after store.Position, limit int) (b s
 			b.More = true
 			break
 		}
-		var log, id, session pgtype.UUID
+		var log, headID, id, session, ring pgtype.UUID
 		var floor, head, now int64
-		var position, previous, at pgtype.Int8
+		var position, previous, at, version pgtype.Int8
 		var kind pgtype.Int2
 		var subject, reason, actor pgtype.Text
-		if err := rows.Scan(&log, &floor, &head, &now, &position, &previous, &at, &id, &session, &kind, &subject, &reason, &actor); err != nil {
+		var name []byte
+		if err := rows.Scan(&log, &floor, &head, &headID, &now, &b.Broken,
+			&position, &previous, &at, &id, &session, &kind, &subject, &name, &ring, &version, &reason, &actor); err != nil {
 			return store.Batch{}, err
 		}
 		found = true
-		b.Log, b.Floor, b.Head, b.Now = log.Bytes, store.Position(floor), store.Position(head), time.UnixMilli(now)
+		b.Log, b.Floor, b.Head, b.HeadID, b.Now = log.Bytes, store.Position(floor), store.Position(head), headID.Bytes, time.UnixMilli(now)
 		if !position.Valid {
 			break
 		}
-		b.Entries = append(b.Entries, store.Entry{
+		e := store.Entry{
 			ID: id.Bytes, Position: store.Position(position.Int64), Previous: store.Position(previous.Int64), Kind: store.Kind(kind.Int16),
-			Session: session.Bytes, Subject: subject.String, Reason: reason.String, Actor: actor.String, Time: time.UnixMilli(at.Int64),
-		})
+			Session: session.Bytes, Subject: subject.String, Ring: ring.Bytes, RingVersion: uint64(version.Int64),
+			Reason: reason.String, Actor: actor.String, Time: time.UnixMilli(at.Int64),
+		}
+		if name != nil && len(name) != len(e.Name) {
+			return store.Batch{}, fmt.Errorf("the entry at %d has a name of %d bytes: something else has written it", e.Position, len(name))
+		}
+		copy(e.Name[:], name)
+		b.Entries = append(b.Entries, e)
 	}
 	rows.Close()
 	if err := rows.Err(); err != nil {
@@ -131,11 +147,11 @@ func (s *Store) batch(ctx context.Context, after store.Position, limit int) (b s
 
 var errGone = errors.New("the log is gone; restore it from a backup")
 
-const cutoffsQuery = `SELECT l.id, l.floor, l.everyone, l.staleness, (SELECT h.position FROM @schema@.entries h ORDER BY h.position DESC LIMIT 1), @schema@.clock(),
+const cutoffsQuery = `SELECT l.id, l.floor, l.everyone, a.staleness, (SELECT h.position FROM @schema@.entries h ORDER BY h.position DESC LIMIT 1), @schema@.clock(),
 	coalesce((SELECT max(e.position) FROM @schema@.entries e WHERE e.session = $1 AND e.kind = 3), 0),
 	coalesce((SELECT max(e.position) FROM @schema@.entries e WHERE e.session = $1 AND e.kind = 4), 0),
 	coalesce((SELECT c.position FROM @schema@.subjects c WHERE c.subject = $2), 0)
-	FROM @schema@.log l WHERE l.one AND @schema@.primary_only()`
+	FROM @schema@.log l JOIN @schema@.announced a ON a.one WHERE l.one AND @schema@.primary_only()`
 
 // Cutoffs implements [store.Store].
 func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (store.Cutoffs, error) {
@@ -144,7 +160,7 @@ func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (
 	}
 	var log pgtype.UUID
 	var floor, everyone, staleness, head, now, ending, superseding, cutoff int64
-	err := s.pool.QueryRow(ctx, s.sql.cutoffs, uuid(session), subject).Scan(&log, &floor, &everyone, &staleness, &head, &now, &ending, &superseding, &cutoff)
+	err := s.reserved.QueryRow(ctx, s.sql.cutoffs, uuid(session), subject).Scan(&log, &floor, &everyone, &staleness, &head, &now, &ending, &superseding, &cutoff)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = errGone
 	}

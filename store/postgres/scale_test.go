@@ -89,7 +89,7 @@ func TestChurn(t *testing.T) {
 	}
 	move := clockOf(t, pool, o.Schema)
 	db := open(t, pool, o)
-	if err := db.Announce(t.Context(), store.Announcement{Access: 5 * time.Minute, Absolute: 12 * time.Hour, Leeway: 10 * time.Second}); err != nil {
+	if _, err := db.Announce(t.Context(), store.Announcement{Access: 5 * time.Minute, Absolute: 12 * time.Hour, Leeway: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	// Five minutes a wave: two hours in all. A family is refreshed in the next
@@ -312,11 +312,11 @@ func BenchmarkNotify(b *testing.B) {
 }
 
 func follow(ctx context.Context, db *postgres.Store) {
-	cursor := store.Position(0)
+	var cursor store.Cursor
 	for ctx.Err() == nil {
 		b, err := db.Since(ctx, cursor, 1000, time.Second)
 		if err == nil && len(b.Entries) > 0 {
-			cursor = b.Entries[len(b.Entries)-1].Position
+			cursor = after(b)
 		}
 	}
 }

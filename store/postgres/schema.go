@@ -126,13 +126,13 @@ type querier interface {
 // versionOf returns the version of a schema, or 0 if the schema is absent or empty.
 // The error says what is wrong with the schema.
 func versionOf(ctx context.Context, q querier, schema string) (version int, err error) {
-	var ours, log, copies, others bool
+	var ours, log, seals, others bool
 	err = q.QueryRow(ctx, `SELECT
 		EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = 'migrations' AND c.relkind = 'r'),
 		EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = 'log' AND c.relkind = 'r'),
 		EXISTS (SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-			WHERE n.nspname = $1 AND c.relname = 'families' AND a.attname = 'copy'),
-		EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1)`, schema).Scan(&ours, &log, &copies, &others)
+			WHERE n.nspname = $1 AND c.relname = 'families' AND a.attname = 'seal'),
+		EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1)`, schema).Scan(&ours, &log, &seals, &others)
 	switch {
 	case err != nil:
 		return 0, err
@@ -142,8 +142,8 @@ func versionOf(ctx context.Context, q querier, schema string) (version int, err 
 		return 0, fmt.Errorf("the schema %s has other tables; give wafer one of its own", quote(schema))
 	case !log:
 		return 0, fmt.Errorf("the schema %s has no log; it is another program's, or damaged: restore it from a backup", quote(schema))
-	case !copies:
-		return 0, fmt.Errorf("the schema %[1]s is from before the first release, and nothing migrates it; DROP SCHEMA %[1]s CASCADE to begin with nobody logged in, or give wafer another schema", quote(schema))
+	case !seals:
+		return 0, fmt.Errorf("the schema %[1]s is of the first edition of the store contract, which had no family seals, and nothing migrates it; DROP SCHEMA %[1]s CASCADE to begin with nobody logged in, or give wafer another schema", quote(schema))
 	}
 	var logs bool
 	err = q.QueryRow(ctx, fill(`SELECT coalesce((SELECT max(version) FROM @schema@.migrations), 0),

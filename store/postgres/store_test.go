@@ -137,7 +137,7 @@ func (s *slot) closeAll(t *testing.T) {
 }
 
 // tables are those of the schema, but for its migrations.
-var tables = []string{"log", "keys", "entries", "subjects", "families", "committed"}
+var tables = []string{"log", "announced", "peers", "keys", "entries", "subjects", "families", "bearers", "committed"}
 
 // backup copies the rows as they are at one moment.
 func backup(t testing.TB, admin *pgxpool.Pool, from, to string) {
@@ -165,9 +165,9 @@ func backup(t testing.TB, admin *pgxpool.Pool, from, to string) {
 // rights are the grants that the README lists.
 const rights = `GRANT USAGE ON SCHEMA @schema@ TO app;
 GRANT SELECT ON @schema@.migrations TO app;
-GRANT SELECT, UPDATE ON @schema@.log, @schema@.keys TO app;
+GRANT SELECT, UPDATE ON @schema@.log, @schema@.announced, @schema@.keys TO app;
 GRANT SELECT, INSERT, DELETE ON @schema@.entries TO app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.families, @schema@.subjects, @schema@.committed TO app;`
+GRANT SELECT, INSERT, UPDATE, DELETE ON @schema@.families, @schema@.bearers, @schema@.subjects, @schema@.committed, @schema@.peers TO app;`
 
 // TestStore runs the conformance suite as a role with no more rights than it needs,
 // on a server with unfavourable settings.
@@ -218,6 +218,9 @@ func waitFor(t testing.TB, what string, done func() bool) {
 }
 
 var background = context.Background()
+
+// after returns the cursor of a reader that has read up to a batch's head.
+func after(b store.Batch) store.Cursor { return store.Cursor{Position: b.Head, ID: b.HeadID} }
 
 func splitStatements(text string) (list []string) {
 	for _, one := range strings.Split(text, ";") {

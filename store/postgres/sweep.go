@@ -17,7 +17,7 @@ func (s *Store) sweep(ctx context.Context) (full bool, err error) {
 	defer cancel()
 	for _, text := range []string{s.sql.tidy, s.sql.drop} {
 		var more bool
-		if _, err := s.transact(ctx, []call{{text, []any{int32(sweepRows)}, func(rows pgx.Rows) error { return rows.Scan(&more) }}}); err != nil {
+		if _, err := s.transact(ctx, s.pool, []call{{text, []any{int32(sweepRows)}, func(rows pgx.Rows) error { return rows.Scan(&more) }}}); err != nil {
 			return false, err
 		}
 		full = full || more

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // call is one statement of a transaction, with the function that reads its rows.
@@ -28,13 +29,13 @@ const begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 // because of another transaction.
 const attempts = 5
 
-// transact runs the calls in one transaction and returns when that is durable. It
+// transact runs the calls in one transaction over a pool and returns when that is durable. It
 // sends the transaction whole, so that nothing that happens to this process
 // meanwhile keeps it open. If there is an error, rolledBack reports whether the
 // transaction certainly did nothing.
-func (s *Store) transact(ctx context.Context, calls []call) (rolledBack bool, err error) {
+func (s *Store) transact(ctx context.Context, pool *pgxpool.Pool, calls []call) (rolledBack bool, err error) {
 	for try := 1; ; try++ {
-		rolledBack, err = s.transactOnce(ctx, calls)
+		rolledBack, err = transactOnce(ctx, pool, calls)
 		if err == nil || !rolledBack || !conflict(err) || try == attempts {
 			return rolledBack, err
 		}
@@ -54,8 +55,8 @@ func conflict(err error) bool {
 	return errors.As(err, &e) && (e.Code == "40001" || e.Code == "40P01" || e.Code == "0A000")
 }
 
-func (s *Store) transactOnce(ctx context.Context, calls []call) (rolledBack bool, err error) {
-	conn, err := s.pool.Acquire(ctx)
+func transactOnce(ctx context.Context, pool *pgxpool.Pool, calls []call) (rolledBack bool, err error) {
+	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return true, err
 	}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,12 +42,37 @@ var arguing = []property{
 		create("a limit below a millisecond", func(c *store.Creation) { c.Renews, c.Idle = nil, time.Millisecond-1 })
 		create("NotBefore of 54 bits", func(c *store.Creation) { c.NotBefore = far })
 		create("Above of 54 bits", func(c *store.Creation) { c.Above = far })
+		create("a long actor", func(c *store.Creation) { c.Actor = long })
+		create("an actor with NUL", func(c *store.Creation) { c.Actor = "a\x00" })
+		create("long methods", func(c *store.Creation) { c.Methods = long })
+		create("methods not UTF-8", func(c *store.Creation) { c.Methods = "\xff" })
+		create("a long level", func(c *store.Creation) { c.Level = long })
+		create("five names", func(c *store.Creation) { c.Names = named("a", "b", "c", "d", "e") })
+		create("the zero name", func(c *store.Creation) { c.Names = []store.Name{{}} })
+		create("a name twice", func(c *store.Creation) { c.Names = []store.Name{named("a")[0], named("a")[0]} })
+		create("names in falling order", func(c *store.Creation) { c.Names = named("a", "b"); slices.Reverse(c.Names) })
+		create("a negative leeway", func(c *store.Creation) { c.Leeway = -1 })
+		create("a negative time to be known", func(c *store.Creation) { c.Known = -1 })
+		create("an authentication without a start", func(c *store.Creation) { c.Authenticated = time.Now() })
+		create("long methods of a renewal", func(c *store.Creation) { c.Renews.Methods = long })
+		create("a level of a renewal with NUL", func(c *store.Creation) { c.Renews.Level = "\x00" })
 		create("a negative limit of families", func(c *store.Creation) { c.Limit = -1 })
 		create("a long value", func(c *store.Creation) { c.Value = make([]byte, store.MaxValue+1) })
 		create("it ends itself", func(c *store.Creation) { c.Ends[1] = c.ID })
 		create("it renews itself", func(c *store.Creation) { c.Renews.ID = c.ID })
 		create("it renews the zero id", func(c *store.Creation) { c.Renews.ID = store.ID{} })
 		create("a basis of 54 bits", func(c *store.Creation) { c.Renews.Basis = far })
+
+		bind := func(name string, change func(b *store.Binding)) {
+			calls["Bind: "+name] = func() error {
+				b := binding(f, newKey())
+				change(&b)
+				_, err := h.Bind(h.ctx, b)
+				return err
+			}
+		}
+		bind("zero id", func(b *store.Binding) { b.ID = store.ID{} })
+		bind("zero key", func(b *store.Binding) { b.Key = store.Key{} })
 
 		advance := func(name string, change func(a *store.Advance)) {
 			calls["Advance: "+name] = func() error {
@@ -124,6 +150,14 @@ var arguing = []property{
 		revoke("Except with a session", func(r *store.Revocation) { r.Sessions = []store.ID{other.ID} })
 		revoke("Except with everyone", func(r *store.Revocation) { r.Everyone = true })
 		revoke("Except of the zero id", func(r *store.Revocation) { r.Except.ID = store.ID{} })
+		revoke("Except with a name", func(r *store.Revocation) { r.Name = named("n")[0] })
+		revoke("a name and a session", func(r *store.Revocation) { *r = revokeName("n"); r.Sessions = []store.ID{f.ID} })
+		revoke("a name and a subject", func(r *store.Revocation) { *r = revokeName("n"); r.Subjects = []string{"anna"} })
+		revoke("a name and everyone", func(r *store.Revocation) { *r = revokeName("n"); r.Everyone = true })
+		revoke("a name and Except alone", func(r *store.Revocation) { r.Name, r.Subjects = named("n")[0], nil })
+		revoke("an id without a name", func(r *store.Revocation) { r.ID = newID() })
+		revoke("a ring without everyone", func(r *store.Revocation) { r.Ring = newID() })
+		revoke("a ring's version without everyone", func(r *store.Revocation) { r.RingVersion = 1 })
 		revoke("a basis of 54 bits", func(r *store.Revocation) { r.Except.Basis = far })
 
 		since := func(name string, after store.Cursor, limit int) {
@@ -148,7 +182,7 @@ var arguing = []property{
 
 		h.nothingWritten(func() {
 			for name, call := range calls {
-				if err := call(); !errors.Is(err, store.ErrArgument) {
+				if err := call(); !isArgument(err) {
 					h.t.Errorf("%s: %v: want an error that matches ErrArgument", name, err)
 				}
 			}
@@ -159,7 +193,7 @@ var arguing = []property{
 		h.revokeSubject("anna")
 		for _, subject := range []string{"anna\x00", "\xff", strings.Repeat("anna", 64)} {
 			c, err := h.Cutoffs(h.ctx, newID(), subject)
-			if err != nil && !errors.Is(err, store.ErrArgument) || c.Subject != 0 {
+			if err != nil && !isArgument(err) || c.Subject != 0 {
 				h.t.Errorf("Cutoffs of %q: %+v, %v", subject, c, err)
 			}
 		}
@@ -167,7 +201,7 @@ var arguing = []property{
 	{name: "TheZeroIDNamesNoFamily", test: func(h *harness) {
 		h.family("anna")
 		s, err := h.Family(h.ctx, store.ID{})
-		if err != nil && !errors.Is(err, store.ErrArgument) || err == nil && s.State != store.Absent {
+		if err != nil && !isArgument(err) || err == nil && s.State != store.Absent {
 			h.t.Errorf("Family of the zero id: %v, %v", s.State, err)
 		}
 	}},
@@ -176,7 +210,17 @@ var arguing = []property{
 		c.Label, c.Reason, c.By = strings.Repeat("l", store.MaxLabel), strings.Repeat("r", store.MaxReason), strings.Repeat("a", store.MaxReason)
 		c.Idle, c.Absolute = time.Hour, 10*365*24*time.Hour
 		c.Limit, c.NotBefore, c.Value = 1<<31-1, store.MaxPosition, make([]byte, store.MaxValue)
-		f := h.written(h.Create(h.ctx, c)).Family
+		c.Names, c.Actor = named("a", "b", "c", "d"), strings.Repeat("é", store.MaxSubject/2)
+		c.Methods, c.Level = strings.Repeat("m", store.MaxText), strings.Repeat("\x01", store.MaxText)
+		c.Known, c.Leeway, c.Started = 10*365*24*time.Hour, 1<<63-1, h.now()
+		c.Authenticated = time.UnixMilli(1)
+		f := h.create(c)
+		want := store.Family{
+			ID: c.ID, Subject: c.Subject, Label: c.Label, Names: c.Names, Actor: c.Actor, Methods: c.Methods, Level: c.Level, Seal: c.Seal,
+			Birth: f.Birth, Position: f.Position, Generation: 1, Started: c.Started, Authenticated: c.Authenticated, Issued: f.Issued, Idle: c.Idle, Absolute: c.Absolute,
+		}
+		h.same(f, want)
+		h.same(h.look(f.ID).Family, want)
 		a := next(f)
 		a.Generation, a.Copy, a.Basis = store.MaxGeneration-1, store.MaxCopy, store.MaxPosition
 		a.Age, a.Lag, a.Skew = 1<<63-1, 1<<16-1, 1<<63-1
@@ -199,3 +243,5 @@ var arguing = []property{
 		}
 	}},
 }
+
+func isArgument(err error) bool { return errors.Is(err, store.ErrArgument) }

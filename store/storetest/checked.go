@@ -151,12 +151,14 @@ func (w *checkedStore) Create(ctx context.Context, c store.Creation) (store.Snap
 		id = c.Renews.ID
 	}
 	w.check("Create", v, id, s, err)
+	w.only("Create", s)
 	return s, err
 }
 
 func (w *checkedStore) Advance(ctx context.Context, a store.Advance) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Advance(ctx, a)
+	w.only("Advance", s)
 	w.check("Advance", v, a.ID, s, err)
 	if s.Entry != 0 {
 		w.t.Errorf("Advance: entry %d", s.Entry)
@@ -167,6 +169,7 @@ func (w *checkedStore) Advance(ctx context.Context, a store.Advance) (store.Snap
 func (w *checkedStore) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Reissue(ctx, r)
+	w.only("Reissue", s)
 	w.check("Reissue", v, r.ID, s, err)
 	if s.Entry != 0 {
 		w.t.Errorf("Reissue: entry %d", s.Entry)
@@ -178,12 +181,14 @@ func (w *checkedStore) Commit(ctx context.Context, c store.Commit) (store.Snapsh
 	v := w.before()
 	s, err := w.Store.Commit(ctx, c)
 	w.check("Commit", v, c.ID, s, err)
+	w.only("Commit", s)
 	return s, err
 }
 
 func (w *checkedStore) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Family(ctx, id)
+	w.only("Family", s)
 	w.check("Family", v, id, s, err)
 	if s.Outcome != store.Unwritten || s.Entry != 0 {
 		w.t.Errorf("Family: outcome %v, entry %d", s.Outcome, s.Entry)
@@ -194,6 +199,7 @@ func (w *checkedStore) Family(ctx context.Context, id store.ID) (store.Snapshot,
 func (w *checkedStore) Bind(ctx context.Context, b store.Binding) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Bind(ctx, b)
+	w.only("Bind", s)
 	w.check("Bind", v, b.ID, s, err)
 	if s.Entry != 0 {
 		w.t.Errorf("Bind: entry %d", s.Entry)
@@ -228,7 +234,7 @@ func (w *checkedStore) Families(ctx context.Context, q store.Query) (store.Page,
 		}
 		last = at
 	}
-	if p.Next != (store.PageCursor{}) && p.Next != last && !listedBefore(last, p.Next) {
+	if p.Next != (store.PageCursor{}) && p.Next != last && last != (store.PageCursor{}) && !listedBefore(last, p.Next) {
 		w.t.Errorf("Families: next %+v, the last is %+v", p.Next, last)
 	}
 	return p, nil
@@ -243,6 +249,13 @@ func listedBefore(a, b store.PageCursor) bool {
 	return bytes.Compare(a.ID[:], b.ID[:]) > 0
 }
 
+// only checks that the answer of a method other than Revoke counts nothing.
+func (w *checkedStore) only(method string, s store.Snapshot) {
+	if s.Ended != 0 || s.More {
+		w.t.Errorf("%s: ended %d, more %v", method, s.Ended, s.More)
+	}
+}
+
 func (w *checkedStore) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
 	v := w.before()
 	s, err := w.Store.Revoke(ctx, r)
@@ -251,6 +264,9 @@ func (w *checkedStore) Revoke(ctx context.Context, r store.Revocation) (store.Sn
 		id = r.Except.ID
 	}
 	w.check("Revoke", v, id, s, err)
+	if s.Ended < 0 || s.Ended > store.MaxEntries*store.MaxLooked || s.More && r.Name.IsZero() || r.Everyone && len(r.Sessions)+len(r.Subjects) == 0 && s.Ended != 0 {
+		w.t.Errorf("Revoke(%+v): ended %d, more %v", r, s.Ended, s.More)
+	}
 	return s, err
 }
 
@@ -258,6 +274,7 @@ func (w *checkedStore) Restore(ctx context.Context, r store.Restoration) (store.
 	v := w.before()
 	s, err := w.Store.Restore(ctx, r)
 	w.check("Restore", v, store.ID{}, s, err)
+	w.only("Restore", s)
 	switch {
 	case err != nil:
 	case s.State != store.Absent:

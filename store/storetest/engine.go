@@ -69,12 +69,13 @@ type group struct {
 
 func groups() []group {
 	return []group{
-		{"Create", creating}, {"Ends", ending}, {"Limit", limiting}, {"Renew", renewing},
+		{"Create", creating}, {"Ends", ending}, {"Limit", limiting}, {"Renew", renewing}, {"Seal", sealing}, {"Times", sealedTimes}, {"Known", knowing},
 		{"Advance", advancing}, {"Reissue", reissuing}, {"Commit", committing},
-		{"Family", reading}, {"Families", listing}, {"Expiry", expiring},
-		{"Revoke", revoking}, {"Restore", slices.Concat(restoring, restoringAgain)}, {"Rebirth", rebearing}, {"Birth", bearing},
-		{"Position", positioning}, {"Log", logging}, {"Wait", waiting}, {"Floor", dropping}, {"Cutoffs", cutting},
-		{"Keys", keeping}, {"Argument", arguing}, {"Context", cancelling},
+		{"Family", reading}, {"Families", slices.Concat(listing, paging)}, {"Again", passing}, {"Expiry", expiring},
+		{"Revoke", slices.Concat(revoking, ringed)}, {"Ended", counting}, {"Restore", slices.Concat(restoring, restoringAgain)}, {"Rebirth", rebearing}, {"Birth", birth},
+		{"Names", naming}, {"Actor", actingFor}, {"Bind", bindingOnce}, {"Key", proving},
+		{"Position", positioning}, {"Log", logging}, {"Wait", waiting}, {"Cursor", following}, {"Floor", dropping}, {"Clock", jumping}, {"Cutoffs", cutting},
+		{"Announce", announcing}, {"Keys", keeping}, {"Argument", arguing}, {"Context", cancelling},
 		{"Race", racing}, {"Overtake", overtaking}, {"Handles", sharing}, {"Restart", restarting}, {"Rollback", rollingBack}, {"Scale", scaling},
 		{"Model", modelling}, {"History", remembering},
 	}

@@ -101,11 +101,69 @@ func newID() store.ID {
 	return id
 }
 
-// login returns a plain request for a new family.
-func login(subject string) store.Creation {
-	return store.Creation{ID: newID(), Subject: subject, Idle: 30 * time.Minute, Absolute: 12 * time.Hour, Reason: "test", By: "storetest"}
+func newKey() store.Key {
+	var key store.Key
+	rand.Read(key[:])
+	return key
 }
 
+func newSeal() store.Seal {
+	var seal store.Seal
+	rand.Read(seal[:])
+	return seal
+}
+
+// named returns the names of handles, in rising order.
+func named(handles ...string) []store.Name {
+	var names []store.Name
+	for _, handle := range handles {
+		n, err := store.NameOf(handle)
+		if err != nil {
+			panic(err)
+		}
+		names = append(names, n)
+	}
+	slices.SortFunc(names, func(a, b store.Name) int { return bytes.Compare(a[:], b[:]) })
+	return names
+}
+
+// login returns a plain request for a new family.
+func login(subject string) store.Creation {
+	return store.Creation{ID: newID(), Subject: subject, Seal: newSeal(), Idle: 30 * time.Minute, Absolute: 12 * time.Hour, Reason: "test", By: "storetest"}
+}
+
+// acting returns a request for a new family in which an actor acts for the
+// subject.
+func acting(subject, actor string) store.Creation {
+	c := login(subject)
+	c.Actor = actor
+	return c
+}
+
+// bearing returns a request for a new family that bears names.
+func bearing(subject string, handles ...string) store.Creation {
+	c := login(subject)
+	c.Names = named(handles...)
+	return c
+}
+
+// bound returns a request for a new family with a key.
+func bound(subject string) store.Creation {
+	c := login(subject)
+	c.Key = newKey()
+	return c
+}
+
+// whole returns a request for a new family with every field that it may have.
+func whole(subject string) store.Creation {
+	c := login(subject)
+	c.Label, c.Native, c.Names, c.Actor = "the label", true, named("a", "b", "c"), "support"
+	c.Methods, c.Level, c.Key = "pwd otp", "urn:example:2", newKey()
+	return c
+}
+
+// renewal returns a request to continue a family, with data as new as it and a
+// seal of its own.
 func renewal(of store.Family) store.Creation {
 	c := login(of.Subject)
 	c.Native = of.Native
@@ -180,15 +238,31 @@ func (h *harness) full(s store.Snapshot, err error) store.Snapshot {
 	return h.outcome(store.Full, s, err)
 }
 
+func (h *harness) changed(s store.Snapshot, err error) store.Snapshot {
+	h.t.Helper()
+	return h.outcome(store.Changed, s, err)
+}
+
+func (h *harness) offClock(s store.Snapshot, err error) store.Snapshot {
+	h.t.Helper()
+	return h.outcome(store.OffClock, s, err)
+}
+
 func (h *harness) taken(s store.Snapshot, err error) store.Snapshot {
 	h.t.Helper()
 	return h.outcome(store.Taken, s, err)
 }
 
-// family makes a family.
+// family makes a plain family.
 func (h *harness) family(subject string) store.Family {
 	h.t.Helper()
-	return h.written(h.Create(h.ctx, login(subject))).Family
+	return h.create(login(subject))
+}
+
+// create makes a family.
+func (h *harness) create(c store.Creation) store.Family {
+	h.t.Helper()
+	return h.written(h.Create(h.ctx, c)).Family
 }
 
 // bornNext makes a family at a position of its own, so that no other is born
@@ -202,7 +276,12 @@ func (h *harness) bornNext(subject string) store.Family {
 // committed makes a family with a committed value.
 func (h *harness) committed(subject, value string) store.Family {
 	h.t.Helper()
-	return h.written(h.Commit(h.ctx, keep(h.family(subject), value))).Family
+	return h.commit(h.family(subject), value)
+}
+
+func (h *harness) commit(f store.Family, value string) store.Family {
+	h.t.Helper()
+	return h.written(h.Commit(h.ctx, keep(f, value))).Family
 }
 
 // revoke appends the entries and returns the position of the last.

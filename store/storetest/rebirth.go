@@ -8,7 +8,7 @@ import (
 
 // elsewhere returns a revocation of f's subject everywhere else.
 func elsewhere(f store.Family) store.Revocation {
-	return store.Revocation{Subjects: []string{f.Subject}, Except: &store.Rebirth{ID: f.ID, Basis: f.Position}, Reason: "elsewhere", Actor: "anna"}
+	return store.Revocation{Subjects: []string{f.Subject}, Except: &store.Rebirth{ID: f.ID, Basis: f.Position, Key: f.Key}, Reason: "elsewhere", Actor: "anna"}
 }
 
 var rebearing = []property{

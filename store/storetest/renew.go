@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"github.com/waferkit/wafer/store"
 )
@@ -28,8 +29,8 @@ var renewing = []property{
 		p := entries[0].Position
 		f := s.Family
 		want := store.Family{
-			ID: c.ID, Subject: "anna", Label: "the old label", Native: true, Birth: p, Position: p, Generation: 1,
-			Started: old.Started, Authenticated: old.Authenticated, Absolute: old.Absolute, Issued: f.Issued, Idle: old.Idle,
+			ID: c.ID, Subject: "anna", Seal: c.Seal, Label: "the old label", Native: true, Birth: p, Position: p, Generation: 1,
+			Started: old.Started, Authenticated: old.Authenticated, Issued: f.Issued, Idle: old.Idle, Absolute: old.Absolute,
 		}
 		h.same(f, want)
 		h.same(h.look(c.ID).Family, want)
@@ -41,17 +42,41 @@ var renewing = []property{
 		}
 		h.wantState(store.Ended, old.ID)
 	}},
+	{name: "WhateverMakesTheFamilyIsTakenOver", timed: true, test: func(h *harness) {
+		c := whole("anna")
+		c.Started, c.Leeway = h.now(), 10*h.unit()
+		c.Authenticated = c.Started.Add(-time.Hour)
+		old := h.lived(h.create(c))
+		h.tick()
+		// What else the request says is not read.
+		r := whole("anna")
+		r.Label, r.Names, r.Actor, r.Methods, r.Level = "junk", named("junk"), "junk", "junk", "junk"
+		r.Idle, r.Absolute, r.Known = time.Millisecond, time.Millisecond, 1<<62
+		r.Started, r.Authenticated = time.Unix(1, 0), time.Unix(2, 0)
+		r.Renews = &store.Renewal{ID: old.ID, Basis: old.Position, Seal: old.Seal, Key: old.Key, Methods: "junk", Level: "junk"}
+		f := h.create(r)
+		want := old
+		want.ID, want.Seal, want.First = r.ID, r.Seal, old.ID
+		want.Birth, want.Position, want.Issued = f.Birth, f.Birth, f.Issued
+		want.Generation, want.Copy, want.Used = 1, 0, 0
+		h.same(f, want)
+		h.same(h.look(f.ID).Family, want)
+		if !f.Issued.After(old.Issued) {
+			h.t.Errorf("issued %v: want now", f.Issued)
+		}
+	}},
 	{name: "ANewAuthenticationReplacesTimeMethodsAndLevel", timed: true, test: func(h *harness) {
-		c := login("anna")
+		c := whole("anna")
 		c.Methods, c.Level = "pwd", "1"
-		old := h.written(h.Create(h.ctx, c)).Family
+		old := h.create(c)
 		h.pass(h.unit())
 		c = renewal(old)
 		c.Leeway = h.unit() / 2
 		c.Renews.Authenticated, c.Renews.Methods = h.now(), "pwd otp"
 		f := h.written(h.Create(h.ctx, c)).Family
 		want := old
-		want.ID, want.Birth, want.Position, want.Issued = c.ID, f.Birth, f.Birth, f.Issued
+		want.ID, want.Seal, want.First = c.ID, c.Seal, old.ID
+		want.Birth, want.Position, want.Issued = f.Birth, f.Birth, f.Issued
 		want.Authenticated, want.Methods, want.Level = c.Renews.Authenticated, "pwd otp", ""
 		h.same(f, want)
 		h.same(h.look(f.ID).Family, want)
@@ -132,7 +157,7 @@ var renewing = []property{
 		h.pass(3 * h.unit())
 		for _, old := range []store.Creation{idle, absolute} {
 			c := login("anna")
-			c.Renews = &store.Renewal{ID: old.ID, Basis: store.MaxPosition}
+			c.Renews = &store.Renewal{ID: old.ID, Basis: store.MaxPosition, Seal: old.Seal}
 			h.nothingWritten(func() {
 				s := h.unwritten(h.Create(h.ctx, c))
 				if s.State == store.Alive && !s.Family.Past(s.Now) {

@@ -20,14 +20,14 @@ func scaled(full, usual int) int {
 	return usual
 }
 
-// crowd makes n families, of one subject or of as many.
-func (h *harness) crowd(n int, subject func(i int) string) {
+// crowd makes n families.
+func (h *harness) crowd(n int, creation func(i int) store.Creation) {
 	const writers = 32
 	var done sync.WaitGroup
 	for w := range writers {
 		done.Go(func() {
 			for i := w; i < n; i += writers {
-				if s, err := h.engine.Store.Create(h.ctx, login(subject(i))); err != nil || s.Outcome != store.Written {
+				if s, err := h.engine.Store.Create(h.ctx, creation(i)); err != nil || s.Outcome != store.Written {
 					h.t.Errorf("family %d: %v, %v", i, s.Outcome, err)
 					return
 				}
@@ -73,21 +73,21 @@ func (h *harness) short(r store.Revocation, again func()) {
 
 var scaling = []property{
 	{name: "ManyFamiliesOfOneSubject", test: func(h *harness) {
-		h.crowd(scaled(100_000, rounds.Of(1_200, 2_000)), func(int) string { return "anna" })
+		h.crowd(scaled(100_000, rounds.Of(1_200, 2_000)), func(int) store.Creation { return login("anna") })
 		if p, err := h.Families(h.ctx, store.Query{Subject: "anna", Limit: store.MaxLooked}); err != nil || len(p.Families) != store.MaxLooked || p.Next == (store.PageCursor{}) {
 			h.t.Fatalf("%d families, next %v, %v", len(p.Families), p.Next, err)
 		}
 		last := h.family("anna")
-		h.short(store.Revocation{Subjects: []string{"anna"}}, func() { h.crowd(scaled(100_000, 200), func(int) string { return "anna" }) })
+		h.short(store.Revocation{Subjects: []string{"anna"}}, func() { h.crowd(scaled(100_000, 200), func(int) store.Creation { return login("anna") }) })
 		h.wantState(store.CutOff, last.ID)
 		h.wantFamilies("anna", store.MaxLooked)
 		h.wantState(store.Alive, h.family("anna").ID)
 	}},
 	{name: "EveryoneOverManyFamilies", test: func(h *harness) {
-		h.crowd(scaled(1_000_000, rounds.Of(1_500, 4_000)), func(int) string { return "anna" + newID().String() })
+		h.crowd(scaled(1_000_000, rounds.Of(1_500, 4_000)), func(int) store.Creation { return login("anna" + newID().String()) })
 		last := h.family("anna")
 		h.short(store.Revocation{Everyone: true}, func() {
-			h.crowd(scaled(1_000_000, 400), func(int) string { return "anna" + newID().String() })
+			h.crowd(scaled(1_000_000, 400), func(int) store.Creation { return login("anna" + newID().String()) })
 		})
 		h.wantState(store.CutOff, last.ID)
 		h.wantState(store.Alive, h.family("anna").ID)

@@ -69,6 +69,7 @@ var waiting = []property{
 				c.Ends = [2]store.ID{replaced.ID}
 				return h.written(h.Create(h.ctx, c)).Entry
 			},
+			func() store.Position { return h.revoke(revokeName("n")) },
 			func() store.Position { return h.revokeEveryone() },
 		} {
 			done := h.follow(h.ctx, h.headCursor(), time.Minute)
