@@ -97,9 +97,10 @@ type Store interface {
 	// Written, Unwritten, or Changed if only the seal differs.
 	Bind(ctx context.Context, b Binding) (Snapshot, error)
 
-	// Families returns families that are alive and within their limits, those
-	// born last first, and among those born at one position the highest id first:
-	// a subject's, or everybody's.
+	// Families returns families that are alive and within their limits: a
+	// subject's, or everybody's. The one that was born last comes first, among
+	// those born at one position the one that was started last, and among those
+	// started in one millisecond the one with the highest id.
 	Families(ctx context.Context, q Query) (Page, error)
 
 	// Revoke appends the entries of a revocation and ends the rows of its

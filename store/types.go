@@ -315,7 +315,7 @@ type Creation struct {
 	// Limit, unless 0, is the number of families of the subject that may live,
 	// including this one but not those that it replaces.
 	Limit int
-	// EndOldest ends the families beyond Limit, those that were born first, in
+	// EndOldest ends the families beyond Limit, the last in the order of Families, in
 	// place of refusing this one as Full.
 	EndOldest bool
 	// Value is stored as the committed value if Renews names a family that has
@@ -557,8 +557,9 @@ type Query struct {
 
 // PageCursor is a place in a list of families: the last row that was looked at.
 type PageCursor struct {
-	Birth Position
-	ID    ID
+	Birth   Position
+	Started int64 // milliseconds since 1970
+	ID      ID
 }
 
 // Page is a part of a list of families.

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 
@@ -16,21 +17,16 @@ const blockSize = 256
 
 // place is a family's place in an index.
 type place struct {
-	birth store.Position
-	id    store.ID
+	birth   store.Position
+	started int64 // milliseconds
+	id      store.ID
 }
 
-func placeOf(f *family) place { return place{f.Birth, f.ID} }
+func placeOf(f *family) place { return place{f.Birth, f.Started.UnixMilli(), f.ID} }
 
 // compare orders places as they are listed.
 func (p place) compare(q place) int {
-	switch {
-	case p.birth > q.birth:
-		return -1
-	case p.birth < q.birth:
-		return 1
-	}
-	return slices.Compare(q.id[:], p.id[:])
+	return cmp.Or(cmp.Compare(q.birth, p.birth), cmp.Compare(q.started, p.started), slices.Compare(q.id[:], p.id[:]))
 }
 
 // find returns the block and the offset of the first family that is not before p.

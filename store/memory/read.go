@@ -30,7 +30,7 @@ func (s *Store) Families(ctx context.Context, q store.Query) (store.Page, error)
 		rows, cutoff = s.bySubject[q.Subject], s.cutoff(q.Subject, "")
 	}
 	if q.After != (store.PageCursor{}) {
-		from = place{q.After.Birth, q.After.ID}
+		from = place{q.After.Birth, q.After.Started, q.After.ID}
 	}
 	page, looked := store.Page{Now: now}, 0
 	for f := range rows.after(from) {
@@ -38,7 +38,7 @@ func (s *Store) Families(ctx context.Context, q store.Query) (store.Page, error)
 			break // as are all that follow
 		}
 		if looked == store.MaxLooked || len(page.Families) == q.Limit {
-			page.Next = store.PageCursor{Birth: from.birth, ID: from.id}
+			page.Next = store.PageCursor{Birth: from.birth, Started: from.started, ID: from.id}
 			break
 		}
 		looked++

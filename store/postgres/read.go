@@ -62,7 +62,7 @@ func (s *Store) Families(ctx context.Context, q store.Query) (store.Page, error)
 			page.Next = from
 			break
 		}
-		if from = (store.PageCursor{Birth: snap.Family.Birth, ID: snap.Family.ID}); snap.State == store.Alive {
+		if from = (store.PageCursor{Birth: snap.Family.Birth, Started: snap.Family.Started.UnixMilli(), ID: snap.Family.ID}); snap.State == store.Alive {
 			page.Families = append(page.Families, snap.Family)
 		}
 	}

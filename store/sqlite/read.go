@@ -106,7 +106,7 @@ func list(ctx context.Context, t *sql.Tx, l *logRow, q *store.Query, now time.Ti
 		if err := f.scan(rows, &f.cutoff); err != nil {
 			return store.Page{}, err
 		}
-		if last = (store.PageCursor{Birth: f.Birth, ID: f.ID}); f.live(l.everyone, now) {
+		if last = (store.PageCursor{Birth: f.Birth, Started: f.Started.UnixMilli(), ID: f.ID}); f.live(l.everyone, now) {
 			page.Families = append(page.Families, f.Family)
 		}
 	}

@@ -228,7 +228,7 @@ func (w *checkedStore) Families(ctx context.Context, q store.Query) (store.Page,
 		if f.Past(p.Now) || f.Value != nil {
 			w.t.Errorf("Families: one past its limits at %v, or with its value: %+v", p.Now, f)
 		}
-		at := store.PageCursor{Birth: f.Birth, ID: f.ID}
+		at := store.PageCursor{Birth: f.Birth, Started: f.Started.UnixMilli(), ID: f.ID}
 		if last != (store.PageCursor{}) && !listedBefore(last, at) {
 			w.t.Errorf("Families: %+v stands after %+v", at, last)
 		}
@@ -241,10 +241,13 @@ func (w *checkedStore) Families(ctx context.Context, q store.Query) (store.Page,
 }
 
 // listedBefore reports whether a row stands before another in a list: it was born
-// later, or has the higher id.
+// later, or else was started later, or else has the higher id.
 func listedBefore(a, b store.PageCursor) bool {
 	if a.Birth != b.Birth {
 		return a.Birth > b.Birth
+	}
+	if a.Started != b.Started {
+		return a.Started > b.Started
 	}
 	return bytes.Compare(a.ID[:], b.ID[:]) > 0
 }

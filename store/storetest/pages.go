@@ -141,6 +141,24 @@ var paging = []property{
 			h.wantPages(store.Query{Subject: "anna", Limit: limit}, want...)
 		}
 	}},
+	{name: "OfThoseBornAtOnePositionTheOneStartedLastIsFirst", test: func(h *harness) {
+		// Nothing is appended between most logins.
+		var want []store.Family
+		for range 20 {
+			want = slices.Insert(want, 0, h.family("anna"))
+			h.tick()
+		}
+		if want[0].Birth != want[19].Birth {
+			h.t.Fatalf("births %d and %d", want[19].Birth, want[0].Birth)
+		}
+		for _, limit := range []int{3, 20} {
+			h.wantPages(store.Query{Limit: limit}, want...)
+			h.wantPages(store.Query{Subject: "anna", Limit: limit}, want...)
+		}
+		limited := login("anna")
+		limited.Limit, limited.EndOldest = 3, true
+		h.wantPages(store.Query{Subject: "anna", Limit: 5}, h.create(limited), want[0], want[1])
+	}},
 	{name: "AfterAnyPlaceTheRestFollows", test: func(h *harness) {
 		// A cursor need not name a family that is, or was.
 		a, b := h.bornNext("anna"), h.bornNext("anna")
@@ -153,10 +171,12 @@ var paging = []property{
 			want  []store.ID
 		}{
 			{store.PageCursor{Birth: store.MaxPosition, ID: newID()}, []store.ID{b.ID, a.ID}},
-			{store.PageCursor{Birth: b.Birth, ID: highest}, []store.ID{b.ID, a.ID}},
-			{store.PageCursor{Birth: b.Birth, ID: b.ID}, []store.ID{a.ID}},
+			{store.PageCursor{Birth: b.Birth, Started: b.Started.UnixMilli() + 1}, []store.ID{b.ID, a.ID}},
+			{store.PageCursor{Birth: b.Birth, Started: b.Started.UnixMilli(), ID: highest}, []store.ID{b.ID, a.ID}},
+			{store.PageCursor{Birth: b.Birth, Started: b.Started.UnixMilli(), ID: b.ID}, []store.ID{a.ID}},
+			{store.PageCursor{Birth: b.Birth, Started: b.Started.UnixMilli() - 1, ID: highest}, []store.ID{a.ID}},
 			{store.PageCursor{Birth: b.Birth}, []store.ID{a.ID}},
-			{store.PageCursor{Birth: a.Birth, ID: a.ID}, nil},
+			{store.PageCursor{Birth: a.Birth, Started: a.Started.UnixMilli(), ID: a.ID}, nil},
 			{store.PageCursor{Birth: a.Birth}, nil},
 			{store.PageCursor{Birth: 1, ID: newID()}, nil},
 		} {
