@@ -25,9 +25,9 @@ var (
 	rightsScript = newScript("rights", rightsLua)
 )
 
-// schemaVersion is the version of the keys and of their contents. Version 1 was never
-// released.
-const schemaVersion = "2"
+// schemaVersion is the version of the keys and of their contents. Versions 1 and 2 were
+// never released.
+const schemaVersion = "3"
 
 // seen holds the highest head that this process has seen. A log that replaces a
 // lost one begins above it.
@@ -58,8 +58,8 @@ func (s *Store) openLog(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return explain(err)
-	case version == "1":
-		return fmt.Errorf("the store's schema is version 1, of before the first release, and this program knows %s; nothing migrates it: give Options another Name, or delete the keys %s*, with which all sessions end and a key set kept there is lost", schemaVersion, s.key(""))
+	case version == "1" || version == "2":
+		return fmt.Errorf("the store's schema is version %s, of before the first release, and this program knows %s; nothing migrates it: give Options another Name, or delete the keys %s*, with which all sessions end and a key set kept there is lost", version, schemaVersion, s.key(""))
 	case version != schemaVersion:
 		return fmt.Errorf("the store's schema is version %q, and this program knows %s; a newer release has written it: run that one", version, schemaVersion)
 	}
@@ -106,11 +106,12 @@ func (s *Store) begin(ctx context.Context) error {
 	if s.options.MustExist {
 		return fmt.Errorf("%w: the server holds no key %s, or has lost one of its entries, sessions or subjects", ErrNoStore, s.servers.key)
 	}
-	var log store.ID
+	var log, entry store.ID
 	rand.Read(log[:])
+	rand.Read(entry[:])
 	var p packed
 	p.bytes(log[:])
-	p.seed()
+	p.bytes(entry[:])
 	p.number(s.seen.highest.Load())
 	// Nodes announce only when they start. Without this, a log that replaces a lost
 	// one while they run would never drop an entry.

@@ -135,8 +135,8 @@ func TestPromise1_SlotMoves(t *testing.T) {
 				if c, err := db.Cutoffs(t.Context(), ended, "bob"); answer(err) && (c.Ending == 0 || c.Subject == 0) {
 					t.Fatalf("cutoffs %+v", c)
 				}
-				if list, err := db.Families(t.Context(), "alice", 10); answer(err) && len(list) != 1 {
-					t.Fatalf("%d families; want 1", len(list))
+				if page, err := db.Families(t.Context(), store.Query{Subject: "alice", Limit: 10}); answer(err) && len(page.Families) != 1 {
+					t.Fatalf("%d families; want 1", len(page.Families))
 				}
 				for _, r := range []store.Revocation{{Sessions: []store.ID{newID()}}, {Subjects: []string{"carl"}}} {
 					if _, err := db.Revoke(t.Context(), r); answer(err) {
@@ -166,7 +166,7 @@ func TestPromise1_SlotMoves(t *testing.T) {
 			}
 			look(true)
 			// Each acknowledged entry is there once, in one chain.
-			b, err := db.Since(t.Context(), 0, store.MaxEntries, 0)
+			b, err := db.Since(t.Context(), store.Cursor{}, store.MaxEntries, 0)
 			must(t, err)
 			previous := store.Position(0)
 			for _, e := range b.Entries {
@@ -195,7 +195,8 @@ func TestSlotMovesUnderWaiters(t *testing.T) {
 		t.Cleanup(func() { client.Close() })
 		stores[i] = open(t, client, redis.Options{Name: name})
 	}
-	head := mustCutoffs(t, stores[0]).Head
+	began, err := stores[0].Since(t.Context(), store.Cursor{}, 10, 0)
+	must(t, err)
 	var got store.Batch
 	var wait sync.WaitGroup
 	// A call that is not woken lasts until the context ends.
@@ -203,7 +204,7 @@ func TestSlotMovesUnderWaiters(t *testing.T) {
 	defer cancel()
 	wait.Go(func() {
 		for len(got.Entries) == 0 && ctx.Err() == nil {
-			b, err := stores[0].Since(ctx, head, 10, time.Hour)
+			b, err := stores[0].Since(ctx, cursorAtHead(began), 10, time.Hour)
 			if err == nil {
 				got = b
 			} else {
@@ -218,7 +219,7 @@ func TestSlotMovesUnderWaiters(t *testing.T) {
 		m.move(key)
 	}
 	m.end()
-	_, err := stores[1].Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}})
+	_, err = stores[1].Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}})
 	must(t, err)
 	wait.Wait()
 	if len(got.Entries) != 1 {

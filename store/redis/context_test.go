@@ -95,10 +95,12 @@ func TestCloseEndsTheListener(t *testing.T) {
 	for range rounds.Of(8, 20) {
 		db, err := redis.Open(t.Context(), client, redis.Options{Logger: quiet})
 		must(t, err)
+		b, err := db.Since(t.Context(), store.Cursor{}, 1, 0)
+		must(t, err)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_, _ = db.Since(context.Background(), store.MaxPosition, 1, time.Minute)
+			_, _ = db.Since(context.Background(), cursorAtHead(b), 1, time.Minute)
 		}()
 		time.Sleep(30 * time.Millisecond)
 		closed(t, db)

@@ -24,7 +24,7 @@ func TestPromise1_DemotedServerConfirmsNothing(t *testing.T) {
 	next := testserver.RedisReplica(t, old)
 	db := open(t, clientOf(t, old), redis.Options{})
 	id := create(t, db, "alice")
-	must(t, db.Announce(t.Context(), store.Announcement{Access: time.Minute, Absolute: time.Hour}))
+	announce(t, db, store.Announcement{Access: time.Minute, Absolute: time.Hour})
 	other := clientOf(t, next)
 	eventually(t, "the replica to have it", func() bool {
 		return other.HGet(t.Context(), "{wafer}:log", "access").Val() == "60000"
@@ -37,7 +37,7 @@ func TestPromise1_DemotedServerConfirmsNothing(t *testing.T) {
 	if err != nil || r.Outcome != store.Written {
 		t.Fatal(r.Outcome, err)
 	}
-	if b, err := db.Since(t.Context(), 0, 1000, 0); err == nil {
+	if b, err := db.Since(t.Context(), store.Cursor{}, 1000, 0); err == nil {
 		t.Errorf("Since of a demoted server confirms head %d, and the log is at %d", b.Head, r.Entry)
 	}
 	if c, err := db.Cutoffs(t.Context(), id, "alice"); err == nil {
@@ -46,8 +46,8 @@ func TestPromise1_DemotedServerConfirmsNothing(t *testing.T) {
 	if s, err := db.Family(t.Context(), id); err == nil {
 		t.Errorf("Family of a demoted server: it is %v", s.State)
 	}
-	if list, err := db.Families(t.Context(), "alice", 10); err == nil {
-		t.Errorf("Families of a demoted server: %d", len(list))
+	if page, err := db.Families(t.Context(), store.Query{Subject: "alice", Limit: 10}); err == nil {
+		t.Errorf("Families of a demoted server: %d", len(page.Families))
 	}
 	// Writes that find nothing to write are reads.
 	if s, err := db.Advance(t.Context(), store.Advance{ID: newID(), Generation: 1}); err == nil {
@@ -67,17 +67,17 @@ func TestDemotedServerIsDialedAnew(t *testing.T) {
 	}})
 	defer client.Close()
 	db := open(t, client, redis.Options{})
-	first, err := db.Since(t.Context(), 0, 10, 0)
+	first, err := db.Since(t.Context(), store.Cursor{}, 10, 0)
 	must(t, err)
 	there := clientOf(t, b)
 	eventually(t, "the replica to have the log", func() bool { return there.XLen(t.Context(), "{wafer}:entries").Val() == 1 })
 	must(t, there.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
 	must(t, clientOf(t, a).Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
 	master.Store(b.Addr)
-	if _, err := db.Since(t.Context(), 0, 10, 0); err == nil {
+	if _, err := db.Since(t.Context(), store.Cursor{}, 10, 0); err == nil {
 		t.Error("a replica was believed")
 	}
-	if again, err := db.Since(t.Context(), 0, 10, 0); err != nil || again.Log != first.Log {
+	if again, err := db.Since(t.Context(), store.Cursor{}, 10, 0); err != nil || again.Log != first.Log {
 		t.Errorf("the next call: %v", err)
 	}
 	if s, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}}); err != nil || s.Outcome != store.Written {

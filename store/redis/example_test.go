@@ -38,12 +38,7 @@ func ExampleOpenURL() {
 		return
 	}
 	defer db.Close()
-	after, err := db.Revoke(ctx, store.Revocation{Subjects: []string{"alice"}, Reason: "lost laptop"})
-	if err != nil {
-		slog.Error(err.Error())
-		return
-	}
-	b, err := db.Since(ctx, after.Entry, 100, 10*time.Second)
+	b, err := db.Since(ctx, store.Cursor{}, 100, 10*time.Second)
 	if err != nil {
 		slog.Error(err.Error())
 		return

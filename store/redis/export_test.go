@@ -10,18 +10,23 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Tidy sweeps until there is no more to do.
+// Tidy sweeps until there is no more to do, and all families have been looked at.
 func (s *Store) Tidy(ctx context.Context) error {
-	for {
-		more, err := s.sweep(ctx)
-		if err != nil || !more {
+	for place := ""; ; {
+		var more bool
+		var err error
+		place, more, err = s.sweep(ctx, place)
+		if err != nil || !more && place == "" {
 			return err
 		}
 	}
 }
 
 // TidyOnce does one step of housekeeping.
-func (s *Store) TidyOnce(ctx context.Context) (bool, error) { return s.sweep(ctx) }
+func (s *Store) TidyOnce(ctx context.Context) (bool, error) {
+	_, more, err := s.sweep(ctx, "")
+	return more, err
+}
 
 // MaxLifetime is the maximum time for which a connection is used.
 const MaxLifetime = maxLifetime
@@ -67,7 +72,7 @@ func (s *Store) Listening() bool { return s.notifier.Watching() }
 // function replaces.
 func ShiftClock() (restore func()) {
 	all := []*script{
-		createScript, advanceScript, reissueScript, commitScript, revokeScript, restoreScript, beginScript, sweepScript,
+		createScript, advanceScript, reissueScript, commitScript, bindScript, revokeScript, revokeNameScript, restoreScript, beginScript, sweepScript,
 		familyScript, familiesScript, cutoffsScript, announceScript, loadKeysScript, swapKeysScript, sinceScript,
 	}
 	kept := make([]script, len(all))
@@ -75,9 +80,8 @@ func ShiftClock() (restore func()) {
 	for i, sc := range all {
 		kept[i] = *sc
 		for old, new := range map[string]string{
-			"clock[1] * 1000000 + clock[2]":                         "clock[1] * 1000000 + clock[2] + 1000 * (call('GET', PREFIX .. 'shift') or 0)",
-			"'PXAT', whole(deadline)":                               "'PXAT', whole(deadline - (call('GET', PREFIX .. 'shift') or 0))",
-			"call('PEXPIREAT', families, whole(f.absolute + WEEK))": "call('PEXPIREAT', families, whole(f.absolute + WEEK - (call('GET', PREFIX .. 'shift') or 0)))",
+			"clock[1] * 1000000 + clock[2]": "clock[1] * 1000000 + clock[2] + 1000 * (call('GET', PREFIX .. 'shift') or 0)",
+			"'PXAT', whole(known_until)":    "'PXAT', whole(known_until - (call('GET', PREFIX .. 'shift') or 0))",
 		} {
 			replaced[old] += strings.Count(sc.text, old)
 			sc.text = strings.ReplaceAll(sc.text, old, new)

@@ -23,24 +23,32 @@ var commitLua string
 //go:embed scripts/reissue.lua
 var reissueLua string
 
+//go:embed scripts/bind.lua
+var bindLua string
+
 //go:embed scripts/revoke.lua
 var revokeLua string
+
+//go:embed scripts/revoke_name.lua
+var revokeNameLua string
 
 //go:embed scripts/restore.lua
 var restoreLua string
 
 var (
-	createScript  = newScript("create", baseLua, familyLua, appendLua, createLua)
-	advanceScript = newScript("advance", baseLua, familyLua, advanceLua)
-	commitScript  = newScript("commit", baseLua, familyLua, appendLua, commitLua)
-	reissueScript = newScript("reissue", baseLua, familyLua, reissueLua)
-	revokeScript  = newScript("revoke", baseLua, familyLua, appendLua, revokeLua)
-	restoreScript = newScript("restore", baseLua, familyLua, appendLua, restoreLua)
+	createScript     = newScript("create", baseLua, familyLua, indexLua, appendLua, createLua)
+	advanceScript    = newScript("advance", baseLua, familyLua, advanceLua)
+	commitScript     = newScript("commit", baseLua, familyLua, indexLua, appendLua, commitLua)
+	reissueScript    = newScript("reissue", baseLua, familyLua, reissueLua)
+	bindScript       = newScript("bind", baseLua, familyLua, bindLua)
+	revokeScript     = newScript("revoke", baseLua, familyLua, indexLua, appendLua, revokeLua)
+	revokeNameScript = newScript("revoke name", baseLua, familyLua, indexLua, appendLua, revokeNameLua)
+	restoreScript    = newScript("restore", baseLua, familyLua, indexLua, appendLua, restoreLua)
 )
 
 // write runs a script whose reply is a snapshot.
 func (s *Store) write(ctx context.Context, sc *script, id store.ID, args packed, more ...any) (store.Snapshot, error) {
-	reply, err := s.run(ctx, sc, true, args, more...)
+	reply, err := s.run(ctx, s.writes, sc, true, args, more...)
 	if err != nil {
 		return store.Snapshot{}, err
 	}
@@ -80,20 +88,28 @@ func wholeMilliseconds(d time.Duration) uint64 {
 	return uint64(max(ms, 0))
 }
 
-// Create implements [store.Store]. If EndOldest finds more than a thousand excess
-// families, Create ends a thousand of them per step, and the last step creates the
-// new family.
+// Create implements [store.Store].
 func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
 	if err := c.Check(); err != nil {
 		return store.Snapshot{}, err
 	}
 	var p packed
 	p.bytes(c.ID[:])
+	p.flag(c.Native)
 	p.short(c.Subject)
 	p.short(c.Label)
-	p.flag(c.Native)
-	p.number(uint64(max(c.Idle.Milliseconds(), 0)))
-	p.number(uint64(max(c.Absolute.Milliseconds(), 0)))
+	p.names(c.Names)
+	p.short(c.Actor)
+	p.short(c.Methods)
+	p.short(c.Level)
+	p.key(c.Key)
+	p.bytes(c.Seal[:])
+	p.number(uint64(c.Idle.Milliseconds()))
+	p.number(uint64(c.Absolute.Milliseconds()))
+	p.time(c.Started)
+	p.time(c.Authenticated)
+	p.number(uint64(c.Leeway.Milliseconds())) // rounded down: times are whole, and a later one is beyond it
+	p.number(wholeMilliseconds(c.Known))
 	p.number(uint64(c.NotBefore))
 	p.number32(uint32(min(c.Limit, math.MaxInt32)))
 	p.flag(c.EndOldest)
@@ -102,43 +118,33 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, e
 	p.bytes(c.Ends[0][:])
 	p.bytes(c.Ends[1][:])
 	var renewal store.Renewal
-	switch {
-	case c.Renews == nil:
-		p.byte(0)
-	case c.Renews.Authenticated:
-		p.byte(2)
-		renewal = *c.Renews
-	default:
-		p.byte(1)
+	if c.Renews != nil {
 		renewal = *c.Renews
 	}
+	p.flag(c.Renews != nil)
 	p.bytes(renewal.ID[:])
 	p.number(uint64(renewal.Basis))
+	p.bytes(renewal.Seal[:])
+	p.key(renewal.Key)
+	p.time(renewal.Authenticated)
+	p.short(renewal.Methods)
+	p.short(renewal.Level)
 	p.number(uint64(c.Above))
-	head := len(p)
-	var ended store.Position
-	for {
-		p = p[:head:head]
-		p.seed()
-		p.short(c.Reason)
-		p.short(c.Actor)
-		reply, err := s.run(ctx, createScript, true, p)
-		if err != nil {
-			return store.Snapshot{}, err
-		}
-		if at, again := reply.(int64); again {
-			ended = store.Position(at)
-			continue
-		}
-		id := c.ID
-		text, _ := reply.(string)
-		if len(text) > 0 && c.Renews != nil && (store.Outcome(text[0]) == store.Unwritten || store.Outcome(text[0]) == store.Behind) {
+	p.seed()
+	p.short(c.Reason)
+	p.short(c.By)
+	reply, err := s.run(ctx, s.writes, createScript, true, p)
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	id := c.ID
+	if text, _ := reply.(string); len(text) > 0 {
+		switch store.Outcome(text[0]) {
+		case store.Unwritten, store.Changed, store.Behind:
 			id = renewal.ID
 		}
-		snap, err := s.snapshot(createScript, reply, id)
-		snap.Entry = max(snap.Entry, ended)
-		return snap, err
 	}
+	return s.snapshot(createScript, reply, id)
 }
 
 // Advance implements [store.Store].
@@ -146,7 +152,7 @@ func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 	if err := a.Check(); err != nil {
 		return store.Snapshot{}, err
 	}
-	p := make(packed, 0, 50)
+	p := make(packed, 0, 83)
 	p.bytes(a.ID[:])
 	p.number32(a.Generation)
 	p.number16(a.Copy)
@@ -158,6 +164,7 @@ func (s *Store) Advance(ctx context.Context, a store.Advance) (store.Snapshot, e
 	p.number16(a.Lag)
 	p.number(uint64(a.Skew.Milliseconds()))
 	p.flag(a.PositionOnly)
+	p.key(a.Key)
 	return s.write(ctx, advanceScript, a.ID, p)
 }
 
@@ -166,7 +173,7 @@ func (s *Store) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, e
 	if err := r.Check(); err != nil {
 		return store.Snapshot{}, err
 	}
-	p := make(packed, 0, 47)
+	p := make(packed, 0, 80)
 	p.bytes(r.ID[:])
 	p.number32(r.Generation)
 	p.number16(r.Copy)
@@ -174,7 +181,22 @@ func (s *Store) Reissue(ctx context.Context, r store.Reissue) (store.Snapshot, e
 	p.number(uint64(r.Basis))
 	p.number(wholeMilliseconds(r.Age)) // rounded as in Advance
 	p.number(uint64(r.Skew.Milliseconds()))
+	p.key(r.Key)
 	return s.write(ctx, reissueScript, r.ID, p)
+}
+
+// Bind implements [store.Store].
+func (s *Store) Bind(ctx context.Context, b store.Binding) (store.Snapshot, error) {
+	if err := b.Check(); err != nil {
+		return store.Snapshot{}, err
+	}
+	var p packed
+	p.bytes(b.ID[:])
+	p.bytes(b.Key[:])
+	p.bytes(b.Verified[:])
+	p.bytes(b.Seal[:])
+	p.flag(b.Counts)
+	return s.write(ctx, bindScript, b.ID, p)
 }
 
 // Commit implements [store.Store].
@@ -185,6 +207,7 @@ func (s *Store) Commit(ctx context.Context, c store.Commit) (store.Snapshot, err
 	var p packed
 	p.bytes(c.ID[:])
 	p.number(uint64(c.Basis))
+	p.key(c.Key)
 	p.long(c.Value)
 	p.number(uint64(c.Above))
 	p.seed()
@@ -202,7 +225,13 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 	p.seed()
 	p.short(r.Reason)
 	p.short(r.Actor)
+	if !r.Name.IsZero() {
+		p.bytes(r.Name[:])
+		p.bytes(r.ID[:])
+		return s.write(ctx, revokeNameScript, store.ID{}, p)
+	}
 	p.flag(r.Everyone)
+	p.short(packRing(r.Ring, r.RingVersion))
 	p.flag(r.Except != nil)
 	var except store.Rebirth
 	if r.Except != nil {
@@ -210,6 +239,7 @@ func (s *Store) Revoke(ctx context.Context, r store.Revocation) (store.Snapshot,
 	}
 	p.bytes(except.ID[:])
 	p.number(uint64(except.Basis))
+	p.key(except.Key)
 	var sessions packed
 	for _, id := range r.Sessions {
 		sessions.bytes(id[:])
@@ -241,8 +271,8 @@ func (s *Store) Restore(ctx context.Context, r store.Restoration) (store.Snapsho
 			q.short(e.Subject)
 		case store.KindSession:
 			q.short(string(e.Session[:]))
-		default:
-			q.short("")
+		case store.KindEveryone:
+			q.short(packRing(e.Ring, e.RingVersion))
 		}
 		q.short(e.Reason)
 		q.short(e.Actor)

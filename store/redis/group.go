@@ -14,7 +14,7 @@ const (
 	// groupsInFlight is the number of groups that are sent at once: while the server
 	// executes one, another is on the network.
 	groupsInFlight = 2
-	// maxGroup bounds the number of calls in a group.
+	// maxGroup bounds the number of calls in a group, and of those that wait for one.
 	maxGroup = 128
 )
 
@@ -26,6 +26,7 @@ type groupSender struct {
 	replicas int
 	timeout  time.Duration
 	file     bool // wait with WAITAOF instead of WAIT
+	most     int  // calls in a group
 	queue    chan *call
 	closed   chan struct{}
 }
@@ -43,9 +44,9 @@ type call struct {
 	done  chan struct{}
 }
 
-func newGroupSender(s *servers, o Options, file bool) *groupSender {
+func newGroupSender(s *servers, o Options, file bool, most int) *groupSender {
 	return &groupSender{
-		servers: s, replicas: o.Replicas, timeout: o.ReplicaTimeout, file: file,
+		servers: s, replicas: o.Replicas, timeout: o.ReplicaTimeout, file: file, most: most,
 		queue: make(chan *call, maxGroup), closed: make(chan struct{}),
 	}
 }
@@ -106,7 +107,7 @@ func (g *groupSender) run(ctx context.Context) {
 // not wait for more.
 func (g *groupSender) collect(first *call) []*call {
 	group := []*call{first}
-	for len(group) < maxGroup {
+	for len(group) < g.most {
 		select {
 		case c := <-g.queue:
 			group = append(group, c)

@@ -42,7 +42,7 @@ func TestPromise1_LostKeyRevokesEveryone(t *testing.T) {
 	ctx := t.Context()
 	for part, lost := range lose {
 		for name, notice := range map[string]func(db *redis.Store, id store.ID) error{
-			"since":   func(db *redis.Store, _ store.ID) error { _, err := db.Since(ctx, 0, 10, 0); return err },
+			"since":   func(db *redis.Store, _ store.ID) error { _, err := db.Since(ctx, store.Cursor{}, 10, 0); return err },
 			"cutoffs": func(db *redis.Store, id store.ID) error { _, err := db.Cutoffs(ctx, id, "alice"); return err },
 			"advance": func(db *redis.Store, id store.ID) error {
 				_, err := db.Advance(ctx, store.Advance{ID: id, Generation: 1})
@@ -56,21 +56,21 @@ func TestPromise1_LostKeyRevokesEveryone(t *testing.T) {
 			t.Run(part+"/"+name, func(t *testing.T) {
 				o := redis.Options{Name: newName()}
 				db := open(t, client, o)
-				must(t, db.Announce(ctx, store.Announcement{Access: time.Minute, Absolute: time.Hour}))
+				announce(t, db, store.Announcement{Access: time.Minute, Absolute: time.Hour})
 				if ok, err := db.SwapKeys(ctx, 0, []byte("document")); err != nil || !ok {
 					t.Fatal(ok, err)
 				}
 				id, alive := create(t, db, "alice"), create(t, db, "bob")
 				r, err := db.Revoke(ctx, store.Revocation{Subjects: []string{"alice"}})
 				must(t, err)
-				before, err := db.Since(ctx, 0, 10, 0)
+				before, err := db.Since(ctx, store.Cursor{}, 10, 0)
 				must(t, err)
 				must(t, lost(ctx, client, "{"+o.Name+"}:"))
 				must(t, notice(db, id))
 				if now := client.HGet(ctx, "{"+o.Name+"}:log", "id").Val(); now == string(before.Log[:]) {
 					t.Error("it was not noticed")
 				}
-				after, err := db.Since(ctx, 0, 10, 0)
+				after, err := db.Since(ctx, store.Cursor{}, 10, 0)
 				if err != nil || after.Log == before.Log || len(after.Entries) != 1 || after.Entries[0].Kind != store.KindEveryone || after.Head <= r.Entry {
 					t.Fatalf("%+v, %v; want another log that revokes everyone above %d", after, err, r.Entry)
 				}
@@ -99,7 +99,7 @@ func TestPromise1_LostKeyRevokesEveryone(t *testing.T) {
 // the same.
 func TestTidiedIsNotLost(t *testing.T) {
 	s := newShifted(t)
-	before, err := s.Since(t.Context(), 0, 10, 0)
+	before, err := s.Since(t.Context(), store.Cursor{}, 10, 0)
 	must(t, err)
 	s.revokeSubject("alice")
 	_, err = s.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{newID()}})
@@ -115,7 +115,7 @@ func TestTidiedIsNotLost(t *testing.T) {
 		}
 	}
 	for range 2 {
-		after, err := s.Since(t.Context(), 0, 10, 0)
+		after, err := s.Since(t.Context(), store.Cursor{}, 10, 0)
 		if err != nil || after.Log != before.Log || after.Floor != after.Head {
 			t.Errorf("%+v, %v", after, err)
 		}

@@ -86,6 +86,8 @@ type Store struct {
 	servers   *servers
 	writes    *groupSender
 	reads     *groupSender // separate if writes wait for replicas, otherwise the same as writes
+	news      *groupSender // of Cutoffs, Announce and Since, which nothing else may keep waiting
+	lists     *groupSender // of Families, one call at a time: a pipeline of lists would hold the server up
 	notifier  *notifier
 	stop      context.CancelFunc
 	done      sync.WaitGroup
@@ -146,14 +148,17 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	run, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.writes = newGroupSender(s.servers, s.options, d.waitsForFile())
+	sender := func(most int) *groupSender {
+		g := newGroupSender(s.servers, s.options, d.waitsForFile(), most)
+		g.start(run, &s.done)
+		return g
+	}
+	s.writes, s.news, s.lists = sender(maxGroup), sender(maxGroup), sender(1)
 	s.reads = s.writes
 	if s.options.Replicas > 0 {
-		s.reads = newGroupSender(s.servers, s.options, false) // so that reads do not queue behind writes that wait
-		s.reads.start(run, &s.done)
+		s.reads = sender(maxGroup) // so that reads do not queue behind writes that wait
 	}
 	s.notifier = newNotifier(run, s)
-	s.writes.start(run, &s.done)
 	if err := s.openLog(ctx); err != nil {
 		stop()
 		s.done.Wait()
@@ -162,10 +167,12 @@ func (s *Store) prepare(ctx context.Context) error {
 	for _, w := range d.Warnings() {
 		s.options.Logger.WarnContext(ctx, "wafer: redis: "+w, slog.String("store", s.name))
 	}
-	watch, every := newSettingsWatch(s), sweepEvery
+	watch, every, place := newSettingsWatch(s), sweepEvery, ""
 	s.done.Go(func() {
 		engine.Sweep(run, every, func(ctx context.Context) (bool, error) {
-			more, err := s.sweep(ctx)
+			var more bool
+			var err error
+			place, more, err = s.sweep(ctx, place)
 			watch.swept(ctx, err)
 			return more, err
 		})

@@ -190,7 +190,7 @@ func TestMustExist(t *testing.T) {
 	open(t, client, redis.Options{})
 	db := open(t, client, o)
 	must(t, client.FlushAll(t.Context()).Err())
-	if _, err := db.Since(t.Context(), 0, 1, 0); !errors.Is(err, redis.ErrNoStore) {
+	if _, err := db.Since(t.Context(), store.Cursor{}, 1, 0); !errors.Is(err, redis.ErrNoStore) {
 		t.Errorf("Since after a flush: %v; want ErrNoStore", err)
 	}
 	if _, err := db.Cutoffs(t.Context(), store.ID{}, "x"); !errors.Is(err, redis.ErrNoStore) {
@@ -211,10 +211,13 @@ func TestOtherPrograms(t *testing.T) {
 		t.Errorf("their key has %d fields, %v", n, err)
 	}
 	open(t, client, redis.Options{Name: "later"})
-	must(t, client.HSet(t.Context(), "{later}:log", "version", "3").Err())
+	must(t, client.HSet(t.Context(), "{later}:log", "version", "4").Err())
 	refused(t, client, redis.Options{Name: "later"}, "newer release")
-	must(t, client.HSet(t.Context(), "{later}:log", "version", "1").Err())
-	refused(t, client, redis.Options{Name: "later"}, "delete the keys {later}:*")
+	for _, old := range []string{"1", "2"} {
+		must(t, client.HSet(t.Context(), "{later}:log", "version", old).Err())
+		refused(t, client, redis.Options{Name: "later"}, "version "+old+", of before the first release")
+		refused(t, client, redis.Options{Name: "later"}, "delete the keys {later}:*")
+	}
 	must(t, client.HDel(t.Context(), "{later}:log", "version").Err())
 	refused(t, client, redis.Options{Name: "later"}, "no version")
 }
@@ -280,7 +283,7 @@ func TestTheClientStaysOpen(t *testing.T) {
 	if _, err := db.Family(t.Context(), newID()); err == nil {
 		t.Error("a closed store answers")
 	}
-	if _, err := db.Since(t.Context(), 0, 1, 0); err == nil {
+	if _, err := db.Since(t.Context(), store.Cursor{}, 1, 0); err == nil {
 		t.Error("a closed store answers")
 	}
 }

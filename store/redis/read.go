@@ -38,7 +38,7 @@ var swapKeysLua string
 
 var (
 	familyScript   = newScript("family", baseLua, familyLua, familyReadLua)
-	familiesScript = newScript("families", baseLua, familyLua, familiesLua)
+	familiesScript = newScript("families", baseLua, familyLua, indexLua, familiesLua)
 	cutoffsScript  = newScript("cutoffs", baseLua, cutoffsLua)
 	announceScript = newScript("announce", baseLua, announceLua)
 	loadKeysScript = newScript("load keys", baseLua, loadKeysLua)
@@ -48,58 +48,75 @@ var (
 
 // Family implements [store.Store].
 func (s *Store) Family(ctx context.Context, id store.ID) (store.Snapshot, error) {
-	reply, err := s.run(ctx, familyScript, false, id[:])
+	reply, err := s.run(ctx, s.reads, familyScript, false, id[:])
 	if err != nil {
 		return store.Snapshot{}, err
 	}
 	return s.snapshot(familyScript, reply, id)
 }
 
-// Families implements [store.Store]. The families of a subject that has many
-// thousands are read in several steps.
-func (s *Store) Families(ctx context.Context, subject string, limit int) ([]store.Family, error) {
-	if err := store.CheckFamilies(subject, limit); err != nil {
-		return nil, err
+// Families implements [store.Store].
+func (s *Store) Families(ctx context.Context, q store.Query) (store.Page, error) {
+	if err := q.Check(); err != nil {
+		return store.Page{}, err
 	}
-	list := []store.Family{}
-	listed := make(map[store.ID]bool)
-	more, score, ties := byte(0), uint64(0), uint32(0)
-	for more != 2 {
-		var p packed
-		p.short(subject)
-		p.number32(uint32(limit - len(list)))
-		p.byte(more)
-		p.number(score)
-		p.number32(ties)
-		reply, err := s.run(ctx, familiesScript, false, p)
+	var p packed
+	p.short(q.Subject)
+	p.number32(uint32(q.Limit))
+	if q.After == (store.PageCursor{}) {
+		p.short("")
+	} else {
+		p.short(string(packPlace(q.After)))
+	}
+	reply, err := s.run(ctx, s.lists, familiesScript, false, p)
+	if err != nil {
+		return store.Page{}, err
+	}
+	page, err := parsePage(reply)
+	if err != nil {
+		return store.Page{}, fmt.Errorf("redis: families: %w", err)
+	}
+	return page, nil
+}
+
+// packPlace packs a place in an index: see scripts/index.lua.
+func packPlace(c store.PageCursor) (p packed) {
+	p.number(uint64(c.Birth))
+	p.bytes(c.ID[:])
+	return p
+}
+
+func parsePage(reply any) (store.Page, error) {
+	rows, _ := reply.([]any)
+	if len(rows) == 0 {
+		return store.Page{}, errDamaged
+	}
+	text, _ := rows[0].(string)
+	r := reader{rest: text}
+	page := store.Page{Now: r.time()}
+	if next := (reader{rest: r.short()}); next.rest != "" {
+		page.Next = store.PageCursor{Birth: next.position(), ID: next.id()}
+		r.bad = r.bad || next.end("a place") != nil
+	}
+	if err := r.end("an answer"); err != nil {
+		return store.Page{}, err
+	}
+	for _, row := range rows[1:] {
+		text, _ := row.(string)
+		r := reader{rest: text}
+		id := r.id()
+		f, err := parseRecord(r.rest, id)
 		if err != nil {
-			return nil, err
+			return store.Page{}, err
 		}
-		rows, _ := reply.([]any)
-		for i, row := range rows {
-			text, _ := row.(string)
-			r := reader{rest: text}
-			if i == 0 {
-				more, score, ties = r.byte(), r.number(), r.uint32()
-				err = r.end("an answer")
-			} else if id := r.id(); !listed[id] { // an earlier step may have listed it, and it began anew in between
-				var f store.Family
-				f, err = parseRecord(r.rest, id)
-				list, listed[id] = append(list, f), true
-			}
-			if err != nil {
-				return nil, fmt.Errorf("redis: families: %w", err)
-			}
-		}
-		if len(rows) == 0 {
-			return nil, fmt.Errorf("redis: families: %w", errDamaged)
-		}
+		f.Value = nil
+		page.Families = append(page.Families, f.Family)
 	}
-	return list, nil
+	return page, nil
 }
 
 // Since implements [store.Store].
-func (s *Store) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (s *Store) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	if err := store.CheckSince(after, limit); err != nil {
 		return store.Batch{}, err
 	}
@@ -114,13 +131,13 @@ const maxTries = 3
 // times as much time. It does not use a transaction either: a server that is out of
 // memory refuses commands in a transaction, and revocations must be readable then,
 // too.
-func (s *Store) batch(ctx context.Context, after store.Position, limit int) (store.Batch, error) {
+func (s *Store) batch(ctx context.Context, after store.Cursor, limit int) (store.Batch, error) {
 	for range maxTries {
-		b, same, err := s.tryBatch(ctx, after, limit)
+		b, whole, err := s.tryBatch(ctx, after, limit)
 		if err != nil {
 			return store.Batch{}, fmt.Errorf("redis: since: %w", explain(err))
 		}
-		if same {
+		if whole {
 			s.seen.raise(b.Head)
 			return b, nil
 		}
@@ -128,19 +145,54 @@ func (s *Store) batch(ctx context.Context, after store.Position, limit int) (sto
 	return s.batchByScript(ctx, after, limit)
 }
 
+// read is how many entries are read for a batch: the one at the cursor, those of the
+// batch, and one that shows that there are more.
+func read(limit int) int { return limit + 2 }
+
+// fill sets the entries of a batch from those at the cursor's position and above. It
+// returns the position up to which they reach.
+func fill(b *store.Batch, after store.Cursor, limit int, floorID store.ID, texts []any) (reach store.Position, err error) {
+	entries := make([]store.Entry, len(texts))
+	for i := range texts {
+		text, _ := texts[i].(string)
+		if entries[i], err = parseEntry(text); err != nil {
+			return 0, err
+		}
+	}
+	reach = max(after.Position, b.Floor)
+	if n := len(entries); n > 0 {
+		reach = max(reach, entries[n-1].Position)
+	}
+	switch {
+	case after.Position == 0:
+	case len(entries) > 0 && entries[0].Position == after.Position:
+		b.Broken = entries[0].ID != after.ID
+		entries = entries[1:]
+	default:
+		b.Broken = after != store.Cursor{Position: b.Floor, ID: floorID}
+	}
+	if b.Broken {
+		return reach, nil
+	}
+	b.More = len(entries) > limit
+	b.Entries = entries[:min(len(entries), limit)]
+	return reach, nil
+}
+
 // tryBatch reads the log's row, the entries, and the row again. If both rows are the
 // same, the entries match them. It reports false if the rows differ, if there is no
-// log, or if a part of the log is lost.
-func (s *Store) tryBatch(ctx context.Context, after store.Position, limit int) (b store.Batch, same bool, err error) {
+// log, if a part of the log is lost, or if the cursor is broken, which may come from
+// such a loss.
+func (s *Store) tryBatch(ctx context.Context, after store.Cursor, limit int) (b store.Batch, whole bool, err error) {
 	var parts, rowBefore, entries, clock, rowAgain *goredis.Cmd
 	err = s.onServer(ctx, func(ctx context.Context, node *goredis.Client) error {
 		pipe := node.Pipeline()
 		role := queryRole(ctx, pipe)
 		parts = pipe.Do(ctx, "EXISTS", s.key("entries"), s.key("sessions"), s.key("subjects"))
-		rowBefore = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
-		entries = pipe.Do(ctx, "XRANGE", s.key("entries"), "("+strconv.FormatUint(uint64(after), 10)+"-0", "+", "COUNT", limit+1)
+		rowBefore = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor", "head_id", "floor_id")
+		entries = pipe.Do(ctx, "XRANGE", s.key("entries"), strconv.FormatUint(uint64(after.Position), 10)+"-0", "+", "COUNT", read(limit))
 		clock = pipe.Do(ctx, "TIME")
-		rowAgain = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor")
+		rowAgain = pipe.Do(ctx, "HMGET", s.servers.key, "id", "head", "floor", "head_id", "floor_id")
 		_, _ = pipe.Exec(ctx) // each command holds its own error
 		for _, c := range []*goredis.Cmd{parts, rowBefore, entries, clock, rowAgain} {
 			if err := c.Err(); err != nil {
@@ -154,14 +206,21 @@ func (s *Store) tryBatch(ctx context.Context, after store.Position, limit int) (
 	}
 	row, _ := rowBefore.Val().([]any)
 	again, _ := rowAgain.Val().([]any)
-	if len(row) != 3 || !slices.Equal(row, again) || row[0] == nil || parts.Val() != int64(3) {
+	if len(row) != 5 || !slices.Equal(row, again) || row[0] == nil || parts.Val() != int64(3) {
 		return b, false, nil
 	}
-	id, _ := row[0].(string)
 	head, err1 := number(row[1])
 	floor, err2 := number(row[2])
 	now, err3 := clock.Slice()
-	if err := errors.Join(err1, err2, err3); err != nil || copy(b.Log[:], id) != len(b.Log) || len(now) != 2 {
+	floorID := store.ID{}
+	if floor > 0 {
+		floorID, err = idOf(row[4])
+	}
+	b.Head, b.Floor = store.Position(head), store.Position(floor)
+	var err4, err5 error
+	b.Log, err4 = idOf(row[0])
+	b.HeadID, err5 = idOf(row[3])
+	if err := errors.Join(err, err1, err2, err3, err4, err5); err != nil || len(now) != 2 {
 		return b, false, errors.Join(err, errDamaged)
 	}
 	seconds, err1 := number(now[0])
@@ -169,30 +228,24 @@ func (s *Store) tryBatch(ctx context.Context, after store.Position, limit int) (
 	if err := errors.Join(err1, err2); err != nil {
 		return b, false, err
 	}
-	b.Head, b.Floor, b.Now = store.Position(head), store.Position(floor), time.UnixMilli(int64(seconds*1000+micros/1000))
+	b.Now = time.UnixMilli(int64(seconds*1000 + micros/1000))
 	list, _ := entries.Val().([]any)
-	b.More = len(list) > limit
-	b.Entries = make([]store.Entry, min(len(list), limit))
-	for i := range b.Entries {
-		if b.Entries[i], err = parseEntry(entryText(list[i])); err != nil {
-			return b, false, err
-		}
+	texts := make([]any, len(list))
+	for i := range list {
+		texts[i] = entryText(list[i])
 	}
+	reach, err := fill(&b, after, limit, floorID, texts)
 	// If the end of the stream is lost, the entries do not reach the head.
-	last := max(after, b.Floor)
-	if n := len(b.Entries); n > 0 {
-		last = max(last, b.Entries[n-1].Position)
-	}
-	return b, b.More || last >= b.Head, nil
+	return b, err == nil && !b.Broken && (b.More || reach >= b.Head), err
 }
 
 // batchByScript reads a part of the log with a script, which also detects that there
 // is no log, or that a part of it is lost.
-func (s *Store) batchByScript(ctx context.Context, after store.Position, limit int) (b store.Batch, err error) {
+func (s *Store) batchByScript(ctx context.Context, after store.Cursor, limit int) (b store.Batch, err error) {
 	var p packed
-	p.number(uint64(after))
-	p.number32(uint32(limit))
-	reply, err := s.run(ctx, sinceScript, false, p)
+	p.number(uint64(after.Position))
+	p.number32(uint32(read(limit)))
+	reply, err := s.run(ctx, s.news, sinceScript, false, p)
 	if err != nil {
 		return b, err
 	}
@@ -202,21 +255,29 @@ func (s *Store) batchByScript(ctx context.Context, after store.Position, limit i
 	}
 	text, _ := rows[0].(string)
 	r := reader{rest: text}
-	b.Head, b.Floor, b.Now, b.Log = r.position(), r.position(), r.time(), r.id()
-	err = r.end("an answer")
-	b.More = len(rows)-1 > limit
-	b.Entries = make([]store.Entry, min(len(rows)-1, limit))
-	for i := range b.Entries {
-		if err == nil {
-			text, _ := rows[i+1].(string)
-			b.Entries[i], err = parseEntry(text)
-		}
+	b.Head, b.Floor, b.Now = r.position(), r.position(), r.time()
+	var floorID store.ID
+	if !r.optional(b.HeadID[:]) || r.optional(floorID[:]) != (b.Floor > 0) {
+		r.bad = true
+	}
+	b.Log = r.id()
+	if err = r.end("an answer"); err == nil {
+		_, err = fill(&b, after, limit, floorID, rows[1:])
 	}
 	if err != nil {
 		return store.Batch{}, fmt.Errorf("redis: since: %w", err)
 	}
 	s.seen.raise(b.Head)
 	return b, nil
+}
+
+func idOf(v any) (id store.ID, err error) {
+	text, _ := v.(string)
+	if len(text) != len(id) {
+		return id, fmt.Errorf("an id: %w", errDamaged)
+	}
+	copy(id[:], text)
+	return id, nil
 }
 
 // entryText returns the text of a stream entry, [id, [name, text]]. It returns "" if
@@ -251,7 +312,7 @@ func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (
 	var p packed
 	p.bytes(session[:])
 	p.short(subject)
-	reply, err := s.run(ctx, cutoffsScript, false, p)
+	reply, err := s.run(ctx, s.news, cutoffsScript, false, p)
 	if err != nil {
 		return store.Cutoffs{}, err
 	}
@@ -270,23 +331,65 @@ func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (
 }
 
 // Announce implements [store.Store].
-func (s *Store) Announce(ctx context.Context, a store.Announcement) error {
+func (s *Store) Announce(ctx context.Context, a store.Announcement) (store.Peers, error) {
+	if err := a.Check(); err != nil {
+		return store.Peers{}, err
+	}
 	var p packed
 	var ms [4]uint64
 	for i, d := range []time.Duration{a.Access, a.Absolute, a.Leeway, a.MaxStaleness} {
 		ms[i] = wholeMilliseconds(d)
 		p.number(ms[i])
 	}
-	_, err := s.run(ctx, announceScript, true, p)
-	if err == nil {
+	p.short(a.Realm)
+	p.bytes(a.Ring[:])
+	p.number(a.RingVersion)
+	p.flag(a.Adopt)
+	p.bytes(a.Node[:])
+	var told packed
+	told.bytes(a.Ring[:])
+	told.number(a.RingVersion)
+	told.short(a.Instance)
+	p.long(append(told, a.Settings...))
+	reply, err := s.run(ctx, s.news, announceScript, true, p)
+	if err != nil {
+		return store.Peers{}, err
+	}
+	peers, err := parsePeers(reply)
+	if err != nil {
+		return store.Peers{}, fmt.Errorf("redis: announce: %w", err)
+	}
+	if peers.Accepted {
 		s.announced.raise(ms)
 	}
-	return err
+	return peers, nil
+}
+
+func parsePeers(reply any) (store.Peers, error) {
+	rows, _ := reply.([]any)
+	if len(rows) == 0 {
+		return store.Peers{}, errDamaged
+	}
+	text, _ := rows[0].(string)
+	r := reader{rest: text}
+	p := store.Peers{Accepted: r.flag(), Now: r.time(), Realm: strings.Clone(r.short()), Ring: r.id(), RingVersion: r.uint64()}
+	if err := r.end("an answer"); err != nil {
+		return store.Peers{}, err
+	}
+	for _, row := range rows[1:] {
+		text, _ := row.(string)
+		node, err := parsePeer(text)
+		if err != nil {
+			return store.Peers{}, err
+		}
+		p.Nodes = append(p.Nodes, node)
+	}
+	return p, nil
 }
 
 // LoadKeys implements [store.Store].
 func (s *Store) LoadKeys(ctx context.Context) (version uint64, document []byte, err error) {
-	reply, err := s.run(ctx, loadKeysScript, false, nil)
+	reply, err := s.run(ctx, s.reads, loadKeysScript, false, nil)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -303,9 +406,12 @@ func (s *Store) LoadKeys(ctx context.Context) (version uint64, document []byte, 
 
 // SwapKeys implements [store.Store].
 func (s *Store) SwapKeys(ctx context.Context, version uint64, document []byte) (bool, error) {
+	if version >= uint64(store.MaxPosition) {
+		return false, fmt.Errorf("redis: swap keys: %w: version %d: want less than 53 bits", store.ErrArgument, version)
+	}
 	var p packed
 	p.number(version)
-	reply, err := s.run(ctx, swapKeysScript, true, p, string(document))
+	reply, err := s.run(ctx, s.writes, swapKeysScript, true, p, string(document))
 	return reply == int64(1), err
 }
 

@@ -1,8 +1,8 @@
 package redis
 
 import (
-	"bytes"
 	"encoding/hex"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -11,17 +11,19 @@ import (
 )
 
 // packRecord packs a family as the scripts do.
-func packRecord(f *store.Family, ended bool) string {
+func packRecord(f *record) string {
 	var p packed
 	p.byte(recordVersion)
-	flags := byte(0)
-	if f.Native {
-		flags |= flagNative
+	p.flag(f.Native)
+	p.flag(f.ended)
+	switch {
+	case f.Counts:
+		p.byte(boundCounts)
+	case !f.Key.IsZero():
+		p.byte(1)
+	default:
+		p.byte(0)
 	}
-	if ended {
-		flags |= flagEnded
-	}
-	p.byte(flags)
 	p.number(uint64(f.Birth))
 	p.number(uint64(f.Position))
 	p.number(uint64(f.LastCommit))
@@ -32,11 +34,35 @@ func packRecord(f *store.Family, ended bool) string {
 		p.number(uint64(at.UnixMilli()))
 	}
 	p.number(uint64(f.Idle.Milliseconds()))
-	p.number(uint64(f.Absolute.UnixMilli()))
+	p.number(uint64(f.Absolute.Milliseconds()))
+	p.bytes(f.Seal[:])
 	p.short(f.Subject)
+	p.short(f.Actor)
 	p.short(f.Label)
+	p.long(packDetails(f))
 	p.long(f.Value)
 	return string(p)
+}
+
+func packDetails(f *record) (p packed) {
+	id := func(id store.ID) {
+		if id.IsZero() {
+			p.short("")
+		} else {
+			p.short(string(id[:]))
+		}
+	}
+	p.number(f.keep)
+	p.short(f.Methods)
+	p.short(f.Level)
+	p.names(f.Names)
+	p.key(f.Key)
+	id(f.First)
+	id(f.Successor)
+	if string(p) == string(make([]byte, len(p))) {
+		return nil
+	}
+	return p
 }
 
 func packEntry(e *store.Entry) string {
@@ -51,41 +77,88 @@ func packEntry(e *store.Entry) string {
 		p.short(e.Subject)
 	case store.KindSession, store.KindSuperseding:
 		p.short(string(e.Session[:]))
+	case store.KindName:
+		p.short(string(e.Name[:]))
 	default:
-		p.short("")
+		p.short(packRing(e.Ring, e.RingVersion))
 	}
 	p.short(e.Reason)
 	p.short(e.Actor)
 	return string(p)
 }
 
-func sampleFamily() store.Family {
+func sampleFamily() record {
 	at := time.UnixMilli(1_790_000_000_123)
-	return store.Family{
+	return record{Family: store.Family{
 		ID: store.ID{7}, Subject: "alice", Label: "laptop", Native: true, Birth: 1, Position: store.MaxPosition, LastCommit: 5, Value: []byte("sealed"),
-		Generation: 3, Copy: 2, Used: store.MaxCopy, Started: at, Authenticated: at.Add(1), Issued: at.Add(time.Second), Idle: 30 * time.Minute, Absolute: at.Add(time.Hour),
-	}
+		Names: []store.Name{{0, 1}, {0, 2}, {9}, {0xff}}, Actor: "support:carol", Methods: "pwd otp", Level: "2", Key: store.Key{3}, Counts: true,
+		First: store.ID{4}, Successor: store.ID{5}, Seal: store.Seal{6},
+		Generation: 3, Copy: 2, Used: store.MaxCopy, Started: at, Authenticated: at.Add(time.Millisecond), Issued: at.Add(time.Second), Idle: 30 * time.Minute, Absolute: time.Hour,
+	}, keep: 8}
 }
 
-func recordSeeds() []string {
-	f, plain := sampleFamily(), sampleFamily()
-	plain.Value, plain.LastCommit, plain.Label, plain.Native = nil, 0, "", false
-	whole := packRecord(&f, true)
-	const counts = 1 + 1 + 3*8 // where the generation begins
-	return []string{
-		whole, packRecord(&plain, false), whole[:len(whole)-1], whole + "x", "", "\x03" + whole[1:], whole[:1] + "\x04" + whole[2:],
-		whole[:2] + "\xff" + whole[3:],                         // a birth of more than 53 bits
-		"\x01" + whole[1:],                                     // the version before copies
-		whole[:counts] + "\x00\x00\x00\x00" + whole[counts+4:], // generation 0
-		whole[:counts] + "\x00\x10\x00\x00" + whole[counts+4:], // a generation of 21 bits
-		whole[:counts+4] + "\x10\x00" + whole[counts+6:],       // a copy of 13 bits
-		whole[:counts+6] + "\x10\x00" + whole[counts+8:],       // a used copy of 13 bits
+// plainFamily has none of the details.
+func plainFamily() record {
+	at := time.UnixMilli(1_790_000_000_123)
+	return record{Family: store.Family{
+		ID: store.ID{7}, Subject: "alice", Birth: 1, Position: 1, Generation: 1, Started: at, Authenticated: at, Issued: at, Idle: 30 * time.Minute, Absolute: time.Hour,
+	}}
+}
+
+// recordSeeds returns texts, of which the first good ones are records.
+func recordSeeds() (seeds []string, good int) {
+	whole, plain := sampleFamily(), plainFamily()
+	seeds = []string{packRecord(&whole), packRecord(&plain)}
+	for _, part := range []func(f *record){
+		func(f *record) { f.keep = 1 },
+		func(f *record) { f.Methods = "pwd" },
+		func(f *record) { f.Names = []store.Name{{1}} },
+		func(f *record) { f.Key = store.Key{1} },
+		func(f *record) { f.Successor, f.ended = store.ID{1}, true },
+	} {
+		f := plainFamily()
+		part(&f)
+		seeds = append(seeds, packRecord(&f))
 	}
+	good = len(seeds)
+	for _, spoil := range []func(f *record){
+		func(f *record) { f.Birth = store.MaxPosition + 1 },
+		func(f *record) { f.Generation = 0 },
+		func(f *record) { f.Generation = store.MaxGeneration + 1 },
+		func(f *record) { f.Copy = store.MaxCopy + 1 },
+		func(f *record) { f.Used = store.MaxCopy + 1 },
+		func(f *record) { f.LastCommit = 0 }, // with a value
+		func(f *record) { f.Subject = "" },
+		func(f *record) { f.Key = store.Key{} }, // that counts
+		func(f *record) { f.Names[0], f.Names[1] = f.Names[1], f.Names[0] },
+		func(f *record) { f.Names[1] = f.Names[0] },
+		func(f *record) { f.Names[0] = store.Name{} },
+		func(f *record) { f.Names = append(f.Names, store.Name{0xff, 1}) },
+	} {
+		f := sampleFamily()
+		spoil(&f)
+		seeds = append(seeds, packRecord(&f))
+	}
+	text := seeds[0]
+	const counts = 4 + 3*8 // where the generation begins
+	seeds = append(seeds, text[:len(text)-1], text+"x", "",
+		"\x02"+text[1:],                  // the version before details
+		"\x04"+text[1:],                  // the next version
+		text[:1]+"\x02"+text[2:],         // native is a flag
+		text[:2]+"\x02"+text[3:],         // so is ended
+		text[:3]+"\x03"+text[4:],         // bound is at most 2
+		text[:3]+"\x00"+text[4:],         // not bound, with a key
+		seeds[1][:3]+"\x01"+seeds[1][4:], // bound, without a key
+		seeds[1][:len(seeds[1])-4]+"\x00\x0e"+string(make([]byte, 14))+"\x00\x00",                      // details that say nothing
+		seeds[2][:len(seeds[2])-16-1]+"\x0f"+seeds[2][len(seeds[2])-16:len(seeds[2])-2]+"\x00\x00\x00", // details with a byte left over
+	)
+	return seeds, good
 }
 
 // FuzzRecord: a record that parses is packed to the same bytes.
 func FuzzRecord(f *testing.F) {
-	for _, seed := range recordSeeds() {
+	seeds, _ := recordSeeds()
+	for _, seed := range seeds {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -93,7 +166,7 @@ func FuzzRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again := packRecord(&family, text[1]&flagEnded != 0); again != text {
+		if again := packRecord(&family); again != text {
 			t.Errorf("%x was read, and is written as %x", text, again)
 		}
 	})
@@ -107,11 +180,16 @@ func entrySeeds() []string {
 		{ID: store.ID{2}, Position: store.MaxPosition, Kind: store.KindSubject, Subject: "bob", Time: at},
 		{ID: store.ID{3}, Position: 7, Previous: 6, Kind: store.KindEveryone, Reason: "the log begins", Time: at},
 		{ID: store.ID{4}, Position: 8, Previous: 7, Kind: store.KindSuperseding, Session: store.ID{9}, Time: at},
+		{ID: store.ID{5}, Position: 9, Previous: 8, Kind: store.KindName, Name: store.Name{9}, Time: at},
+		{ID: store.ID{6}, Position: 10, Previous: 9, Kind: store.KindEveryone, Ring: store.ID{1}, RingVersion: 1<<64 - 1, Time: at},
 	} {
 		whole := packEntry(&e)
-		seeds = append(seeds, whole, whole[:len(whole)-1], whole+"\x00", whole[:24]+"\x05"+whole[25:])
+		seeds = append(seeds, whole, whole[:len(whole)-1], whole+"\x00", whole[:24]+"\x06"+whole[25:])
 	}
-	return seeds
+	nameless := store.Entry{ID: store.ID{5}, Position: 9, Kind: store.KindName, Time: at}
+	const name = 8*3 + 1 + 16 // where the name begins
+	everyone := packEntry(&store.Entry{ID: store.ID{6}, Position: 10, Kind: store.KindEveryone, Time: at})
+	return append(seeds, packEntry(&nameless), everyone[:name]+"\x18"+string(make([]byte, 24))+everyone[name+1:], everyone[:name]+"\x01x"+everyone[name+1:])
 }
 
 // FuzzEntry: an entry that parses is packed to the same bytes.
@@ -132,35 +210,55 @@ func FuzzEntry(f *testing.F) {
 
 // FuzzSnapshot: no reply causes a panic, and none is parsed in part.
 func FuzzSnapshot(f *testing.F) {
-	head := string(make([]byte, 2+8*4+16))
-	for _, record := range recordSeeds() {
-		f.Add("\x01\x03"+head[2:]+record, true)
+	head := string(make([]byte, 2+8*3+4+1+8+16))
+	seeds, _ := recordSeeds()
+	for _, record := range seeds {
+		f.Add("\x01\x03" + head[2:] + record)
 	}
-	f.Add(head, false)
-	f.Add("\x06"+head[1:], false)
-	f.Fuzz(func(t *testing.T, text string, _ bool) {
+	f.Add(head)
+	f.Add("\x09" + head[1:])
+	f.Add(head[:2+8*3+4] + "\x02" + head[2+8*3+5:])
+	f.Fuzz(func(t *testing.T, text string) {
 		s, err := parseSnapshot(text, store.ID{1})
 		if err != nil {
 			return
 		}
-		if (s.State == store.Absent) != s.Family.ID.IsZero() || s.Outcome > store.Taken || s.State > store.Alive {
+		if (s.State == store.Absent) != s.Family.ID.IsZero() || s.Outcome > store.Again || s.State > store.Alive {
 			t.Errorf("%x: %+v", text, s)
 		}
 		_ = s.State.String() + s.Outcome.String()
 	})
 }
 
+// FuzzPage: no reply to Families or Announce causes a panic.
+func FuzzPage(f *testing.F) {
+	seeds, _ := recordSeeds()
+	place := string(packPlace(store.PageCursor{Birth: 5, ID: store.ID{1}}))
+	for _, next := range []string{"\x00", "\x18" + place, "\x17" + place[1:], "\x18" + place + "x"} {
+		f.Add("\x00\x00\x00\x00\x00\x00\x00\x05"+next, string(make([]byte, 16))+seeds[0])
+	}
+	f.Add("\x01\x00\x00\x00\x00\x00\x00\x00\x05\x01r"+string(make([]byte, 24)), "node of 16 bytes"+string(make([]byte, 24))+"\x01isettings")
+	f.Fuzz(func(t *testing.T, head, row string) {
+		if p, err := parsePage([]any{head, row}); err == nil && (len(p.Families) != 1 || p.Families[0].Value != nil) {
+			t.Errorf("%+v", p)
+		}
+		if p, err := parsePeers([]any{head, row}); err == nil && (len(p.Nodes) != 1 || p.Nodes[0].Node.IsZero()) {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
 func TestRecordSeeds(t *testing.T) {
-	for i, seed := range recordSeeds() {
-		if _, err := parseRecord(seed, store.ID{7}); (err == nil) != (i < 2) {
+	seeds, good := recordSeeds()
+	for i, seed := range seeds {
+		if _, err := parseRecord(seed, store.ID{7}); (err == nil) != (i < good) {
 			t.Errorf("seed %d: %v", i, err)
 		}
 	}
-	want := sampleFamily()
-	got, err := parseRecord(packRecord(&want, false), want.ID)
-	if err != nil || got.Subject != want.Subject || got.Label != want.Label || !got.Native || got.Position != want.Position || !bytes.Equal(got.Value, want.Value) ||
-		!got.Absolute.Equal(want.Absolute) || got.Idle != want.Idle || got.Generation != 3 || got.Copy != 2 || got.Used != store.MaxCopy || got.LastCommit != 5 || got.Birth != 1 {
-		t.Errorf("%+v, %v", got, err)
+	for i, want := range []record{sampleFamily(), plainFamily()} {
+		if got, err := parseRecord(seeds[i], want.ID); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, %v; want %+v", got, err, want)
+		}
 	}
 	read := 0
 	for _, seed := range entrySeeds() {
@@ -170,8 +268,8 @@ func TestRecordSeeds(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	}
-	if read != 4 {
-		t.Errorf("%d of the seeds are entries; want 4", read)
+	if read != 6 {
+		t.Errorf("%d of the seeds are entries; want 6", read)
 	}
 }
 

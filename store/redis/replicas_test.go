@@ -38,8 +38,8 @@ func TestReadsDoNotWaitForReplicas(t *testing.T) {
 	for name, read := range map[string]func() error{
 		"cutoffs":  func() error { _, err := db.Cutoffs(t.Context(), newID(), "alice"); return err },
 		"family":   func() error { _, err := db.Family(t.Context(), newID()); return err },
-		"families": func() error { _, err := db.Families(t.Context(), "alice", 1); return err },
-		"since":    func() error { _, err := db.Since(t.Context(), 0, 1, 0); return err },
+		"families": func() error { _, err := db.Families(t.Context(), store.Query{Subject: "alice", Limit: 1}); return err },
+		"since":    func() error { _, err := db.Since(t.Context(), store.Cursor{}, 1, 0); return err },
 		"keys":     func() error { _, _, err := db.LoadKeys(t.Context()); return err },
 	} {
 		if err := read(); err != nil {

@@ -33,7 +33,7 @@ func revokeMany(tb testing.TB, db *redis.Store, from, n int) {
 // readAll reads the whole log, as a node does when it starts.
 func readAll(tb testing.TB, db *redis.Store) (entries int) {
 	tb.Helper()
-	after := store.Position(0)
+	var after store.Cursor
 	for {
 		b, err := db.Since(context.Background(), after, store.MaxEntries, 0)
 		must(tb, err)
@@ -41,10 +41,10 @@ func readAll(tb testing.TB, db *redis.Store) (entries int) {
 		if !b.More {
 			return entries
 		}
-		if b.Entries[0].Position <= after {
+		if b.Entries[0].Position <= after.Position {
 			tb.Fatal("it does not go on")
 		}
-		after = b.Entries[len(b.Entries)-1].Position
+		after = store.Cursor{Position: b.Entries[len(b.Entries)-1].Position, ID: b.Entries[len(b.Entries)-1].ID}
 	}
 }
 
@@ -189,8 +189,8 @@ func TestNoScriptIsLong(t *testing.T) {
 			t.Errorf("%v, entry %d, %v", s.Outcome, s.Entry, err)
 		}
 	})
-	if list, err := db.Families(ctx, "bob", 100); err != nil || len(list) != 3 {
-		t.Errorf("%d families; want 3, %v", len(list), err)
+	if page, err := db.Families(ctx, store.Query{Subject: "bob", Limit: 100}); err != nil || len(page.Families) != 3 {
+		t.Errorf("%d families; want 3, %v", len(page.Families), err)
 	}
 	families("carol", n)
 	slowest(fmt.Sprintf("revoking a subject of %d families", n), func() {
@@ -203,8 +203,8 @@ func TestNoScriptIsLong(t *testing.T) {
 	})
 	families("dave", n)
 	slowest(fmt.Sprintf("listing the first thousand of %d", n), func() {
-		if list, err := db.Families(ctx, "dave", store.MaxListed); err != nil || len(list) != store.MaxListed {
-			t.Errorf("%d families, %v", len(list), err)
+		if page, err := db.Families(ctx, store.Query{Subject: "dave", Limit: store.MaxLooked}); err != nil || len(page.Families) != store.MaxLooked {
+			t.Errorf("%d families, %v", len(page.Families), err)
 		}
 	})
 	// All of them have expired, and the index has not been cleaned yet.
@@ -212,13 +212,13 @@ func TestNoScriptIsLong(t *testing.T) {
 		must(t, client.Unlink(ctx, key).Err())
 	}
 	slowest(fmt.Sprintf("listing none of %d that have expired", n), func() {
-		if list, err := db.Families(ctx, "dave", store.MaxListed); err != nil || len(list) != 0 {
-			t.Errorf("%d families, %v", len(list), err)
+		if page, err := db.Families(ctx, store.Query{Subject: "dave", Limit: store.MaxLooked}); err != nil || len(page.Families) != 0 {
+			t.Errorf("%d families, %v", len(page.Families), err)
 		}
 	})
-	must(t, db.Announce(ctx, store.Announcement{Access: time.Millisecond, Absolute: time.Millisecond}))
+	announce(t, db, store.Announcement{Access: time.Millisecond, Absolute: time.Millisecond})
 	slowest("dropping all entries, and forgetting a subject", func() { must(t, db.Tidy(ctx)) })
-	if b, err := db.Since(ctx, 0, 10, 0); err != nil || len(b.Entries) != 0 || b.Floor != b.Head {
+	if b, err := db.Since(ctx, store.Cursor{}, 10, 0); err != nil || len(b.Entries) != 0 || b.Floor != b.Head {
 		t.Errorf("%d entries are left, floor %d of %d, %v", len(b.Entries), b.Floor, b.Head, err)
 	}
 }

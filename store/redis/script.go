@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -26,6 +27,9 @@ var baseLua string
 
 //go:embed scripts/family.lua
 var familyLua string
+
+//go:embed scripts/index.lua
+var indexLua string
 
 //go:embed scripts/append.lua
 var appendLua string
@@ -66,13 +70,42 @@ func (p *packed) long(b []byte) {
 	*p = append(*p, b...)
 }
 
+// time appends a time in whole milliseconds. No time is 0, so one of before 1970 is 1.
+func (p *packed) time(t time.Time) {
+	if t.IsZero() {
+		p.number(0)
+	} else {
+		p.number(uint64(min(max(t.UnixMilli(), 1), int64(store.MaxPosition))))
+	}
+}
+
+// key appends a device's key. No key is an empty text.
+func (p *packed) key(k store.Key) {
+	if k.IsZero() {
+		p.short("")
+	} else {
+		p.short(string(k[:]))
+	}
+}
+
+func (p *packed) names(names []store.Name) {
+	p.byte(byte(len(names) * len(store.Name{})))
+	for _, n := range names {
+		p.bytes(n[:])
+	}
+}
+
+// packRing packs the name of an entry of everyone. It is empty if there is no ring.
+func packRing(ring store.ID, version uint64) string {
+	if ring.IsZero() && version == 0 {
+		return ""
+	}
+	return string(binary.BigEndian.AppendUint64(ring[:], version))
+}
+
 // run runs a script on the server. If the script finds no log, run creates one and
 // runs the script again.
-func (s *Store) run(ctx context.Context, sc *script, write bool, args packed, more ...any) (any, error) {
-	sender := s.reads
-	if write {
-		sender = s.writes
-	}
+func (s *Store) run(ctx context.Context, sender *groupSender, sc *script, write bool, args packed, more ...any) (any, error) {
 	for attempt := 0; ; attempt++ {
 		reply, err := sender.do(&call{ctx: ctx, script: sc, args: string(args), more: more, write: write})
 		if err == nil && reply == nil && attempt == 0 {

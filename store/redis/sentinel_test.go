@@ -68,7 +68,7 @@ func TestSentinelFailover(t *testing.T) {
 	client := goredis.NewFailoverClient(&goredis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{addr}})
 	defer client.Close()
 	db := open(t, client, redis.Options{})
-	began, err := db.Since(t.Context(), 0, 10, 0)
+	began, err := db.Since(t.Context(), store.Cursor{}, 10, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestSentinelFailover(t *testing.T) {
 		_, err := db.Revoke(context.Background(), store.Revocation{Subjects: []string{"alice"}})
 		return err == nil && there.HExists(context.Background(), "{wafer}:subjects", "alice").Val()
 	})
-	b, err := db.Since(t.Context(), began.Head, 10, 0)
+	b, err := db.Since(t.Context(), cursorAtHead(began), 10, 0)
 	if err != nil || b.Log != began.Log || len(b.Entries) == 0 || b.Entries[0].Previous != began.Head {
 		t.Errorf("%+v after %d, %v", b, began.Head, err)
 	}

@@ -72,8 +72,11 @@ func TestRefusedWriteIsNotHalfDone(t *testing.T) {
 			_, err := db.Restore(ctx, store.Restoration{Above: before.Head, Entries: []store.Entry{{Kind: store.KindSession, Session: ends.ID, Position: 1}}})
 			return err
 		},
-		"announce": func() error { return db.Announce(ctx, store.Announcement{Access: time.Hour, Absolute: 24 * time.Hour}) },
-		"swap":     func() error { _, err := db.SwapKeys(ctx, 0, []byte("document")); return err },
+		"announce": func() error {
+			_, err := db.Announce(ctx, store.Announcement{Access: time.Hour, Absolute: 24 * time.Hour})
+			return err
+		},
+		"swap": func() error { _, err := db.SwapKeys(ctx, 0, []byte("document")); return err },
 	} {
 		if err := write(); err == nil || !strings.Contains(err.Error(), "NOREPLICAS") {
 			t.Errorf("%s: %v; want NOREPLICAS", name, err)
@@ -85,11 +88,11 @@ func TestRefusedWriteIsNotHalfDone(t *testing.T) {
 	if after, err := db.Cutoffs(ctx, ends.ID, "alice"); err != nil || after.Head != before.Head || after.Ending != 0 {
 		t.Errorf("%+v, %v", after, err)
 	}
-	if b, err := db.Since(ctx, 0, 10, 0); err != nil || len(b.Entries) != 1 {
+	if b, err := db.Since(ctx, store.Cursor{}, 10, 0); err != nil || len(b.Entries) != 1 {
 		t.Errorf("%d entries, %v", len(b.Entries), err)
 	}
-	if list, err := db.Families(ctx, "alice", 10); err != nil || len(list) != 2 {
-		t.Errorf("%d families, %v", len(list), err)
+	if page, err := db.Families(ctx, store.Query{Subject: "alice", Limit: 10}); err != nil || len(page.Families) != 2 {
+		t.Errorf("%d families, %v", len(page.Families), err)
 	}
 }
 
@@ -148,14 +151,14 @@ func TestBusyServer(t *testing.T) {
 	if err := <-done; err == nil {
 		t.Error("the script was not killed")
 	}
-	before, err := db.Since(t.Context(), 0, 1000, 0)
+	before, err := db.Since(t.Context(), store.Cursor{}, 1000, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if s, err := db.Revoke(t.Context(), store.Revocation{Subjects: []string{"alice"}}); err != nil || s.Outcome != store.Written {
 		t.Errorf("%v, %v", s.Outcome, err)
 	}
-	after, err := db.Since(t.Context(), before.Head, 1000, 0)
+	after, err := db.Since(t.Context(), cursorAtHead(before), 1000, 0)
 	if err != nil || len(after.Entries) != 1 || after.Entries[0].Previous != before.Head {
 		t.Errorf("%+v, %v", after, err)
 	}
@@ -212,8 +215,8 @@ func TestAnyClientWillDo(t *testing.T) {
 			if s, err := db.Create(ctx, c); err != nil || s.Outcome != store.Written || s.Family.Subject != c.Subject {
 				t.Fatalf("%+v, %v", s, err)
 			}
-			if list, err := db.Families(ctx, c.Subject, 10); err != nil || len(list) != 1 || list[0].ID != c.ID {
-				t.Errorf("%v, %v", list, err)
+			if page, err := db.Families(ctx, store.Query{Subject: c.Subject, Limit: 10}); err != nil || len(page.Families) != 1 || page.Families[0].ID != c.ID {
+				t.Errorf("%v, %v", page, err)
 			}
 			if ok, err := db.SwapKeys(ctx, 0, []byte("a\x00\r\nb")); err != nil || !ok {
 				t.Errorf("%v, %v", ok, err)
@@ -221,13 +224,13 @@ func TestAnyClientWillDo(t *testing.T) {
 			if v, document, err := db.LoadKeys(ctx); err != nil || v != 1 || string(document) != "a\x00\r\nb" {
 				t.Errorf("%d %q, %v", v, document, err)
 			}
-			first, err := db.Since(ctx, 0, 10, 0)
+			first, err := db.Since(ctx, store.Cursor{}, 10, 0)
 			if err != nil || len(first.Entries) != 1 {
 				t.Fatalf("%+v, %v", first, err)
 			}
 			var news store.Batch
 			var wait sync.WaitGroup
-			wait.Go(func() { news, err = db.Since(ctx, first.Head, 10, 20*time.Second) })
+			wait.Go(func() { news, err = db.Since(ctx, cursorAtHead(first), 10, 20*time.Second) })
 			time.Sleep(100 * time.Millisecond)
 			other := open(t, clientOf(t, server), redis.Options{Name: name})
 			s, err2 := other.Revoke(ctx, store.Revocation{Subjects: []string{c.Subject}})
@@ -244,6 +247,8 @@ func TestLargestCalls(t *testing.T) {
 	client := clientOf(t, testserver.Redis(t))
 	db := open(t, client, redis.Options{})
 	ctx := t.Context()
+	first, err := db.Since(ctx, store.Cursor{}, 1, 0)
+	must(t, err)
 	r := store.Revocation{Reason: strings.Repeat("\u00e9", 127), Actor: strings.Repeat("}", 255)}
 	for i := range store.MaxEntries {
 		r.Subjects = append(r.Subjects, fmt.Sprintf("%04d", i)+strings.Repeat("{", 251))
@@ -252,7 +257,7 @@ func TestLargestCalls(t *testing.T) {
 	if err != nil || s.Outcome != store.Written {
 		t.Fatal(s.Outcome, err)
 	}
-	b, err := db.Since(ctx, s.Head-store.MaxEntries, store.MaxEntries, 0)
+	b, err := db.Since(ctx, cursorAtHead(first), store.MaxEntries, 0)
 	if err != nil || len(b.Entries) != store.MaxEntries || b.More {
 		t.Fatalf("%d entries, %v", len(b.Entries), err)
 	}
@@ -265,7 +270,7 @@ func TestLargestCalls(t *testing.T) {
 	if err := client.FlushAll(ctx).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Since(ctx, 0, 1, 0); err != nil {
+	if _, err := db.Since(ctx, store.Cursor{}, 1, 0); err != nil {
 		t.Fatal(err)
 	}
 	above := b.Head + 1<<40 // otherwise the new log's first entry would cover everything

@@ -165,7 +165,7 @@ func (s *servers) engineClient(addr string) *goredis.Client {
 	// message must not move a connection to another server.
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	options.PushNotificationProcessor = nil       // it belongs to the application's client
-	options.PipelinePoolSize = 2 * groupsInFlight // for writes and for reads
+	options.PipelinePoolSize = 5 * groupsInFlight // for four senders, and the batches of Since
 	options.PipelineReadBufferSize, options.PipelineWriteBufferSize = 1<<16, 1<<16
 	if s.cluster != nil && s.cluster.Options().ReadOnly {
 		options.OnConnect = masterOnly(o.OnConnect)

@@ -52,7 +52,7 @@ func TestSettingsAreWatched(t *testing.T) {
 	eventually(t, "further reads", func() bool { return calls(t, client, "config|get") > reads+4 })
 	must(t, client.ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err())
 	eventually(t, "the all-clear", func() bool { return log.count("right again") == 1 })
-	must(t, db.Announce(t.Context(), store.Announcement{Access: time.Minute, Absolute: time.Hour}))
+	announce(t, db, store.Announcement{Access: time.Minute, Absolute: time.Hour})
 	must(t, client.Set(t.Context(), "{wafer}:forget", "of another type", 0).Err())
 	eventually(t, "a warning", func() bool { return log.count("housekeeping fails") > 0 })
 	steps := calls(t, client, "evalsha")

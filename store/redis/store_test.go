@@ -163,6 +163,17 @@ func TestStoreInCluster(t *testing.T) {
 	})
 }
 
+// cursorAtHead returns the cursor of a reader that has read up to the head.
+func cursorAtHead(b store.Batch) store.Cursor { return store.Cursor{Position: b.Head, ID: b.HeadID} }
+
+// announce announces durations, of a node without a realm.
+func announce(tb testing.TB, db store.Store, a store.Announcement) {
+	tb.Helper()
+	if p, err := db.Announce(context.Background(), a); err != nil || !p.Accepted {
+		tb.Fatalf("%+v, %v", p, err)
+	}
+}
+
 func newID() (id store.ID) {
 	rand.Read(id[:])
 	return id

@@ -1,9 +1,9 @@
 -- Functions for scripts that append to the log. The script sets above, seed, reason
 -- and actor.
-local EVERYONE, SUBJECT, SESSION, SUPERSEDING = 1, 2, 3, 4
+local EVERYONE, SUBJECT, SESSION, SUPERSEDING, NAME = 1, 2, 3, 4, 5
 local ENTRIES, SESSIONS, SUBJECTS, FORGET = PREFIX .. 'entries', PREFIX .. 'sessions', PREFIX .. 'subjects', PREFIX .. 'forget'
 local above, seed, reason, actor
-local appended = 0
+local appended, head_id = 0, nil
 
 -- Makes the script fail before its first write rather than after it, if one of the
 -- keys has another type, or while a Cluster moves the slot to another node, key by
@@ -14,7 +14,8 @@ local function touch()
   call('XLEN', ENTRIES)
   call('HLEN', SESSIONS)
   call('HLEN', SUBJECTS)
-  call('LLEN', FORGET)
+  call('ZCARD', FORGET)
+  call('ZCARD', LIVING)
 end
 
 local function next_position() return max(head + 1, above + 1, micros) end
@@ -34,10 +35,13 @@ local function no_room(n)
   end
 end
 
-local function append(kind, name)
+-- The cutoffs of names are kept with those of sessions: both are dropped with their
+-- entries. An entry that the caller has named by an id can be found by it.
+local function append(kind, name, id)
   local at = next_position()
-  call('XADD', ENTRIES, whole(at) .. '-0', 'e', pack('>I8I8I8B', at, head, now, kind) .. seed ..
-    pack('>I4Bc0Bc0Bc0', appended, #name, name, #reason, reason, #actor, actor))
+  head_id = id or seed .. pack('>I4', appended)
+  call('XADD', ENTRIES, whole(at) .. '-0', 'e', pack('>I8I8I8B', at, head, now, kind) .. head_id ..
+    pack('>Bc0Bc0Bc0', #name, name, #reason, reason, #actor, actor))
   appended, head = appended + 1, at
   if kind == EVERYONE then
     everyone = at
@@ -45,45 +49,37 @@ local function append(kind, name)
     call('HSET', SESSIONS, 'e' .. name, whole(at))
   elseif kind == SUPERSEDING then
     call('HSET', SESSIONS, 's' .. name, whole(at))
+  elseif kind == NAME then
+    call('HSET', SESSIONS, 'n' .. name, whole(at))
+    if id then call('HSET', SESSIONS, 'r' .. id, whole(at)) end
   end
 end
 
--- Moves the index of the subject's families to a key that names their cutoff. The
--- cutoff is not deleted as long as one of these families exists.
-local function append_subject(subject, reborn)
-  local families = index(subject)
+-- A subject has one cutoff, which moves. FORGET holds when it was set.
+local function append_subject(subject)
   append(SUBJECT, subject)
-  if reborn then call('ZREM', families, reborn.id) end
-  if call('EXISTS', families) == 1 then
-    local old = PREFIX .. 'o:' .. whole(head) .. ':' .. subject
-    call('RENAME', families, old)
-    call('PERSIST', old)
-  end
   call('HSET', SUBJECTS, subject, whole(head))
-  call('RPUSH', FORGET, pack('>I8I8', now, head) .. subject)
+  call('ZADD', FORGET, whole(now), subject)
   cutoffs[subject] = head
 end
 
--- The server expires an index a week after its last family. Without that week, a
--- clock that is ahead for a while would make the server expire the index of
--- families that are alive once the clock is right again, and append_subject would
--- not find them.
-local WEEK = 7 * 24 * 3600 * 1000
-local function list(f)
-  local families = index(f.subject)
-  local ttl = call('PTTL', families)
-  call('ZADD', families, whole(f.started), f.id)
-  if ttl < f.absolute + WEEK - now then call('PEXPIREAT', families, whole(f.absolute + WEEK)) end
+-- Returns the highest cutoff of a family's names, or 0.
+local function name_cutoff(f)
+  local highest, names = 0, details(f).names
+  for at = 1, #names, 32 do
+    highest = max(highest, tonumber(call('HGET', SESSIONS, 'n' .. string.sub(names, at, at + 31)) or 0))
+  end
+  return highest
 end
 
 -- Ends a session. An absent one has no raw record.
 local function finish(f)
   if f.raw then
-    f.flags = f.flags + 2
+    f.ended = 1
     write(f)
-    call('ZREM', index(f.subject), f.id)
+    unlist(f)
   end
   append(SESSION, f.id)
 end
 
-local function save() call('HSET', LOG, 'head', whole(head), 'everyone', whole(everyone)) end
+local function save() call('HSET', LOG, 'head', whole(head), 'head_id', head_id, 'everyone', whole(everyone)) end

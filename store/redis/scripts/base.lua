@@ -16,3 +16,6 @@ local micros = clock[1] * 1000000 + clock[2]
 local now = math.floor(micros / 1000)
 
 local function whole(n) return string.format('%.0f', n) end
+
+-- Fails unless a packed text ends where its last field does.
+local function must_end(at, text) if at ~= #text + 1 then error('a packed text with bytes left over') end end

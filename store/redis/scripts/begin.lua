@@ -17,7 +17,7 @@ local head, floor = tonumber(there[2] or 0), tonumber(there[3] or 0)
 local last = call('XREVRANGE', ENTRIES, '+', '-', 'COUNT', 1)[1]
 local newest = last and tonumber(string.match(last[1], '^%d+')) or 0
 if there[1] and call('EXISTS', ENTRIES, SESSIONS, SUBJECTS) == 3 and max(newest, floor) == head then return 0 end
-local log, seed, above, access, absolute, leeway, staleness = struct.unpack('>c16c12I8I8I8I8I8', ARGV[1])
+local log, entry, above, access, absolute, leeway, staleness = struct.unpack('>c16c16I8I8I8I8I8', ARGV[1])
 local clock = call('TIME')
 local micros = clock[1] * 1000000 + clock[2]
 -- The first position is a minute ahead of the clock, so that no cookie becomes valid
@@ -25,7 +25,7 @@ local micros = clock[1] * 1000000 + clock[2]
 local at = max(above + 1, micros + 60000000, head + 1, newest + 1)
 if at > 9007199254740991 then return redis.error_reply('ERR no positions are left') end
 local function whole(n) return string.format('%.0f', n) end
-call('HSET', LOG, 'id', log, 'version', '2', 'head', whole(at), 'floor', '0', 'everyone', whole(at))
+call('HSET', LOG, 'id', log, 'version', '3', 'head', whole(at), 'head_id', entry, 'floor', '0', 'floor_id', '', 'everyone', whole(at))
 for field, value in pairs({access = whole(access), absolute = whole(absolute), leeway = whole(leeway), staleness = whole(staleness),
   keys_version = '0', keys = ''}) do
   if call('HEXISTS', LOG, field) == 0 then call('HSET', LOG, field, value) end
@@ -34,6 +34,6 @@ call('UNLINK', ENTRIES, SESSIONS, SUBJECTS, PREFIX .. 'forget')
 call('HSET', SESSIONS, '', '0')
 call('HSET', SUBJECTS, '', '0')
 local reason = 'the log begins'
-call('XADD', ENTRIES, whole(at) .. '-0', 'e', pack('>I8I8I8B', at, 0, math.floor(micros / 1000), 1) .. seed ..
-  pack('>I4Bc0Bc0Bc0', 0, 0, '', #reason, reason, 0, ''))
+call('XADD', ENTRIES, whole(at) .. '-0', 'e', pack('>I8I8I8B', at, 0, math.floor(micros / 1000), 1) .. entry ..
+  pack('>Bc0Bc0Bc0', 0, '', #reason, reason, 0, ''))
 return 1

@@ -1,4 +1,5 @@
-local session, subject = parse('>c16Bc0', ARGV[1])
+local session, subject, rest = parse('>c16Bc0', ARGV[1])
+must_end(rest, ARGV[1])
 local at = call('HMGET', PREFIX .. 'sessions', 'e' .. session, 's' .. session)
 local cutoff = call('HGET', PREFIX .. 'subjects', subject)
 local staleness = call('HGET', LOG, 'staleness')

@@ -1,25 +1,19 @@
--- Reads a bounded part of a subject's families, newest first. It continues where the
--- last call ended: score is the last one that was scanned, and ties is the number of
--- scanned families with that score. The reply holds the new place, and the records.
-local MOST = 4096
-local subject, limit, more, score, ties = parse('>Bc0I4BI8I4', ARGV[1])
-local key = index(subject)
-local at = 0
-if more == 1 then at = call('ZCOUNT', key, '(' .. whole(score), '+inf') + ties end
-local found, ids, scanned = {}, {}, 0
-while scanned < MOST and #found < limit do
-  local chunk = call('ZREVRANGE', key, at, at + 127, 'WITHSCORES')
-  for i = 1, #chunk, 2 do
-    local started = tonumber(chunk[i + 1])
-    if more == 1 and started == score then ties = ties + 1 else more, score, ties = 1, started, 1 end
-    local f = read(chunk[i])
-    if #found < limit and f and lives(f) then found[#found + 1] = chunk[i] .. f.raw end
+-- Reads a page of the families of a subject, or of everybody, without their values.
+-- The reply holds the place of the last row that was looked at, unless there are no
+-- more, and the records.
+local MOST = 1000
+local subject, limit, after, at = parse('>Bc0I4Bc0', ARGV[1])
+must_end(at, ARGV[1])
+local key, lowest = LIVING, everyone
+if subject ~= '' then key, lowest = index(subject), max(cutoff(subject), everyone) end
+local found, looked, last, next = {}, 0, after, ''
+walk(key, after ~= '' and '(' .. after or '+', lowest, function(id, m)
+  if looked == MOST or #found == limit then
+    next = last
+    return true
   end
-  at, scanned = at + #chunk / 2, scanned + #chunk / 2
-  if #chunk < 256 then
-    more = 2 -- the end
-    break
-  end
-end
-if #found >= limit then more = 2 end
-return {pack('>BI8I4', more, score, ties), unpack(found)}
+  looked, last = looked + 1, m
+  local f = read(id)
+  if lives(f) then found[#found + 1] = id .. string.sub(f.raw, 1, #f.raw - #f.value - 2) .. '\0\0' end
+end)
+return {pack('>I8Bc0', now, #next, next), unpack(found)}

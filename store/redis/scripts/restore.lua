@@ -1,5 +1,7 @@
 -- ARGV[2] and the following arguments hold one lost entry each.
-above, seed = parse('>I8c12', ARGV[1])
+local at
+above, seed, at = parse('>I8c12', ARGV[1])
+must_end(at, ARGV[1])
 touch()
 local refused = too_far()
 if refused then return refused end
@@ -20,7 +22,8 @@ end
 local entries, n = {}, 0
 for i = 2, #ARGV do
   local e = {}
-  e.kind, e.position, e.name, e.reason, e.actor = parse('>BI8Bc0Bc0Bc0', ARGV[i])
+  e.kind, e.position, e.name, e.reason, e.actor, at = parse('>BI8Bc0Bc0Bc0', ARGV[i])
+  must_end(at, ARGV[i])
   if e.kind == SESSION then
     families[e.name] = read(e.name)
     endings[e.name] = tonumber(call('HGET', SESSIONS, 'e' .. e.name) or 0)
@@ -36,7 +39,7 @@ for _, e in ipairs(entries) do
     reason, actor = e.reason, e.actor
     if e.kind == SUBJECT then
       append_subject(e.name)
-    elseif e.kind == SESSION and families[e.name] and not ended(families[e.name]) then
+    elseif e.kind == SESSION and families[e.name] and families[e.name].ended == 0 then
       finish(families[e.name])
       endings[e.name] = head
     else
