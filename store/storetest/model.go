@@ -134,9 +134,10 @@ func (m *model) expect(inOrder bool, reason *string, actor string, want ...store
 	return m.head()
 }
 
-// bornBefore orders families by their births, then by their ids.
+// bornBefore orders families by their births, then by their starts, then by their
+// ids.
 func bornBefore(a, b store.Family) int {
-	return cmp.Or(cmp.Compare(a.Birth, b.Birth), bytes.Compare(a.ID[:], b.ID[:]))
+	return cmp.Or(cmp.Compare(a.Birth, b.Birth), a.Started.Compare(b.Started), bytes.Compare(a.ID[:], b.ID[:]))
 }
 
 // stamp checks and adopts a time that the engine has set during the call.
