@@ -9,8 +9,8 @@ local refused = too_far()
 if refused then return refused end
 local survivor = excepted == 1 and read(id) or nil
 local alive = lives(survivor) and survivor.subject == ARGV[3]
-if alive and basis < survivor.commit then return answer(BEHIND, survivor) end
 local named = alive and survivor.birth < name_cutoff(survivor)
+if alive and not named and basis < survivor.commit then return answer(BEHIND, survivor) end
 
 -- The sessions and the families to count are read before anything is written.
 local new, covered, seen, count = {}, 0, {}, 0
@@ -29,15 +29,16 @@ for at = 1, #sessions, 16 do
     end
   end
 end
-local looked, counted = 0, {}
+-- A cutoff also cuts off the families in which its subject acts.
+local looked = 0
 for i = 3, #ARGV do
   local subject = ARGV[i]
-  if not counted[subject] then
-    counted[subject] = true
-    walk(index(subject), '+', max(cutoff(subject), everyone), function(other)
+  for _, key in ipairs({index(subject), index_of_actor(subject)}) do
+    walk(key, '+', max(cutoff(subject), everyone), function(other)
       if looked == MOST then return true end
       looked = looked + 1
       if not seen[other] and lives(read(other)) then count = count + 1 end
+      seen[other] = true
     end)
   end
 end
