@@ -125,11 +125,17 @@ func join(local, res store.Cutoffs) store.Cutoffs {
 // has lost it. The store's data on that session may then predate the
 // revocation, so the cutoff applies to every position.
 func storeLost(local, res store.Cutoffs) bool {
-	return cutoffLost(local.Everyone, 0, local, res) || cutoffLost(local.Subject, res.Subject, local, res) || cutoffLost(local.Ending, res.Ending, local, res)
+	return cutoffLost(local.Everyone, 0, local, res) || cutoffLost(local.Subject, res.Subject, local, res) || endingLost(local, res)
 }
 
-// cutoffLost is storeLost for a single cutoff: held is this node's, has is the
-// store's.
+// endingLost is storeLost for the end of the session. Any entry that ends it covers
+// every position, so it is lost only if the store has none.
+func endingLost(local, res store.Cutoffs) bool {
+	return res.Ending == 0 && cutoffLost(local.Ending, 0, local, res)
+}
+
+// cutoffLost is storeLost for the cutoff of a subject or of everyone: held is this
+// node's, has is the store's.
 func cutoffLost(held, has store.Position, local, res store.Cutoffs) bool {
 	return held > max(local.Floor, res.Floor) && held <= res.Head && held > max(has, res.Everyone)
 }

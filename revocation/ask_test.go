@@ -29,7 +29,8 @@ func TestAsk(t *testing.T) {
 	r := still(t, d, revocation.Config{Now: clock.Now})
 	d.add(ending(session(1), 0), ofSubject(subject(2), 0), superseding(session(3), 0)) // 20, 30, 40
 	ask(t, r, 1, 19, revocation.Revoked)
-	ask(t, r, 1, 20, revocation.Good)
+	ask(t, r, 1, 20, revocation.Revoked) // an end covers every position
+	ask(t, r, 1, 40, revocation.Revoked)
 	ask(t, r, 2, 29, revocation.Revoked)
 	ask(t, r, 3, 39, revocation.Expired)
 	ask(t, r, 3, 40, revocation.Good)

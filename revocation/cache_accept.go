@@ -95,14 +95,14 @@ func (c *Cache) rolledBack(res result) *Event {
 // one session.
 func (c *Cache) writeBack(ctx context.Context, q query, local, res store.Cutoffs) error {
 	var entries []store.Entry
-	add := func(kind store.Kind, held, has store.Position) {
-		if cutoffLost(held, has, local, res) {
+	add := func(kind store.Kind, held store.Position, lost bool) {
+		if lost {
 			entries = append(entries, store.Entry{Kind: kind, Session: q.session, Subject: q.subject, Position: held, Reason: reasonRestored})
 		}
 	}
-	add(store.KindEveryone, local.Everyone, 0)
-	add(store.KindSubject, local.Subject, res.Subject)
-	add(store.KindSession, local.Ending, res.Ending)
+	add(store.KindEveryone, local.Everyone, cutoffLost(local.Everyone, 0, local, res))
+	add(store.KindSubject, local.Subject, cutoffLost(local.Subject, res.Subject, local, res))
+	add(store.KindSession, local.Ending, endingLost(local, res))
 	if len(entries) == 0 {
 		return nil
 	}

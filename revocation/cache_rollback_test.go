@@ -39,7 +39,11 @@ func TestPromise1_CacheOverALogThatWentBack(t *testing.T) {
 			end := d.add(ending(session(2), 0)) // 100
 			c.Apply(ending(session(2), end))
 			for n := range 5 {
-				confirm(t, c, n, 100, revocation.Good)
+				want := revocation.Good
+				if n == 2 {
+					want = revocation.Revoked
+				}
+				confirm(t, c, n, 100, want)
 			}
 			goBack(d)
 			head := d.revoked(store.ID{}, "").Head

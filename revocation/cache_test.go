@@ -53,7 +53,8 @@ func TestCache_KeepsPositions(t *testing.T) {
 	asked := counted(d)
 	c := newCache(t, d, revocation.Config{Now: clock.Now})
 	checks(t, c, clock.Now(), 1, 20, revocation.Unconfirmed)
-	for n := 1; n <= 4; n++ {
+	confirm(t, c, 1, 40, revocation.Revoked)
+	for n := 2; n <= 4; n++ {
 		confirm(t, c, n, 40, revocation.Good)
 	}
 	if asked.Load() != 4 {
@@ -64,7 +65,7 @@ func TestCache_KeepsPositions(t *testing.T) {
 		at store.Position
 		is revocation.Verdict
 	}{
-		{1, 19, revocation.Revoked}, {1, 20, revocation.Good}, {1, 40, revocation.Good}, {1, 41, revocation.Ahead},
+		{1, 19, revocation.Revoked}, {1, 20, revocation.Revoked}, {1, 40, revocation.Revoked}, {1, 41, revocation.Revoked},
 		{2, 29, revocation.Expired}, {2, 30, revocation.Good},
 		{3, 39, revocation.Revoked}, {3, 40, revocation.Good},
 		{4, 9, revocation.Revoked}, {4, 10, revocation.Good}, {4, 41, revocation.Ahead},

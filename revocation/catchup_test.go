@@ -30,8 +30,9 @@ func TestPromise1_CatchUp(t *testing.T) {
 	if r.Head() != d.head || r.Len() != 320 || len(d.calls()) != 7 {
 		t.Errorf("head %d of %d, %d entries", r.Head(), d.head, r.Len())
 	}
-	check(t, r, clock.Now(), 1, d.head, revocation.Good)
-	check(t, r, clock.Now(), 1, d.head+1, revocation.Ahead)
+	check(t, r, clock.Now(), 1, d.head, revocation.Revoked)
+	check(t, r, clock.Now(), 320, d.head, revocation.Good)
+	check(t, r, clock.Now(), 320, d.head+1, revocation.Ahead)
 	for _, q := range d.calls() {
 		if q.wait != 0 {
 			t.Errorf("it asked for a wait of %v", q.wait)

@@ -26,14 +26,15 @@ func TestCheck_InEveryState(t *testing.T) {
 	}
 	rows := []row{
 		{1, 19, revocation.Revoked, revocation.Revoked},
-		{1, 20, revocation.Good, revocation.Unconfirmed},
+		{1, 20, revocation.Revoked, revocation.Revoked},
 		{2, 29, revocation.Expired, revocation.Expired},
 		{2, 30, revocation.Good, revocation.Unconfirmed},
 		{3, 39, revocation.Revoked, revocation.Revoked},
 		{3, 40, revocation.Good, revocation.Unconfirmed},
 		{4, 49, revocation.Revoked, revocation.Revoked},
 		{4, 59, revocation.Revoked, revocation.Revoked},
-		{4, 60, revocation.Good, revocation.Unconfirmed},
+		{4, 60, revocation.Revoked, revocation.Revoked},
+		{4, store.MaxPosition, revocation.Revoked, revocation.Revoked},
 		{5, 9, revocation.Expired, revocation.Expired},
 		{5, 10, revocation.Good, revocation.Unconfirmed},
 		{5, 60, revocation.Good, revocation.Unconfirmed},

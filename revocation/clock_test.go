@@ -47,7 +47,7 @@ func TestPromise1_ReplicaIsConfirmedAsOfTheQuestion(t *testing.T) {
 		if s := r.State(c.Now()); s != revocation.Stale {
 			t.Errorf("%s: an answer of two minutes ago made the replica %v", name, s)
 		}
-		check(t, r, c.Now(), 1, r.Head(), revocation.Unconfirmed)
+		check(t, r, c.Now(), 2, r.Head(), revocation.Unconfirmed)
 		delay = 30 * time.Second
 		if err := ask(); err != nil {
 			t.Fatal(err)

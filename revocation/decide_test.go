@@ -52,7 +52,7 @@ func TestReplica_Decide(t *testing.T) {
 // result predates the token.
 func TestCache_Decide(t *testing.T) {
 	clock, d := newClock(), newDouble()
-	d.add(ending(session(1), 0)) // 20
+	d.add(ofSubject(subject(1), 0)) // 20
 	asked := counted(d)
 	c := newCache(t, d, revocation.Config{Now: clock.Now})
 	decide := func(n int, at store.Position, want revocation.Verdict, queries int64) {

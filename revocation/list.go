@@ -59,7 +59,8 @@ func NewList(limit int) *List {
 }
 
 // Cutoffs returns the list's cutoffs of a session and its subject. For a
-// session that was both superseded and ended, it returns the end.
+// session that was both superseded and ended, it returns an end alone, at the
+// higher of the two positions.
 func (l *List) Cutoffs(session store.ID, subject string) (c store.Cutoffs) {
 	ofSession, ofSubject := l.cutoffs(session, subject)
 	if ofSession.ends() {
@@ -82,13 +83,8 @@ func (l *List) Cutoffs(session store.ID, subject string) (c store.Cutoffs) {
 func (l *List) judge(session store.ID, subject string, at store.Position) Verdict {
 	ofSession, ofSubject := l.cutoffs(session, subject)
 	revoked := max(ofSubject.position(), store.Position(l.everyone.Load()))
-	expired := l.Floor() // after the tables, as in Cutoffs
-	if ofSession.ends() {
-		revoked = max(revoked, ofSession.position())
-	} else {
-		expired = max(expired, ofSession.position())
-	}
-	return verdict(revoked, expired, l.Head(), at)
+	expired := max(ofSession.position(), l.Floor()) // the floor after the tables, as in Cutoffs
+	return verdict(ofSession.ends(), revoked, expired, l.Head(), at)
 }
 
 func (l *List) cutoffs(session store.ID, subject string) (ofSession, ofSubject cutoff) {

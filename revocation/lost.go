@@ -59,8 +59,8 @@ func (l *lost) merge(before *lost, reloaded *List) *lost {
 			covered = max(covered, has.Subject)
 			_, known = l.subjectSet()[e.Subject]
 		case store.KindSession:
-			covered = max(covered, has.Ending)
 			_, known = l.sessionSet()[e.Session]
+			known = known || has.Ending != 0 // which covers every position
 		}
 		if covered < e.Position && !known {
 			more = append(more, e)
@@ -172,14 +172,14 @@ func (r *Replica) recheckLost(ctx context.Context, l *lost) error {
 		if err != nil {
 			return err
 		}
-		cutoff := res.Everyone
+		covered := res.Everyone >= e.Position
 		switch e.Kind {
 		case store.KindSubject:
-			cutoff = max(cutoff, res.Subject)
+			covered = covered || res.Subject >= e.Position
 		case store.KindSession:
-			cutoff = max(cutoff, res.Ending)
+			covered = covered || res.Ending != 0 // which covers every position
 		}
-		if cutoff < e.Position {
+		if !covered {
 			l.stillLost = append(l.stillLost, e)
 		}
 		l.next++

@@ -188,7 +188,11 @@ func TestPromise1_WhatTheLogLostCountsAboveEveryPosition(t *testing.T) {
 			check(t, r, now, 2, p, revocation.Revoked)
 			check(t, r, now, 1, p, revocation.Revoked)
 			for n := range 10 {
-				check(t, r, now, n, at, revocation.Good)
+				want := revocation.Good
+				if n == 4 || n == 1 { // which the log has ended, or has again: at every position
+					want = revocation.Revoked
+				}
+				check(t, r, now, n, at, want)
 			}
 			time.Sleep(5 * time.Minute)
 			if calls := d.took(); len(calls) != 0 {
@@ -228,8 +232,11 @@ func TestPromise1_TenNodesWriteBackOnce(t *testing.T) {
 				t.Fatalf("node %d is %v at %d", i, r.State(time.Now()), r.Head())
 			}
 			for n := range 700 {
-				if v := r.Check(time.Now(), session(n), subject(n), head); v != revocation.Good {
-					t.Fatalf("a token from after it is %v on node %d", v, i)
+				if v := r.Check(time.Now(), session(1000), subject(n), head); v != revocation.Good {
+					t.Fatalf("a token of a login from after it is %v on node %d", v, i)
+				}
+				if v := r.Check(time.Now(), session(n), "", head); v != revocation.Revoked {
+					t.Fatalf("a token of an ended session is %v on node %d", v, i)
 				}
 				if v := r.Check(time.Now(), session(n), subject(n), safe); v != revocation.Revoked {
 					t.Fatalf("a token from before it is %v on node %d", v, i)
@@ -271,7 +278,11 @@ func TestPromise1_ReadOnlyReplicaWaitsForOthers(t *testing.T) {
 		at = d.add(ending(session(1), 0), ofSubject(subject(2), 0))
 		time.Sleep(time.Minute)
 		for n := range 4 {
-			check(t, r, time.Now(), n, at, revocation.Good)
+			want := revocation.Good
+			if n == 1 {
+				want = revocation.Revoked // an end covers every position
+			}
+			check(t, r, time.Now(), n, at, want)
 		}
 		restored := 0
 		for _, e := range rec.take() {
@@ -303,7 +314,7 @@ func TestReplica_NothingIsLostUnderEveryone(t *testing.T) {
 			t.Errorf("it wrote %+v", calls)
 		}
 		check(t, r, time.Now(), 1, 999, revocation.Revoked)
-		check(t, r, time.Now(), 1, 1000, revocation.Good)
+		check(t, r, time.Now(), 100, 1000, revocation.Good)
 	})
 }
 
@@ -356,6 +367,79 @@ func TestReplica_WritesNothingBackAboveTheHighest(t *testing.T) {
 		calls := d.took()
 		if len(calls) != 1 || calls[0].Above != highest || calls[0].Entries[0].Position > highest {
 			t.Errorf("it wrote %+v", calls)
+		}
+	})
+}
+
+// Any entry that ends a session covers every position. So an end is not lost while
+// the log holds another one of the session, however far below.
+func TestReplica_AnyEndIsEnough(t *testing.T) {
+	// lose makes the log go back from an end at a high position.
+	lose := func(d *double, id byte) {
+		d.lose(10)
+		d.become(store.ID{0: id})
+		d.add(superseding(session(99), 0))
+	}
+	t.Run("while it waits for that", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var rec recorder
+			d := newDouble()
+			follow(t, d, revocation.Config{Observe: rec.observe}) // may not write
+			for range 100 {
+				d.add(superseding(session(99), 0))
+			}
+			d.add(ending(session(1), 0))
+			synctest.Wait()
+			lose(d, 0xd1)
+			time.Sleep(time.Minute)
+			d.add(ending(session(1), 0))
+			time.Sleep(time.Minute)
+			lost, restored := 0, 0
+			for _, e := range rec.take() {
+				lost, restored = max(lost, e.Lost), restored+e.Restored
+			}
+			if lost != 1 || restored != 1 {
+				t.Errorf("%d lost, %d found again: want 1 and 1", lost, restored)
+			}
+		})
+	})
+	t.Run("when the log goes back twice", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := &restorer{double: newDouble(), fails: true}
+			r := follow(t, d, revocation.Config{Restore: d.Restore})
+			for range 100 {
+				d.add(superseding(session(99), 0))
+			}
+			d.add(ending(session(1), 0))
+			synctest.Wait()
+			lose(d.double, 0xd1)
+			time.Sleep(time.Minute)
+			if len(d.took()) == 0 {
+				t.Fatal("nothing is lost: the test shows nothing")
+			}
+			lose(d.double, 0xd2)
+			d.add(ending(session(1), 0))
+			time.Sleep(time.Minute)
+			d.took()
+			d.fail(false)
+			time.Sleep(time.Minute)
+			if calls := d.took(); len(calls) != 0 {
+				t.Errorf("it writes back %+v", calls)
+			}
+			check(t, r, time.Now(), 1, r.Head(), revocation.Revoked)
+		})
+	})
+	t.Run("on a node without a replica", func(t *testing.T) {
+		clock, d := newClock(), &restorer{double: newDouble()}
+		c := newCache(t, d, revocation.Config{Now: clock.Now, Restore: d.Restore})
+		d.add(ending(session(1), 0)) // 20
+		c.Apply(ending(session(1), 35))
+		d.add(superseding(session(99), 0), superseding(session(99), 0)) // 40
+		if v, err := c.Ask(t.Context(), session(1), subject(1), 40); v != revocation.Revoked || err != nil {
+			t.Errorf("%v, %v", v, err)
+		}
+		if calls := d.took(); len(calls) != 0 {
+			t.Errorf("it writes back %+v", calls)
 		}
 	})
 }

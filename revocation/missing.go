@@ -7,10 +7,12 @@ import (
 )
 
 // Missing returns what a log has lost, if l holds what the log had and from
-// holds what it has now. That is every cutoff of everyone, of a subject and of
-// an ended session that l holds above its floor and that is above from's
-// cutoffs of the same name and of everyone. Entries that from has dropped may
-// be returned although the log still has them; restoring those changes nothing.
+// holds what it has now. That is every cutoff of everyone and of a subject that l
+// holds above its floor and that is above from's cutoffs of the same name and of
+// everyone. It is also every ended session above the floor and from's cutoff of
+// everyone, unless from has it as ended, at whatever position. Entries that from has
+// dropped may be returned although the log still has them; restoring those changes
+// nothing.
 //
 // Each entry has its Kind, its Session or Subject, and its Position. The
 // Position of a session that was both ended and superseded is the higher of the
@@ -49,7 +51,7 @@ func (l *List) missing(shard int, from *List, everyone store.Position, lost []st
 			return
 		}
 		id := l.seeds.sessionID(k)
-		if has := from.sessions.get(from.seeds.sessionKey(id)); !has.ends() || has.position() < c.position() {
+		if has := from.sessions.get(from.seeds.sessionKey(id)); !has.ends() {
 			lost = append(lost, store.Entry{Kind: store.KindSession, Session: id, Position: c.position()})
 		}
 	})

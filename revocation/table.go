@@ -31,9 +31,10 @@ type table struct {
 // its key.
 type slot struct{ a, b, cutoff atomic.Uint64 }
 
-// cutoff is a position and a flag in one word. The flag is set if tokens below
-// the position are revoked, and clear if they are only out of date. 0 means
-// that there is no cutoff.
+// cutoff is a position and a flag in one word. The flag is set for a subject, whose
+// tokens below the position are revoked, and for a session that was ended, whose
+// tokens are all revoked. It is clear for a session whose tokens below the position
+// are only out of date. 0 means that there is no cutoff.
 type cutoff uint64
 
 func newCutoff(at store.Position, ends bool) cutoff {
@@ -48,7 +49,9 @@ func (c cutoff) position() store.Position { return store.Position(c >> 1) }
 func (c cutoff) ends() bool               { return c&1 != 0 }
 
 // join returns the stricter of both: the higher position, with the flag set if
-// either has it.
+// either has it. The position of an ended session only tells when the floor covers
+// the end. The higher one is right, though it may be that of a superseding entry:
+// the end then stays a little longer, and never goes before its own position.
 func (c cutoff) join(o cutoff) cutoff { return max(c>>1, o>>1)<<1 | (c|o)&1 }
 
 // newTable returns a table with room for n keys, which fill half of it. A table

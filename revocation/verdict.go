@@ -16,7 +16,8 @@ const (
 	// Expired: the token is out of date or below the floor. It must be
 	// refreshed.
 	Expired
-	// Good: no cutoff or floor that applies to the token is above its position.
+	// Good: the session was not ended, and no other cutoff or floor that applies to
+	// the token is above its position.
 	Good
 )
 
@@ -28,19 +29,21 @@ func (v Verdict) String() string {
 // undecided reports whether the store has to be asked.
 func (v Verdict) undecided() bool { return v == Unconfirmed || v == Ahead }
 
-// Judge returns the verdict for a token that was minted at the position at. No
-// clock is involved. An entry may therefore be dropped at any time by raising
-// the floor, and a node that seals late or a clock that jumps makes no
+// Judge returns the verdict for a token that was minted at the position at. An
+// entry that ends the session covers every position: whoever has a leaked key
+// chooses the position of a token, and a store that went back hands positions out
+// again. No clock is involved. An entry may therefore be dropped at any time by
+// raising the floor, and a node that seals late or a clock that jumps makes no
 // difference.
 func Judge(c store.Cutoffs, at store.Position) Verdict {
-	return verdict(max(c.Ending, c.Subject, c.Everyone), max(c.Floor, c.Superseding), c.Head, at)
+	return verdict(c.Ending != 0, max(c.Subject, c.Everyone), max(c.Floor, c.Superseding), c.Head, at)
 }
 
-// verdict judges a token that is revoked if its position is below revoked, and
-// expired if it is below expired.
-func verdict(revoked, expired, head, at store.Position) Verdict {
+// verdict judges a token that is revoked if its session was ended or its position
+// is below revoked, and expired if it is below expired.
+func verdict(ended bool, revoked, expired, head, at store.Position) Verdict {
 	switch {
-	case revoked > at:
+	case ended || revoked > at:
 		return Revoked
 	case expired > at:
 		return Expired

@@ -18,8 +18,9 @@ func TestJudge(t *testing.T) {
 		{"nothing names it, at the head", store.Cutoffs{Head: at}, revocation.Good},
 		{"nothing names it, one below the head", store.Cutoffs{Head: at + 1}, revocation.Good},
 		{"one above the head", store.Cutoffs{Head: at - 1}, revocation.Ahead},
-		{"ended below it", store.Cutoffs{Ending: at - 1, Head: at}, revocation.Good},
-		{"ended at it", store.Cutoffs{Ending: at, Head: at}, revocation.Good},
+		{"ended far below it", store.Cutoffs{Ending: 1, Head: at}, revocation.Revoked},
+		{"ended at it", store.Cutoffs{Ending: at, Head: at}, revocation.Revoked},
+		{"ended below it, and it is above the head", store.Cutoffs{Ending: at - 1, Head: at - 1}, revocation.Revoked},
 		{"ended above it", store.Cutoffs{Ending: at + 1, Head: at + 1}, revocation.Revoked},
 		{"its subject at it: it is the reborn one", store.Cutoffs{Subject: at, Head: at}, revocation.Good},
 		{"its subject above it", store.Cutoffs{Subject: at + 1, Head: at + 1}, revocation.Revoked},
@@ -29,7 +30,7 @@ func TestJudge(t *testing.T) {
 		{"superseded above it", store.Cutoffs{Superseding: at + 1, Head: at + 1}, revocation.Expired},
 		{"the floor at it", store.Cutoffs{Floor: at, Head: at}, revocation.Good},
 		{"the floor above it", store.Cutoffs{Floor: at + 1, Head: at + 1}, revocation.Expired},
-		{"superseded above, ended below", store.Cutoffs{Superseding: at + 1, Ending: at - 1, Head: at + 1}, revocation.Expired},
+		{"superseded above, ended below", store.Cutoffs{Superseding: at + 1, Ending: at - 1, Head: at + 1}, revocation.Revoked},
 		{"revoked goes before expired", store.Cutoffs{Ending: at + 1, Superseding: at + 9, Floor: at + 9, Head: at + 9}, revocation.Revoked},
 		{"revoked goes before behind", store.Cutoffs{Ending: at + 1}, revocation.Revoked},
 		{"expired goes before behind", store.Cutoffs{Floor: at + 1}, revocation.Expired},
@@ -48,8 +49,8 @@ func TestJudge(t *testing.T) {
 }
 
 // Every cutoff stands nowhere, below, at, above and far above the token's
-// position, in every combination: the two comparisons of the design decide,
-// each by itself.
+// position, in every combination: the two comparisons of the design decide, each by
+// itself. An end needs no comparison.
 func TestJudge_EveryOrderOfCutoffs(t *testing.T) {
 	const at = store.Position(100)
 	places := []store.Position{0, at - 1, at, at + 1, at + 50}
@@ -76,7 +77,7 @@ func TestJudge_EveryOrderOfCutoffs(t *testing.T) {
 							if above(floor, superseding) {
 								want = revocation.Expired
 							}
-							if above(ending, subject, everyone) {
+							if ending != 0 || above(subject, everyone) {
 								want = revocation.Revoked
 							}
 							if got := revocation.Judge(c, at); got != want {

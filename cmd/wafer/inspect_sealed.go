@@ -100,11 +100,13 @@ func (i *inspector) judgePosition(ctx context.Context, id store.ID, subject stri
 	if err != nil {
 		return err
 	}
+	if c.Ending != 0 {
+		i.report.refuse("session ended", "the session was ended at position %d", c.Ending)
+	}
 	for _, cutoff := range []struct {
 		code, by string
 		at       store.Position
 	}{
-		{"session ended", "the session was ended", c.Ending},
 		{"subject revoked", "its subject was revoked", c.Subject},
 		{"everyone revoked", "everyone was revoked", c.Everyone},
 		{"superseded", "a Commit has made it out of date; the session goes on if its refresh token is good,", c.Superseding},

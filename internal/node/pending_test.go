@@ -66,7 +66,7 @@ func TestPromise1_EndIsTriedAgain(t *testing.T) {
 		}
 		w.wantReports("unavailable 1")
 		for _, id := range []store.ID{a, b} {
-			for _, at := range []store.Position{before, before + pendingMargin - 1} {
+			for _, at := range []store.Position{before, before + 1, store.MaxPosition} {
 				if v := w.verdict(id, at); v != revocation.Revoked {
 					t.Errorf("the cookie of %d at %d is %v", id[0], at, v)
 				}

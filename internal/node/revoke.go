@@ -3,17 +3,10 @@ package node
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/waferkit/wafer/internal/sentinel"
 	"github.com/waferkit/wafer/store"
 )
-
-// pendingMargin is added to the position below which this node refuses a session
-// whose end the store has not taken yet, since other nodes may have minted newer
-// cookies for it. Positions are at least as far apart as microseconds, so the
-// margin covers the cookies of an hour.
-const pendingMargin = store.Position(time.Hour / time.Microsecond)
 
 // End ends sessions: on this node at once, in the store now or later. After an
 // error, which matches sentinel.ErrUnavailable, the node keeps trying.
@@ -22,7 +15,6 @@ func (n *Node) End(ctx context.Context, at store.Position, reason, actor string,
 	n.refuseAll(ids, r.Above+1)
 	snap, err := n.writeRevocation(ctx, r)
 	if err != nil {
-		n.refuseAll(ids, r.Above+pendingMargin)
 		n.pending.add(r)
 		return n.Unavailable(ids[0], err)
 	}
@@ -121,8 +113,8 @@ func (n *Node) refuseAll(ids []store.ID, at store.Position) {
 	}
 }
 
-// refuse refuses a session's cookies below a position on this node, before the
-// entry arrives with the log.
+// refuse refuses a session on this node, whatever the position of its cookies,
+// before the entry arrives with the log.
 func (n *Node) refuse(id store.ID, at store.Position) {
 	if !id.IsZero() && at != 0 {
 		n.Apply(store.Entry{Kind: store.KindSession, Session: id, Position: at})
