@@ -85,7 +85,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	}
 	s.gate = &gate.Gate{
 		Ring: ring, Cookies: s.cookies, RefreshTokens: s.refreshTokens, Revocations: s.node.Revocations, Node: s.node,
-		Access: config.Access, Leeway: config.leeway(), Now: config.Now, Observer: observer(config.Observe),
+		Access: config.Access, Leeway: config.leeway(), Now: config.Now, EngineNow: s.peers.EngineNow(), Observer: observer(config.Observe),
 	}
 	s.resumer = &resume.Resumer{
 		Node: s.node, Ring: ring, Commits: s.commits, Mint: s.mint, Fits: s.fits, Observer: observer(config.Observe),
@@ -161,7 +161,7 @@ func (s *Sessions[T]) openNode(ctx context.Context, db store.Store) error {
 	}
 	s.node, err = node.New(node.Config{
 		Store: db, Revocations: known, Policy: config.policy(), Timeout: config.StoreTimeout,
-		Seals: s.seals, Leeway: config.leeway(), Now: config.Now, Observer: observer(config.Observe), ReloadRing: s.ring.Reload,
+		Seals: s.seals, Leeway: config.leeway(), Now: config.Now, EngineNow: s.peers.EngineNow(), Observer: observer(config.Observe), ReloadRing: s.ring.Reload,
 	})
 	if err == nil && s.bearer != nil {
 		s.bearer.Revocations, s.bearerForAnyAudience.Revocations = known, known

@@ -105,7 +105,8 @@ func TestPromise1_Conformance(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := &conformance{t: t, random: random(t), db: memory.New(memory.Options{}), counts: map[string]int{}}
 				ctx := t.Context()
-				must(t, c.db.Announce(ctx, store.Announcement{Access: conformAccess, Absolute: time.Hour, MaxStaleness: conformStaleness}))
+				_, err := c.db.Announce(ctx, store.Announcement{Access: conformAccess, Absolute: time.Hour, MaxStaleness: conformStaleness})
+				must(t, err)
 				for i := range c.nodes {
 					c.nodes[i] = open(t, c.db, revocation.Config{MaxStaleness: conformStaleness})
 				}

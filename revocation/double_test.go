@@ -2,6 +2,7 @@ package revocation_test
 
 import (
 	"context"
+	"encoding/binary"
 	"slices"
 	"sync"
 	"testing"
@@ -19,6 +20,8 @@ type double struct {
 	id       store.ID
 	head     store.Position
 	floor    store.Position
+	floorID  store.ID
+	stamped  uint32        // entries that have got an id
 	entries  []store.Entry // those above the floor
 	dropped  []store.Entry // those below: the cutoffs of subjects and everyone outlive them
 	appended chan struct{}
@@ -30,7 +33,7 @@ type double struct {
 
 // sinceCall is a call of Since.
 type sinceCall struct {
-	after store.Position
+	after store.Cursor
 	limit int
 	wait  time.Duration
 	sent  time.Time
@@ -61,9 +64,20 @@ func (d *double) add(entries ...store.Entry) store.Position {
 func (d *double) drop(p store.Position) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.stamp()
 	for len(d.entries) > 0 && d.entries[0].Position <= p {
 		d.dropped = append(d.dropped, d.entries[0])
-		d.floor, d.entries = d.entries[0].Position, d.entries[1:]
+		d.floor, d.floorID, d.entries = d.entries[0].Position, d.entries[0].ID, d.entries[1:]
+	}
+}
+
+// stamp gives an id to each entry that has none. Tests append entries without.
+func (d *double) stamp() {
+	for i := range d.entries {
+		if e := &d.entries[i]; e.ID.IsZero() {
+			d.stamped++
+			binary.BigEndian.PutUint32(e.ID[:], d.stamped)
+		}
 	}
 }
 
@@ -122,7 +136,7 @@ func (d *double) calls() []sinceCall {
 }
 
 // Since implements [revocation.Source].
-func (d *double) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (d *double) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	q := sinceCall{after, limit, wait, time.Now()}
 	d.mu.Lock()
 	d.queries = append(d.queries, q)
@@ -143,7 +157,7 @@ func (d *double) honest(ctx context.Context, q sinceCall) (store.Batch, error) {
 	defer timeout.Stop()
 	for waited := q.wait <= 0; ; {
 		b, appended := d.batch(q)
-		if waited || len(b.Entries) > 0 {
+		if waited || b.Broken || len(b.Entries) > 0 {
 			return b, ctx.Err()
 		}
 		select {
@@ -164,9 +178,18 @@ func (d *double) batch(q sinceCall) (store.Batch, <-chan struct{}) {
 	if d.most > 0 {
 		limit = min(limit, d.most)
 	}
-	b := store.Batch{Log: d.id, Head: d.head, Floor: d.floor}
+	d.stamp()
+	b := store.Batch{Log: d.id, Head: d.head, HeadID: d.floorID, Floor: d.floor}
+	if n := len(d.entries); n > 0 {
+		b.HeadID = d.entries[n-1].ID
+	}
+	b.Broken = q.after != store.Cursor{} && q.after != store.Cursor{Position: d.floor, ID: d.floorID} &&
+		!slices.ContainsFunc(d.entries, func(e store.Entry) bool { return e.Cursor() == q.after })
+	if b.Broken {
+		return b, d.appended
+	}
 	for _, e := range d.entries {
-		if e.Position <= q.after {
+		if e.Position <= q.after.Position {
 			continue
 		}
 		if len(b.Entries) == limit {

@@ -147,14 +147,15 @@ func TestPromise1_BeforeEveryoneForAGap(t *testing.T) {
 	}
 	check(t, r, clock.Now(), 3, p, revocation.Unconfirmed)
 	calls, fail = 0, false
-	if err := r.CatchUp(t.Context()); err != nil || calls != 1 {
+	if err := r.CatchUp(t.Context()); err != nil || calls == 0 {
 		t.Errorf("after %d calls: %v", calls, err)
 	}
 	check(t, r, clock.Now(), 3, p-1, revocation.Expired)
 	check(t, r, clock.Now(), 3, p, revocation.Good)
 	// If nothing was dropped unread there is no need for it.
+	calls = 0
 	d.drop(d.head)
-	if err := r.CatchUp(t.Context()); err != nil || calls != 1 {
+	if err := r.CatchUp(t.Context()); err != nil || calls != 0 {
 		t.Errorf("after %d calls: %v", calls, err)
 	}
 }

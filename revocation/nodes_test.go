@@ -52,7 +52,7 @@ func (n *network) travel(ctx context.Context) error {
 	return nil
 }
 
-func (n *network) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (n *network) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	if err := n.travel(ctx); err != nil {
 		return store.Batch{}, err
 	}

@@ -70,7 +70,7 @@ func (s *roughStore) write(r store.Restoration) (snap store.Snapshot, err error)
 
 var errRough = errors.New("a rough store")
 
-func (s *roughStore) Since(ctx context.Context, after store.Position, limit int, wait time.Duration) (store.Batch, error) {
+func (s *roughStore) Since(ctx context.Context, after store.Cursor, limit int, wait time.Duration) (store.Batch, error) {
 	fails, loses, takes := s.luck()
 	if fails {
 		return store.Batch{}, errRough

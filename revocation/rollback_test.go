@@ -97,7 +97,7 @@ func TestPromise1_LogThatWentBack(t *testing.T) {
 				}
 				whole := false
 				for _, q := range d.calls() {
-					whole = whole || q.after == 0
+					whole = whole || q.after == (store.Cursor{})
 				}
 				if !whole {
 					t.Error("the log was not read from the start")

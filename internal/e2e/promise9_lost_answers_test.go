@@ -131,8 +131,8 @@ func testPhone(t *testing.T, w *world) {
 	w.honest()
 	count, most := w.copies()
 	t.Logf("%d requests, %d commits, %d copies for lost answers, at most %d between two advances", requests, committed, count, most)
-	if count < 50 || most < 2 {
-		t.Errorf("%d copies, at most %d between two advances: the phone has lost too little", count, most)
+	if count < 50 {
+		t.Errorf("%d copies: the phone has lost too little", count)
 	}
 }
 

@@ -42,6 +42,7 @@ type Config struct {
 	Timeout     time.Duration // of each store call
 	Leeway      time.Duration
 	Now         func() time.Time
+	EngineNow   time.Time // the engine's time when New is called
 	Observer    Observer
 	// ReloadRing is called before a revocation of everyone takes effect here: it
 	// may follow the revocation of a key.
@@ -67,6 +68,7 @@ func New(c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{Revocations: c.Revocations, config: c, store: c.Store, observer: c.Observer, refresher: refresher}
+	n.clock.learn(c.EngineNow, c.Now())
 	refresher.Above = n.Highest
 	refresher.Verify = func(_ time.Time, f *store.Family) error {
 		return n.config.Seals.Verify(context.Background(), n.config.Now(), f)

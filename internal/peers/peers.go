@@ -49,6 +49,7 @@ type Config struct {
 type Peers struct {
 	config Config
 	node   store.ID
+	ahead  time.Duration // of this node's clock: the engine's, when New returned
 	stop   context.CancelFunc
 	done   chan struct{}
 
@@ -78,9 +79,13 @@ func New(ctx context.Context, node store.ID, c Config) (*Peers, error) {
 	if id, version := c.Ring(); known.Ring == id && known.RingVersion > version {
 		return nil, fmt.Errorf("%w: version %d of ring %v, and this node's is version %d; an older document was put back: restore the newer one, or, if it is lost, run wafer keys adopt", ErrRing, known.RingVersion, id, version)
 	}
+	p.ahead = known.Now.Sub(c.Now())
 	p.compare(known)
 	return p, nil
 }
+
+// EngineNow returns the engine's time, as the first announcement showed it.
+func (p *Peers) EngineNow() time.Time { return p.config.Now().Add(p.ahead) }
 
 // Start starts the goroutine.
 func (p *Peers) Start() {
