@@ -85,7 +85,7 @@ func New[T any](ctx context.Context, ring *keyring.Ring, db store.Store, config 
 	}
 	s.gate = &gate.Gate{
 		Ring: ring, Cookies: s.cookies, RefreshTokens: s.refreshTokens, Revocations: s.node.Revocations, Node: s.node,
-		Access: config.Access, Leeway: config.leeway(), Now: config.Now, EngineNow: s.peers.EngineNow(), Observer: observer(config.Observe),
+		Access: config.Access, Leeway: config.leeway(), Now: config.Now, Observer: observer(config.Observe),
 	}
 	s.resumer = &resume.Resumer{
 		Node: s.node, Ring: ring, Commits: s.commits, Mint: s.mint, Fits: s.fits, Observer: observer(config.Observe),
