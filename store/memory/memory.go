@@ -394,7 +394,7 @@ func (s *Store) excess(now time.Time, c *store.Creation, replaced []store.ID) (i
 func (s *Store) bury(now time.Time, dead []*family) {
 	for _, f := range dead {
 		s.unlist(f)
-		if f.ended = true; f.keep.Before(now) {
+		if f.ended = true; !f.keep.After(now) {
 			delete(s.families, f.ID)
 		}
 	}

@@ -66,7 +66,9 @@ func (s *Store) Families(ctx context.Context, q store.Query) (store.Page, error)
 	if q.After == (store.PageCursor{}) {
 		p.short("")
 	} else {
-		p.short(string(packPlace(q.After)))
+		after := q.After
+		after.Started = min(max(after.Started, 0), 1<<48-1)
+		p.short(string(packPlace(after)))
 	}
 	reply, err := s.run(ctx, s.lists, familiesScript, false, p)
 	if err != nil {
@@ -79,9 +81,12 @@ func (s *Store) Families(ctx context.Context, q store.Query) (store.Page, error)
 	return page, nil
 }
 
-// packPlace packs a place in an index: see scripts/index.lua.
+// packPlace packs a place in an index, which has 48 bits for the start: see
+// scripts/index.lua.
 func packPlace(c store.PageCursor) (p packed) {
 	p.number(uint64(c.Birth))
+	p.number16(uint16(c.Started >> 32))
+	p.number32(uint32(c.Started))
 	p.bytes(c.ID[:])
 	return p
 }
@@ -95,7 +100,7 @@ func parsePage(reply any) (store.Page, error) {
 	r := reader{rest: text}
 	page := store.Page{Now: r.time()}
 	if next := (reader{rest: r.short()}); next.rest != "" {
-		page.Next = store.PageCursor{Birth: next.position(), ID: next.id()}
+		page.Next = store.PageCursor{Birth: next.position(), Started: int64(next.uint16())<<32 | int64(next.uint32()), ID: next.id()}
 		r.bad = r.bad || next.end("a place") != nil
 	}
 	if err := r.end("an answer"); err != nil {

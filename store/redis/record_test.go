@@ -233,8 +233,8 @@ func FuzzSnapshot(f *testing.F) {
 // FuzzPage: no reply to Families or Announce causes a panic.
 func FuzzPage(f *testing.F) {
 	seeds, _ := recordSeeds()
-	place := string(packPlace(store.PageCursor{Birth: 5, ID: store.ID{1}}))
-	for _, next := range []string{"\x00", "\x18" + place, "\x17" + place[1:], "\x18" + place + "x"} {
+	place := string(packPlace(store.PageCursor{Birth: 5, Started: 1<<47 | 1<<31, ID: store.ID{1}}))
+	for _, next := range []string{"\x00", "\x1e" + place, "\x1d" + place[1:], "\x1e" + place + "x"} {
 		f.Add("\x00\x00\x00\x00\x00\x00\x00\x05"+next, string(make([]byte, 16))+seeds[0])
 	}
 	f.Add("\x01\x00\x00\x00\x00\x00\x00\x00\x05\x01r"+string(make([]byte, 24)), "node of 16 bytes"+string(make([]byte, 24))+"\x01isettings")

@@ -95,8 +95,9 @@ var sharing = []property{
 	}},
 	{name: "NoRefreshAfterTheRevocation", test: func(h *harness) {
 		o := h.another()
-		h.revokedWhileRefreshing(o, store.Revocation{Subjects: []string{"anna"}})
-		o.revokedWhileRefreshing(h, store.Revocation{Everyone: true})
+		h.revokedWhileRefreshing(o, plain, store.Revocation{Subjects: []string{"anna"}})
+		o.revokedWhileRefreshing(h, plain, store.Revocation{Everyone: true})
+		h.revokedWhileRefreshing(o, func() store.Creation { return acting("anna", "desk") }, store.Revocation{Subjects: []string{"desk"}})
 	}},
 	{name: "OfTwoThatRestoreOneAppends", test: func(h *harness) { h.restoreTogether(h, h.another()) }},
 	{name: "NoRefreshAfterTheRestore", test: func(h *harness) {
@@ -116,6 +117,16 @@ var sharing = []property{
 		}
 		l.drop(l.entries[len(l.entries)-1].Position)
 	}},
+	{name: "NodesAreToldOfEachOther", test: func(h *harness) {
+		o := h.another()
+		a, b := node("a"), node("b")
+		a.Ring, a.RingVersion = newID(), 2
+		h.wantPeers(a)
+		o.wantPeers(b, peer(a))
+		h.wantPeers(a, peer(b))
+		o.announced(false, store.Announcement{Realm: "another"})
+		o.announced(false, store.Announcement{Ring: newID()})
+	}},
 	{name: "HistoryOverThreeHandles", test: func(h *harness) {
 		newHistory(h, []*harness{h, h.another(), h.another()}, seed(h.t)).run()
 	}},
@@ -128,7 +139,19 @@ var restarting = []property{
 		f = h.lived(f)
 		h.end(ended.ID)
 		h.revokeSubject("bob")
-		h.announce(time.Hour, 2*time.Hour, time.Minute)
+		full := h.create(whole("dora"))
+		renewed := h.create(renewal(full))
+		full = h.look(full.ID).Family
+		acted := h.create(acting("dora", "desk"))
+		h.revokeSubject("desk")
+		logout := revokeName("n")
+		logout.ID = newID()
+		at := h.head()
+		p := h.revoke(logout)
+		a := node("web")
+		a.Access, a.Absolute, a.Leeway, a.MaxStaleness = time.Hour, 2*time.Hour, time.Minute, 30*time.Second
+		a.Ring, a.RingVersion, a.Settings = newID(), 7, "settings"
+		h.announced(true, a)
 		h.swap(0, "document", true)
 		all, cutoffs := h.entries(0), h.cutoffs(ended.ID, "bob")
 
@@ -138,6 +161,18 @@ var restarting = []property{
 		o.wantState(store.Ended, ended.ID)
 		o.wantState(store.CutOff, cut.ID)
 		o.wantFamilies("anna", 10, f.ID)
+		o.same(o.look(full.ID).Family, full)
+		o.same(o.look(renewed.ID).Family, renewed)
+		o.wantState(store.CutOff, acted.ID)
+		o.wantFamilies("dora", 10, renewed.ID)
+		if s := o.unwritten(o.Revoke(h.ctx, logout)); s.Entry != p {
+			h.t.Errorf("the logout is at %d: want %d", s.Entry, p)
+		}
+		login := bearing("dora", "n")
+		login.NotBefore = at
+		o.early(o.Create(h.ctx, login))
+		o.wantOwner(realm, a.Ring, 7)
+		o.wantPeers(store.Announcement{}, peer(a))
 		got := o.cutoffs(ended.ID, "bob")
 		got.Now = cutoffs.Now
 		if got != cutoffs {
@@ -183,5 +218,11 @@ var restarting = []property{
 		o.wantState(store.CutOff, f.ID)
 		l.h = o
 		l.read()
+		// The floor's entry is known by its id, and so is the head's.
+		floor := h.cursor(l.floor)
+		if b, err := o.Since(h.ctx, floor, store.MaxEntries, 0); err != nil || b.Broken {
+			h.t.Errorf("at the floor: %+v, %v", b, err)
+		}
+		o.wantBroken(store.Cursor{Position: l.floor, ID: newID()})
 	}},
 }

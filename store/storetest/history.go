@@ -41,6 +41,8 @@ type event struct {
 	basis        store.Position // of Advance, Reissue, Commit, Renews and Except
 	copied       uint16         // the copy presented to Advance or Reissue
 	positionOnly bool           // Advance with PositionOnly
+	key          store.Key      // of the proof, or the one to bind
+	seal         store.Seal     // that was verified
 	renews       store.ID
 	store.Snapshot
 }
@@ -48,7 +50,11 @@ type event struct {
 func newHistory(h *harness, handles []*harness, seed uint64) *history {
 	y := &history{h: h, handles: handles, seed: seed, subjects: []string{"anna", "bob"}}
 	for i := range 6 {
-		y.families = append(y.families, h.family(y.subjects[i%2]))
+		c := login(y.subjects[i%2])
+		if i > 3 {
+			c.Actor, c.Names = y.subjects[1-i%2], named("n")
+		}
+		y.families = append(y.families, h.create(c))
 	}
 	for _, f := range y.families {
 		s := h.look(f.ID)
@@ -121,24 +127,39 @@ func (y *history) step(r *rand.Rand, h *harness) {
 	if r.IntN(10) == 0 {
 		basis = f.Birth
 	}
+	e := event{id: f.ID, basis: basis, key: f.Key, seal: f.Seal}
 	switch n := r.IntN(100); {
-	case n < 40:
+	case n < 37:
 		a := next(f)
 		a.Basis, a.PositionOnly = basis, n < 5
-		y.call(event{method: "Advance", id: f.ID, basis: basis, copied: a.Copy, positionOnly: a.PositionOnly}, func() (store.Snapshot, error) { return h.Advance(ctx, a) })
+		e.method, e.copied, e.positionOnly = "Advance", a.Copy, a.PositionOnly
+		y.call(e, func() (store.Snapshot, error) { return h.Advance(ctx, a) })
+	case n < 41:
+		b := binding(f, newKey())
+		b.Counts = n < 40
+		e.method, e.key = "Bind", b.Key
+		y.call(e, func() (store.Snapshot, error) { return h.Bind(ctx, b) })
 	case n < 55:
 		c := keep(f, "value")
 		c.Basis = basis
-		y.call(event{method: "Commit", id: f.ID, basis: basis}, func() (store.Snapshot, error) { return h.Commit(ctx, c) })
+		e.method = "Commit"
+		y.call(e, func() (store.Snapshot, error) { return h.Commit(ctx, c) })
 	case n < 65:
 		c := copyOf(f)
 		c.Generation, c.Basis = max(1, c.Generation), basis
-		y.call(event{method: "Reissue", id: f.ID, basis: basis, copied: c.Copy}, func() (store.Snapshot, error) { return h.Reissue(ctx, c) })
+		e.method, e.copied = "Reissue", c.Copy
+		y.call(e, func() (store.Snapshot, error) { return h.Reissue(ctx, c) })
 	case n < 75:
 		y.call(event{method: "Family", id: f.ID}, func() (store.Snapshot, error) { return h.Family(ctx, f.ID) })
 	case n < 85:
 		c := login(y.subjects[r.IntN(2)])
 		c.Limit, c.EndOldest = r.IntN(6), true
+		if r.IntN(3) == 0 {
+			c.Actor = y.subjects[r.IntN(2)]
+		}
+		if r.IntN(3) == 0 {
+			c.Names = named([]string{"m", "n"}[r.IntN(2)], "o")
+		}
 		if r.IntN(3) == 0 {
 			c.Ends[r.IntN(2)] = f.ID
 		}
@@ -146,7 +167,7 @@ func (y *history) step(r *rand.Rand, h *harness) {
 	case n < 91:
 		c := renewal(f)
 		c.Renews.Basis, c.Value = basis, []byte("renewed")
-		e := event{method: "Renew", id: c.ID, basis: basis, renews: f.ID}
+		e.method, e.id, e.renews = "Renew", c.ID, f.ID
 		y.call(e, func() (store.Snapshot, error) { return h.Create(ctx, c) })
 	case n < 92:
 		y.call(event{method: "Revoke"}, func() (store.Snapshot, error) {
@@ -155,15 +176,20 @@ func (y *history) step(r *rand.Rand, h *harness) {
 	case n < 94:
 		// The position is above that of the family when last seen, so if it has
 		// ended since, that covers the entry.
-		e := lostSession(f.ID, f.Position+1)
+		lost := lostSession(f.ID, f.Position+1)
 		if r.IntN(3) == 0 {
-			e = lostSubject(f.Subject, f.Birth+1)
+			lost = lostSubject(f.Subject, f.Birth+1)
 		}
-		y.call(event{method: "Restore"}, func() (store.Snapshot, error) { return h.Restore(ctx, restoration(e)) })
+		y.call(event{method: "Restore"}, func() (store.Snapshot, error) { return h.Restore(ctx, restoration(lost)) })
 	case n < 97:
 		x := elsewhere(f)
 		x.Except.Basis = basis
-		y.call(event{method: "Except", id: f.ID, basis: basis}, func() (store.Snapshot, error) { return h.Revoke(ctx, x) })
+		e.method = "Except"
+		y.call(e, func() (store.Snapshot, error) { return h.Revoke(ctx, x) })
+	case n < 98:
+		y.call(event{method: "Revoke"}, func() (store.Snapshot, error) {
+			return h.Revoke(ctx, revokeName([]string{"m", "n", "o"}[r.IntN(3)]))
+		})
 	case n < 99:
 		y.call(event{method: "Revoke"}, func() (store.Snapshot, error) {
 			return h.Revoke(ctx, store.Revocation{Subjects: []string{f.Subject}})
@@ -192,7 +218,7 @@ func (y *history) judge(log []store.Entry) {
 	}
 	for i := range y.events {
 		e := &y.events[i]
-		if e.method == "Renew" && (e.Outcome == store.Unwritten || e.Outcome == store.Behind) {
+		if e.method == "Renew" && (e.Outcome == store.Unwritten || e.Outcome == store.Behind || e.Outcome == store.Changed) {
 			e.id = e.renews
 		}
 		if _, ok := at[e.Entry]; e.Entry != 0 && !ok {
@@ -205,7 +231,12 @@ func (y *history) judge(log []store.Entry) {
 	}
 	y.winners()
 	y.lineages(log)
-	y.order()
+	y.order(log)
+}
+
+// cuts reports whether an entry cuts a family off, if it is above its birth.
+func cuts(e store.Entry, f *store.Family) bool {
+	return e.Kind == store.KindEveryone || e.Kind == store.KindSubject && (e.Subject == f.Subject || f.Actor != "" && e.Subject == f.Actor)
 }
 
 func (y *history) wrong(e event, format string, args ...any) {
@@ -217,12 +248,14 @@ func (y *history) wrong(e event, format string, args ...any) {
 
 // state derives the state of the family from the log up to the answer's head.
 func (y *history) state(e event, log []store.Entry) {
-	var cutoff, ending, superseding store.Position
+	var cutoff, ending, superseding, named store.Position
 	for _, l := range log {
 		switch {
 		case l.Position > e.Head:
-		case l.Kind == store.KindEveryone, l.Kind == store.KindSubject && l.Subject == e.Family.Subject:
+		case cuts(l, &e.Family):
 			cutoff = l.Position
+		case l.Kind == store.KindName && slices.Contains(e.Family.Names, l.Name) && e.Family.Birth < l.Position:
+			named = l.Position // it is ended with the name's entry
 		case l.Kind == store.KindSession && l.Session == e.id:
 			ending = l.Position
 		case l.Kind == store.KindSuperseding && l.Session == e.id:
@@ -232,8 +265,8 @@ func (y *history) state(e event, log []store.Entry) {
 	cut, ended := cutoff > e.Family.Birth, ending != 0
 	switch e.State {
 	case store.Alive:
-		if cut || ended {
-			y.wrong(e, "by its head it is cut off at %d or ended at %d", cutoff, ending)
+		if cut || ended || named != 0 {
+			y.wrong(e, "by its head it is cut off at %d, or ended at %d, or with a name at %d", cutoff, ending, named)
 		}
 		if superseding != 0 && e.Family.LastCommit != superseding {
 			y.wrong(e, "by its head it is committed at %d", superseding)
@@ -243,7 +276,7 @@ func (y *history) state(e event, log []store.Entry) {
 			y.wrong(e, "by its head the last cutoff is %d", cutoff)
 		}
 	case store.Ended:
-		if !ended {
+		if !ended && !cut { // a call that met one that is cut off may have ended it
 			y.wrong(e, "by its head nothing ended it")
 		}
 	}
@@ -253,6 +286,10 @@ func (y *history) state(e event, log []store.Entry) {
 func (y *history) written(e event) {
 	f := e.Family
 	switch e.Outcome {
+	case store.Changed:
+		if e.State != store.Alive || f.Seal == e.seal {
+			y.wrong(e, "it was not changed")
+		}
 	case store.Behind:
 		if e.State != store.Alive || f.LastCommit <= e.basis {
 			y.wrong(e, "it was not behind")
@@ -262,7 +299,12 @@ func (y *history) written(e event) {
 			y.wrong(e, "written to the dead")
 		}
 		ok := true
+		if e.method != "Bind" && e.method != "Revoke" && e.method != "Restore" && (e.method != "Except" || f.Birth == e.Entry) && f.Counts && f.Key != e.key {
+			y.wrong(e, "written without a proof by its key")
+		}
 		switch e.method {
+		case "Bind":
+			ok = f.Key == e.key && f.Seal != e.seal
 		case "Advance":
 			ok = f.Position == e.Head && f.LastCommit <= e.basis && (e.positionOnly || f.Copy == 0 && f.Used == e.copied)
 		case "Reissue":
@@ -270,7 +312,7 @@ func (y *history) written(e event) {
 		case "Commit":
 			ok = f.Position == e.Entry && f.LastCommit == e.Entry && e.Entry == e.Head
 		case "Create", "Renew":
-			ok = f.Birth == e.Head && f.Position == e.Head && f.Generation == 1 && f.Copy == 0 && f.Used == 0
+			ok = f.Birth == e.Head && f.Position == e.Head && f.Generation == 1 && f.Copy == 0 && f.Used == 0 && f.First.IsZero() == (e.method == "Create" || f.Key.IsZero())
 		case "Except":
 			ok = e.Entry == e.Head && (e.State != store.Alive || f.Birth == e.Entry && f.Position == e.Entry && f.LastCommit <= e.basis)
 		case "Revoke", "Restore":
@@ -283,7 +325,7 @@ func (y *history) written(e event) {
 }
 
 // winners checks that a generation has one successor, that a copy is issued once,
-// that a family is renewed once, and that no commit continued from data that
+// that a family is renewed once and bound once, and that no commit continued from data that
 // another had replaced.
 func (y *history) winners() {
 	type once struct {
@@ -343,7 +385,7 @@ func (y *history) lineages(log []store.Entry) {
 		for i, e := range es[1:] {
 			for _, l := range log {
 				between := l.Position > es[i].Family.Birth && l.Position < e.Family.Birth
-				if between && (l.Kind == store.KindEveryone || l.Kind == store.KindSubject && l.Subject == e.Family.Subject || l.Kind == store.KindSession && l.Session == e.id) {
+				if between && (cuts(l, &e.Family) || l.Kind == store.KindSession && l.Session == e.id) {
 					y.wrong(e, "reborn over the %v entry %d, born before at %d", l.Kind, l.Position, es[i].Family.Birth)
 				}
 			}
@@ -353,7 +395,7 @@ func (y *history) lineages(log []store.Entry) {
 
 // order checks that a call sees everything that was seen by calls that ended
 // before it began.
-func (y *history) order() {
+func (y *history) order(log []store.Entry) {
 	byID := map[store.ID][]event{}
 	for _, e := range y.events {
 		if !e.id.IsZero() && e.Outcome != store.Early && e.Outcome != store.Full {
@@ -368,9 +410,14 @@ func (y *history) order() {
 				}
 				switch f, g := a.Family, b.Family; {
 				case b.State == store.Absent:
-					y.wrong(b, "call %d had seen it", a.began)
+					// A call that met it cut off may have removed it.
+					if !slices.ContainsFunc(log, func(l store.Entry) bool { return l.Position <= b.Head && l.Position > f.Birth && cuts(l, &f) }) {
+						y.wrong(b, "call %d had seen it", a.began)
+					}
 				case a.State != store.Alive && b.State == store.Alive:
 					y.wrong(b, "call %d had seen it %v", a.began, a.State)
+				case f.Counts && !g.Counts || !f.Key.IsZero() && f.Key != g.Key || f.First != g.First || f.Key == g.Key && f.Seal != g.Seal:
+					y.wrong(b, "call %d had seen key %x, counts %v, first %v, seal %x", a.began, f.Key, f.Counts, f.First, f.Seal)
 				case b.Head < a.Head || g.Birth < f.Birth || g.Position < f.Position || g.LastCommit < f.LastCommit || cmp.Or(cmp.Compare(g.Generation, f.Generation), cmp.Compare(g.Copy, f.Copy)) < 0 || g.Generation == f.Generation && g.Used != f.Used || g.Issued.Before(f.Issued.Add(-time.Minute)):
 					y.wrong(b, "call %d had seen head %d, birth %d, position %d, last commit %d, copy %d of generation %d from %d", a.began, a.Head, f.Birth, f.Position, f.LastCommit, f.Copy, f.Generation, f.Used)
 				}

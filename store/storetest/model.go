@@ -20,6 +20,8 @@ type model struct {
 	ending   map[store.ID]store.Position // of every session, whether or not it has a family
 	super    map[store.ID]store.Position
 	subject  map[string]store.Position
+	name     map[store.Name]store.Position
+	named    map[store.ID]store.Position // the entries of names by their ids
 	everyone store.Position
 	log      []store.Entry
 	fresh    []store.Entry // appended by the current call, not yet matched with an expected entry
@@ -30,6 +32,7 @@ type model struct {
 type record struct {
 	store.Family
 	ended bool
+	known time.Duration // of its creation
 }
 
 // expectation is the model's result of a call.
@@ -37,12 +40,14 @@ type expectation struct {
 	outcome store.Outcome
 	id      store.ID // the family of the Snapshot; not checked if zero
 	entry   store.Position
+	ended   int // living families that a revocation has ended
 }
 
 func newModel(h *harness) *model {
 	m := &model{
 		h: h, families: map[store.ID]*record{}, ending: map[store.ID]store.Position{},
 		super: map[store.ID]store.Position{}, subject: map[string]store.Position{},
+		name: map[store.Name]store.Position{}, named: map[store.ID]store.Position{},
 	}
 	m.log = h.entries(0)
 	m.everyone = m.head()
@@ -68,7 +73,21 @@ func (m *model) state(f *record) store.State {
 	return store.Alive
 }
 
-func (m *model) cutOff(f *record) bool { return max(m.subject[f.Subject], m.everyone) > f.Birth }
+func (m *model) cutOff(f *record) bool { return m.cutoff(f.Subject, f.Actor) > f.Birth }
+
+// cutoff returns the position below which a family of the subject and the actor is
+// cut off.
+func (m *model) cutoff(subject, actor string) store.Position {
+	at := max(m.subject[subject], m.everyone)
+	if actor != "" {
+		at = max(at, m.subject[actor])
+	}
+	return at
+}
+
+// removable reports whether a call may have removed a family that it met, or ended
+// it without an entry: one that time or a cutoff has killed.
+func (m *model) removable(f *record, now time.Time) bool { return f.Past(now) || m.cutOff(f) }
 
 func (m *model) alive(f *record, now time.Time) bool {
 	return m.state(f) == store.Alive && !f.Past(now)
@@ -111,6 +130,9 @@ func (m *model) expect(inOrder bool, reason *string, actor string, want ...store
 	}
 	for i, w := range want {
 		g := got[i]
+		if g.Name != w.Name || g.Ring != w.Ring || g.RingVersion != w.RingVersion || !w.ID.IsZero() && g.ID != w.ID {
+			m.fail("entry %+v: want %+v", g, w)
+		}
 		if g.Kind != w.Kind || g.Session != w.Session || g.Subject != w.Subject || g.Actor != actor || reason != nil && g.Reason != *reason {
 			m.fail("entry %+v: want %+v", g, w)
 		}
@@ -119,6 +141,8 @@ func (m *model) expect(inOrder bool, reason *string, actor string, want ...store
 			m.everyone = g.Position
 		case store.KindSubject:
 			m.subject[g.Subject] = g.Position
+		case store.KindName:
+			m.name[g.Name], m.named[g.ID] = g.Position, g.Position
 		case store.KindSession:
 			m.ending[g.Session] = g.Position
 			if f := m.families[g.Session]; f != nil {
@@ -161,12 +185,15 @@ func (m *model) agree(s store.Snapshot, want expectation) {
 	if s.Head != m.head() || s.Floor != 0 || s.Entry != want.entry {
 		m.fail("head %d, floor %d, entry %d: want %d, 0, %d", s.Head, s.Floor, s.Entry, m.head(), want.entry)
 	}
+	if s.Ended != want.ended || s.More {
+		m.fail("ended %d, more %v: want %d, no more", s.Ended, s.More, want.ended)
+	}
 	if want.id.IsZero() {
 		return
 	}
 	f := m.families[want.id]
-	if f != nil && f.Past(s.Now) && s.State == store.Absent {
-		return // its row has been removed
+	if f != nil && m.removable(f, s.Now) && (s.State == store.Absent || s.State == store.Ended) {
+		return
 	}
 	// A family that is both ended and cut off may be in either state.
 	if state := m.state(f); s.State != state && (state != store.Ended || s.State != store.CutOff || !m.cutOff(f)) {
@@ -186,7 +213,7 @@ func (m *model) create(c store.Creation) {
 		m.fail("%v", err)
 	}
 	m.read(c.Above)
-	if f := m.families[c.ID]; f != nil && !(f.Past(s.Now) && s.Outcome != store.Taken) {
+	if f := m.families[c.ID]; f != nil && !(m.removable(f, s.Now) && f.known == 0 && s.Outcome != store.Taken) {
 		m.agree(s, expectation{outcome: store.Taken, id: c.ID})
 		return
 	}
@@ -194,17 +221,34 @@ func (m *model) create(c store.Creation) {
 	// The contract leaves open which obstacle comes first.
 	var obstacles []expectation
 	var old *record
-	if c.NotBefore != 0 && max(m.subject[c.Subject], m.everyone) > c.NotBefore {
-		obstacles = append(obstacles, expectation{outcome: store.Early})
-	}
-	if c.Renews != nil {
-		old = m.families[c.Renews.ID]
+	made := c // as it is, but for what a renewal takes over
+	if r := c.Renews; r != nil {
+		old = m.families[r.ID]
 		switch {
-		case old == nil || old.Subject != c.Subject || old.Native != c.Native || !m.alive(old, s.Now):
-			obstacles = append(obstacles, expectation{outcome: store.Unwritten, id: c.Renews.ID})
-		case old.LastCommit > c.Renews.Basis:
-			obstacles = append(obstacles, expectation{outcome: store.Behind, id: c.Renews.ID})
+		case old == nil || old.Subject != c.Subject || old.Native != c.Native || !m.alive(old, s.Now) || !old.provenBy(r.Key):
+			obstacles = append(obstacles, expectation{outcome: store.Unwritten, id: r.ID})
+		case old.Seal != r.Seal && old.LastCommit > r.Basis:
+			obstacles = append(obstacles, expectation{outcome: store.Changed, id: r.ID}, expectation{outcome: store.Behind, id: r.ID})
+		case old.Seal != r.Seal:
+			obstacles = append(obstacles, expectation{outcome: store.Changed, id: r.ID})
+		case old.LastCommit > r.Basis:
+			obstacles = append(obstacles, expectation{outcome: store.Behind, id: r.ID})
 		}
+		if old != nil {
+			made.Names, made.Actor = old.Names, old.Actor
+		}
+		if !r.Authenticated.IsZero() && r.Authenticated.Sub(s.Now).Abs() > c.Leeway {
+			obstacles = append(obstacles, expectation{outcome: store.OffClock})
+		}
+	} else if !c.Started.IsZero() && (c.Started.Sub(s.Now).Abs() > c.Leeway || c.Authenticated.After(s.Now.Add(c.Leeway))) {
+		obstacles = append(obstacles, expectation{outcome: store.OffClock})
+	}
+	cutoff := m.cutoff(made.Subject, made.Actor)
+	for _, n := range made.Names {
+		cutoff = max(cutoff, m.name[n])
+	}
+	if c.NotBefore != 0 && cutoff > c.NotBefore {
+		obstacles = append(obstacles, expectation{outcome: store.Early})
 	}
 	var ends []store.ID
 	for _, id := range c.Ends {
@@ -245,18 +289,71 @@ func (m *model) create(c store.Creation) {
 	last := m.expect(false, &c.Reason, c.By, entries...)
 	now := m.stamp(s.Family.Issued, s.Now)
 	f := &record{Family: store.Family{
-		ID: c.ID, Subject: c.Subject, Label: c.Label, Native: c.Native, Birth: m.head(), Position: m.head(), Generation: 1,
-		Started: now, Authenticated: now, Issued: now, Idle: c.Idle, Absolute: c.Absolute,
-	}}
+		ID: c.ID, Subject: c.Subject, Label: c.Label, Native: c.Native, Names: c.Names, Actor: c.Actor, Methods: c.Methods, Level: c.Level,
+		Key: c.Key, Counts: !c.Key.IsZero(), Seal: c.Seal, Birth: m.head(), Position: m.head(), Generation: 1,
+		Started: now, Issued: now, Idle: c.Idle, Absolute: c.Absolute,
+	}, known: c.Known}
+	if !c.Started.IsZero() {
+		f.Started = c.Started
+	}
+	if f.Authenticated = f.Started; !c.Authenticated.IsZero() {
+		f.Authenticated = c.Authenticated
+	}
 	if old != nil {
-		f.Started, f.Idle, f.Absolute, f.Label = old.Started, old.Idle, old.Absolute, old.Label
-		f.Authenticated = old.Authenticated
-		if old.LastCommit != 0 {
-			f.LastCommit, f.Value = f.Birth, bytes.Clone(c.Value)
-		}
+		f.Family = m.continued(old, &c, f.Birth, now)
 	}
 	m.families[c.ID] = f
 	m.agree(s, expectation{outcome: store.Written, id: c.ID, entry: last})
+}
+
+// continued returns the continuation of a family, and names it in the row of the
+// first.
+func (m *model) continued(old *record, c *store.Creation, birth store.Position, now time.Time) store.Family {
+	f := old.Family
+	f.ID, f.Seal, f.Birth, f.Position, f.Issued, f.Successor = c.ID, c.Seal, birth, birth, now, store.ID{}
+	f.Generation, f.Copy, f.Used = 1, 0, 0
+	if f.LastCommit != 0 {
+		f.LastCommit, f.Value = birth, bytes.Clone(c.Value)
+	}
+	if r := c.Renews; !r.Authenticated.IsZero() {
+		f.Authenticated, f.Methods, f.Level = r.Authenticated, r.Methods, r.Level
+	}
+	if !f.Key.IsZero() {
+		if f.First.IsZero() {
+			f.First = old.ID
+		}
+		m.families[f.First].Successor = f.ID
+	}
+	return f
+}
+
+func (f *record) provenBy(key store.Key) bool { return !f.Counts || key == f.Key }
+
+func (f *record) prove(key store.Key) { f.Counts = f.Counts || !f.Key.IsZero() && key == f.Key }
+
+func (m *model) bind(b store.Binding) {
+	m.begin(fmt.Sprintf("Bind(%+v)", b))
+	s, err := m.h.Bind(m.h.ctx, b)
+	if err != nil {
+		m.fail("%v", err)
+	}
+	m.read(0)
+	want := expectation{id: b.ID}
+	f := m.families[b.ID]
+	switch {
+	case !m.alive(f, s.Now):
+	case f.Key == b.Key:
+		if b.Counts && !f.Counts {
+			want.outcome, f.Counts = store.Written, true
+		}
+	case !f.Key.IsZero():
+	case f.Seal != b.Verified:
+		want.outcome = store.Changed
+	default:
+		want.outcome = store.Written
+		f.Key, f.Seal, f.Counts = b.Key, b.Seal, b.Counts
+	}
+	m.agree(s, want)
 }
 
 func (m *model) advance(a store.Advance) {
@@ -269,7 +366,7 @@ func (m *model) advance(a store.Advance) {
 	want := expectation{id: a.ID}
 	f := m.families[a.ID]
 	switch {
-	case !m.alive(f, s.Now) || f.Generation != a.Generation || f.Native != a.Native:
+	case !m.alive(f, s.Now) || f.Generation != a.Generation || f.Native != a.Native || !f.provenBy(a.Key):
 	case !a.PositionOnly && a.Copy > f.Copy:
 	case !a.PositionOnly && s.Now.Sub(f.Issued) < a.Age && (a.Lag == 0 || f.Copy-a.Copy < a.Lag):
 	case f.LastCommit > a.Basis:
@@ -277,6 +374,7 @@ func (m *model) advance(a store.Advance) {
 	default:
 		want.outcome = store.Written
 		f.Position = m.head()
+		f.prove(a.Key)
 		if !a.PositionOnly {
 			f.Generation++
 			f.Copy, f.Used = 0, a.Copy
@@ -296,13 +394,14 @@ func (m *model) reissue(r store.Reissue) {
 	want := expectation{id: r.ID}
 	f := m.families[r.ID]
 	switch {
-	case !m.alive(f, s.Now) || f.Generation-1 != r.Generation || f.Used != r.Copy || f.Native != r.Native:
+	case !m.alive(f, s.Now) || f.Generation-1 != r.Generation || f.Used != r.Copy || f.Native != r.Native || !f.provenBy(r.Key):
 	case s.Now.Sub(f.Issued) < r.Age:
 	case f.LastCommit > r.Basis:
 		want.outcome = store.Behind
 	default:
 		want.outcome = store.Written
 		f.Position = m.head()
+		f.prove(r.Key)
 		f.Copy++
 		f.Issued = m.stamp(s.Family.Issued, s.Now)
 	}
@@ -319,7 +418,7 @@ func (m *model) commit(c store.Commit) {
 	want := expectation{id: c.ID}
 	f := m.families[c.ID]
 	switch {
-	case !m.alive(f, s.Now):
+	case !m.alive(f, s.Now) || !f.provenBy(c.Key):
 	case f.LastCommit > c.Basis:
 		want.outcome = store.Behind
 	default:
@@ -337,17 +436,29 @@ func (m *model) revoke(r store.Revocation) {
 		m.fail("%v", err)
 	}
 	m.read(r.Above)
+	if !r.Name.IsZero() {
+		m.revokeName(&r, s)
+		return
+	}
 	var want expectation
 	var reborn *record
 	if r.Except != nil {
 		want.id = r.Except.ID
-		if f := m.families[r.Except.ID]; m.alive(f, s.Now) {
-			reborn = f
-			if f.LastCommit > r.Except.Basis {
+		if f := m.families[r.Except.ID]; m.alive(f, s.Now) && f.Subject == r.Subjects[0] {
+			if f.LastCommit > r.Except.Basis && (f.provenBy(r.Except.Key) || s.Outcome == store.Behind) {
 				want.outcome = store.Behind
 				m.agree(s, want)
 				return
 			}
+			if f.provenBy(r.Except.Key) {
+				reborn = f
+			}
+		}
+	}
+	for _, f := range m.families {
+		covered := slices.Contains(r.Sessions, f.ID) || slices.Contains(r.Subjects, f.Subject) || f.Actor != "" && slices.Contains(r.Subjects, f.Actor)
+		if covered && f != reborn && m.alive(f, s.Now) {
+			want.ended++
 		}
 	}
 	var entries []store.Entry
@@ -362,7 +473,7 @@ func (m *model) revoke(r store.Revocation) {
 		entries = append(entries, store.Entry{Kind: store.KindSubject, Subject: subject})
 	}
 	if r.Everyone {
-		entries = append(entries, store.Entry{Kind: store.KindEveryone})
+		entries = append(entries, store.Entry{Kind: store.KindEveryone, Ring: r.Ring, RingVersion: r.RingVersion})
 	}
 	if len(entries) > 0 {
 		want.outcome = store.Written
@@ -370,6 +481,25 @@ func (m *model) revoke(r store.Revocation) {
 	}
 	if reborn != nil {
 		reborn.Birth, reborn.Position = want.entry, want.entry
+	}
+	m.agree(s, want)
+}
+
+// revokeName makes the step of a revocation of a name, which ends all that bear it:
+// there are never so many that a second call is needed.
+func (m *model) revokeName(r *store.Revocation, s store.Snapshot) {
+	want := expectation{entry: m.named[r.ID]}
+	if want.entry == 0 {
+		want = expectation{outcome: store.Written, entry: m.expect(true, &r.Reason, r.Actor, store.Entry{ID: r.ID, Kind: store.KindName, Name: r.Name})}
+	}
+	var entries []store.Entry
+	for id, f := range m.families {
+		if f.Birth < want.entry && slices.Contains(f.Names, r.Name) && m.alive(f, s.Now) {
+			entries = append(entries, store.Entry{Kind: store.KindSession, Session: id})
+		}
+	}
+	if want.ended = len(entries); want.ended > 0 {
+		want.outcome, want.entry = store.Written, m.expect(false, &r.Reason, r.Actor, entries...)
 	}
 	m.agree(s, want)
 }
@@ -386,6 +516,8 @@ func (m *model) restore(r store.Restoration) {
 		cutoff, lives := m.everyone, false
 		again := store.Entry{Kind: e.Kind}
 		switch e.Kind {
+		case store.KindEveryone:
+			again.Ring, again.RingVersion = e.Ring, e.RingVersion
 		case store.KindSubject:
 			again.Subject, cutoff = e.Subject, max(cutoff, m.subject[e.Subject])
 		case store.KindSession:
@@ -406,30 +538,32 @@ func (m *model) family(id store.ID) {
 	m.agree(s, expectation{id: id})
 }
 
-func (m *model) list(subject string, limit int) {
-	m.begin(fmt.Sprintf("Families(%q, %d)", subject, limit))
-	p, err := m.h.Families(m.h.ctx, store.Query{Subject: subject, Limit: limit})
+// list compares one page, and returns the cursor of the next.
+func (m *model) list(q store.Query) store.PageCursor {
+	m.begin(fmt.Sprintf("Families(%+v)", q))
+	p, err := m.h.Families(m.h.ctx, q)
 	if err != nil {
 		m.fail("%v", err)
 	}
-	got := p.Families
 	var want []store.Family
 	for _, f := range m.families {
-		if f.Subject == subject && m.alive(f, m.started) {
+		place := store.PageCursor{Birth: f.Birth, ID: f.ID}
+		after := q.After == (store.PageCursor{}) || listedBefore(q.After, place)
+		if after && (q.Subject == "" || f.Subject == q.Subject) && m.alive(f, p.Now) {
 			want = append(want, f.Family)
 		}
 	}
 	slices.SortFunc(want, func(a, b store.Family) int { return bornBefore(b, a) })
-	want = want[:min(limit, len(want))]
-	if len(got) != len(want) {
-		m.fail("%d families: want %d", len(got), len(want))
+	if p.Next == (store.PageCursor{}) && len(p.Families) != len(want) || len(p.Families) != min(q.Limit, len(want)) {
+		m.fail("%d families, next %v: want %d", len(p.Families), p.Next, len(want))
 	}
-	for i := range want {
+	for i, f := range p.Families {
 		want[i].Value = nil
-		if d := difference(got[i], want[i]); d != "" {
+		if d := difference(f, want[i]); d != "" {
 			m.fail("family %d of %d: %s", i, len(want), d)
 		}
 	}
+	return p.Next
 }
 
 func (m *model) cutoffs(id store.ID, subject string) {

@@ -13,8 +13,9 @@ import (
 var overtaking = []property{
 	{name: "AReaderMissesNoPosition", test: func(h *harness) { h.readerMissesNothing(h) }},
 	{name: "NoRefreshAfterTheRevocation", test: func(h *harness) {
-		h.revokedWhileRefreshing(h, store.Revocation{Subjects: []string{"anna"}})
-		h.revokedWhileRefreshing(h, store.Revocation{Everyone: true})
+		h.revokedWhileRefreshing(h, plain, store.Revocation{Subjects: []string{"anna"}})
+		h.revokedWhileRefreshing(h, plain, store.Revocation{Everyone: true})
+		h.revokedWhileRefreshing(h, func() store.Creation { return acting("anna", "desk") }, store.Revocation{Subjects: []string{"desk"}})
 	}},
 	{name: "NoRefreshAfterTheEnd", test: func(h *harness) {
 		h.rounds(func() {
@@ -113,6 +114,36 @@ var overtaking = []property{
 			}
 		})
 	}},
+	{name: "NoLoginPastTheLogoutOfItsName", test: func(h *harness) {
+		// The provider ended its session while logins with it were on their way.
+		h.rounds(func() {
+			handle := newID().String()
+			at := h.head()
+			created := make([]store.Snapshot, 8)
+			together(9, func(i int) {
+				var err error
+				if i == 8 {
+					_, err = h.Revoke(h.ctx, revokeName(handle))
+				} else {
+					c := bearing("anna", handle)
+					c.NotBefore = at
+					created[i], err = h.Create(h.ctx, c)
+				}
+				if err != nil {
+					h.t.Error(err)
+				}
+			})
+			for _, s := range created {
+				switch s.Outcome {
+				case store.Early:
+				case store.Written:
+					h.wantState(store.Ended, s.Family.ID)
+				default:
+					h.t.Errorf("Create: %v", s.Outcome)
+				}
+			}
+		})
+	}},
 	{name: "EveryoneIsCutOffOrBornAfter", test: func(h *harness) {
 		h.rounds(func() {
 			created := make([]store.Snapshot, 12)
@@ -204,7 +235,12 @@ func (h *harness) readerMissesNothing(reader *harness) {
 func (h *harness) writeSome(i int) (store.Position, error) {
 	var s store.Snapshot
 	var err error
-	switch i % 4 {
+	switch i % 5 {
+	case 4:
+		handle := newID().String()
+		if _, err = h.Create(h.ctx, bearing("anna", handle)); err == nil {
+			s, err = h.Revoke(h.ctx, revokeName(handle))
+		}
 	case 0:
 		s, err = h.Revoke(h.ctx, store.Revocation{Sessions: []store.ID{newID(), newID()}})
 	case 1:
@@ -213,7 +249,7 @@ func (h *harness) writeSome(i int) (store.Position, error) {
 		if s, err = h.Create(h.ctx, login("anna")); err != nil {
 			break
 		}
-		if i%4 == 2 {
+		if i%5 == 2 {
 			s, err = h.Commit(h.ctx, keep(s.Family, "value"))
 			break
 		}
@@ -225,11 +261,11 @@ func (h *harness) writeSome(i int) (store.Position, error) {
 
 // revokedWhileRefreshing revokes on h while families of anna are refreshed on
 // the handle other.
-func (h *harness) revokedWhileRefreshing(other *harness, r store.Revocation) {
+func (h *harness) revokedWhileRefreshing(other *harness, creation func() store.Creation, r store.Revocation) {
 	h.rounds(func() {
 		var fs []store.Family
 		for range 6 {
-			fs = append(fs, h.family("anna"))
+			fs = append(fs, h.create(creation()))
 		}
 		var cutoff atomic.Uint64
 		written := make([][]store.Position, len(fs))

@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waferkit/wafer/internal/rounds"
@@ -88,6 +90,58 @@ var racing = []property{
 				}
 			}
 		})
+	}},
+	{name: "OneEntryOfANamesLogout", test: func(h *harness) {
+		h.rounds(func() {
+			handle := newID().String()
+			var bearers []store.ID
+			for range 3 {
+				bearers = append(bearers, h.create(bearing("anna", handle)).ID)
+			}
+			head := h.head()
+			r := revokeName(handle)
+			r.ID = newID()
+			won := h.winners(16, func(int) (store.Snapshot, error) { return h.Revoke(h.ctx, r) }, store.Unwritten)
+			if n := len(h.entries(head)); len(won) != 1 || won[0].Ended != 3 || n != 4 {
+				h.t.Fatalf("%d of 16 callers revoked it, with %d entries: want 1 and 4", len(won), n)
+			}
+			h.wantState(store.Ended, bearers...)
+		})
+	}},
+	{name: "OneSuccessorOfTheFirst", test: func(h *harness) {
+		h.rounds(func() {
+			first := h.create(bound(newID().String()))
+			f := h.create(renewal(first))
+			won := h.winners(16, func(int) (store.Snapshot, error) { return h.Create(h.ctx, renewal(f)) }, store.Unwritten)
+			if len(won) != 1 {
+				h.t.Fatalf("%d of 16 callers renewed it: want 1", len(won))
+			}
+			if s := h.look(first.ID); s.State != store.Ended || s.Family.Successor != won[0].Family.ID {
+				h.t.Fatalf("the first is %v, its successor %v: want %v", s.State, s.Family.Successor, won[0].Family.ID)
+			}
+		})
+	}},
+	{name: "OneRealmAndOneRingOfMany", test: func(h *harness) {
+		var accepted, highest atomic.Int64
+		rings := []store.ID{newID(), newID()}
+		together(24, func(i int) {
+			a := node("a")
+			a.Realm, a.Ring, a.RingVersion = fmt.Sprint("realm ", i%3), rings[i%2], uint64(i)
+			p, err := h.Announce(h.ctx, a)
+			if err != nil || p.Accepted && (p.Realm != a.Realm || p.Ring != a.Ring) {
+				h.t.Errorf("%+v, %v", p, err)
+			}
+			if p.Accepted {
+				accepted.Add(1)
+				for was := highest.Load(); int64(i) > was && !highest.CompareAndSwap(was, int64(i)); was = highest.Load() {
+				}
+			}
+		})
+		p := h.announced(true, store.Announcement{})
+		// One of six pairs is the store's: four of the nodes.
+		if n := accepted.Load(); n != 4 || p.RingVersion != uint64(highest.Load()) || len(p.Nodes) != 4 {
+			h.t.Errorf("%d accepted, %d known, version %d: want 4, 4, %d", n, len(p.Nodes), p.RingVersion, highest.Load())
+		}
 	}},
 	{name: "OneRenewalOfAFamily", test: func(h *harness) {
 		h.rounds(func() {

@@ -71,13 +71,24 @@ type walk struct {
 	*rand.Rand
 	m        *model
 	subjects []string
+	handles  []string           // of names
+	keys     []store.Key        // of devices
+	logouts  []store.Revocation // of names, to be resumed
+	page     store.PageCursor
 	ids      []store.ID // families that were requested
 	unknown  []store.ID // sessions that were never families
 	old      []store.Family
 }
 
 func newWalk(h *harness, seed uint64) *walk {
-	w := &walk{Rand: rand.New(rand.NewPCG(seed, 0)), m: newModel(h), subjects: []string{"anna", "bob", "carl"}}
+	w := &walk{Rand: rand.New(rand.NewPCG(seed, 0)), m: newModel(h), subjects: []string{"anna", "bob", "carl"}, handles: []string{"k", "l", "m", "n", "o"}}
+	for range 2 {
+		var key store.Key
+		for i := range key {
+			key[i] = byte(w.Uint32())
+		}
+		w.keys = append(w.keys, key)
+	}
 	for range 3 {
 		w.unknown = append(w.unknown, w.newID())
 	}
@@ -116,11 +127,10 @@ func (w *walk) step() {
 	}
 	switch n := w.IntN(100); {
 	case n < 22:
-		m.h.tick() // no two families start in one millisecond
 		m.create(w.creation(f))
-	case n < 50:
+	case n < 48:
 		a := next(f)
-		a.Basis = w.basis(f)
+		a.Basis, a.Key = w.basis(f), w.proof(f)
 		if w.chance(10) {
 			a.Generation = uint32(1 + w.IntN(5))
 		}
@@ -135,11 +145,17 @@ func (w *walk) step() {
 		}
 		a.PositionOnly = w.chance(15)
 		m.advance(a)
+	case n < 51:
+		b := binding(f, pick(w.Rand, w.keys))
+		if b.Counts = w.chance(50); w.chance(20) {
+			b.Verified = pick(w.Rand, w.old).Seal
+		}
+		m.bind(b)
 	case n < 60:
-		m.commit(store.Commit{ID: f.ID, Basis: w.basis(f), Value: []byte{byte(w.Uint32())}, Above: w.above(), Actor: pick(w.Rand, []string{"", "a", "b"})})
+		m.commit(store.Commit{ID: f.ID, Basis: w.basis(f), Key: w.proof(f), Value: []byte{byte(w.Uint32())}, Above: w.above(), Actor: pick(w.Rand, []string{"", "a", "b"})})
 	case n < 72:
 		r := copyOf(f)
-		r.Basis = w.basis(f)
+		r.Basis, r.Key = w.basis(f), w.proof(f)
 		if r.Generation == 0 || w.chance(10) {
 			r.Generation = uint32(1 + w.IntN(5))
 		}
@@ -160,7 +176,14 @@ func (w *walk) step() {
 	case n < 89:
 		m.family(f.ID)
 	case n < 94:
-		m.list(pick(w.Rand, w.subjects), 1+w.IntN(6))
+		q := store.Query{Limit: 1 + w.IntN(6)}
+		if w.chance(60) {
+			q.Subject = pick(w.Rand, w.subjects)
+		}
+		if w.chance(50) {
+			q.After = w.page
+		}
+		w.page = m.list(q)
 	default:
 		id, subject := f.ID, pick(w.Rand, w.subjects)
 		if w.chance(20) {
@@ -197,6 +220,24 @@ func (w *walk) basis(f store.Family) store.Position {
 	return f.Position
 }
 
+// proof picks the key of a proof: mostly the family's.
+func (w *walk) proof(f store.Family) store.Key {
+	switch n := w.IntN(10); {
+	case n < 1:
+		return store.Key{}
+	case n < 2:
+		return pick(w.Rand, w.keys)
+	}
+	return f.Key
+}
+
+// settled reports whether the contract leaves open nothing about a family's row: no
+// call removes it.
+func (w *walk) settled(id store.ID) bool {
+	f := w.m.families[id]
+	return f == nil || !w.m.removable(f, w.now())
+}
+
 func (w *walk) age() time.Duration { return time.Duration(w.IntN(300)) * time.Second }
 
 func (w *walk) above() store.Position {
@@ -210,27 +251,67 @@ func (w *walk) creation(f store.Family) store.Creation {
 	c := store.Creation{
 		ID: w.newID(), Subject: pick(w.Rand, w.subjects), Label: pick(w.Rand, []string{"", "phone", "desk"}), Native: w.chance(25),
 		Idle: time.Duration(5+w.IntN(60)) * time.Minute, Absolute: time.Duration(10+w.IntN(300)) * time.Minute,
+		Seal: newSeal(), Methods: pick(w.Rand, []string{"", "pwd", "pwd otp"}), Level: pick(w.Rand, []string{"", "2"}),
 		Above: w.above(), Reason: pick(w.Rand, []string{"", "r"}), By: pick(w.Rand, []string{"", "a"}),
 	}
 	if w.chance(8) {
-		// An id that is taken is requested again; that of an expired family may
-		// be free by now.
-		if f := w.m.families[f.ID]; f != nil && !f.Past(w.now()) {
+		// An id that is taken is requested again; that of a dead family may be
+		// free by now.
+		if w.m.families[f.ID] != nil && w.settled(f.ID) {
 			c.ID = f.ID
 		}
 	}
 	if w.chance(30) {
-		c.Renews = &store.Renewal{ID: f.ID, Basis: w.basis(f)}
+		c.Actor = pick(w.Rand, w.subjects)
+	}
+	if w.chance(40) {
+		var handles []string
+		for _, handle := range w.handles {
+			if w.chance(30) && len(handles) < store.MaxNames {
+				handles = append(handles, handle)
+			}
+		}
+		c.Names = named(handles...)
+	}
+	if w.chance(20) {
+		c.Key = pick(w.Rand, w.keys)
+	}
+	if w.chance(10) {
+		c.Known = time.Duration(w.IntN(1000)) * time.Minute
+	}
+	if w.chance(30) {
+		// Well within the leeway, or well beyond it.
+		c.Started, c.Leeway = w.now().Truncate(time.Millisecond), 20*time.Minute
+		switch n := w.IntN(10); {
+		case n < 1:
+			c.Started = c.Started.Add(30 * time.Minute)
+		case n < 2:
+			c.Started = c.Started.Add(-30 * time.Minute)
+		case n < 3:
+			c.Authenticated = c.Started.Add(30 * time.Minute)
+		case n < 6:
+			c.Authenticated = c.Started.Add(time.Duration(w.IntN(100)-90) * time.Minute / 10)
+		}
+	}
+	if w.chance(30) {
+		c.Renews = &store.Renewal{ID: f.ID, Basis: w.basis(f), Seal: f.Seal, Key: w.proof(f)}
 		c.Value = []byte{byte(w.Uint32())}
+		if w.chance(10) {
+			c.Renews.Seal = pick(w.Rand, w.old).Seal
+		}
+		if w.chance(30) {
+			c.Leeway = 20 * time.Minute
+			c.Renews.Authenticated = w.now().Truncate(time.Millisecond).Add(time.Duration(w.IntN(3)-1) * 30 * time.Minute)
+			c.Renews.Methods, c.Renews.Level = pick(w.Rand, []string{"", "hwk"}), pick(w.Rand, []string{"", "3"})
+		}
 		if !w.chance(10) {
 			c.Subject, c.Native = f.Subject, f.Native
 		}
 	}
 	for i := range c.Ends {
 		if w.chance(20) {
-			// The contract leaves open when the family of an expired one is removed.
-			id := w.family().ID
-			if f := w.m.families[id]; f == nil || !f.Past(w.now()) {
+			// The contract leaves open when the row of a dead family is removed.
+			if id := w.family().ID; w.settled(id) {
 				c.Ends[i] = id
 			}
 		}
@@ -256,13 +337,27 @@ func (w *walk) revocation(f store.Family) store.Revocation {
 	r := store.Revocation{Above: w.above(), Reason: pick(w.Rand, []string{"", "r"}), Actor: pick(w.Rand, []string{"", "a"})}
 	if w.chance(30) {
 		r.Subjects = []string{f.Subject}
-		r.Except = &store.Rebirth{ID: f.ID, Basis: w.basis(f)}
+		r.Except = &store.Rebirth{ID: f.ID, Basis: w.basis(f), Key: w.proof(f)}
+		return r
+	}
+	if w.chance(20) {
+		if len(w.logouts) > 0 && w.chance(40) {
+			return pick(w.Rand, w.logouts)
+		}
+		if r.Name = named(pick(w.Rand, w.handles))[0]; w.chance(50) {
+			r.ID = w.newID()
+			w.logouts = append(w.logouts, r)
+		}
 		return r
 	}
 	for range 1 + w.IntN(3) {
 		switch n := w.IntN(10); {
 		case n < 6:
-			r.Sessions = append(r.Sessions, w.family().ID)
+			// It is left open whether a dead one was ended by a call that met it,
+			// and so gets no entry.
+			if id := w.family().ID; w.settled(id) {
+				r.Sessions = append(r.Sessions, id)
+			}
 		case n < 7:
 			r.Sessions = append(r.Sessions, pick(w.Rand, w.unknown))
 		case n < 9:
@@ -273,8 +368,11 @@ func (w *walk) revocation(f store.Family) store.Revocation {
 			r.Everyone = w.chance(30)
 		}
 	}
-	if len(r.Sessions)+len(r.Subjects) == 0 {
-		r.Sessions = []store.ID{f.ID}
+	if r.Everyone && w.chance(50) {
+		r.Ring, r.RingVersion = w.newID(), uint64(w.IntN(9))
+	}
+	if len(r.Sessions)+len(r.Subjects) == 0 && !r.Everyone {
+		r.Subjects = []string{f.Subject}
 	}
 	return r
 }
@@ -301,6 +399,9 @@ func (w *walk) restoration() store.Restoration {
 			e.Kind = store.KindSubject
 		default:
 			e.Kind = store.KindEveryone
+		}
+		if w.chance(50) { // read of everyone's alone
+			e.Ring, e.RingVersion, e.Name = w.newID(), uint64(w.IntN(9)), named("n")[0]
 		}
 		r.Entries = append(r.Entries, e)
 		r.Above = max(r.Above, e.Position)

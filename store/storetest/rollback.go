@@ -50,6 +50,36 @@ var rollingBack = []property{
 			h.t.Errorf("%+v, %v: want it broken, head %d", b, err, s.Entry)
 		}
 	}},
+	{name: "APositionTakenAgainIsBroken", test: func(h *harness) {
+		// The log went back, and goes on with other entries at the same positions,
+		// as on a server whose clock is slower.
+		h.appendUnrelated()
+		before := h.headCursor()
+		restore := h.engine.Backup(h.t)
+		above := before.Position + 1e9
+		again := func(h *harness) []store.Entry {
+			h.t.Helper()
+			for i := range store.Position(3) {
+				h.revoke(store.Revocation{Subjects: []string{"anna"}, Above: above + i})
+			}
+			return h.entries(before.Position)
+		}
+		first := again(h)
+		back := h.rolledBack(restore(h.t))
+		second := again(back)
+		for i, e := range first {
+			if second[i].Position != e.Position || second[i].ID == e.ID {
+				h.t.Fatalf("%+v after %+v: want another entry there", second[i], e)
+			}
+			back.wantBroken(at(e))
+			if b, err := back.Since(h.ctx, at(second[i]), 10, 0); err != nil || b.Broken || len(b.Entries) != 2-i {
+				h.t.Errorf("its own: %+v, %v", b, err)
+			}
+		}
+		if b, err := back.Since(h.ctx, before, 10, 0); err != nil || b.Broken || len(b.Entries) != 3 {
+			h.t.Errorf("what was read before the backup: %+v, %v", b, err)
+		}
+	}},
 	{name: "WhatWasRevokedSinceIsRestored", test: func(h *harness) {
 		ended, cut, committed, other := h.family("anna"), h.family("bob"), h.committed("anna", "value"), h.family("carl")
 		was := h.head()

@@ -1,14 +1,14 @@
 -- The indexes of the families that have not ended: of everybody, of each subject, each
 -- actor and each name. All members have the score 0, so the server orders them by
--- their bytes: the birth, and the id.
+-- their bytes: the birth, the start and the id.
 local LIVING = PREFIX .. 'living'
-local CHUNK = 128
+local CHUNK, ID = 128, 15 -- where the id begins in a member
 
 local function index(subject) return PREFIX .. 'i:' .. subject end
 local function index_of_actor(actor) return PREFIX .. 'a:' .. actor end
 local function index_of_name(name) return PREFIX .. 'n:' .. name end
 
-local function member(f) return pack('>I8', f.birth) .. f.id end
+local function member(f) return pack('>I8I6', f.birth, f.started) .. f.id end
 
 -- Calls each with the key of every index that holds a family.
 local function every_index(f, each)
@@ -53,7 +53,7 @@ local function walk(key, below, lowest, each)
   while true do
     local chunk = call('ZREVRANGEBYLEX', key, below, low, 'LIMIT', 0, CHUNK)
     for _, m in ipairs(chunk) do
-      if each(string.sub(m, 9), m) then return end
+      if each(string.sub(m, ID), m) then return end
     end
     if #chunk < CHUNK then return end
     below = '(' .. chunk[CHUNK]

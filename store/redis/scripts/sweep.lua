@@ -42,7 +42,7 @@ local function cuts_off(subject, at)
       if not m or parse('>I8', m) >= at then break end
       steps = steps + 1
       if steps > STEPS then return nil end
-      local f = read(string.sub(m, 9))
+      local f = read(string.sub(m, ID))
       if f and f.ended == 0 and not past(f) then return true end
       take_out(key, m, f)
     end
@@ -75,7 +75,7 @@ end
 local members = call('ZRANGEBYLEX', LIVING, place == '' and '-' or '(' .. place, '+', 'LIMIT', 0, STEPS)
 local removed = 0
 for _, m in ipairs(members) do
-  local f = read(string.sub(m, 9))
+  local f = read(string.sub(m, ID))
   if not f or f.ended == 1 or past(f) then
     take_out(LIVING, m, f)
     removed = removed + 1
