@@ -215,8 +215,17 @@ func TestConfigInsecureSettingsWarnOnce(t *testing.T) {
 func TestConfigDefaults(t *testing.T) {
 	world := httpNewWorld(t)
 	s := httpSessions(t, world, wafer.Config[string]{})
-	if want := (store.Announcement{Access: 5 * time.Minute, Absolute: 12 * time.Hour, Leeway: 10 * time.Second, MaxStaleness: 30 * time.Second}); world.store.announced != want {
-		t.Errorf("announced %+v, want %+v", world.store.announced, want)
+	got := world.store.announced
+	if got.Node.IsZero() || !strings.Contains(got.Settings, "Access=5m0s\n") {
+		t.Errorf("announced node %v with settings %q", got.Node, got.Settings)
+	}
+	got.Node, got.Settings = store.ID{}, ""
+	want := store.Announcement{
+		Access: 5 * time.Minute, Absolute: 12 * time.Hour, Leeway: 10 * time.Second, MaxStaleness: 30 * time.Second,
+		Realm: httpRealm, Instance: httpSession,
+	}
+	if got != want {
+		t.Errorf("announced %+v, want %+v", got, want)
 	}
 	cookies, err := codec.NewCookies(world.ring, httpRealm, httpSession)
 	if err != nil {

@@ -64,7 +64,7 @@ func (o *oracle) checkAccepted(q *request, s *wafer.Session[tally], d tally, ref
 	if s.Subject != l.subject || d.Login != l.number {
 		o.addViolation(q, l, "it is %s with the data of login %d", s.Subject, d.Login)
 	}
-	if s.Started.Before(l.earliest.Truncate(time.Millisecond)) || s.Started.Add(fleetAbsolute).After(l.absolute) {
+	if s.Started.Before(l.earliest.Add(-2*fleetSkew)) || s.Started.Add(fleetAbsolute).After(l.absolute) {
 		o.addViolation(q, l, "it says that it was started at %v", o.fleet.since(s.Started))
 	}
 	strict := refreshed && q.advanced == l.id
@@ -154,7 +154,7 @@ func (o *oracle) recordLogin(q *request, s *wafer.Session[tally], number int) *l
 	}
 	l := &login{
 		id: s.ID, subject: s.Subject, number: number, birth: s.Position(), earliest: q.begin,
-		issued: made, delivered: made, absolute: made.Add(fleetAbsolute),
+		issued: made, delivered: made, absolute: made.Add(fleetAbsolute + 2*fleetSkew), // the start is sealed before the store sees it, and may be off by the leeway
 		versions: map[int]int{q.attempts: 0}, commits: make(map[int]int), refused: make(map[[2]int]uint64),
 	}
 	if old := o.logins[s.ID]; old != nil {

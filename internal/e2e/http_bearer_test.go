@@ -348,7 +348,9 @@ func TestPromise2_BearerTokensThatAreNoGood(t *testing.T) {
 func badTokens(t *testing.T) (w *world, n *node, tokens map[string]string) {
 	w = newWorld(t)
 	n = w.node(withTokens())
-	other := w.node(withTokens(), func(c *wafer.Config[basket]) { c.Realm = "harness.example/prod" })
+	elsewhere := newWorld(t) // a store belongs to one realm
+	elsewhere.clock, elsewhere.ring = w.clock, w.ring
+	other := elsewhere.node(withTokens(), func(c *wafer.Config[basket]) { c.Realm = "harness.example/prod" })
 	old, past := n.issue("old"), n.issue("past").AccessToken
 	cut, ended, pair := n.issue("cut"), n.issue("ended"), n.issue("alice")
 	b := w.browser().login(n, "browser", "a")

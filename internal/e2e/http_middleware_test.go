@@ -232,7 +232,7 @@ func TestHTTPOutageIsA503AndTouchesNoCookie(t *testing.T) {
 func TestHTTPTwoSessionsOnOneMux(t *testing.T) {
 	world := httpNewWorld(t)
 	shop := httpSessions(t, world, wafer.Config[string]{Realm: "shop"})
-	staff := httpSessions(t, world, wafer.Config[int]{Realm: "staff", SessionCookie: "__Host-staff", RefreshCookie: "__Host-staff-refresh"})
+	staff := httpSessions(t, world, wafer.Config[int]{Realm: "shop", SessionCookie: "__Host-staff", RefreshCookie: "__Host-staff-refresh"})
 	same := httpSessions(t, world, wafer.Config[string]{Realm: "shop"}) // another node's, with the same realm and names
 	jar := httpJar{}
 	both := func(f http.HandlerFunc) *httptest.ResponseRecorder {
@@ -272,7 +272,9 @@ func TestHTTPTwoSessionsOnOneMux(t *testing.T) {
 	})
 
 	// The same names in another realm: nothing is accepted across.
-	otherRealm := httpSessions(t, world, wafer.Config[string]{Realm: "shop2"})
+	elsewhere := httpNewWorld(t) // a store belongs to one realm
+	elsewhere.ring = world.ring
+	otherRealm := httpSessions(t, elsewhere, wafer.Config[string]{Realm: "shop2"})
 	httpWantError(t, "another realm", otherRealm, jar, wafer.ErrNoSession)
 }
 

@@ -122,6 +122,9 @@ func (w *world) node(configure ...func(*wafer.Config[basket])) *node {
 	for _, f := range configure {
 		f(&n.config)
 	}
+	if n.config.Realm != testRealm { // a store belongs to one realm
+		n.store.Store = memory.New(memory.Options{Now: w.clock.Now})
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var err error
