@@ -149,7 +149,7 @@ func (r *Refresher) first(ctx context.Context, q Request) (store.Snapshot, error
 	case q.Generation == 0 || q.Carried != 0 && !carries(q.Carried, q.Generation):
 		// There is nothing to advance from, or no data for the answer.
 		return r.store.Family(ctx, q.Family)
-	case !q.Native && !q.Key.IsZero():
+	case !q.Key.IsZero():
 		return r.advance(ctx, q, 0) // the copy of a proven browser does not lag
 	}
 	return r.advance(ctx, q, lag)
