@@ -15,11 +15,8 @@ import (
 // how often.
 func (b *bench) sealed(subject string) (verified *int) {
 	verified = new(int)
-	b.Verify = func(now time.Time, f *store.Family) error {
+	b.Verify = func(_ context.Context, f *store.Family) error {
 		*verified++
-		if !now.Equal(b.clock()) {
-			b.Errorf("verified at %v, by the engine's clock it is %v", now, b.clock())
-		}
 		if f.ID != b.id || f.Subject != subject {
 			return fmt.Errorf("%q is not %q", f.Subject, subject)
 		}
@@ -127,7 +124,7 @@ func TestDo_EverySnapshotIsVerified(t *testing.T) {
 	b.advance(1)
 	b.pass(grace)
 	turn := 0
-	b.Verify = func(time.Time, *store.Family) error {
+	b.Verify = func(context.Context, *store.Family) error {
 		if turn++; turn == 2 {
 			return errors.New("changed meanwhile")
 		}
@@ -147,7 +144,7 @@ func TestDo_AnUnverifiableSealIsAnOutage(t *testing.T) {
 	b.advance(1)
 	b.pass(half)
 	b.advance(2) // 1.0 is now a replay
-	b.Verify = func(time.Time, *store.Family) error {
+	b.Verify = func(context.Context, *store.Family) error {
 		return fmt.Errorf("%w: the ring cannot be read", refresh.ErrUnverifiable)
 	}
 	before := b.family()
@@ -160,5 +157,24 @@ func TestDo_AnUnverifiableSealIsAnOutage(t *testing.T) {
 	}
 	if after := b.family(); fmt.Sprint(before) != fmt.Sprint(after) {
 		t.Errorf("it wrote %+v, before %+v", after, before)
+	}
+}
+
+// The timeout of a refresh bounds the wait for a key, too. What is found then is no
+// proof that the row was changed.
+func TestDo_VerifyEndsWithTheTimeout(t *testing.T) {
+	b := newBench(t, lax)
+	var err error
+	if b.Refresher, err = refresh.New(b, lax, time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	b.Verify = func(ctx context.Context, _ *store.Family) error {
+		<-ctx.Done()
+		return errors.New("unknown key")
+	}
+	for way, present := range map[string]func(context.Context, refresh.Request) (refresh.Result, error){"Do": b.Do, "Look": b.Look} {
+		if res, err := present(context.Background(), b.request(1)); err == nil {
+			t.Errorf("%s: %v (%s)", way, res.Verdict, res.Reason)
+		}
 	}
 }

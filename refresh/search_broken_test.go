@@ -1,6 +1,7 @@
 package refresh_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -184,7 +185,7 @@ var brokenRules = []struct {
 
 	// Rows that somebody has changed.
 	{
-		"a row that was changed is served", "(e)", changedWorld(), twist{verify: func(time.Time, *store.Family) error { return nil }},
+		"a row that was changed is served", "(e)", changedWorld(), twist{verify: func(context.Context, *store.Family) error { return nil }},
 	}, {
 		"a replay comes before the seal", "(i)", changedThief(),
 		twist{show: func(q refresh.Request, s *store.Snapshot) {

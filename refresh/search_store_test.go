@@ -430,7 +430,7 @@ type twist struct {
 	laterHead bool // a cookie carries the head at the time it is sealed
 	saveLife  bool // Save gives a new lifetime
 	unproven  bool // the answer is made as for a browser without a proof
-	verify    func(now time.Time, f *store.Family) error
+	verify    func(ctx context.Context, f *store.Family) error
 	mixed     bool // two living sessions in one jar are accepted
 	unjudged  bool // an answer is made of the snapshot from before's snapshot
 }

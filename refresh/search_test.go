@@ -1,6 +1,7 @@
 package refresh_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -108,7 +109,7 @@ func (s *search) say(format string, args ...any) {
 	}
 }
 
-func verifySeal(_ time.Time, f *store.Family) error {
+func verifySeal(_ context.Context, f *store.Family) error {
 	if f.Seal == changedSeal {
 		return errors.New("the row is not as it was sealed")
 	}
