@@ -94,6 +94,7 @@ CREATE INDEX subjects_due ON @schema@.subjects (due);
 CREATE TABLE @schema@.families (
 	id            uuid    PRIMARY KEY,
 	birth         bigint  NOT NULL,
+	oldest        bigint  NOT NULL, -- see eldest
 	position      bigint  NOT NULL,
 	last_commit   bigint  NOT NULL,
 	generation    bigint  NOT NULL,
@@ -272,6 +273,16 @@ BEGIN
 	RETURN s;
 END $wafer$;
 
+-- eldest returns a birth below which no family of a subject lives, or null if none
+-- lives at all: each new family remembers how old the subject's others were when it
+-- was made, and nothing comes back to life. Where an index is walked from there, it
+-- is not walked over what ended before: until the next VACUUM, or for as long as
+-- somebody has a transaction open, it has entries of that still.
+CREATE FUNCTION @schema@.eldest(of_subject text, cut bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS $wafer$
+BEGIN
+	RETURN (SELECT f.oldest FROM @schema@.families f WHERE f.subject = of_subject AND NOT f.ended AND f.birth >= cut ORDER BY f.birth DESC, f.id DESC LIMIT 1);
+END $wafer$;
+
 -- list returns the rows of a subject's families, or of everybody's if the subject is
 -- empty, that were born before a place, the last one first: at most one more than a
 -- call looks at, and one after the most that are asked for. Those that cannot be
@@ -293,6 +304,9 @@ BEGIN
 	END IF;
 	-- What is below the cutoff is dead, and so is all that comes after it.
 	cutoff := greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = of_subject));
+	IF of_subject <> '' THEN
+		cutoff := greatest(cutoff, @schema@.eldest(of_subject, cutoff));
+	END IF;
 	RETURN QUERY
 	SELECT 0, 0, 0::bigint, l.id, 0::bigint, l.floor, now, CASE WHEN w.lives THEN 3 ELSE 2 END,
 		0, false, w.id, w.subject, w.label, w.native, w.names, w.actor, w.methods, w.level, w.key, w.counts, w.first, w.successor, w.seal,
@@ -451,6 +465,9 @@ DECLARE
 	met      record;
 	alive    integer := 1; -- the new one
 	dying    uuid[] := '{}';
+	low      bigint;
+	lowest   bigint;
+	whole    boolean := true;
 	excess   uuid[] := '{}';
 	dead     uuid[] := '{}';
 	again    boolean := false;
@@ -514,24 +531,29 @@ BEGIN
 			dying := dying || one;
 		END IF;
 	END LOOP;
-	IF most > 0 THEN
-		cut := @schema@.cutoff(of_subject, '');
+	cut := @schema@.cutoff(of_subject, '');
+	low := @schema@.eldest(of_subject, cut);
+	IF low IS NOT NULL THEN
 		FOR met IN
-			SELECT f.id, f.issued + f.idle > now AND greatest(f.started, f.authenticated) + f.absolute > now
+			SELECT f.id, f.birth, f.issued + f.idle > now AND greatest(f.started, f.authenticated) + f.absolute > now
 				AND (f.actor = '' OR f.birth >= coalesce((SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.actor), 0)) AS lives
-			FROM @schema@.families f WHERE f.subject = of_subject AND NOT f.ended AND f.birth >= cut ORDER BY f.birth DESC, f.id DESC
+			FROM @schema@.families f WHERE f.subject = of_subject AND NOT f.ended AND f.birth >= greatest(cut, low) ORDER BY f.birth DESC, f.id DESC
 		LOOP
-			again := cardinality(dead) = 1000 OR cardinality(excess) = 998;
-			EXIT WHEN again;
+			-- Without a limit, a few are looked at, for the sake of oldest alone.
+			again := most > 0 AND (cardinality(dead) = 1000 OR cardinality(excess) = 998);
+			whole := NOT again AND (most > 0 OR alive < 10);
+			EXIT WHEN NOT whole;
 			CONTINUE WHEN met.id = ANY (dying);
-			IF NOT met.lives THEN
+			IF NOT met.lives AND most > 0 THEN
 				dead := dead || met.id;
 				CONTINUE;
 			END IF;
 			alive := alive + 1;
-			IF alive > most THEN
+			IF alive > most AND most > 0 THEN
 				excess := excess || met.id;
 				EXIT WHEN NOT end_oldest;
+			ELSE
+				lowest := met.birth;
 			END IF;
 		END LOOP;
 		PERFORM @schema@.bury(dead, now);
@@ -554,6 +576,7 @@ BEGIN
 	END IF;
 	new.birth := @schema@.head();
 	new.position := new.birth;
+	new.oldest := CASE WHEN whole AND cardinality(dead) = 0 THEN coalesce(lowest, new.birth) ELSE low END;
 	new.due := least(new.issued + new.idle, greatest(new.started, new.authenticated) + new.absolute);
 	IF kept IS NOT NULL THEN
 		new.last_commit := new.birth;
@@ -716,6 +739,7 @@ DECLARE
 	ended    integer := 0;
 	left_to  integer := 1000; -- rows that it may look at to count
 	cut      bigint;
+	low      bigint;
 	living   integer;
 	looked   integer;
 	one      uuid;
@@ -750,11 +774,12 @@ BEGIN
 	END LOOP;
 	FOREACH whose IN ARRAY of_subjects LOOP
 		cut := @schema@.cutoff(whose, '');
+		low := greatest(cut, @schema@.eldest(whose, cut));
 		-- Those of the subject, and those in which it acts.
 		SELECT count(*) FILTER (WHERE t.lives), count(*) INTO living, looked FROM (
 			SELECT c.issued + c.idle > now AND greatest(c.started, c.authenticated) + c.absolute > now
 				AND (c.actor = '' OR c.birth >= coalesce((SELECT x.position FROM @schema@.subjects x WHERE x.subject = c.actor), 0)) AS lives
-			FROM @schema@.families c WHERE c.subject = whose AND NOT c.ended AND c.birth >= cut
+			FROM @schema@.families c WHERE c.subject = whose AND NOT c.ended AND c.birth >= low
 			ORDER BY c.birth DESC, c.id DESC LIMIT left_to) t;
 		ended := ended + living;
 		left_to := left_to - looked;
