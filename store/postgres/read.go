@@ -49,7 +49,7 @@ func (s *Store) Families(ctx context.Context, q store.Query) (store.Page, error)
 		return store.Page{}, wrap("families", err)
 	}
 	defer end()
-	rows, err := s.pool.Query(ctx, s.sql.families, q.Subject, int64(from.Birth), pgtype.UUID{Bytes: from.ID, Valid: true}, int32(q.Limit))
+	rows, err := s.pool.Query(ctx, s.sql.families, q.Subject, int64(from.Birth), from.Started, pgtype.UUID{Bytes: from.ID, Valid: true}, int32(q.Limit))
 	if err != nil {
 		return store.Page{}, wrap("families", err)
 	}
