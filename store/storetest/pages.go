@@ -50,7 +50,6 @@ var paging = []property{
 			c := login("anna")
 			c.ID[0], c.Started, c.Leeway = 0xff, now.Add(2*time.Millisecond), time.Hour
 			c.Limit, c.EndOldest = len(fs)-i, true
-			c.Ends = [2]store.ID{h.family("bob").ID}
 			h.create(c)
 			h.wantState(store.Ended, f.ID)
 			h.end(c.ID)
