@@ -26,12 +26,12 @@ type Refresher struct {
 	// The entry that ends a replayed family exceeds it. Set Above before the
 	// first use.
 	Above func() store.Position
-	// Verify, unless nil, returns an error if a family's seal does not verify at
-	// the time now, by the engine's clock. The family is then refused, and nothing
-	// is written but an advance that was due. An error that wraps ErrUnverifiable is
-	// an outage. Every snapshot that an answer is made of is verified, concurrently.
-	// Set Verify before the first use.
-	Verify func(now time.Time, f *store.Family) error
+	// Verify, unless nil, returns an error if a family's seal does not verify. The
+	// family is then refused, and nothing is written but an advance that was due.
+	// An error that wraps ErrUnverifiable is an outage, as is any once ctx has
+	// ended. Every snapshot that an answer is made of is verified. Verify is called
+	// concurrently, and must not change the family. Set it before the first use.
+	Verify func(ctx context.Context, f *store.Family) error
 
 	store   Store
 	policy  Policy
@@ -106,7 +106,7 @@ func (r *Refresher) do(ctx context.Context, q Request) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
-		if err := r.judge(q, snap, &res); err != nil {
+		if err := r.judge(ctx, q, snap, &res); err != nil {
 			return Result{}, err
 		}
 		switch res.Verdict {
@@ -149,7 +149,7 @@ func (r *Refresher) first(ctx context.Context, q Request) (store.Snapshot, error
 	case q.Generation == 0 || q.Carried != 0 && !carries(q.Carried, q.Generation):
 		// There is nothing to advance from, or no data for the answer.
 		return r.store.Family(ctx, q.Family)
-	case !q.Native && !q.Key.IsZero():
+	case !q.Key.IsZero():
 		return r.advance(ctx, q, 0) // the copy of a proven browser does not lag
 	}
 	return r.advance(ctx, q, lag)
@@ -165,14 +165,13 @@ func (r *Refresher) advance(ctx context.Context, q Request, lag uint16) (store.S
 // judge sets the verdict on a request. The seal comes before the token: a row that
 // somebody has changed gives no reason to end the family, nor to ask for a proof by
 // the key in it.
-func (r *Refresher) judge(q Request, snap store.Snapshot, res *Result) error {
+func (r *Refresher) judge(ctx context.Context, q Request, snap store.Snapshot, res *Result) error {
 	res.Snapshot, res.Proven = snap, q.provenBy(&snap.Family)
 	if r.Verify != nil && lifeless(snap) == "" {
-		err := r.Verify(snap.Now, &snap.Family)
-		if errors.Is(err, ErrUnverifiable) {
+		switch err := r.Verify(ctx, &snap.Family); {
+		case err != nil && ctx.Err() != nil, errors.Is(err, ErrUnverifiable):
 			return err
-		}
-		if err != nil {
+		case err != nil:
 			res.Verdict, res.Reason = Refuse, ReasonSeal
 			return nil
 		}
@@ -203,7 +202,7 @@ func (r *Refresher) Look(ctx context.Context, q Request) (Result, error) {
 		return Result{}, err
 	}
 	var res Result
-	if err := r.judge(q, snap, &res); err != nil {
+	if err := r.judge(ctx, q, snap, &res); err != nil {
 		return Result{}, err
 	}
 	switch res.Verdict {

@@ -1,6 +1,7 @@
 package refresh_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -59,24 +60,24 @@ var brokenRules = []struct {
 		}},
 	}, {
 		"a generation advances by copies alone, and not by time", "(d)", rareThief(),
-		twist{advance: func(a *store.Advance) { a.Age, a.Skew = time.Hour, time.Hour }, show: func(q refresh.Request, s *store.Snapshot) {
+		twist{advance: func(_ refresh.Request, a *store.Advance) { a.Age, a.Skew = time.Hour, time.Hour }, show: func(q refresh.Request, s *store.Snapshot) {
 			if q.Generation == s.Family.Generation {
 				s.Family.Issued = s.Now
 			}
 		}},
 	}, {
 		"a generation advances by time alone, and not by copies", "(d)", rareThief(),
-		twist{advance: func(a *store.Advance) { a.Lag = 0 }, show: func(q refresh.Request, s *store.Snapshot) {
+		twist{advance: func(_ refresh.Request, a *store.Advance) { a.Lag = 0 }, show: func(q refresh.Request, s *store.Snapshot) {
 			if q.Generation == s.Family.Generation {
 				s.Family.Copy = min(s.Family.Copy, q.Copy+2)
 			}
 		}},
 	}, {
 		"what is presented always advances", "(b)", fewerTimes(promptWorld().with(4, force)),
-		twist{advance: func(a *store.Advance) { a.Age = 0 }},
+		twist{advance: func(_ refresh.Request, a *store.Advance) { a.Age = 0 }},
 	}, {
 		"it advances within the grace", "(b)", fewerTimes(promptWorld().with(4, force)),
-		twist{advance: func(a *store.Advance) { a.Age = tight.Grace - 2*searchUnit }},
+		twist{advance: func(_ refresh.Request, a *store.Advance) { a.Age = tight.Grace - 2*searchUnit }},
 	}, {
 		"there is no grace", "(b) an answer that was not lost", promptWorld().with(2, force),
 		twist{policy: refresh.Policy{Access: tight.Access, Grace: time.Millisecond, Skew: tight.Skew}},
@@ -132,6 +133,73 @@ var brokenRules = []struct {
 		"every answer writes the refresh token", "(b) the honest browser is taken for a thief", coarse(lostWorld().with(2, force), 0), twist{again: true},
 	}, {
 		"an upgrade is refreshed", "(b) an answer that was not lost", lostWorldOf(promptWorld().with(2, force, upgrade)), twist{upgrades: true},
+	},
+
+	// Bound families.
+	{
+		"a bound family is served without a proof", "(d) the thief is served by", boundWorld(),
+		twist{store: wrongs{key: true}, show: func(_ refresh.Request, s *store.Snapshot) { s.Family.Counts = false }},
+	}, {
+		"a proof by any key will do", "(d) the thief is served by", boundWorld(),
+		twist{store: wrongs{key: true}, show: func(q refresh.Request, s *store.Snapshot) {
+			if !q.Key.IsZero() {
+				s.Family.Key = q.Key
+			}
+		}},
+	}, {
+		"no proof is a replay", "(b) the honest browser is taken for a thief", boundWorld(),
+		twist{show: func(q refresh.Request, s *store.Snapshot) {
+			if s.Family.Counts && q.Key != s.Family.Key {
+				s.Family.Counts, s.Family.Generation = false, q.Generation+2
+			}
+		}},
+	}, {
+		"a proof takes no token's place", "(b) the honest browser is taken for a thief", boundWorld(), twist{show: tokenDecides},
+	}, {
+		"a proof takes no token's place until the key counts", "(e)", bindingWorld(), twist{show: func(q refresh.Request, s *store.Snapshot) {
+			if !s.Family.Counts {
+				tokenDecides(q, s)
+			}
+		}},
+	}, {
+		"a native client's proof takes its token's place", "(e)", boundNativeWorld(),
+		twist{request: func(q *refresh.Request) { q.Native = false }, show: func(_ refresh.Request, s *store.Snapshot) { s.Family.Native = false }, store: wrongs{kind: true}},
+	}, {
+		"a proven browser advances from the token that it presented", "(e) a refresh fails", boundWorld(),
+		twist{advance: func(q refresh.Request, a *store.Advance) { a.Generation, a.Copy = max(q.Generation, 1), q.Copy }},
+	}, {
+		"the copy of a proven browser lags", "(e)", bindingThief(), twist{advance: func(_ refresh.Request, a *store.Advance) { a.Lag = lies }},
+	}, {
+		"a proven browser gets the token that it presented", "(e)", bindingLost(), twist{unproven: true},
+	}, {
+		"a proof carries data of any age", "(c) with a proof", boundWorld(),
+		twist{request: func(q *refresh.Request) { q.Carried = 0 }},
+	}, {
+		"an advance leaves a proven key that does not count", "(e)", bindingWorld(), twist{store: wrongs{countsNot: true}},
+	}, {
+		"a key comes to count by an advance or a copy alone", "(e) a proof has brought", bindingWorld(),
+		twist{show: func(q refresh.Request, s *store.Snapshot) { s.Family.Counts = s.Family.Counts || q.Key == s.Family.Key }},
+	}, {
+		"a write does not ask for a proof", "(e)", bindingRace(), twist{store: wrongs{key: true}},
+	},
+
+	// Rows that somebody has changed.
+	{
+		"a row that was changed is served", "(e)", changedWorld(), twist{verify: func(context.Context, *store.Family) error { return nil }},
+	}, {
+		"a replay comes before the seal", "(i)", changedThief(),
+		twist{show: func(q refresh.Request, s *store.Snapshot) {
+			if verdict, _ := tight.Judge(q, *s); verdict == refresh.Replay {
+				s.Family.Seal = store.Seal{}
+			}
+		}},
+	}, {
+		"the proof comes before the seal", "(i)", changedBound(),
+		twist{show: func(q refresh.Request, s *store.Snapshot) {
+			if verdict, reason := tight.Judge(q, *s); verdict == refresh.Refuse && reason == refresh.ReasonUnproven {
+				s.Family.Seal = store.Seal{}
+			}
+		}},
 	},
 
 	// The fields that an advance and a copy write.
@@ -233,6 +301,49 @@ var brokenRules = []struct {
 	}, {
 		"of two living sessions the cookie's counts", "(g)", deviceWorld(), twist{mixed: true},
 	},
+}
+
+// tokenDecides hides a proof by the family's key.
+func tokenDecides(q refresh.Request, s *store.Snapshot) {
+	if q.Key == s.Family.Key {
+		s.Family.Key, s.Family.Counts = store.Key{}, false
+	}
+}
+
+// bindingLost: a browser loses answers before it binds its family.
+func bindingLost() *search {
+	s := coarse(lostWorld().with(2, force), anyNumber)
+	s.binds, s.proofs = true, []proof{noProof, deviceProof}
+	return s
+}
+
+// bindingThief: a thief makes copies before the browser binds its family.
+func bindingThief() *search {
+	s := rareThief()
+	s.binds, s.proofs = true, []proof{noProof, deviceProof}
+	return s
+}
+
+// bindingRace: the key comes to count between two calls of a refresh without a
+// proof.
+func bindingRace() *search {
+	s := racing()
+	s.binds, s.proofs = true, []proof{noProof, deviceProof}
+	return s
+}
+
+// changedThief: a thief replays a token of a row that was changed.
+func changedThief() *search {
+	s := rareThief()
+	s.changes, s.thiefAdvances, s.thiefSpaced = 1, 0, 0
+	return s
+}
+
+// changedBound: a row that is bound is changed.
+func changedBound() *search {
+	s := boundWorld()
+	s.changes = 1
+	return s
 }
 
 // fewerTimes returns the world with fewer lengths of time that can pass.

@@ -149,6 +149,8 @@ func (p *printer) shelf(sh *shelf) {
 		p.position(r.committed)
 		p.position(t.top[f])
 		p.flag(r.value == t.committed[f], k.n == 1, k.k == 0, k.a == 0)
+		p.flag(r.counts, r.changed, k.counts, k.changed)
+		p.byte(byte(r.key), byte(k.key))
 		p.byte(byte(r.n-k.n), byte(r.k-k.k), byte(r.a-k.a))
 		most := max(p.s.half(), p.s.idle) + units(p.s.jumps-w.jumps)*p.s.jump
 		p.age(w.clock()-r.issued, most)
@@ -249,7 +251,7 @@ func (p *printer) request(r *request) {
 		p.age(r.beside, 120)
 	}
 	if r.phase != answered {
-		p.byte(byte(r.kind))
+		p.byte(byte(r.kind), byte(r.proof))
 		p.jar(r.brings)
 	}
 	if r.phase == settled {
@@ -268,7 +270,7 @@ func (p *printer) request(r *request) {
 func (p *printer) counted() {
 	w := p.w
 	p.flag(w.stolen)
-	p.byte(w.lost, w.revocations, w.floors, w.jumps)
+	p.byte(w.lost, w.revocations, w.floors, w.jumps, w.changes)
 	if p.s.jumps > 0 {
 		p.byte(byte(w.behind))
 	}

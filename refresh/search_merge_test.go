@@ -11,7 +11,7 @@ import (
 // time, by another way, its successors are compared with those of the first.
 func TestSearchMergesOnlyEquals(t *testing.T) {
 	const every = 11
-	states := max(rounds.Of(2_000, 5_000)/searchShare, 400)
+	states := max(rounds.Of(1_600, 5_000)/searchShare, 400)
 	for _, w := range searchWorlds {
 		t.Run(w.name, func(t *testing.T) {
 			s := w.world()

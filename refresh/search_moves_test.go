@@ -17,6 +17,9 @@ const (
 	putsBack             // a kept cookie, a kept token, or both
 	revokes              // an administrator revokes a family, the subject or everyone
 	raises               // another's entry is appended, and the log is dropped up to it
+	binds                // the browser binds its family, or proves the key that it has bound
+	forgets              // the jar loses its refresh token
+	changes              // somebody changes a row of the store, or puts it back
 	turnsBack            // the engine's clock is set back
 	backsUp              // the store's rows and log are copied
 	goesBack             // the copy takes the place of the store
@@ -28,6 +31,7 @@ type move struct {
 	i, j   uint8
 	within act // of stepsWith, on k
 	k      uint8
+	proof  proof
 }
 
 // fromTheLoot marks a request of the thief with the cookies as they were stolen,
@@ -64,14 +68,18 @@ func (s *search) moves(w *world) (all []move) {
 	if slot := w.slot(); slot < maxFlights {
 		if w.flights(honest) < s.flights && s.maySend(w) {
 			for _, k := range s.kinds {
-				all = append(all, move{act: sends, i: honest, j: uint8(k)})
+				for _, p := range proofs(s.proofs) {
+					all = append(all, move{act: sends, i: honest, j: uint8(k), proof: p})
+				}
 			}
 		}
 		if !busy && w.jars[other] != (jar{}) {
 			for _, k := range s.otherKinds {
-				all = append(all, move{act: sends, i: other, j: uint8(k)})
-				if w.loot.token != w.jars[other].token {
-					all = append(all, move{act: sends, i: other, j: uint8(k), k: fromTheLoot})
+				for _, p := range proofs(s.otherProofs) {
+					all = append(all, move{act: sends, i: other, j: uint8(k), proof: p})
+					if w.loot.token != w.jars[other].token {
+						all = append(all, move{act: sends, i: other, j: uint8(k), k: fromTheLoot, proof: p})
+					}
 				}
 			}
 		}
@@ -105,6 +113,17 @@ func (s *search) moves(w *world) (all []move) {
 			all = append(all, move{act: revokes, i: f})
 		}
 	}
+	if s.binds && w.bindable() {
+		all = append(all, move{act: binds})
+	}
+	if s.forgets && w.jars[honest].token.family != 0 {
+		all = append(all, move{act: forgets})
+	}
+	for f := int8(1); f <= w.oracle.families; f++ {
+		if w.oracle.rows[f].changed || w.changes < s.changes && !w.oracle.dead[f] {
+			all = append(all, move{act: changes, i: uint8(f)})
+		}
+	}
 	if w.floors < s.floors {
 		all = append(all, move{act: raises})
 	}
@@ -118,6 +137,20 @@ func (s *search) moves(w *world) (all []move) {
 		all = append(all, move{act: goesBack})
 	}
 	return all
+}
+
+// proofs returns what requests are sent with.
+func proofs(of []proof) []proof {
+	if of == nil {
+		return []proof{noProof}
+	}
+	return of
+}
+
+// bindable reports whether the browser has a family whose key does not count.
+func (w *world) bindable() bool {
+	f := w.jars[honest].token.family
+	return f != 0 && !w.oracle.dead[f] && !w.oracle.rows[f].counts
 }
 
 // anyNumber of answers may be lost, and they are not counted.
@@ -214,7 +247,7 @@ func (s *search) apply(w *world, m move) bool {
 	s.store.w = w
 	switch m.act {
 	case sends:
-		r := request{phase: sent, who: m.i, kind: kind(m.j), sent: w.now, brings: w.brings(m), alone: w.flights(m.i) == 0}
+		r := request{phase: sent, who: m.i, kind: kind(m.j), proof: m.proof, sent: w.now, brings: w.brings(m), alone: w.flights(m.i) == 0}
 		for i := range w.requests {
 			o := &w.requests[i]
 			if o.who == m.i && o.phase != unused {
@@ -281,6 +314,12 @@ func (s *search) apply(w *world, m move) bool {
 	case raises:
 		w.floors++
 		w.shelf.raiseFloor(unitTime(w.clock()))
+	case binds:
+		s.bind(w)
+	case forgets:
+		w.jars[honest].token = token{}
+	case changes:
+		s.change(w, int8(m.i))
 	case turnsBack:
 		w.jumps++
 		w.behind += s.jump
@@ -341,7 +380,7 @@ func (s *search) text(w *world, m move) string {
 	}
 	switch m.act {
 	case sends:
-		return fmt.Sprintf("%s sends %v (#%d) with %s", name(m.i), kind(m.j), w.slot(), show(w.brings(m)))
+		return fmt.Sprintf("%s sends %v (#%d) with %s%s", name(m.i), kind(m.j), w.slot(), show(w.brings(m)), [...]string{"", ", and a proof", ", and a proof by another key"}[m.proof])
 	case steps:
 		return "the server serves " + at(m.i)
 	case stepsWith:
@@ -369,6 +408,12 @@ func (s *search) text(w *world, m move) string {
 		return fmt.Sprintf("an administrator revokes %s", revoked(m.i))
 	case raises:
 		return "the log is dropped up to its head"
+	case binds:
+		return "the browser binds its family, or proves the key that it has bound"
+	case forgets:
+		return "the jar loses its refresh token"
+	case changes:
+		return fmt.Sprintf("somebody changes family %d in the store, or puts it back", m.i)
 	case turnsBack:
 		return fmt.Sprintf("the engine's clock is set back by %v", searchTime(s.jump))
 	case backsUp:

@@ -25,6 +25,9 @@ type oracle struct {
 type known struct {
 	t       units
 	n, k, a uint16
+	key     proof
+	counts  bool
+	changed bool
 }
 
 func (t *oracle) born(family int8, now units) {
@@ -56,7 +59,7 @@ func (t *oracle) died(which func(int8) bool) {
 func (t *oracle) wentBack(s *shelf, newest uint16, remembers bool) {
 	for f := int8(1); f <= t.families; f++ {
 		r := &s.rows[f]
-		t.rows[f] = known{t: r.issued, n: r.n, k: r.k, a: r.a}
+		t.rows[f] = known{t: r.issued, n: r.n, k: r.k, a: r.a, key: r.key, counts: r.counts, changed: r.changed}
 		t.committed[f] = r.value
 		// A rebirth is lost, and the entry that it belongs to is written back.
 		t.dead[f] = t.dead[f] || s.state(f) == store.CutOff
@@ -88,22 +91,43 @@ func (s *search) pastIdle(w *world, f int8) bool {
 type tableRow uint8
 
 const (
-	rowAhead   tableRow = iota // the store went back in time
-	rowDue                     // advance
-	rowAgain                   // the same token again
-	rowGrace                   // the same successor again
-	rowLost                    // a copy
-	rowBroken                  // no copies are left
-	rowElse                    // a replay
-	rowNothing                 // the family is not served, whatever is presented
+	rowAhead    tableRow = iota // the store went back in time
+	rowDue                      // advance
+	rowAgain                    // the same token again
+	rowGrace                    // the same successor again
+	rowLost                     // a copy
+	rowBroken                   // no copies are left
+	rowElse                     // a replay
+	rowUnproven                 // a bound family, and no proof
+	rowSeal                     // the row is not as it was sealed
+	rowNothing                  // the family is not served, whatever is presented
 )
 
+// proven reports whether a request comes from a proven browser.
+func (t *oracle) proven(f int8, q refresh.Request) bool {
+	return !q.Native && !q.Key.IsZero() && proofOf(q.Key) == t.rows[f].key
+}
+
 // table is section 8's table, from what the observer knows.
-func (s *search) table(w *world, t token, native bool) tableRow {
+func (s *search) table(w *world, t token, q refresh.Request) tableRow {
+	row := s.unsealed(w, t, q)
+	if w.oracle.rows[t.family].changed && row != rowNothing {
+		return rowSeal
+	}
+	return row
+}
+
+// unsealed is the table for writes, which do not judge the seal.
+func (s *search) unsealed(w *world, t token, q refresh.Request) tableRow {
 	k := &w.oracle.rows[t.family]
+	if w.oracle.proven(t.family, q) {
+		t.generation, t.copied = k.n, k.k
+	}
 	switch {
-	case w.oracle.dead[t.family] || k.n == 0 || s.pastIdle(w, t.family) || native != s.native:
+	case w.oracle.dead[t.family] || k.n == 0 || s.pastIdle(w, t.family) || q.Native != s.native:
 		return rowNothing
+	case k.counts && proofOf(q.Key) != k.key:
+		return rowUnproven
 	case t.generation > k.n || t.generation == k.n && t.copied > k.k:
 		return rowAhead
 	case t.generation == k.n && (s.longAgo(w, t.family, s.half()) || k.k-t.copied >= lies):
@@ -127,15 +151,17 @@ func (s *search) table(w *world, t token, native bool) tableRow {
 func (s *search) sawAdvance(w *world, f int8, a store.Advance, before row) {
 	k, r := &w.oracle.rows[f], &w.shelf.rows[f]
 	t := token{f, uint16(a.Generation), a.Copy}
-	if got := s.table(w, t, a.Native); got != rowDue {
+	q := refresh.Request{Native: a.Native, Key: a.Key}
+	if got := s.unsealed(w, t, q); got != rowDue {
 		s.fail("(e) %d.%d advances, which is for row %d of the table; the family is at %d.%d", t.generation, t.copied, got, k.n, k.k)
 	}
 	if a.Basis < before.committed {
 		s.fail("(c) a family advances for data from before its last Commit")
 	}
-	*k = known{t: w.clock(), n: k.n + 1, a: a.Copy}
+	k.t, k.n, k.k, k.a = w.clock(), k.n+1, 0, a.Copy
+	k.prove(a.Key)
 	s.wrote(w, f)
-	if r.n != k.n || r.k != k.k || r.a != k.a || r.issued != k.t {
+	if r.n != k.n || r.k != k.k || r.a != k.a || r.issued != k.t || r.counts != k.counts {
 		s.fail("(e) the advance from %d.%d wrote %d.%d after copy %d", t.generation, t.copied, r.n, r.k, r.a)
 	}
 }
@@ -144,26 +170,37 @@ func (s *search) sawAdvance(w *world, f int8, a store.Advance, before row) {
 func (s *search) sawReissue(w *world, f int8, a store.Reissue, before row) {
 	k, r := &w.oracle.rows[f], &w.shelf.rows[f]
 	t := token{f, uint16(a.Generation), a.Copy}
-	if got := s.table(w, t, a.Native); got != rowLost {
+	q := refresh.Request{Native: a.Native, Key: a.Key}
+	if got := s.table(w, t, q); got != rowLost {
 		s.fail("(e) %d.%d gets a copy, which is for row %d of the table; the family is at %d.%d", t.generation, t.copied, got, k.n, k.k)
 	}
 	if a.Basis < before.committed {
 		s.fail("(c) a copy is made for data from before the last Commit")
 	}
 	k.k, k.t = k.k+1, w.clock()
+	k.prove(a.Key)
 	s.wrote(w, f)
-	if r.n != k.n || r.k != k.k || r.a != k.a || r.issued != k.t {
+	if r.n != k.n || r.k != k.k || r.a != k.a || r.issued != k.t || r.counts != k.counts {
 		s.fail("(e) the copy for %d.%d wrote %d.%d after copy %d", t.generation, t.copied, r.n, r.k, r.a)
 	}
 }
 
 // sawRaise: raising a position is no refresh.
-func (s *search) sawRaise(w *world, f int8, before row) {
-	r := &w.shelf.rows[f]
+func (s *search) sawRaise(w *world, f int8, key store.Key, before row) {
+	k, r := &w.oracle.rows[f], &w.shelf.rows[f]
+	if k.changed || k.counts && proofOf(key) != k.key {
+		s.fail("(e) the position of family %d is raised, which is changed or not proven", f)
+	}
+	k.prove(key)
 	s.wrote(w, f)
-	if before.position = r.position; *r != before {
+	if before.position, before.counts = r.position, k.counts; *r != before {
 		s.fail("(e) raising the position changed %+v to %+v", before, *r)
 	}
+}
+
+// prove records a proof by a key. The family's own counts from then on.
+func (k *known) prove(key store.Key) {
+	k.counts = k.counts || k.key != noProof && proofOf(key) == k.key
 }
 
 func (s *search) wrote(w *world, f int8) {
@@ -207,7 +244,15 @@ func (s *search) accepted(w *world, r *request, c sealed) {
 // was sealed before the refresh before the one that made its token. Read
 // literally, it carries nothing sealed before the refresh before the one that
 // made the family's generation, which is n.
-func (s *search) stale(c sealed, t token, n uint16) {
+// Of a proven browser it carries nothing sealed before the refresh before the one
+// that made the answer's generation is judged: its token says nothing.
+func (s *search) stale(c sealed, t token, n uint16, proven bool) {
+	if proven {
+		if now := s.store.last.Family.Generation; s.staleSaves && uint32(c.sealed)+2 < now {
+			s.fail("(c) with a proof goes data that was sealed at %d; the family is at %d", c.sealed, now)
+		}
+		return
+	}
 	if s.staleSaves && c.sealed+1 < t.generation || s.staleLiteral && c.sealed+1 < n {
 		s.fail("(c) with a token of generation %d goes data that was sealed at %d; the family is at %d", t.generation, c.sealed, n)
 	}
@@ -217,7 +262,7 @@ func (s *search) stale(c sealed, t token, n uint16) {
 // promises to honest and dishonest parties.
 func (s *search) served(w *world, r *request, q refresh.Request, res refresh.Result) {
 	t, k := r.brings.token, &w.oracle.rows[r.brings.token.family]
-	row := s.table(w, t, q.Native)
+	row, proven := s.table(w, t, q), w.oracle.proven(t.family, q)
 	looked := r.kind == upgrade && !s.twist.upgrades
 	switch {
 	case row == rowAgain || row == rowGrace || looked && (row == rowDue || row == rowLost):
@@ -232,11 +277,17 @@ func (s *search) served(w *world, r *request, q refresh.Request, res refresh.Res
 		s.fail("(h) an answer is made of another moment's snapshot")
 	}
 	want := t
-	if t.generation != k.n {
+	if proven || t.generation != k.n {
 		want = token{t.family, k.n, k.k}
 	}
 	if got := tokenOf(res.Answer(t.codec())); got != want {
 		s.fail("(e) %d.%d leads to %d.%d, want %d.%d", t.generation, t.copied, got.generation, got.copied, want.generation, want.copied)
+	}
+	if proven && !k.counts && !looked {
+		s.fail("(e) a proof has brought an answer, and the key does not count")
+	}
+	if r.who == other && k.counts && proofOf(q.Key) != k.key {
+		s.fail("(d) the thief is served by a family that is bound to a key which he does not have")
 	}
 	if res.Reissued && s.neverReissued && r.who == honest {
 		s.fail("(b) an answer that was not lost is replaced")
@@ -254,15 +305,17 @@ func (s *search) served(w *world, r *request, q refresh.Request, res refresh.Res
 func (s *search) refused(w *world, r *request, res refresh.Result) {
 	t, token := &w.oracle, r.brings.token
 	f := token.family
+	q := refresh.Request{Native: s.native != (r.kind == wrongDoor), Key: r.proof.key()}
 	if res.Reason != "" {
 		s.say("refused: %v (%s)", res.Verdict, res.Reason)
-		s.judged(w, token, s.native != (r.kind == wrongDoor), res)
+		s.judged(w, token, q, res)
 	}
+	row := s.table(w, token, q)
 	if r.who == honest && r.kind != wrongDoor {
 		switch {
 		case s.neverReplayed && res.Verdict == refresh.Replay:
 			s.fail("(b) the honest browser is taken for a thief")
-		case s.neverRefused && f != 0 && !t.dead[f]:
+		case s.neverRefused && f != 0 && !t.dead[f] && row != rowUnproven && row != rowSeal:
 			s.fail("(b) the honest browser is refused")
 		case s.neverLost && r.alone && w.oracle.living():
 			s.fail("(b) the honest browser has lost its session, which lives")
@@ -280,10 +333,10 @@ func (s *search) refused(w *world, r *request, res refresh.Result) {
 
 // judged checks a refusal against the table: while the family lives, a token is
 // refused for its generation and copy alone.
-func (s *search) judged(w *world, t token, native bool, res refresh.Result) {
+func (s *search) judged(w *world, t token, q refresh.Request, res refresh.Result) {
 	k := &w.oracle.rows[t.family]
 	want := refresh.Refuse
-	row := s.table(w, t, native)
+	row := s.table(w, t, q)
 	switch row {
 	case rowAhead:
 		want = refresh.Ahead
@@ -292,6 +345,17 @@ func (s *search) judged(w *world, t token, native bool, res refresh.Result) {
 	case rowNothing:
 		if res.Verdict == refresh.Replay && res.Snapshot.State == store.Alive {
 			return // it was ended between the verdict and the end that the verdict led to
+		}
+	case rowUnproven:
+		if res.Verdict == refresh.Replay && !res.Snapshot.Family.Counts {
+			return // the key has come to count between the verdict and the end that the verdict led to
+		}
+		if res.Reason != refresh.ReasonUnproven {
+			s.fail("(e) a family that is bound is refused without a proof for %q", res.Reason)
+		}
+	case rowSeal:
+		if res.Reason != refresh.ReasonSeal {
+			s.fail("(i) family %d was changed in the store, and is refused for %q", t.family, res.Reason)
 		}
 	case rowBroken:
 	default:

@@ -49,6 +49,12 @@ var whatRemains = []struct {
 		s.rules.Strict = true
 		return s
 	}},
+	{"rotation is strict, and a row is changed and put back", "(b) the honest browser is taken for a thief", func() *search {
+		s := changedWorld().with(1, force)
+		s.rules, s.losses, s.changes = tight, 0, 1
+		s.rules.Strict = true
+		return s
+	}},
 	{"the browser rests for the idle limit less one and a half lifetimes", "(b) the honest browser is refused", func() *search {
 		s := idleWorld()
 		s.gap += promptUnits + 2 // one unit each for the two times that are just not over

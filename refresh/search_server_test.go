@@ -70,6 +70,12 @@ func (s *search) judge(w *world, r *request) {
 		s.begun(w, r)
 		return
 	}
+	if t.family == 0 && c.family != 0 && r.proof != noProof {
+		s.say("no refresh token, and a proof: the cookie names the family")
+		r.brings.token = token{family: c.family}
+		s.settle(w, r, *c)
+		return
+	}
 	if t.family == 0 {
 		s.say("no session")
 		s.refused(w, r, refresh.Result{})
@@ -101,10 +107,16 @@ func (s *search) settle(w *world, r *request, c sealed) {
 		s.refused(w, r, res)
 		return
 	}
+	s.carryOn(w, r, res.Snapshot)
+}
+
+// carryOn finds the data with which a refresh continues if no cookie's does.
+func (s *search) carryOn(w *world, r *request, snap store.Snapshot) {
+	r.carried = false
 	switch {
-	case res.Snapshot.Family.LastCommit != 0:
+	case snap.Family.LastCommit != 0:
 		s.say("a refresh is due; the committed data goes on")
-		r.data, r.basis = w.committed(res.Snapshot)
+		r.data, r.basis = w.committed(snap)
 	case s.reload:
 		s.say("a refresh is due; Reload makes the data")
 		r.data, r.basis = datum{present: true}, 0
@@ -130,7 +142,10 @@ func (s *search) request(w *world, r *request) refresh.Request {
 	t := r.brings.token
 	q := refresh.Request{
 		Family: familyID(t.family), Generation: uint32(t.generation), Copy: t.copied,
-		Native: s.native != (r.kind == wrongDoor), Basis: r.basis, Floor: s.store.Cutoffs(t.family).Floor,
+		Native: s.native != (r.kind == wrongDoor), Key: r.proof.key(), Basis: r.basis, Floor: s.store.Cutoffs(t.family).Floor,
+	}
+	if r.carried {
+		q.Carried = uint32(r.brings.cookie.generation)
 	}
 	if s.twist.request != nil {
 		s.twist.request(&q)
@@ -166,10 +181,8 @@ func (s *search) resume(w *world, r *request) {
 		if res.Advanced || res.Reissued {
 			s.fail("(e) what cannot be answered was written")
 		}
-		s.say("behind the last commit, whose data goes on")
-		r.data, r.basis = w.committed(res.Snapshot)
-		r.carried = false
-		if r.kind != upgrade {
+		s.carryOn(w, r, res.Snapshot)
+		if r.kind != upgrade || r.phase != settled {
 			return // it starts again from there
 		}
 	case refresh.Issue:
@@ -177,10 +190,13 @@ func (s *search) resume(w *world, r *request) {
 		s.refused(w, r, res)
 		return
 	}
+	if s.twist.unproven {
+		res.Proven = false
+	}
 	s.served(w, r, q, res)
 	r.session = s.mint(w, res.Snapshot, r.data)
 	if r.carried {
-		s.stale(r.brings.cookie, r.brings.token, before)
+		s.stale(r.brings.cookie, r.brings.token, before, w.oracle.proven(r.brings.token.family, q))
 	}
 	s.accepted(w, r, r.session)
 	if r.kind != upgrade {
@@ -272,7 +288,7 @@ func (s *search) commit(w *world, r *request) {
 		return
 	}
 	snap := s.store.Commit(store.Commit{
-		ID: familyID(r.session.family), Basis: r.session.at, Value: []byte{number}, Above: r.session.at,
+		ID: familyID(r.session.family), Basis: r.session.at, Key: r.proof.key(), Value: []byte{number}, Above: r.session.at,
 	})
 	s.say("Commit %d: %v", number, snap.Outcome)
 	if snap.Outcome != store.Written {
@@ -286,7 +302,7 @@ func (s *search) commit(w *world, r *request) {
 func (s *search) endOthers(w *world, r *request) {
 	snap, err := s.store.Revoke(context.Background(), store.Revocation{
 		Subjects: []string{subject}, Above: r.session.at, Reason: "everywhere else",
-		Except: &store.Rebirth{ID: familyID(r.session.family), Basis: r.session.at},
+		Except: &store.Rebirth{ID: familyID(r.session.family), Basis: r.session.at, Key: r.proof.key()},
 	})
 	if err != nil {
 		panic(err)
@@ -316,13 +332,14 @@ func (s *search) renew(w *world, r *request) {
 	id := w.oracle.families + 1
 	snap := s.store.Create(store.Creation{
 		ID: familyID(id), Subject: subject, Value: []byte{r.session.data.commit}, Above: r.session.at,
-		Renews: &store.Renewal{ID: familyID(r.session.family), Basis: r.session.at},
+		Renews: &store.Renewal{ID: familyID(r.session.family), Basis: r.session.at, Key: r.proof.key()},
 	})
 	s.say("Renew: %v", snap.Outcome)
 	if snap.Outcome != store.Written {
 		return
 	}
 	w.oracle.born(id, w.clock())
+	w.oracle.rows[id].key, w.oracle.rows[id].counts = w.oracle.rows[r.session.family].key, w.oracle.rows[r.session.family].counts
 	w.oracle.committed[id] = w.oracle.committed[r.session.family]
 	w.oracle.died(func(f int8) bool { return f == r.session.family })
 	r.session = s.mint(w, snap, r.session.data)
@@ -363,6 +380,9 @@ func (s *search) login(w *world, r *request) {
 		ID: familyID(w.oracle.families + 1), Subject: subject, Native: s.native,
 		Idle: s.limits(), Absolute: s.limits(), Above: r.brings.cookie.at,
 	}
+	if s.bound {
+		c.Key = deviceProof.key()
+	}
 	n := 0
 	for f := int8(1); f < maxFamilies; f++ {
 		if named(r)(f) && n < len(c.Ends) {
@@ -372,6 +392,10 @@ func (s *search) login(w *world, r *request) {
 	}
 	snap := s.store.Create(c)
 	w.oracle.born(w.oracle.families+1, w.clock())
+	if s.bound {
+		k := &w.oracle.rows[w.oracle.families]
+		k.key, k.counts = deviceProof, true
+	}
 	w.oracle.died(func(f int8) bool {
 		// The cookies of a family that the store has lost end by themselves.
 		return f != w.oracle.families && named(r)(f) && w.oracle.rows[f].n != 0
@@ -383,6 +407,26 @@ func (s *search) login(w *world, r *request) {
 		return
 	}
 	s.set(w, r, true, t)
+}
+
+// bind is the browser's registration of its key, whose answer may be lost, and the
+// first proof by the key after it.
+func (s *search) bind(w *world) {
+	f := w.jars[honest].token.family
+	k := &w.oracle.rows[f]
+	if snap := s.store.Bind(store.Binding{ID: familyID(f), Key: deviceProof.key(), Counts: k.key == deviceProof}); snap.Outcome == store.Written {
+		k.key, k.counts = deviceProof, k.key == deviceProof
+	}
+}
+
+// change is the act of somebody who can write the store: a row is no longer as it
+// was sealed, or is so again.
+func (s *search) change(w *world, f int8) {
+	k := &w.oracle.rows[f]
+	if k.changed = !k.changed; k.changed {
+		w.changes++
+	}
+	w.shelf.rows[f].changed = k.changed
 }
 
 // revoke is an administrator's revocation.

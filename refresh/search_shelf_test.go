@@ -16,8 +16,8 @@ import (
 // store/memory removes those.
 func TestShelfIsAStore(t *testing.T) {
 	rng, ctx := seeded(t), context.Background()
-	var written [5]int
-	for range rounds.Of(300, 3000) {
+	var written [6]int
+	for range rounds.Of(400, 3000) {
 		s := &search{only: "nothing"} // the oracle is not asked
 		w := &world{now: 100}
 		s.store = &searchStore{search: s, w: w}
@@ -67,11 +67,14 @@ type storeCall struct {
 	commit  store.Commit
 	create  store.Creation
 	revoke  store.Revocation
+	bind    store.Binding
 }
 
 // anyMethod prefers what a refresh calls: families that are ended stay so.
 func anyMethod(rng *rand.Rand) int {
-	switch n := rng.IntN(20); {
+	switch n := rng.IntN(21); {
+	case n == 20:
+		return 5
 	case n == 0:
 		return 4
 	case n < 4:
@@ -94,18 +97,26 @@ func anyCall(rng *rand.Rand, w *world) storeCall {
 	}
 	native, age, skew := rng.IntN(20) == 0, time.Duration(rng.IntN(8))*searchUnit, time.Duration(rng.IntN(4))*searchUnit
 	above := w.shelf.head + store.Position(rng.IntN(3))
+	key := func() store.Key { return proof(rng.IntN(int(strangeProof) + 1)).key() }
+	if rng.IntN(3) != 0 {
+		key = r.key.key
+	}
 	c := storeCall{
 		method: anyMethod(rng), family: f,
-		advance: store.Advance{ID: familyID(f), Generation: uint32(max(near(r.n), 1)), Copy: near(r.k), Native: native, Basis: basis, Age: age, Lag: uint16(rng.IntN(4)), Skew: skew, PositionOnly: rng.IntN(5) == 0},
-		reissue: store.Reissue{ID: familyID(f), Generation: uint32(max(near(r.n), 2) - 1), Copy: near(r.a), Native: native, Basis: basis, Age: age, Skew: skew},
-		commit:  store.Commit{ID: familyID(f), Basis: basis, Value: []byte{byte(1 + rng.IntN(100))}, Above: above},
-		create:  store.Creation{ID: familyID(f), Subject: subject, Native: native, Idle: searchTime(noIdle), Absolute: searchTime(1 << 20), Above: above, Value: []byte{byte(1 + rng.IntN(100))}},
+		advance: store.Advance{ID: familyID(f), Generation: uint32(max(near(r.n), 1)), Copy: near(r.k), Native: native, Key: key(), Basis: basis, Age: age, Lag: uint16(rng.IntN(4)), Skew: skew, PositionOnly: rng.IntN(5) == 0},
+		reissue: store.Reissue{ID: familyID(f), Generation: uint32(max(near(r.n), 2) - 1), Copy: near(r.a), Native: native, Key: key(), Basis: basis, Age: age, Skew: skew},
+		commit:  store.Commit{ID: familyID(f), Basis: basis, Key: key(), Value: []byte{byte(1 + rng.IntN(100))}, Above: above},
+		create:  store.Creation{ID: familyID(f), Subject: subject, Native: native, Key: proof(rng.IntN(5) / 4).key(), Idle: searchTime(noIdle), Absolute: searchTime(1 << 20), Above: above, Value: []byte{byte(1 + rng.IntN(100))}},
 		revoke:  store.Revocation{Above: above},
+		bind:    store.Binding{ID: familyID(f), Key: proof(1 + rng.IntN(2)).key(), Counts: rng.IntN(2) == 0},
 	}
 	another := 1 + f%(maxFamilies-1)
 	switch rng.IntN(3) {
 	case 0:
-		c.create.Renews = &store.Renewal{ID: familyID(another), Basis: basis}
+		c.create.Renews = &store.Renewal{ID: familyID(another), Basis: basis, Key: w.shelf.rows[another].key.key()}
+		if rng.IntN(3) == 0 {
+			c.create.Renews.Key = key()
+		}
 	case 1:
 		c.create.Ends[0] = familyID(another)
 	}
@@ -113,7 +124,7 @@ func anyCall(rng *rand.Rand, w *world) storeCall {
 	case 0:
 		c.revoke.Subjects = []string{subject}
 	case 1:
-		c.revoke.Subjects, c.revoke.Except = []string{subject}, &store.Rebirth{ID: familyID(f), Basis: basis}
+		c.revoke.Subjects, c.revoke.Except = []string{subject}, &store.Rebirth{ID: familyID(f), Basis: basis, Key: key()}
 	case 2:
 		c.revoke.Sessions = []store.ID{familyID(f)}
 	case 3:
@@ -139,6 +150,9 @@ func (c storeCall) do(ctx context.Context, s *searchStore, mem *memory.Store) (g
 	case 4:
 		got, _ = s.Revoke(ctx, c.revoke)
 		want, err = mem.Revoke(ctx, c.revoke)
+	case 5:
+		got = s.Bind(c.bind)
+		want, err = mem.Bind(ctx, c.bind)
 	}
 	return got, want, err
 }
@@ -151,7 +165,8 @@ func compare(t *testing.T, c storeCall, got, want store.Snapshot) {
 		t.Fatalf("%+v: %+v, want %+v", c, got, want)
 	}
 	if got.State != want.State || f.ID != g.ID || f.Native != g.Native || f.Birth != g.Birth || f.Position != g.Position || f.LastCommit != g.LastCommit ||
-		f.Generation != g.Generation || f.Copy != g.Copy || f.Used != g.Used || !f.Issued.Equal(g.Issued) || f.Idle != g.Idle {
+		f.Generation != g.Generation || f.Copy != g.Copy || f.Used != g.Used || !f.Issued.Equal(g.Issued) || f.Idle != g.Idle ||
+		f.Key != g.Key || f.Counts != g.Counts {
 		t.Fatalf("%+v: %+v, want %+v", c, got, want)
 	}
 }

@@ -23,6 +23,9 @@ type row struct {
 	n, k, a                    uint16
 	value                      uint8 // the number of the Commit
 	exists, ended, native      bool
+	key                        proof
+	counts                     bool
+	changed                    bool // by somebody who can write the store
 }
 
 const subject = "alice"
@@ -37,6 +40,7 @@ type wrongs struct {
 	copiesUsedUp, reissueIssuedStays, sameCopy, raiseIsAnAdvance   bool
 	renewLives, loginLives, commitBasis, renewBasis, endOtherBasis bool
 	noRebirth, replayLives, logoutLives, behindWrites              bool
+	key, countsNot                                                 bool // of every write
 }
 
 func (s *shelf) next(now time.Time, above store.Position) store.Position {
@@ -93,10 +97,31 @@ func (s *searchStore) snapshot(f int8, o store.Outcome) store.Snapshot {
 			ID: familyID(f), Subject: subject, Native: r.native,
 			Birth: r.birth, Position: r.position, LastCommit: r.committed,
 			Generation: uint32(r.n), Copy: r.k, Used: r.a,
+			Key: r.key.key(), Counts: r.counts, Seal: sealOf(r),
 			Started: issued, Issued: unitTime(r.issued), Idle: searchTime(r.idle), Absolute: searchTime(1 << 30),
 		}
 	}
 	return snap
+}
+
+// changedSeal is the seal of a row that somebody has changed.
+var changedSeal = store.Seal{1}
+
+func sealOf(r *row) (s store.Seal) {
+	if r.changed {
+		s = changedSeal
+	}
+	return s
+}
+
+// provenBy reports whether a proof by a key, or by none, is enough for a family.
+func (s *searchStore) provenBy(r *row, key store.Key) bool {
+	return !r.counts || key == r.key.key() || s.search.twist.store.key
+}
+
+// prove makes the family's key count if a proof by it was brought.
+func (s *searchStore) prove(r *row, key store.Key) {
+	r.counts = r.counts || r.key != noProof && key == r.key.key() && !s.search.twist.store.countsNot
 }
 
 // shown returns what the caller sees of a snapshot.
@@ -129,7 +154,7 @@ func (s *searchStore) Advance(_ context.Context, a store.Advance) (store.Snapsho
 		return store.Snapshot{}, err
 	}
 	if s.search.twist.advance != nil {
-		s.search.twist.advance(&a)
+		s.search.twist.advance(s.asks, &a)
 	}
 	f, wrong := familyOf(a.ID), &s.search.twist.store
 	sh := &s.w.shelf
@@ -142,7 +167,7 @@ func (s *searchStore) Advance(_ context.Context, a store.Advance) (store.Snapsho
 		due = true
 	}
 	if !r.exists || sh.state(f) != store.Alive && !wrong.alive || sh.past(f, s.w.clock()) && !wrong.limits ||
-		r.native != a.Native && !wrong.kind || uint32(r.n) != a.Generation && !wrong.generation ||
+		r.native != a.Native && !wrong.kind || !s.provenBy(r, a.Key) || uint32(r.n) != a.Generation && !wrong.generation ||
 		!due || !a.PositionOnly && a.Copy > r.k && !wrong.copied {
 		return s.shown(s.snapshot(f, store.Unwritten)), nil
 	}
@@ -157,6 +182,7 @@ func (s *searchStore) Advance(_ context.Context, a store.Advance) (store.Snapsho
 	if !wrong.position {
 		r.position = max(r.position, sh.head)
 	}
+	s.prove(r, a.Key)
 	if !a.PositionOnly || wrong.raiseIsAnAdvance {
 		r.n++
 		if !wrong.usedStays {
@@ -170,7 +196,7 @@ func (s *searchStore) Advance(_ context.Context, a store.Advance) (store.Snapsho
 		}
 	}
 	if a.PositionOnly {
-		s.search.sawRaise(s.w, f, before)
+		s.search.sawRaise(s.w, f, a.Key, before)
 	} else {
 		s.search.sawAdvance(s.w, f, a, before)
 	}
@@ -189,7 +215,7 @@ func (s *searchStore) Reissue(_ context.Context, a store.Reissue) (store.Snapsho
 		a.Skew = 1 << 60
 	}
 	if !r.exists || sh.state(f) != store.Alive && !wrong.alive || sh.past(f, s.w.clock()) && !wrong.limits ||
-		r.native != a.Native && !wrong.kind || uint32(r.n) != a.Generation+1 && !wrong.reissueGeneration ||
+		r.native != a.Native && !wrong.kind || !s.provenBy(r, a.Key) || uint32(r.n) != a.Generation+1 && !wrong.reissueGeneration ||
 		r.a != a.Copy && !wrong.reissueUsed || r.k >= store.MaxCopy && !wrong.copiesUsedUp ||
 		!s.longAgo(r, a.Age, a.Skew) && !wrong.reissueAge {
 		return s.shown(s.snapshot(f, store.Unwritten)), nil
@@ -205,6 +231,7 @@ func (s *searchStore) Reissue(_ context.Context, a store.Reissue) (store.Snapsho
 	if !wrong.position {
 		r.position = max(r.position, sh.head)
 	}
+	s.prove(r, a.Key)
 	if !wrong.sameCopy {
 		r.k++
 	}
@@ -246,6 +273,9 @@ func (s *searchStore) Revoke(_ context.Context, r store.Revocation) (store.Snaps
 		sh.end(now, f, r.Above)
 		sh.rows[f].ended = sh.rows[f].exists
 		entry, outcome = sh.head, store.Written
+		if r.Reason == string(refresh.ReasonReplay) && sh.rows[f].changed {
+			s.search.fail("(i) family %d was changed in the store, and ends as a replay", f)
+		}
 	}
 	if len(r.Subjects) > 0 {
 		sh.head = sh.next(now, r.Above)
@@ -255,7 +285,7 @@ func (s *searchStore) Revoke(_ context.Context, r store.Revocation) (store.Snaps
 		sh.head = sh.next(now, r.Above)
 		sh.everyone, entry, outcome = sh.head, sh.head, store.Written
 	}
-	if alive && !wrong.noRebirth {
+	if alive && !wrong.noRebirth && s.provenBy(&sh.rows[reborn], r.Except.Key) {
 		sh.rows[reborn].birth, sh.rows[reborn].position = entry, entry
 	}
 	snap := s.snapshot(reborn, outcome)
@@ -269,17 +299,18 @@ func (s *searchStore) Create(c store.Creation) store.Snapshot {
 	if sh.rows[f].exists || sh.ending[f] != 0 {
 		return s.snapshot(f, store.Taken)
 	}
-	r := row{exists: true, native: c.Native, n: 1, issued: s.w.clock(), idle: units(c.Idle / searchUnit)}
+	r := row{exists: true, native: c.Native, n: 1, issued: s.w.clock(), idle: units(c.Idle / searchUnit), key: proofOf(c.Key), counts: !c.Key.IsZero()}
 	var ends []int8
 	if c.Renews != nil {
 		old := familyOf(c.Renews.ID)
 		o := &sh.rows[old]
-		if !sh.live(old, s.w.clock()) || o.native != c.Native {
+		if !sh.live(old, s.w.clock()) || o.native != c.Native || !s.provenBy(o, c.Renews.Key) {
 			return s.snapshot(old, store.Unwritten)
 		}
 		if c.Renews.Basis < o.committed && !wrong.renewBasis {
 			return s.snapshot(old, store.Behind)
 		}
+		r.key, r.counts = o.key, o.counts
 		if r.idle = o.idle; o.committed != 0 {
 			r.value = c.Value[0]
 		}
@@ -312,7 +343,7 @@ func (s *searchStore) Create(c store.Creation) store.Snapshot {
 func (s *searchStore) Commit(c store.Commit) store.Snapshot {
 	sh, f := &s.w.shelf, familyOf(c.ID)
 	r := &sh.rows[f]
-	if !sh.live(f, s.w.clock()) {
+	if !sh.live(f, s.w.clock()) || !s.provenBy(r, c.Key) {
 		return s.snapshot(f, store.Unwritten)
 	}
 	if c.Basis < r.committed && !s.search.twist.store.commitBasis {
@@ -324,6 +355,17 @@ func (s *searchStore) Commit(c store.Commit) store.Snapshot {
 	snap := s.snapshot(f, store.Written)
 	snap.Entry = sh.head
 	return snap
+}
+
+func (s *searchStore) Bind(b store.Binding) store.Snapshot {
+	f := familyOf(b.ID)
+	r := &s.w.shelf.rows[f]
+	switch {
+	case !s.w.shelf.live(f, s.w.clock()), r.counts, r.key != noProof && r.key.key() != b.Key, r.key != noProof && !b.Counts:
+		return s.snapshot(f, store.Unwritten)
+	}
+	r.key, r.counts = proofOf(b.Key), b.Counts
+	return s.snapshot(f, store.Written)
 }
 
 func (s *searchStore) Cutoffs(family int8) store.Cutoffs { return s.search.cutoffs(s.w, family) }
@@ -377,7 +419,7 @@ func (w *world) goBack(remembers bool) {
 type twist struct {
 	policy  refresh.Policy
 	store   wrongs
-	advance func(*store.Advance)
+	advance func(q refresh.Request, a *store.Advance)
 	show    func(q refresh.Request, snap *store.Snapshot) // what the rules see
 	cutoffs func(*store.Cutoffs)
 
@@ -387,6 +429,8 @@ type twist struct {
 	upgrades  bool // an upgrade is refreshed
 	laterHead bool // a cookie carries the head at the time it is sealed
 	saveLife  bool // Save gives a new lifetime
+	unproven  bool // the answer is made as for a browser without a proof
+	verify    func(ctx context.Context, f *store.Family) error
 	mixed     bool // two living sessions in one jar are accepted
 	unjudged  bool // an answer is made of the snapshot from before's snapshot
 }

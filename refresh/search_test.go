@@ -1,6 +1,8 @@
 package refresh_test
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/waferkit/wafer/internal/rounds"
 	"github.com/waferkit/wafer/refresh"
+	"github.com/waferkit/wafer/store"
 )
 
 var (
@@ -18,7 +21,7 @@ var (
 
 const (
 	defaultStates = 10_000
-	fewStates     = 5_000
+	fewStates     = 4_000
 	// wholeDepth is deeper than any world that is searched whole.
 	wholeDepth = 1000
 )
@@ -45,14 +48,20 @@ type search struct {
 	freshAsides       bool // those are no more than one refresh old
 	revocations       uint8
 	reload            bool
-	floors            uint8  // times that the log is dropped up to its head
-	jumps             uint8  // times that the engine's clock is set back,
-	jump              units  // by so much
-	goesBack          bool   // the store goes back in time once
-	life              units  // of session cookies; 0: the access lifetime
-	idle              units  // the idle limit; 0: none
-	gap               units  // the longest time between two requests of the browser; 0: any
-	copies            uint16 // that the browser has lost in the beginning; 0: there was no refresh
+	floors            uint8   // times that the log is dropped up to its head
+	jumps             uint8   // times that the engine's clock is set back,
+	jump              units   // by so much
+	goesBack          bool    // the store goes back in time once
+	bound             bool    // families are bound from their first moment
+	binds             bool    // the browser binds its family at some moment
+	proofs            []proof // with which the browser sends its requests; none by default
+	otherProofs       []proof // and the other party
+	forgets           bool    // the jar may lose its refresh token alone
+	changes           uint8   // times that somebody changes a row of the store, and puts it back
+	life              units   // of session cookies; 0: the access lifetime
+	idle              units   // the idle limit; 0: none
+	gap               units   // the longest time between two requests of the browser; 0: any
+	copies            uint16  // that the browser has lost in the beginning; 0: there was no refresh
 
 	// The promises of this world, besides those that always hold.
 	neverReplayed, neverReissued, neverRefused, neverLost bool
@@ -100,6 +109,13 @@ func (s *search) say(format string, args ...any) {
 	}
 }
 
+func verifySeal(_ context.Context, f *store.Family) error {
+	if f.Seal == changedSeal {
+		return errors.New("the row is not as it was sealed")
+	}
+	return nil
+}
+
 func (s *search) policy() refresh.Policy {
 	switch {
 	case s.twist.policy != (refresh.Policy{}):
@@ -118,6 +134,10 @@ func (s *search) begin(t *testing.T) world {
 		var err error
 		if *r, err = refresh.New(s.store, s.policy(), time.Hour); err != nil {
 			t.Fatal(err)
+		}
+		(*r).Verify = verifySeal
+		if s.twist.verify != nil {
+			(*r).Verify = s.twist.verify
 		}
 	}
 	if s.life == 0 {

@@ -67,6 +67,22 @@ type token struct {
 	copied     uint16
 }
 
+// proof is by which key a request has a live proof.
+type proof uint8
+
+const (
+	noProof      proof = iota
+	deviceProof        // by the key that the owner's device holds
+	strangeProof       // by the thief's own
+)
+
+func (p proof) key() (k store.Key) {
+	k[0] = byte(p)
+	return k
+}
+
+func proofOf(k store.Key) proof { return proof(k[0]) }
+
 type jar struct {
 	cookie sealed
 	token  token
@@ -115,6 +131,7 @@ type request struct {
 	phase  phase
 	who    uint8
 	kind   kind
+	proof  proof
 	alone  bool // nothing else of its party was under way when it was sent, or since
 	sent   units
 	beside units // the longest round trip that overlapped and is over
@@ -151,6 +168,7 @@ type world struct {
 	oracle   oracle
 
 	lost, revocations, floors, jumps uint8
+	changes                          uint8
 	stolen, backedUp, wentBack       bool
 
 	active units // when the honest party last sent a request

@@ -124,6 +124,29 @@ var searchWorlds = []struct {
 		s.otherKinds, s.asides, s.floors = []kind{force, logout}, 0, 2
 		return s
 	}},
+	// Families that are bound to a device.
+	{"bound, whatever the jar falls back to", 10_000, boundWorld},
+	{"bound, and requests overlap", 0, func() *search {
+		s := boundWorld().with(3, read, force)
+		s.atOnce, s.asides, s.forgets = false, 0, false
+		return s
+	}},
+	{"bound at some moment, and changes by phases", 0, bindingWorld},
+	{"bound at some moment, and a thief", 10_000, func() *search {
+		s := thiefWorld()
+		s.binds, s.proofs, s.otherProofs = true, []proof{noProof, deviceProof}, []proof{noProof, strangeProof}
+		s.times, s.thiefSpaced = []units{graceUnits, halfUnits}, 0
+		return s
+	}},
+	{"bound, of a native client whose key is stolen too", 1_000, boundNativeWorld},
+	// A store that somebody else writes to.
+	{"a row changed and put back", 0, changedWorld},
+	{"a row changed and put back, and a thief", 0, func() *search {
+		s := changedWorld().with(2, read, force, upgrade)
+		s.thief, s.otherKinds, s.neverReplayed = true, []kind{force}, false
+		s.neverRefused, s.sum = false, 0
+		return s
+	}},
 	// The store's clock and its memory.
 	{"the log dropped", 0, floorWorld},
 	{"a clock set back", 0, jumpWorld},
@@ -296,6 +319,46 @@ func jumpWorld() *search {
 func goneBackWorld() *search {
 	s := lostWorld().with(2, force)
 	s.goesBack, s.neverRefused = true, false
+	return s
+}
+
+// boundWorld: a browser's family is bound, and its jar falls back to anything that
+// it ever held. With a proof it is served; without one it is refused and no more. A
+// thief who has its cookies gets nothing by them.
+func boundWorld() *search {
+	return &search{
+		flights: 1, kinds: []kind{read, force, save}, bound: true, proofs: []proof{noProof, deviceProof}, forgets: true,
+		otherKinds: []kind{force}, otherProofs: []proof{noProof, strangeProof}, thief: true,
+		asides: 1, atOnce: true, reload: true, losses: anyNumber, times: []units{graceUnits, halfUnits},
+		neverReplayed: true, neverRefused: true, staleSaves: true,
+	}
+}
+
+// bindingWorld: the browser binds its family at some moment, perhaps inside other
+// requests, and changes its session before and after. A thief races it.
+func bindingWorld() *search {
+	return &search{
+		flights: 2, kinds: []kind{force, commit, endOthers, renew}, proofs: []proof{noProof, deviceProof}, binds: true,
+		otherKinds: []kind{force, upgrade}, thief: true, split: true, reload: true, times: []units{graceUnits, halfUnits},
+	}
+}
+
+// boundNativeWorld: of a native client both the token and the key are stolen. What
+// holds for tokens without a key then holds for these.
+func boundNativeWorld() *search {
+	s := thiefWorld()
+	s.native, s.bound = true, true
+	s.proofs, s.otherProofs = []proof{noProof, deviceProof}, []proof{noProof, deviceProof}
+	s.times = []units{graceUnits}
+	return s
+}
+
+// changedWorld: somebody who can write the store changes a row, which is then no
+// longer as it was sealed, and puts it back. Meanwhile nobody is served by it, and
+// afterwards it is as if answers had been lost.
+func changedWorld() *search {
+	s := lostWorld().with(2, read, force, upgrade)
+	s.changes = 2
 	return s
 }
 

@@ -70,8 +70,8 @@ func New(c Config) (*Node, error) {
 	n := &Node{Revocations: c.Revocations, config: c, store: c.Store, observer: c.Observer, refresher: refresher}
 	n.clock.learn(c.EngineNow, c.Now())
 	refresher.Above = n.Highest
-	refresher.Verify = func(_ time.Time, f *store.Family) error {
-		return n.config.Seals.Verify(context.Background(), n.config.Now(), f)
+	refresher.Verify = func(ctx context.Context, f *store.Family) error {
+		return n.config.Seals.Verify(ctx, n.config.Now(), f)
 	}
 	n.pending = newPending(c.Store, c.Timeout, c.Observer)
 	return n, nil

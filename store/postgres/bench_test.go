@@ -169,10 +169,10 @@ func crowd(tb testing.TB, pool *pgxpool.Pool, schema string, ids []store.ID, sub
 	var head int64
 	exec1(tb, pool, &head, "SELECT max(position) FROM "+quoted(schema)+".entries")
 	now := time.Now().UnixMilli()
-	columns := []string{"id", "birth", "position", "last_commit", "generation", "copy", "used", "started", "authenticated", "issued", "idle", "absolute",
+	columns := []string{"id", "birth", "oldest", "position", "last_commit", "generation", "copy", "used", "started", "authenticated", "issued", "idle", "absolute",
 		"keep", "due", "native", "ended", "counts", "seal", "subject", "actor", "label", "methods", "level"}
 	_, err := pool.CopyFrom(context.Background(), pgx.Identifier{schema, "families"}, columns, pgx.CopyFromSlice(len(ids), func(i int) ([]any, error) {
-		return []any{pgtype.UUID{Bytes: ids[i], Valid: true}, head, head, int64(0), int64(1), int32(0), int32(0), now, now, now, idle.Milliseconds(), int64(12 * 3600_000),
+		return []any{pgtype.UUID{Bytes: ids[i], Valid: true}, head, head, head, int64(0), int64(1), int32(0), int32(0), now, now, now, idle.Milliseconds(), int64(12 * 3600_000),
 			now, now + idle.Milliseconds(), false, false, false, make([]byte, len(store.Seal{})), subject(i), "", "", "", ""}, nil
 	}))
 	if err != nil {

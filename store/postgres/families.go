@@ -39,7 +39,7 @@ func statementsOf(schema string) statements {
 		swap:     t(`SELECT @schema@.swap_keys($1::bigint, $2::bytea)`),
 		keys:     t(`SELECT version, document FROM @schema@.keys WHERE one AND @schema@.primary_only()`),
 		family:   t(`SELECT * FROM @schema@.look($1::uuid, 0, 0, NULL) WHERE @schema@.primary_only()`),
-		families: t(`SELECT * FROM @schema@.list($1::text, $2::bigint, $3::uuid, $4::integer) WHERE @schema@.primary_only()`),
+		families: t(`SELECT * FROM @schema@.list($1::text, $2::bigint, $3::bigint, $4::uuid, $5::integer) WHERE @schema@.primary_only()`),
 		batch:    t(batchQuery),
 		cutoffs:  t(cutoffsQuery),
 		head:     t(`SELECT position, id FROM @schema@.entries WHERE @schema@.primary_only() ORDER BY position DESC LIMIT 1`),

@@ -53,6 +53,7 @@ type Store struct {
 	notifier  *engine.Notifier
 	listening atomic.Bool // the listener is known to work
 	lanes     lanes
+	lists     *turns // of Families, by subject
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 	once      sync.Once // guards Close
@@ -140,6 +141,9 @@ func open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	s := &Store{pool: pool, reserved: reserved, options: o, sql: statementsOf(o.Schema), stop: stop}
 	s.notifier = engine.NewNotifier(errClosed, s.watchHead)
 	s.lanes = newLanes(s)
+	// Lists use at most half of the pool, so that they leave room for what a login or
+	// a refresh does.
+	s.lists = newTurns(max(1, int(pool.Config().MaxConns)/2))
 	s.done.Go(func() { s.lanes.run(run) })
 	s.done.Go(func() { engine.Sweep(run, engine.SweepEvery, s.sweep) })
 	if o.Notify {

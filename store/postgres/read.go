@@ -44,7 +44,12 @@ func (s *Store) Families(ctx context.Context, q store.Query) (store.Page, error)
 	if from == (store.PageCursor{}) {
 		from.Birth = store.MaxPosition + 1
 	}
-	rows, err := s.pool.Query(ctx, s.sql.families, q.Subject, int64(from.Birth), pgtype.UUID{Bytes: from.ID, Valid: true}, int32(q.Limit))
+	end, err := s.lists.begin(ctx, q.Subject)
+	if err != nil {
+		return store.Page{}, wrap("families", err)
+	}
+	defer end()
+	rows, err := s.pool.Query(ctx, s.sql.families, q.Subject, int64(from.Birth), from.Started, pgtype.UUID{Bytes: from.ID, Valid: true}, int32(q.Limit))
 	if err != nil {
 		return store.Page{}, wrap("families", err)
 	}

@@ -32,17 +32,19 @@ const bareAdvance = `
 local log = redis.call('HMGET', KEYS[1], 'head', 'everyone')
 local raw = redis.call('GET', '{wafer}:f:' .. ARGV[1])
 if not raw then return false end
-local v, flags, birth, position, commit, generation, copy, used, started, authenticated, issued, idle, absolute, subject, label, value =
-  struct.unpack('>BBI8I8I8I4I2I2I8I8I8I8I8Bc0Bc0I2c0', raw)
+local v, native, ended, bound, birth, position, commit, generation, copy, used, started, authenticated, issued, idle, absolute,
+  seal, subject, actor, label, details, value = struct.unpack('>BBBBI8I8I8I4I2I2I8I8I8I8I8c20Bc0Bc0Bc0I2c0I2c0', raw)
 local clock = redis.call('TIME')
 local now = math.floor(clock[1] * 1000 + clock[2] / 1000)
 local cutoff = tonumber(redis.call('HGET', '{wafer}:subjects', subject) or 0)
-if flags ~= 0 or generation ~= tonumber(ARGV[2]) or now >= issued + idle or now >= absolute or birth < math.max(cutoff, tonumber(log[2])) then
+if native + ended + bound ~= 0 or generation ~= tonumber(ARGV[2]) or now >= issued + idle or
+  now >= math.max(started, authenticated) + absolute or birth < math.max(cutoff, tonumber(log[2])) then
   return raw
 end
-raw = struct.pack('>BBI8I8I8I4I2I2I8I8I8I8I8Bc0Bc0I2c0', v, flags, birth, math.max(position, tonumber(log[1])), commit, generation + 1, 0, 0,
-  started, authenticated, now, idle, absolute, #subject, subject, #label, label, #value, value)
-redis.call('SET', '{wafer}:f:' .. ARGV[1], raw, 'PXAT', string.format('%.0f', math.min(now + idle, absolute)))
+raw = struct.pack('>BBBBI8I8I8I4I2I2I8I8I8I8I8c20Bc0Bc0Bc0I2c0I2c0', v, native, ended, bound, birth, math.max(position, tonumber(log[1])), commit,
+  generation + 1, 0, 0, started, authenticated, now, idle, absolute, seal, #subject, subject, #actor, actor, #label, label, #details, details,
+  #value, value)
+redis.call('SET', '{wafer}:f:' .. ARGV[1], raw)
 return raw`
 
 // bareRevoke is a logout without anything around it.
@@ -54,7 +56,7 @@ local clock = redis.call('TIME')
 local head = tonumber(redis.call('HGET', KEYS[1], 'head'))
 local at = math.max(head + 1, clock[1] * 1000000 + clock[2])
 local whole = string.format('%.0f', at)
-redis.call('SET', key, string.sub(raw, 1, 1) .. '\2' .. string.sub(raw, 3), 'KEEPTTL')
+redis.call('SET', key, string.sub(raw, 1, 2) .. '\1' .. string.sub(raw, 4), 'PX', 43200000)
 redis.call('XADD', '{wafer}:entries', whole .. '-0', 'e', struct.pack('>I8I8I8B', at, head, clock[1] * 1000, 3) .. ARGV[2])
 redis.call('HSET', '{wafer}:sessions', 'e' .. ARGV[1], whole)
 redis.call('HSET', KEYS[1], 'head', whole)

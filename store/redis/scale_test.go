@@ -75,8 +75,7 @@ func TestBoot(t *testing.T) {
 	before = memory(t, client)
 	revokeMany(t, db, 1<<40, n)
 	entry := (memory(t, client) - before) / n
-	// After their entries are dropped, each subject still has a cutoff, and an index
-	// of the families below it.
+	// After their entries are dropped, each subject still has a cutoff.
 	before = memory(t, client)
 	enginebench.Parallel(t, 8, 10, func(i int) error {
 		r := store.Revocation{}
@@ -184,7 +183,11 @@ func TestNoScriptIsLong(t *testing.T) {
 	})
 	families("bob", n)
 	slowest(fmt.Sprintf("ending %d for a limit", n), func() {
-		s, err := db.Create(ctx, store.Creation{ID: newID(), Subject: "bob", Idle: time.Hour, Absolute: time.Hour, Limit: 3, EndOldest: true})
+		c := store.Creation{ID: newID(), Subject: "bob", Idle: time.Hour, Absolute: time.Hour, Limit: 3, EndOldest: true}
+		s, err := db.Create(ctx, c)
+		for calls := 1; err == nil && s.Outcome == store.Again && calls <= n/900; calls++ {
+			s, err = db.Create(ctx, c)
+		}
 		if err != nil || s.Outcome != store.Written || s.Entry == 0 {
 			t.Errorf("%v, entry %d, %v", s.Outcome, s.Entry, err)
 		}

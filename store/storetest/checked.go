@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -228,7 +229,7 @@ func (w *checkedStore) Families(ctx context.Context, q store.Query) (store.Page,
 		if f.Past(p.Now) || f.Value != nil {
 			w.t.Errorf("Families: one past its limits at %v, or with its value: %+v", p.Now, f)
 		}
-		at := store.PageCursor{Birth: f.Birth, Started: f.Started.UnixMilli(), ID: f.ID}
+		at := placeOf(f)
 		if last != (store.PageCursor{}) && !listedBefore(last, at) {
 			w.t.Errorf("Families: %+v stands after %+v", at, last)
 		}
@@ -240,16 +241,15 @@ func (w *checkedStore) Families(ctx context.Context, q store.Query) (store.Page,
 	return p, nil
 }
 
-// listedBefore reports whether a row stands before another in a list: it was born
-// later, or else was started later, or else has the higher id.
+// placeOf returns the cursor of a page that ends with a family.
+func placeOf(f *store.Family) store.PageCursor {
+	return store.PageCursor{Birth: f.Birth, Started: f.Started.UnixMilli(), ID: f.ID}
+}
+
+// listedBefore reports whether a place stands before another in a list: it is of a
+// later birth, or else of a later start, or else of a higher id.
 func listedBefore(a, b store.PageCursor) bool {
-	if a.Birth != b.Birth {
-		return a.Birth > b.Birth
-	}
-	if a.Started != b.Started {
-		return a.Started > b.Started
-	}
-	return bytes.Compare(a.ID[:], b.ID[:]) > 0
+	return cmp.Or(cmp.Compare(a.Birth, b.Birth), cmp.Compare(a.Started, b.Started), bytes.Compare(a.ID[:], b.ID[:])) > 0
 }
 
 // only checks that the answer of a method other than Revoke counts nothing.

@@ -73,6 +73,22 @@ var ending = []property{
 			}
 		}
 	}},
+	{name: "AnExpiredOneGetsItsEntry", timed: true, test: func(h *harness) {
+		// Whether or not its row is still there.
+		for _, limit := range expired {
+			old := login("bob")
+			limit(h, &old)
+			h.create(old)
+			h.pass(3 * h.unit())
+			head := h.head()
+			c := login("anna")
+			c.Ends = [2]store.ID{old.ID}
+			h.create(c)
+			if got := sessionsOf(h.entries(head)); !slices.Equal(got, []store.ID{old.ID}) {
+				h.t.Errorf("ended %v: want %v", got, old.ID)
+			}
+		}
+	}},
 	{name: "OneLivesAndOneIsPassedOver", test: func(h *harness) {
 		ended := h.family("anna")
 		h.end(ended.ID)

@@ -76,6 +76,7 @@ func (l *ledger) drop(p store.Position) {
 var dropping = []property{
 	{name: "BeforeTheFirstAnnouncementNothingIsDropped", timed: true, test: func(h *harness) {
 		l := &ledger{h: h}
+		h.announced(true, store.Announcement{}) // a command asks, and says no durations
 		for range 5 {
 			h.appendUnrelated()
 			h.pass(h.unit() / 2)

@@ -158,9 +158,9 @@ func (m *model) expect(inOrder bool, reason *string, actor string, want ...store
 	return m.head()
 }
 
-// bornBefore orders families by their births, then by their starts, then by their
+// oldestFirst orders families by their births, then by their starts, then by their
 // ids.
-func bornBefore(a, b store.Family) int {
+func oldestFirst(a, b store.Family) int {
 	return cmp.Or(cmp.Compare(a.Birth, b.Birth), a.Started.Compare(b.Started), bytes.Compare(a.ID[:], b.ID[:]))
 }
 
@@ -266,7 +266,7 @@ func (m *model) create(c store.Creation) {
 			rest = append(rest, f)
 		}
 	}
-	slices.SortFunc(rest, func(a, b *record) int { return bornBefore(a.Family, b.Family) })
+	slices.SortFunc(rest, func(a, b *record) int { return oldestFirst(a.Family, b.Family) })
 	if many := len(rest) + 1 - c.Limit; c.Limit != 0 && many > 0 {
 		if !c.EndOldest {
 			obstacles = append(obstacles, expectation{outcome: store.Full})
@@ -547,13 +547,12 @@ func (m *model) list(q store.Query) store.PageCursor {
 	}
 	var want []store.Family
 	for _, f := range m.families {
-		place := store.PageCursor{Birth: f.Birth, ID: f.ID}
-		after := q.After == (store.PageCursor{}) || listedBefore(q.After, place)
+		after := q.After == (store.PageCursor{}) || listedBefore(q.After, placeOf(&f.Family))
 		if after && (q.Subject == "" || f.Subject == q.Subject) && m.alive(f, p.Now) {
 			want = append(want, f.Family)
 		}
 	}
-	slices.SortFunc(want, func(a, b store.Family) int { return bornBefore(b, a) })
+	slices.SortFunc(want, func(a, b store.Family) int { return oldestFirst(b, a) })
 	if p.Next == (store.PageCursor{}) && len(p.Families) != len(want) || len(p.Families) != min(q.Limit, len(want)) {
 		m.fail("%d families, next %v: want %d", len(p.Families), p.Next, len(want))
 	}

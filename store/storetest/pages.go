@@ -27,17 +27,33 @@ var paging = []property{
 			h.wantPages(store.Query{Subject: "nobody", Limit: limit})
 		}
 	}},
-	{name: "OfThoseBornAtOnePositionTheHighestIDComesFirst", test: func(h *harness) {
+	{name: "OfThoseBornAtOnePositionTheLastStartedComesFirst", test: func(h *harness) {
+		// And of those started in one millisecond that with the highest id.
 		h.appendUnrelated()
+		now := h.now()
 		var fs []store.Family
-		for _, first := range []byte{0x80, 0x00, 0xff, 0x7f, 0x01} {
+		for _, p := range []struct {
+			started time.Duration
+			id      byte
+		}{{0, 0x80}, {-2, 0xff}, {0, 0x00}, {1, 0x01}, {-2, 0x7f}, {-1, 0xfe}, {0, 0xff}, {1, 0x00}, {-2, 0x00}, {0, 0x7f}} {
 			c := login("anna")
-			c.ID[0] = first
+			c.ID[0], c.Started, c.Leeway = p.id, now.Add(p.started*time.Millisecond), time.Hour
 			fs = append(fs, h.create(c))
 		}
-		for limit := 1; limit <= 6; limit++ {
+		for limit := 1; limit <= len(fs)+1; limit++ {
 			h.wantPages(store.Query{Subject: "anna", Limit: limit}, fs...)
 			h.wantPages(store.Query{Limit: limit}, fs...)
+		}
+		// A limit ends them from the other side.
+		slices.SortFunc(fs, oldestFirst)
+		for i, f := range fs[:len(fs)-1] {
+			c := login("anna")
+			c.ID[0], c.Started, c.Leeway = 0xff, now.Add(2*time.Millisecond), time.Hour
+			c.Limit, c.EndOldest = len(fs)-i, true
+			h.create(c)
+			h.wantState(store.Ended, f.ID)
+			h.end(c.ID)
+			h.wantState(store.Alive, fs[i+1].ID)
 		}
 	}},
 	{name: "ACursorStandsWhileFamiliesComeAndGo", test: func(h *harness) {
@@ -85,7 +101,7 @@ var paging = []property{
 			}
 			fs = append(fs, renewed, young)
 			fs = slices.DeleteFunc(fs, func(f store.Family) bool { return h.look(f.ID).State != store.Alive })
-			slices.SortFunc(fs, func(a, b store.Family) int { return bornBefore(a, b) })
+			slices.SortFunc(fs, oldestFirst)
 		}
 	}},
 	{name: "TheRebornComesFirst", test: func(h *harness) {
@@ -171,14 +187,14 @@ var paging = []property{
 			want  []store.ID
 		}{
 			{store.PageCursor{Birth: store.MaxPosition, ID: newID()}, []store.ID{b.ID, a.ID}},
-			{store.PageCursor{Birth: b.Birth, Started: b.Started.UnixMilli() + 1}, []store.ID{b.ID, a.ID}},
+			{store.PageCursor{Birth: b.Birth, Started: 1 << 52}, []store.ID{b.ID, a.ID}},
 			{store.PageCursor{Birth: b.Birth, Started: b.Started.UnixMilli(), ID: highest}, []store.ID{b.ID, a.ID}},
-			{store.PageCursor{Birth: b.Birth, Started: b.Started.UnixMilli(), ID: b.ID}, []store.ID{a.ID}},
-			{store.PageCursor{Birth: b.Birth, Started: b.Started.UnixMilli() - 1, ID: highest}, []store.ID{a.ID}},
-			{store.PageCursor{Birth: b.Birth}, []store.ID{a.ID}},
-			{store.PageCursor{Birth: a.Birth, Started: a.Started.UnixMilli(), ID: a.ID}, nil},
+			{placeOf(&b), []store.ID{a.ID}},
+			{store.PageCursor{Birth: b.Birth, Started: b.Started.UnixMilli()}, []store.ID{a.ID}},
+			{store.PageCursor{Birth: b.Birth, ID: highest}, []store.ID{a.ID}},
+			{placeOf(&a), nil},
 			{store.PageCursor{Birth: a.Birth}, nil},
-			{store.PageCursor{Birth: 1, ID: newID()}, nil},
+			{store.PageCursor{Birth: 1, Started: 1 << 52, ID: newID()}, nil},
 		} {
 			for _, subject := range []string{"anna", ""} {
 				var got []store.ID
@@ -218,7 +234,7 @@ func (h *harness) wantPages(q store.Query, want ...store.Family) {
 		}
 	}
 	want = slices.Clone(want)
-	slices.SortFunc(want, func(a, b store.Family) int { return bornBefore(b, a) })
+	slices.SortFunc(want, func(a, b store.Family) int { return oldestFirst(b, a) })
 	if !slices.EqualFunc(got, want, func(a, b store.Family) bool { return a.ID == b.ID }) {
 		h.t.Errorf("Families of %q, by %d: %d of them: want %d in order of their births", q.Subject, q.Limit, len(got), len(want))
 		return

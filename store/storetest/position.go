@@ -97,7 +97,7 @@ var positioning = []property{
 	}},
 	{name: "NoneAboveTheHighest", leaps: true, test: func(h *harness) {
 		h.toTheLastHour()
-		f := h.family("anna")
+		f, a, b := h.family("anna"), h.create(bearing("anna", "n")), h.create(bearing("bob", "n"))
 		h.nothingWritten(func() {
 			if s, err := h.Revoke(h.ctx, store.Revocation{Subjects: []string{"bob"}, Above: store.MaxPosition}); err == nil {
 				h.t.Errorf("Revoke above the highest position: %v, entry %d: want an error", s.Outcome, s.Entry)
@@ -110,13 +110,18 @@ var positioning = []property{
 			if s, err := h.Commit(h.ctx, c); err == nil {
 				h.t.Errorf("Commit above the highest position: %v, entry %d: want an error", s.Outcome, s.Entry)
 			}
+			r := revokeName("n")
+			r.Above = store.MaxPosition - 2
+			if s, err := h.Revoke(h.ctx, r); err == nil {
+				h.t.Errorf("Revoke of a name and two bearers with room for two: %v, entry %d: want an error", s.Outcome, s.Entry)
+			}
 			n := login("anna")
 			n.Above, n.Ends = store.MaxPosition, [2]store.ID{f.ID}
 			if s, err := h.Create(h.ctx, n); err == nil {
 				h.t.Errorf("Create above the highest position: %v, entry %d: want an error", s.Outcome, s.Entry)
 			}
 			h.wantState(store.Absent, n.ID)
-		}, f.ID)
+		}, f.ID, a.ID, b.ID)
 	}},
 	{name: "TheHighestIsReached", leaps: true, test: func(h *harness) {
 		h.toTheLastHour()
@@ -188,6 +193,11 @@ func (h *harness) appending(f, dead store.Family) map[string]func(above store.Po
 		},
 		"Revoke of the ended": func(above store.Position) (store.Snapshot, error) {
 			return h.Revoke(h.ctx, store.Revocation{Sessions: []store.ID{dead.ID}, Above: above})
+		},
+		"Revoke of a name": func(above store.Position) (store.Snapshot, error) {
+			r := revokeName("n")
+			r.Above = above
+			return h.Revoke(h.ctx, r)
 		},
 		"Restore": func(above store.Position) (store.Snapshot, error) {
 			return h.Restore(h.ctx, store.Restoration{Entries: []store.Entry{lostSession(newID(), above)}, Above: above})

@@ -94,6 +94,7 @@ CREATE INDEX subjects_due ON @schema@.subjects (due);
 CREATE TABLE @schema@.families (
 	id            uuid    PRIMARY KEY,
 	birth         bigint  NOT NULL,
+	oldest        bigint  NOT NULL, -- see eldest
 	position      bigint  NOT NULL,
 	last_commit   bigint  NOT NULL,
 	generation    bigint  NOT NULL,
@@ -121,16 +122,17 @@ CREATE TABLE @schema@.families (
 	names         bytea[] -- null if there are none
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.1);
 CREATE INDEX families_due ON @schema@.families (due);
-CREATE INDEX families_subject ON @schema@.families (subject, birth, id) WHERE NOT ended;
-CREATE INDEX families_actor ON @schema@.families (actor, birth, id) WHERE NOT ended AND actor <> '';
-CREATE INDEX families_birth ON @schema@.families (birth, id) WHERE NOT ended;
+CREATE INDEX families_subject ON @schema@.families (subject, birth, started, id) WHERE NOT ended;
+CREATE INDEX families_actor ON @schema@.families (actor, birth, started, id) WHERE NOT ended AND actor <> '';
+CREATE INDEX families_birth ON @schema@.families (birth, started, id) WHERE NOT ended;
 
 -- bearers has the names of the families that have not ended.
 CREATE TABLE @schema@.bearers (
-	name  bytea  NOT NULL,
-	birth bigint NOT NULL,
-	id    uuid   NOT NULL,
-	PRIMARY KEY (name, birth, id)
+	name    bytea  NOT NULL,
+	birth   bigint NOT NULL,
+	started bigint NOT NULL,
+	id      uuid   NOT NULL,
+	PRIMARY KEY (name, birth, started, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.1);
 
 CREATE TABLE @schema@.committed (
@@ -272,6 +274,16 @@ BEGIN
 	RETURN s;
 END $wafer$;
 
+-- eldest returns a birth below which no family of a subject lives, or null if none
+-- lives at all: each new family remembers how old the subject's others were when it
+-- was made, and nothing comes back to life. Where an index is walked from there, it
+-- is not walked over what ended before: until the next VACUUM, or for as long as
+-- somebody has a transaction open, it has entries of that still.
+CREATE FUNCTION @schema@.eldest(of_subject text, cut bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS $wafer$
+BEGIN
+	RETURN (SELECT f.oldest FROM @schema@.families f WHERE f.subject = of_subject AND NOT f.ended AND f.birth >= cut ORDER BY f.birth DESC, f.started DESC, f.id DESC LIMIT 1);
+END $wafer$;
+
 -- list returns the rows of a subject's families, or of everybody's if the subject is
 -- empty, that were born before a place, the last one first: at most one more than a
 -- call looks at, and one after the most that are asked for. Those that cannot be
@@ -279,7 +291,7 @@ END $wafer$;
 -- It is a function so that the indexes of what has not
 -- ended are certain to be used, in their order. The caller's snapshot serves all of
 -- it.
-CREATE FUNCTION @schema@.list(of_subject text, before bigint, before_id uuid, most integer) RETURNS SETOF @schema@.snapshot
+CREATE FUNCTION @schema@.list(of_subject text, before bigint, before_started bigint, before_id uuid, most integer) RETURNS SETOF @schema@.snapshot
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $wafer$
 DECLARE
@@ -293,29 +305,32 @@ BEGIN
 	END IF;
 	-- What is below the cutoff is dead, and so is all that comes after it.
 	cutoff := greatest(l.everyone, (SELECT c.position FROM @schema@.subjects c WHERE c.subject = of_subject));
+	IF of_subject <> '' THEN
+		cutoff := greatest(cutoff, @schema@.eldest(of_subject, cutoff));
+	END IF;
 	RETURN QUERY
 	SELECT 0, 0, 0::bigint, l.id, 0::bigint, l.floor, now, CASE WHEN w.lives THEN 3 ELSE 2 END,
 		0, false, w.id, w.subject, w.label, w.native, w.names, w.actor, w.methods, w.level, w.key, w.counts, w.first, w.successor, w.seal,
 		w.birth, w.position, w.last_commit, w.generation, w.copy, w.used, w.started, w.authenticated, w.issued, w.idle, w.absolute, NULL::bytea
 	FROM (
-		SELECT r.*, count(*) FILTER (WHERE r.lives) OVER (ORDER BY r.birth DESC, r.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS living
+		SELECT r.*, count(*) FILTER (WHERE r.lives) OVER (ORDER BY r.birth DESC, r.started DESC, r.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS living
 		FROM (
 			(SELECT f.*, f.issued + f.idle > now AND greatest(f.started, f.authenticated) + f.absolute > now
 				AND (f.actor = '' OR f.birth >= coalesce((SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.actor), 0)) AS lives
 			FROM @schema@.families f
-			WHERE of_subject <> '' AND f.subject = of_subject AND NOT f.ended AND f.birth >= cutoff AND (f.birth, f.id) < (before, before_id)
-			ORDER BY f.birth DESC, f.id DESC LIMIT 1001)
+			WHERE of_subject <> '' AND f.subject = of_subject AND NOT f.ended AND f.birth >= cutoff AND (f.birth, f.started, f.id) < (before, before_started, before_id)
+			ORDER BY f.birth DESC, f.started DESC, f.id DESC LIMIT 1001)
 			UNION ALL
 			(SELECT f.*, f.issued + f.idle > now AND greatest(f.started, f.authenticated) + f.absolute > now
 				AND f.birth >= coalesce((SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.subject), 0)
 				AND (f.actor = '' OR f.birth >= coalesce((SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.actor), 0)) AS lives
 			FROM @schema@.families f
-			WHERE of_subject = '' AND NOT f.ended AND f.birth >= cutoff AND (f.birth, f.id) < (before, before_id)
-			ORDER BY f.birth DESC, f.id DESC LIMIT 1001)
+			WHERE of_subject = '' AND NOT f.ended AND f.birth >= cutoff AND (f.birth, f.started, f.id) < (before, before_started, before_id)
+			ORDER BY f.birth DESC, f.started DESC, f.id DESC LIMIT 1001)
 		) r
 	) w
 	WHERE w.living - w.lives::integer <= most
-	ORDER BY w.birth DESC, w.id DESC;
+	ORDER BY w.birth DESC, w.started DESC, w.id DESC;
 	IF NOT FOUND THEN
 		RETURN NEXT @schema@.look(NULL, 0, 0, now);
 	END IF;
@@ -399,11 +414,12 @@ CREATE FUNCTION @schema@.finish(family uuid, reason text, actor text, above bigi
 RETURNS bigint LANGUAGE plpgsql AS $wafer$
 DECLARE
 	born  bigint;
+	since bigint;
 	borne bytea[];
 BEGIN
-	UPDATE @schema@.families f SET ended = true WHERE f.id = family AND NOT f.ended RETURNING f.birth, f.names INTO born, borne;
+	UPDATE @schema@.families f SET ended = true WHERE f.id = family AND NOT f.ended RETURNING f.birth, f.started, f.names INTO born, since, borne;
 	IF borne IS NOT NULL THEN
-		DELETE FROM @schema@.bearers b WHERE b.name = ANY (borne) AND b.birth = born AND b.id = family;
+		DELETE FROM @schema@.bearers b WHERE b.name = ANY (borne) AND b.birth = born AND b.started = since AND b.id = family;
 	END IF;
 	RETURN @schema@.append(3, family, NULL, NULL, NULL, NULL, NULL, reason, actor, above, now, tell);
 END $wafer$;
@@ -428,7 +444,7 @@ BEGIN
 		FOR UPDATE
 	) t;
 	DELETE FROM @schema@.bearers b USING @schema@.families f
-	WHERE f.id = ANY (gone || kept) AND b.name = ANY (f.names) AND b.birth = f.birth AND b.id = f.id;
+	WHERE f.id = ANY (gone || kept) AND b.name = ANY (f.names) AND b.birth = f.birth AND b.started = f.started AND b.id = f.id;
 	UPDATE @schema@.families f SET ended = true WHERE f.id = ANY (kept);
 	DELETE FROM @schema@.committed c WHERE c.id = ANY (gone);
 	DELETE FROM @schema@.families f WHERE f.id = ANY (gone);
@@ -451,6 +467,9 @@ DECLARE
 	met      record;
 	alive    integer := 1; -- the new one
 	dying    uuid[] := '{}';
+	low      bigint;
+	lowest   bigint;
+	whole    boolean := true;
 	excess   uuid[] := '{}';
 	dead     uuid[] := '{}';
 	again    boolean := false;
@@ -514,24 +533,29 @@ BEGIN
 			dying := dying || one;
 		END IF;
 	END LOOP;
-	IF most > 0 THEN
-		cut := @schema@.cutoff(of_subject, '');
+	cut := @schema@.cutoff(of_subject, '');
+	low := @schema@.eldest(of_subject, cut);
+	IF low IS NOT NULL THEN
 		FOR met IN
-			SELECT f.id, f.issued + f.idle > now AND greatest(f.started, f.authenticated) + f.absolute > now
+			SELECT f.id, f.birth, f.issued + f.idle > now AND greatest(f.started, f.authenticated) + f.absolute > now
 				AND (f.actor = '' OR f.birth >= coalesce((SELECT c.position FROM @schema@.subjects c WHERE c.subject = f.actor), 0)) AS lives
-			FROM @schema@.families f WHERE f.subject = of_subject AND NOT f.ended AND f.birth >= cut ORDER BY f.birth DESC, f.id DESC
+			FROM @schema@.families f WHERE f.subject = of_subject AND NOT f.ended AND f.birth >= greatest(cut, low) ORDER BY f.birth DESC, f.started DESC, f.id DESC
 		LOOP
-			again := cardinality(dead) = 1000 OR cardinality(excess) = 998;
-			EXIT WHEN again;
+			-- Without a limit, a few are looked at, for the sake of oldest alone.
+			again := most > 0 AND (cardinality(dead) = 1000 OR cardinality(excess) = 998);
+			whole := NOT again AND (most > 0 OR alive < 10);
+			EXIT WHEN NOT whole;
 			CONTINUE WHEN met.id = ANY (dying);
-			IF NOT met.lives THEN
+			IF NOT met.lives AND most > 0 THEN
 				dead := dead || met.id;
 				CONTINUE;
 			END IF;
 			alive := alive + 1;
-			IF alive > most THEN
+			IF alive > most AND most > 0 THEN
 				excess := excess || met.id;
 				EXIT WHEN NOT end_oldest;
+			ELSE
+				lowest := met.birth;
 			END IF;
 		END LOOP;
 		PERFORM @schema@.bury(dead, now);
@@ -554,6 +578,7 @@ BEGIN
 	END IF;
 	new.birth := @schema@.head();
 	new.position := new.birth;
+	new.oldest := CASE WHEN whole AND cardinality(dead) = 0 THEN coalesce(lowest, new.birth) ELSE low END;
 	new.due := least(new.issued + new.idle, greatest(new.started, new.authenticated) + new.absolute);
 	IF kept IS NOT NULL THEN
 		new.last_commit := new.birth;
@@ -561,7 +586,7 @@ BEGIN
 	END IF;
 	INSERT INTO @schema@.families SELECT new.*;
 	IF new.names IS NOT NULL THEN
-		INSERT INTO @schema@.bearers SELECT n, new.birth, family FROM unnest(new.names) n;
+		INSERT INTO @schema@.bearers SELECT n, new.birth, new.started, family FROM unnest(new.names) n;
 	END IF;
 	IF new.first IS NOT NULL THEN
 		UPDATE @schema@.families f SET successor = family, keep = greatest(f.keep, greatest(new.started, new.authenticated) + new.absolute) WHERE f.id = new.first;
@@ -716,6 +741,7 @@ DECLARE
 	ended    integer := 0;
 	left_to  integer := 1000; -- rows that it may look at to count
 	cut      bigint;
+	low      bigint;
 	living   integer;
 	looked   integer;
 	one      uuid;
@@ -750,19 +776,20 @@ BEGIN
 	END LOOP;
 	FOREACH whose IN ARRAY of_subjects LOOP
 		cut := @schema@.cutoff(whose, '');
+		low := greatest(cut, @schema@.eldest(whose, cut));
 		-- Those of the subject, and those in which it acts.
 		SELECT count(*) FILTER (WHERE t.lives), count(*) INTO living, looked FROM (
 			SELECT c.issued + c.idle > now AND greatest(c.started, c.authenticated) + c.absolute > now
 				AND (c.actor = '' OR c.birth >= coalesce((SELECT x.position FROM @schema@.subjects x WHERE x.subject = c.actor), 0)) AS lives
-			FROM @schema@.families c WHERE c.subject = whose AND NOT c.ended AND c.birth >= cut
-			ORDER BY c.birth DESC, c.id DESC LIMIT left_to) t;
+			FROM @schema@.families c WHERE c.subject = whose AND NOT c.ended AND c.birth >= low
+			ORDER BY c.birth DESC, c.started DESC, c.id DESC LIMIT left_to) t;
 		ended := ended + living;
 		left_to := left_to - looked;
 		SELECT count(*) FILTER (WHERE t.lives), count(*) INTO living, looked FROM (
 			SELECT c.issued + c.idle > now AND greatest(c.started, c.authenticated) + c.absolute > now AND c.subject <> whose
 				AND c.birth >= coalesce((SELECT x.position FROM @schema@.subjects x WHERE x.subject = c.subject), 0) AS lives
 			FROM @schema@.families c WHERE c.actor = whose AND c.actor <> '' AND NOT c.ended AND c.birth >= cut
-			ORDER BY c.birth DESC, c.id DESC LIMIT left_to) t;
+			ORDER BY c.birth DESC, c.started DESC, c.id DESC LIMIT left_to) t;
 		ended := ended + living;
 		left_to := left_to - looked;
 		entry := @schema@.append(2, NULL, whose, NULL, NULL, NULL, NULL, reason, actor, above, now, tell);
@@ -775,7 +802,7 @@ BEGIN
 	IF spares AND NOT named AND (NOT survivor.counts OR survivor.key IS NOT DISTINCT FROM proven) THEN
 		UPDATE @schema@.families t SET birth = entry, position = entry WHERE t.id = spared;
 		IF survivor.names IS NOT NULL THEN
-			UPDATE @schema@.bearers b SET birth = entry WHERE b.name = ANY (survivor.names) AND b.birth = survivor.birth AND b.id = spared;
+			UPDATE @schema@.bearers b SET birth = entry WHERE b.name = ANY (survivor.names) AND b.birth = survivor.birth AND b.started = survivor.started AND b.id = spared;
 		END IF;
 		ended := ended - 1;
 	END IF;
@@ -807,7 +834,7 @@ BEGIN
 	IF NOT @schema@.near(above, now) THEN
 		RETURN @schema@.look(NULL, 102, 0, now);
 	END IF;
-	FOR one IN SELECT b.id FROM @schema@.bearers b WHERE b.name = of_name AND b.birth < below ORDER BY b.birth DESC, b.id DESC LIMIT 1000 LOOP
+	FOR one IN SELECT b.id FROM @schema@.bearers b WHERE b.name = of_name AND b.birth < below ORDER BY b.birth DESC, b.started DESC, b.id DESC LIMIT 1000 LOOP
 		rest := cardinality(dying) + cardinality(dead) = 999;
 		EXIT WHEN rest;
 		f := @schema@.lock_family(one);
@@ -945,7 +972,7 @@ BEGIN
 	-- A family that was refreshed since it got its due time gets a later one.
 	now := @schema@.clock();
 	WITH due AS MATERIALIZED (
-		SELECT f.id, f.birth, f.names, f.keep, least(f.issued + f.idle, greatest(f.started, f.authenticated) + f.absolute) AS until FROM @schema@.families f
+		SELECT f.id, f.birth, f.started, f.names, f.keep, least(f.issued + f.idle, greatest(f.started, f.authenticated) + f.absolute) AS until FROM @schema@.families f
 		WHERE f.due < now ORDER BY f.due LIMIT most FOR NO KEY UPDATE SKIP LOCKED
 	), later AS (
 		UPDATE @schema@.families f SET due = d.until FROM due d WHERE f.id = d.id AND d.until > now
@@ -954,7 +981,7 @@ BEGIN
 	), removed AS (
 		DELETE FROM @schema@.families f USING due d WHERE f.id = d.id AND d.until <= now AND d.keep < now
 	), unlisted AS (
-		DELETE FROM @schema@.bearers b USING due d WHERE d.until <= now AND b.name = ANY (d.names) AND b.birth = d.birth AND b.id = d.id
+		DELETE FROM @schema@.bearers b USING due d WHERE d.until <= now AND b.name = ANY (d.names) AND b.birth = d.birth AND b.started = d.started AND b.id = d.id
 	)
 	SELECT count(*), array_agg(d.id) FILTER (WHERE d.until <= now AND d.keep < now) INTO n, gone FROM due d;
 	-- This is a later statement, so that it sees a value that was committed after
