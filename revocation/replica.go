@@ -188,6 +188,7 @@ func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at 
 // cutoff of everyone may follow the revocation of a key, and the log may not
 // have brought it here yet.
 func (r *Replica) accept(ctx context.Context, _ query, res result) error {
+	r.list.Learn(res.Head)
 	if res.Everyone <= max(r.list.Cutoffs(store.ID{}, "").Everyone, store.Position(r.prepared.Load())) {
 		return nil
 	}

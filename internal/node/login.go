@@ -50,7 +50,7 @@ func (n *Node) Renew(ctx context.Context, c store.Creation) (store.Snapshot, err
 }
 
 func (n *Node) create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
-	c.Above = n.above(c.Above)
+	c.Above = n.Highest()
 	snap, err := n.write(ctx, func(ctx context.Context) (store.Snapshot, error) { return n.store.Create(ctx, c) })
 	if err != nil {
 		return snap, n.Unavailable(c.ID, err)
@@ -62,7 +62,7 @@ func (n *Node) create(ctx context.Context, c store.Creation) (store.Snapshot, er
 // this node when it returns. The error matches sentinel.ErrConflict, ErrEnded or
 // ErrUnavailable.
 func (n *Node) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
-	c.Above = n.above(c.Basis)
+	c.Above = n.Highest()
 	snap, err := n.write(ctx, func(ctx context.Context) (store.Snapshot, error) { return n.store.Commit(ctx, c) })
 	if err != nil {
 		return snap, n.Unavailable(c.ID, err)
