@@ -54,10 +54,11 @@ type Config[T any] struct {
 	// force on this one. Default 30 s; at least 1 s. A node that cannot confirm
 	// its list for longer asks the store about each request.
 	MaxStaleness time.Duration
-	// MaxRevocations is the number of revocations that the node holds in memory,
-	// at some 50 bytes each plus the text of the subjects. Beyond it the node
-	// drops the oldest, and older sessions are refreshed once. Default 1,048,576;
-	// at least 1,024. With NoReplica it is the number of sessions whose answer
+	// MaxRevocations is the number of revoked sessions and subjects that the node
+	// holds in memory, at some 50 bytes each plus the text of the subjects. One
+	// that is revoked again, or commits again, counts once. Beyond the number the
+	// node drops the oldest eighth, and older sessions are refreshed once. Default
+	// 1,048,576; at least 1,024. With NoReplica it is the number of sessions whose answer
 	// the node caches, at some 400 bytes each; default 32,768.
 	MaxRevocations int
 	// NoReplica keeps no list of revocations on this node. It is for functions,

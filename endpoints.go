@@ -131,7 +131,7 @@ func (s *Sessions[T]) deleteDeviceEndpoint(w http.ResponseWriter, r *http.Reques
 		http.Error(w, http.StatusText(http.StatusNotFound), http.StatusNotFound)
 		return
 	}
-	if err := s.node.End(r.Context(), snap.Family.Position, "ended on the page of devices", session.header().Subject, id); err != nil {
+	if err := s.node.End(r.Context(), "ended on the page of devices", session.header().Subject, id); err != nil {
 		s.Error(w, r, err)
 		return
 	}

@@ -129,7 +129,7 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	var cookies gate.Cookies
 	s.find(r.Header, &cookies)
 	c := s.gate.Read(r.Context(), now, &cookies)
-	creation.Ends, creation.Above = c.Families(), c.Position()
+	creation.Ends = c.Families()
 	if a != nil && a.bearer.load() == noBearer {
 		// The request's cookies do not name a session that the request itself
 		// began or renewed.

@@ -26,12 +26,12 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 	s.find(r.Header, &cookies)
 	c := s.gate.Read(r.Context(), now, &cookies)
 	named := c.Families()
-	ids, at, actor := named[:], c.Position(), c.Cookie.Subject
+	ids, actor := named[:], c.Cookie.Subject
 	if a != nil {
 		// The session that this request began or renewed is in no cookie yet.
 		if current := a.current.Swap(nil); current != nil {
 			h := current.header()
-			ids, at, actor = append(ids, store.ID(h.ID)), max(at, store.Position(h.Position)), h.Subject
+			ids, actor = append(ids, store.ID(h.ID)), h.Subject
 		}
 		a.ended.Store(true)
 	}
@@ -42,7 +42,7 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return s.node.End(r.Context(), at, "logout", actor, ids...)
+	return s.node.End(r.Context(), "logout", actor, ids...)
 }
 
 // endBearer ends the session of the request's access token and ignores its
@@ -54,11 +54,11 @@ func (s *Sessions[T]) endBearer(ctx context.Context, a *attachment[T]) error {
 	switch t := a.unsure; {
 	case current != nil:
 		h := current.header()
-		return s.node.End(ctx, store.Position(h.Position), "logout", h.Subject, store.ID(h.ID))
+		return s.node.End(ctx, "logout", h.Subject, store.ID(h.ID))
 	case ended:
 		return nil // an earlier call of this request did it
 	case t != nil:
-		return s.node.End(ctx, store.Position(t.Position), "logout", t.Subject, store.ID(t.Session))
+		return s.node.End(ctx, "logout", t.Subject, store.ID(t.Session))
 	}
 	return a.none
 }

@@ -169,7 +169,7 @@ func (s *Sessions[T]) revokeEndpoint(w http.ResponseWriter, r *http.Request) {
 	}
 	session, err := s.sessionOf(r.Context(), form.Get("token"))
 	if err == nil {
-		err = s.node.End(r.Context(), session.at, "revoked by its client", session.subject, session.id)
+		err = s.node.End(r.Context(), "revoked by its client", session.subject, session.id)
 	}
 	private(w.Header())
 	if errors.Is(err, ErrUnavailable) {
@@ -183,7 +183,6 @@ func (s *Sessions[T]) revokeEndpoint(w http.ResponseWriter, r *http.Request) {
 type named struct {
 	id      store.ID
 	subject string // "" if unknown
-	at      store.Position
 }
 
 func (s *Sessions[T]) sessionOf(ctx context.Context, token string) (named, error) {
@@ -199,7 +198,7 @@ func (s *Sessions[T]) sessionOf(ctx context.Context, token string) (named, error
 		return named{}, err
 	}
 	// In an outage too: an authentic token is enough to end its session.
-	return named{store.ID(t.Session), t.Subject, store.Position(t.Position)}, nil
+	return named{store.ID(t.Session), t.Subject}, nil
 }
 
 // jwksAge is for how long caches may keep the key set. A key is published at least

@@ -230,7 +230,7 @@ func (s *Sessions[T]) claims(ctx context.Context, session *Session[T]) (TokenCla
 func (s *Sessions[T]) claimsOf(ctx context.Context, session *Session[T]) (TokenClaims, error) {
 	claims, err := s.claims(ctx, session)
 	if errors.Is(err, ErrEnded) {
-		if err = s.node.End(ctx, session.Position(), "ended by Claims", session.header().Subject, session.id()); err == nil {
+		if err = s.node.End(ctx, "ended by Claims", session.header().Subject, session.id()); err == nil {
 			err = ErrNoSession
 		}
 	}

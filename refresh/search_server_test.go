@@ -288,7 +288,7 @@ func (s *search) commit(w *world, r *request) {
 		return
 	}
 	snap := s.store.Commit(store.Commit{
-		ID: familyID(r.session.family), Basis: r.session.at, Key: r.proof.key(), Value: []byte{number}, Above: r.session.at,
+		ID: familyID(r.session.family), Basis: r.session.at, Key: r.proof.key(), Value: []byte{number},
 	})
 	s.say("Commit %d: %v", number, snap.Outcome)
 	if snap.Outcome != store.Written {
@@ -301,7 +301,7 @@ func (s *search) commit(w *world, r *request) {
 
 func (s *search) endOthers(w *world, r *request) {
 	snap, err := s.store.Revoke(context.Background(), store.Revocation{
-		Subjects: []string{subject}, Above: r.session.at, Reason: "everywhere else",
+		Subjects: []string{subject}, Reason: "everywhere else",
 		Except: &store.Rebirth{ID: familyID(r.session.family), Basis: r.session.at, Key: r.proof.key()},
 	})
 	if err != nil {
@@ -331,7 +331,7 @@ func (s *search) renew(w *world, r *request) {
 	}
 	id := w.oracle.families + 1
 	snap := s.store.Create(store.Creation{
-		ID: familyID(id), Subject: subject, Value: []byte{r.session.data.commit}, Above: r.session.at,
+		ID: familyID(id), Subject: subject, Value: []byte{r.session.data.commit},
 		Renews: &store.Renewal{ID: familyID(r.session.family), Basis: r.session.at, Key: r.proof.key()},
 	})
 	s.say("Renew: %v", snap.Outcome)
@@ -365,7 +365,7 @@ func (s *search) logout(w *world, r *request) {
 	if len(ids) == 0 {
 		return
 	}
-	if _, err := s.store.Revoke(context.Background(), store.Revocation{Sessions: ids, Above: r.brings.cookie.at, Reason: "logout"}); err != nil {
+	if _, err := s.store.Revoke(context.Background(), store.Revocation{Sessions: ids, Reason: "logout"}); err != nil {
 		panic(err)
 	}
 	w.oracle.died(named(r))
@@ -378,7 +378,7 @@ func (s *search) login(w *world, r *request) {
 	}
 	c := store.Creation{
 		ID: familyID(w.oracle.families + 1), Subject: subject, Native: s.native,
-		Idle: s.limits(), Absolute: s.limits(), Above: r.brings.cookie.at,
+		Idle: s.limits(), Absolute: s.limits(),
 	}
 	if s.bound {
 		c.Key = deviceProof.key()

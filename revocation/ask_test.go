@@ -38,8 +38,8 @@ func TestAsk(t *testing.T) {
 	ask(t, r, 4, 9, revocation.Revoked)
 	// The replica queries one session, and applies nothing else from the
 	// answer.
-	if r.Head() != 10 || r.Len() != 0 {
-		t.Errorf("head %d, %d entries", r.Head(), r.Len())
+	if r.Head() != 10 || r.Len() != 0 || r.Highest() != 40 {
+		t.Errorf("head %d, %d entries, highest %d: want 10, none, and the head of the answers, 40", r.Head(), r.Len(), r.Highest())
 	}
 	// This node's own entries: each kind, and the floor.
 	r.Apply(ending(session(11), 35))

@@ -54,7 +54,7 @@ type Cache struct {
 // Config.Limit is the number of results that it caches, by default 32,768. A
 // result takes some 400 bytes, or 650 if its subject is as long as it can be,
 // beside 60 bytes that NewCache allocates for each. A few more may be waiting to
-// be stored. The Cache also holds at most as many revocations of its own: see
+// be stored. The Cache also holds as many revoked names of its own: see
 // [NewList]. If the store has lost one of these, it is written back when its
 // session is next queried.
 func NewCache(source Source, c Config) (*Cache, error) {

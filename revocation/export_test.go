@@ -11,9 +11,6 @@ import (
 // MaxQueries is maxQueries.
 const MaxQueries = maxQueries
 
-// DropSteps is dropSteps.
-const DropSteps = dropSteps
-
 // HoldWriters takes the lock of a list's writers until it is released.
 func (l *List) HoldWriters() (release func()) {
 	l.mu.Lock()
@@ -78,3 +75,14 @@ func (c *Cache) Confuse(session store.ID, subject string, with store.ID, withSub
 
 // ResultSize is the size of a cached result in bytes, without its subject.
 const ResultSize = unsafe.Sizeof(cached{})
+
+// Held returns how many names a list believes to hold, and at how many it looks
+// for room.
+func (l *List) Held() (held, due int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held, l.due
+}
+
+// Held returns the list of what a cache holds itself.
+func (c *Cache) Held() *List { return c.held }

@@ -10,9 +10,6 @@ import (
 const (
 	shardBits = 8
 	shards    = 1 << shardBits
-	// dropSteps is the number of steps in which a list at its limit drops its
-	// entries.
-	dropSteps = 64
 )
 
 // List holds the cutoffs of everything that a log names above a floor. It is
@@ -20,8 +17,10 @@ const (
 // Readers take no lock and are not slowed by writers or by dropping. A List is
 // safe for concurrent use.
 //
-// A list at its limit drops its oldest entries by raising its own floor. Tokens
-// below the floor can only be refreshed, and a refresh asks the family.
+// A list holds one cutoff for each name, which is a session or a subject,
+// however often it was named. At its limit it drops its oldest cutoffs by raising
+// its own floor. Tokens below the floor can only be refreshed, and a refresh asks
+// the family.
 type List struct {
 	// Fields that every reader reads and that are seldom written share a cache
 	// line.
@@ -36,9 +35,9 @@ type List struct {
 
 	limit     int
 	mu        sync.Mutex // held by writers
-	steps     []store.Position
-	inStep    int
-	nextSweep int // the shard to sweep next
+	held      int        // the names above the floor, or more if RaiseFloor has dropped some
+	due       int        // the value of held at which to make room
+	nextSweep int        // the shard to sweep next
 }
 
 // index has a table for each value of the upper bits of a key, so that only a
@@ -49,13 +48,18 @@ func (x *index) shard(hash uint64) *atomic.Pointer[table] { return &x[hash>>(64-
 
 func (x *index) get(k key) cutoff { return x.shard(k.a).Load().get(k) }
 
-// NewList returns an empty list that holds at most limit entries; a limit below
-// 1,024 counts as 1,024. An entry takes 38 to 52 bytes. An entry that names a
-// subject also takes the length of the subject and up to half as much again,
-// for spare room and for entries dropped recently. With a million subjects of
-// 20 bytes, the mean was 49 bytes and the text per entry.
+// NewList returns an empty list that holds at most limit names; a limit below
+// 1,024 counts as 1,024. A name takes 38 to 52 bytes, however often it was
+// revoked. A subject also takes its length and up to half as much again, for
+// spare room and for names dropped recently. With a million subjects of 20
+// bytes, the mean was 49 bytes and the text per name.
+//
+// When the list is full it drops the oldest eighth, more or less. Names that
+// were applied ahead of the store's log, as in an outage, are not dropped before
+// the log has reached them, and the list may hold more than the limit until then.
 func NewList(limit int) *List {
-	return &List{limit: max(limit, 1024), seeds: newSeeds()}
+	limit = max(limit, 1024)
+	return &List{limit: limit, due: limit, seeds: newSeeds()}
 }
 
 // Cutoffs returns the list's cutoffs of a session and its subject. For a
@@ -164,9 +168,6 @@ func (l *List) raiseFloor(p store.Position) {
 	if p > l.Floor() {
 		l.floor.Store(uint64(p))
 	}
-	for len(l.steps) > 0 && l.steps[0] <= l.Floor() {
-		l.steps = l.steps[1:]
-	}
 }
 
 // put joins a cutoff into its shard, and replaces the shard's table by a larger
@@ -180,30 +181,14 @@ func (l *List) put(x *index, k key, c cutoff) *table {
 	if t.full() {
 		t = l.rebuild(s)
 	}
-	before, now := t.put(k, c)
-	if now != before {
-		l.count()
+	before := t.put(k, c)
+	if before.position() <= l.Floor() { // new, or dropped before
+		l.added()
 	}
 	if before != 0 {
 		return nil
 	}
 	return t
-}
-
-// count counts a cutoff that was added or raised. At the limit it drops the
-// oldest part of the list.
-func (l *List) count() {
-	if l.inStep++; l.inStep < l.limit/dropSteps {
-		return
-	}
-	l.inStep = 0
-	// The step is at the store's highest position and not at the cutoff. If the
-	// floor rose above the position from which the store mints, nothing could
-	// be refreshed.
-	l.steps = append(l.steps, l.Highest())
-	if len(l.steps) >= dropSteps {
-		l.raiseFloor(l.steps[dropSteps/8])
-	}
 }
 
 // rebuild replaces a shard's table by one with the cutoffs above the floor and

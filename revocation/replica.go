@@ -32,7 +32,7 @@ type Config struct {
 	// to be fresh, and so the longest time until a revocation on another node
 	// is in force on this one. Default 30 s; at least 1 s.
 	MaxStaleness time.Duration
-	// Limit is the number of entries that the list holds before it drops the
+	// Limit is the number of names that the list holds before it drops the
 	// oldest, at some 50 bytes each: see [NewList]. Default 1,048,576; at least
 	// 1,024. For a Cache it is the number of results that are cached: see
 	// [NewCache].
@@ -188,6 +188,7 @@ func (r *Replica) Ask(ctx context.Context, session store.ID, subject string, at 
 // cutoff of everyone may follow the revocation of a key, and the log may not
 // have brought it here yet.
 func (r *Replica) accept(ctx context.Context, _ query, res result) error {
+	r.list.Learn(res.Head)
 	if res.Everyone <= max(r.list.Cutoffs(store.ID{}, "").Everyone, store.Position(r.prepared.Load())) {
 		return nil
 	}

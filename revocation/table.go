@@ -134,15 +134,14 @@ func (t *table) get(k key) cutoff {
 	return cutoff(s.cutoff.Load())
 }
 
-// put joins c into the key's cutoff and returns the cutoff before and now. before
-// is 0 if the key is new. The table must not be full.
-func (t *table) put(k key, c cutoff) (before, now cutoff) {
+// put joins c into the key's cutoff and returns the cutoff before, which is 0 if
+// the key is new. The table must not be full.
+func (t *table) put(k key, c cutoff) (before cutoff) {
 	s, end := t.find(k)
 	if s != nil {
 		before = cutoff(s.cutoff.Load())
-		now = before.join(c)
-		s.cutoff.Store(uint64(now))
-		return before, now
+		s.cutoff.Store(uint64(before.join(c)))
+		return before
 	}
 	word := t.tags[end].Load()
 	i := slotOf(tags(word).match(0))
@@ -152,7 +151,7 @@ func (t *table) put(k key, c cutoff) (before, now cutoff) {
 	s.cutoff.Store(uint64(c))
 	t.tags[end].Store(word | tagOf(k.a)<<(8*i))
 	t.used++
-	return 0, c
+	return 0
 }
 
 // eachAbove calls yield with every key whose cutoff is above the floor.

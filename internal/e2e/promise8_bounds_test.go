@@ -221,3 +221,28 @@ func TestPromise8_CloseTwice(t *testing.T) {
 	n.Close()
 	n.Close()
 }
+
+// One account that commits in a loop is one name in the list, whatever the
+// number of its entries. Nobody else is refreshed for it.
+func TestPromise8_OneAccountsCommitsMakeNobodyRefresh(t *testing.T) {
+	forEachKind(t, func(t *testing.T, w *world) {
+		n := w.node(func(c *wafer.Config[basket]) { c.MaxRevocations = 1024 })
+		var others []*browser
+		for i := range 10 {
+			others = append(others, w.browser().login(n, fmt.Sprint("user", i), "x"))
+		}
+		mallory := w.browser().login(n, "mallory", "x")
+		w.pass(0)
+		for range 3 * 1024 {
+			wants(t, "Commit", mallory.do(n, func(v *visit) error { return n.Commit(v.w, v.r, basket{}) }), nil)
+		}
+		w.pass(0)
+		n.store.reset()
+		for i, b := range others {
+			b.is(n, fmt.Sprintf("user%d: x", i))
+		}
+		if calls := n.store.calls(); calls["Advance"] != 0 || calls["Family"] != 0 || n.Health().Floor != 0 {
+			t.Errorf("the others' reads cost %v, the floor is %d", calls, n.Health().Floor)
+		}
+	})
+}

@@ -139,6 +139,3 @@ func (c *Credentials) Families() (ids [2]store.ID) {
 	}
 	return ids
 }
-
-// Position returns the highest position that the credentials prove.
-func (c *Credentials) Position() store.Position { return store.Position(c.Cookie.Position) }

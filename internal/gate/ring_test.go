@@ -238,13 +238,12 @@ func TestRead(t *testing.T) {
 	for name, row := range map[string]struct {
 		session, refresh codec.ID
 		ids              [2]store.ID
-		position         store.Position
 	}{
 		"nothing":      {},
-		"a cookie":     {a, codec.ID{}, [2]store.ID{store.ID(a)}, 100},
-		"a token":      {codec.ID{}, b, [2]store.ID{1: store.ID(b)}, 0},
-		"one family":   {a, a, [2]store.ID{store.ID(a)}, 100},
-		"two families": {a, b, [2]store.ID{store.ID(a), store.ID(b)}, 100},
+		"a cookie":     {a, codec.ID{}, [2]store.ID{store.ID(a)}},
+		"a token":      {codec.ID{}, b, [2]store.ID{1: store.ID(b)}},
+		"one family":   {a, a, [2]store.ID{store.ID(a)}},
+		"two families": {a, b, [2]store.ID{store.ID(a), store.ID(b)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -257,8 +256,8 @@ func TestRead(t *testing.T) {
 				refresh = append(refresh, w.token(row.refresh))
 			}
 			c := w.Read(t.Context(), begin.Add(24*time.Hour), jar(session, refresh))
-			if got := c.Families(); got != row.ids || c.Position() != row.position {
-				t.Errorf("families %v at %d, want %v at %d", got, c.Position(), row.ids, row.position)
+			if got := c.Families(); got != row.ids {
+				t.Errorf("families %v, want %v", got, row.ids)
 			}
 			if len(w.node.decisions)+len(w.node.families) != 0 {
 				t.Error("the node was asked")

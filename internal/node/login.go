@@ -119,7 +119,7 @@ const maxTurns = 1000
 // create calls seal with the engine's time as this node last saw it, and creates
 // the family. If that time was off, it does so once more.
 func (n *Node) create(ctx context.Context, c *store.Creation, seal func(engine time.Time) error) (snap store.Snapshot, err error) {
-	c.Above, c.Leeway = n.above(c.Above), n.config.Leeway
+	c.Above, c.Leeway = n.Highest(), n.config.Leeway
 	off := false
 	for range maxTurns {
 		if err := seal(n.clock.now(n.config.Now())); err != nil {
@@ -146,7 +146,7 @@ func (n *Node) unexpected(id store.ID, snap store.Snapshot) error {
 // this node when it returns. The error matches sentinel.ErrConflict, ErrEnded or
 // ErrUnavailable.
 func (n *Node) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
-	c.Above = n.above(c.Basis)
+	c.Above = n.Highest()
 	snap, err := n.write(ctx, func(ctx context.Context) (store.Snapshot, error) { return n.store.Commit(ctx, c) })
 	if err != nil {
 		return snap, n.Unavailable(c.ID, err)

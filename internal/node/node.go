@@ -3,8 +3,10 @@
 //
 // Every write goes through a [Node], so promise 1 is kept in one place: the call
 // is detached from the client and bounded in time, its position exceeds every
-// position that this node knows, the log's head is learnt from the answer, and
-// what was revoked is refused on this node when the call returns.
+// position that this node has seen the log reach, the log's head is learnt from the
+// answer, and what was revoked is refused on this node when the call returns. The
+// position of a credential is authentic and no more: whoever has a leaked key
+// chooses it. So it is never what a call has to exceed.
 package node
 
 import (
@@ -101,10 +103,6 @@ func (n *Node) write(ctx context.Context, call func(context.Context) (store.Snap
 	}
 	return snap, err
 }
-
-// above returns the position that a new entry must exceed: the highest that this
-// node knows, even if the store has lost it since.
-func (n *Node) above(at store.Position) store.Position { return max(at, n.Highest()) }
 
 // Unavailable reports an outage and returns the error for the caller. An argument
 // that the store refuses is the caller's mistake and no outage.

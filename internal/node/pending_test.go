@@ -43,7 +43,7 @@ func TestPromise1_EndRefusesBeforeTheStoreAnswers(t *testing.T) {
 			}
 			return perform()
 		})
-		if err := w.End(t.Context(), before+500, "logout", "alice", a, b); err != nil {
+		if err := w.End(t.Context(), "logout", "alice", a, b); err != nil {
 			t.Fatal(err)
 		}
 		w.wantReports("ended 1: logout", "ended 2: logout")
@@ -61,7 +61,7 @@ func TestPromise1_EndIsTriedAgain(t *testing.T) {
 		w := newWorld(t)
 		before := w.db.head()
 		w.db.fail(errDown)
-		if err := w.End(hungUp(t), before, "logout", "alice", a, b); !errors.Is(err, sentinel.ErrUnavailable) {
+		if err := w.End(hungUp(t), "logout", "alice", a, b); !errors.Is(err, sentinel.ErrUnavailable) {
 			t.Errorf("%v, want unavailable", err)
 		}
 		w.wantReports("unavailable 1")
@@ -114,7 +114,7 @@ func TestPromise1_EndIsTriedAgain(t *testing.T) {
 
 		// The next one starts anew, with short pauses.
 		w.db.fail(errDown)
-		if err := w.End(t.Context(), before, "logout", "bob", c); err == nil {
+		if err := w.End(t.Context(), "logout", "bob", c); err == nil {
 			t.Error("no error of a store that is down")
 		}
 		w.db.fail(nil)
@@ -134,7 +134,7 @@ func TestPromise8_PendingLogoutsAreBounded(t *testing.T) {
 		ids := many(most+2, 0, false).Sessions
 		w.db.fail(errDown)
 		for i, id := range ids {
-			if err := w.End(t.Context(), 0, "logout", "", id); !errors.Is(err, sentinel.ErrUnavailable) || !w.Ended(id) {
+			if err := w.End(t.Context(), "logout", "", id); !errors.Is(err, sentinel.ErrUnavailable) || !w.Ended(id) {
 				t.Fatalf("logout %d: %v, refused here: %v", i, err, w.Ended(id))
 			}
 		}
@@ -159,7 +159,7 @@ func TestPromise8_PendingLogoutsAreBounded(t *testing.T) {
 		}
 		w.db.fail(errDown)
 		w.reported()
-		if w.End(t.Context(), 0, "logout", "", ids[most]); !w.running() {
+		if w.End(t.Context(), "logout", "", ids[most]); !w.running() {
 			t.Error("there is room again, and the logout does not wait")
 		}
 		w.wantReports("unavailable 200")
@@ -173,10 +173,10 @@ func TestPendingLogoutThatTheStoreRefuses(t *testing.T) {
 		w := newWorld(t)
 		w.db.fail(errDown)
 		long := string(make([]byte, store.MaxReason+1))
-		if err := w.End(t.Context(), 0, long, "", a); err == nil {
+		if err := w.End(t.Context(), long, "", a); err == nil {
 			t.Error("no error")
 		}
-		if err := w.End(t.Context(), 0, "logout", "", b); err == nil {
+		if err := w.End(t.Context(), "logout", "", b); err == nil {
 			t.Error("no error")
 		}
 		w.reported()
@@ -194,7 +194,7 @@ func TestPendingAttemptsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.db.hang()
-		if err := w.End(t.Context(), 0, "logout", "", a); err == nil {
+		if err := w.End(t.Context(), "logout", "", a); err == nil {
 			t.Error("no error")
 		}
 		settle(time.Minute)
@@ -214,7 +214,7 @@ func TestPromise1_CloseTriesThePendingLogouts(t *testing.T) {
 		w := newWorld(t)
 		w.db.fail(errDown)
 		for _, id := range []store.ID{a, b, c} {
-			if err := w.End(t.Context(), 0, "logout", "", id); err == nil {
+			if err := w.End(t.Context(), "logout", "", id); err == nil {
 				t.Error("no error")
 			}
 		}
@@ -263,7 +263,7 @@ func TestPromise8_CloseIsBounded(t *testing.T) {
 		if row.answer != nil {
 			w.db.fail(errDown)
 			for _, id := range many(100, 0, false).Sessions {
-				if err := w.End(t.Context(), 0, "logout", "", id); err == nil {
+				if err := w.End(t.Context(), "logout", "", id); err == nil {
 					t.Error("no error")
 				}
 			}

@@ -74,7 +74,7 @@ func TestPromise1_RevokedWhileARefreshIsInFlight(t *testing.T) {
 			snap, err := perform()
 			if once {
 				once = false
-				if err := w.End(ctx, 0, "logout", "alice", a); err != nil {
+				if err := w.End(ctx, "logout", "alice", a); err != nil {
 					t.Error(err)
 				}
 			}

@@ -10,8 +10,8 @@ import (
 
 // End ends sessions: on this node at once, in the store now or later. After an
 // error, which matches sentinel.ErrUnavailable, the node keeps trying.
-func (n *Node) End(ctx context.Context, at store.Position, reason, actor string, ids ...store.ID) error {
-	r := store.Revocation{Sessions: ids, Above: n.above(at), Reason: reason, Actor: actor}
+func (n *Node) End(ctx context.Context, reason, actor string, ids ...store.ID) error {
+	r := store.Revocation{Sessions: ids, Above: n.Highest(), Reason: reason, Actor: actor}
 	n.refuseAll(ids, r.Above+1)
 	snap, err := n.writeRevocation(ctx, r)
 	if err != nil {
@@ -31,7 +31,7 @@ func (n *Node) End(ctx context.Context, at store.Position, reason, actor string,
 // ErrUnavailable.
 func (n *Node) EndOthers(ctx context.Context, subject string, survivor store.Rebirth, reason string) (store.Snapshot, error) {
 	r := store.Revocation{
-		Subjects: []string{subject}, Except: &survivor, Above: n.above(survivor.Basis), Reason: reason, Actor: subject,
+		Subjects: []string{subject}, Except: &survivor, Above: n.Highest(), Reason: reason, Actor: subject,
 	}
 	snap, err := n.writeRevocation(ctx, r)
 	if err != nil {
@@ -58,7 +58,7 @@ func (n *Node) Revoke(ctx context.Context, r store.Revocation) (store.Position, 
 	}
 	var last store.Position
 	for _, part := range parts {
-		part.Above = n.above(last)
+		part.Above = n.Highest()
 		at, err := n.revoke(ctx, part)
 		if err != nil {
 			return last, err

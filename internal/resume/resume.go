@@ -22,7 +22,7 @@ import (
 type Node interface {
 	Refresh(ctx context.Context, q refresh.Request) (refresh.Result, error)
 	Look(ctx context.Context, q refresh.Request) (refresh.Result, error)
-	End(ctx context.Context, at store.Position, reason, actor string, ids ...store.ID) error
+	End(ctx context.Context, reason, actor string, ids ...store.ID) error
 	Ended(session store.ID) bool
 	Dead(f *store.Family) bool
 	ExpiredBelow(session store.ID) store.Position
@@ -211,7 +211,7 @@ func (r *Resumer) reload(ctx context.Context, header codec.Session, data []byte)
 	id := store.ID(header.ID)
 	switch {
 	case errors.Is(err, sentinel.ErrEnded):
-		if err := r.Node.End(ctx, store.Position(header.Position), "ended by Reload", header.Subject, id); err != nil {
+		if err := r.Node.End(ctx, "ended by Reload", header.Subject, id); err != nil {
 			return nil, err
 		}
 		return nil, sentinel.ErrNoSession

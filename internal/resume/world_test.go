@@ -69,9 +69,9 @@ func (n *fakeNode) Look(_ context.Context, q refresh.Request) (refresh.Result, e
 	return n.answer("look", &n.look, q)
 }
 
-func (n *fakeNode) End(_ context.Context, at store.Position, reason, actor string, ids ...store.ID) error {
+func (n *fakeNode) End(_ context.Context, reason, actor string, ids ...store.ID) error {
 	n.world.order = append(n.world.order, "end")
-	n.ends = append(n.ends, fmt.Sprintf("%v at %d by %s: %s", ids, at, actor, reason))
+	n.ends = append(n.ends, fmt.Sprintf("%v by %s: %s", ids, actor, reason))
 	return n.endErr
 }
 
