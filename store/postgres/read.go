@@ -153,8 +153,8 @@ func (s *Store) batch(ctx context.Context, after store.Cursor, limit int) (b sto
 var errGone = errors.New("the log is gone; restore it from a backup")
 
 const cutoffsQuery = `SELECT l.id, l.floor, l.everyone, a.staleness, (SELECT h.position FROM @schema@.entries h ORDER BY h.position DESC LIMIT 1), @schema@.clock(),
-	coalesce((SELECT max(e.position) FROM @schema@.entries e WHERE e.session = $1 AND e.kind = 3), 0),
-	coalesce((SELECT max(e.position) FROM @schema@.entries e WHERE e.session = $1 AND e.kind = 4), 0),
+	coalesce((SELECT max(e.position) FROM @schema@.entries e WHERE e.session = $1 AND e.kind = 3 AND e.position > l.floor), 0),
+	coalesce((SELECT max(e.position) FROM @schema@.entries e WHERE e.session = $1 AND e.kind = 4 AND e.position > l.floor), 0),
 	coalesce((SELECT c.position FROM @schema@.subjects c WHERE c.subject = $2), 0)
 	FROM @schema@.log l JOIN @schema@.announced a ON a.one WHERE l.one AND @schema@.primary_only()`
 

@@ -54,7 +54,8 @@ CREATE TABLE @schema@.keys (
 	document bytea
 );
 
--- The table is never empty: housekeeping keeps the newest entry.
+-- An entry is dropped as soon as the floor has reached it. The row of the newest is
+-- kept even then, since it is the head: the table is never empty.
 --
 -- The cutoff of a name is the position of its newest entry. Both are dropped at the
 -- same time, so there is no record of it besides.
@@ -351,7 +352,8 @@ END $wafer$;
 CREATE FUNCTION @schema@.name_cutoff(names bytea[]) RETURNS bigint LANGUAGE plpgsql AS $wafer$
 BEGIN
 	RETURN CASE WHEN names IS NULL THEN 0 ELSE
-		(SELECT coalesce(max((SELECT e.position FROM @schema@.entries e WHERE e.name = n ORDER BY e.position DESC LIMIT 1)), 0) FROM unnest(names) n) END;
+		(SELECT coalesce(max((SELECT e.position FROM @schema@.entries e WHERE e.name = n AND e.position > l.floor ORDER BY e.position DESC LIMIT 1)), 0)
+			FROM unnest(names) n CROSS JOIN @schema@.log l WHERE l.one) END;
 END $wafer$;
 
 -- lock_family returns a family and locks its row.
@@ -375,10 +377,12 @@ BEGIN
 	RETURN @schema@.alive(f) AND f.issued + f.idle > now AND greatest(f.started, f.authenticated) + f.absolute > now;
 END $wafer$;
 
--- ending returns the position of the entry that ends a session, or null.
+-- ending returns the position of the entry that ends a session, or null if the log
+-- has none.
 CREATE FUNCTION @schema@.ending(family uuid) RETURNS bigint LANGUAGE plpgsql AS $wafer$
 BEGIN
-	RETURN (SELECT e.position FROM @schema@.entries e WHERE e.session = family AND e.kind = 3 ORDER BY e.position DESC LIMIT 1);
+	RETURN (SELECT e.position FROM @schema@.entries e WHERE e.session = family AND e.kind = 3
+		AND e.position > (SELECT l.floor FROM @schema@.log l WHERE l.one) ORDER BY e.position DESC LIMIT 1);
 END $wafer$;
 
 -- append adds an entry and returns its position.
@@ -821,7 +825,8 @@ RETURNS @schema@.snapshot LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $wafer$
 DECLARE
 	now     bigint := @schema@.lock_head();
-	entry   bigint := (SELECT e.position FROM @schema@.entries e WHERE e.id = of_id AND e.name IS NOT NULL LIMIT 1);
+	entry   bigint := (SELECT e.position FROM @schema@.entries e WHERE e.id = of_id AND e.name IS NOT NULL
+		AND e.position > (SELECT l.floor FROM @schema@.log l WHERE l.one) LIMIT 1);
 	below   bigint := coalesce(entry, @schema@.next(above, now));
 	outcome integer := 0;
 	rest    boolean := false;
@@ -1022,14 +1027,15 @@ BEGIN
 	IF a.access > 0 THEN
 		before := now - a.access - a.leeway;
 		-- Entries go in order, and none behind one that must stay: a clock may
-		-- have jumped. The newest stays at any age, since it is the head.
+		-- have jumped.
 		SELECT max(t.position), count(*) INTO last, n FROM (
 			SELECT e.position, bool_and(e.time < before) OVER (ORDER BY e.position) AS old FROM (
 				SELECT x.position, x.time FROM @schema@.entries x WHERE x.position > l.floor ORDER BY x.position LIMIT most) e
-		) t WHERE t.old AND t.position < @schema@.head();
+		) t WHERE t.old;
 		IF n > 0 THEN
 			UPDATE @schema@.log t SET floor = last, floor_id = (SELECT e.id FROM @schema@.entries e WHERE e.position = last) WHERE t.one;
-			DELETE FROM @schema@.entries e WHERE e.position > l.floor AND e.position <= last;
+			-- The row at the old floor may be there, which was the head then.
+			DELETE FROM @schema@.entries e WHERE e.position >= l.floor AND e.position <= last AND e.position < @schema@.head();
 			l.floor := last;
 		END IF;
 	END IF;
