@@ -160,7 +160,7 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, authenticate
 	}
 	old := store.Renewal{ID: store.ID(h.ID), Basis: store.Position(h.Position), Authenticated: authenticated}
 	snap, err := s.node.Renew(r.Context(), store.Creation{
-		ID: id, Subject: h.Subject, Value: value, Renews: &old, Above: old.Basis, Reason: "renewed", Actor: h.Subject,
+		ID: id, Subject: h.Subject.Text(), Value: value, Renews: &old, Above: old.Basis, Reason: "renewed", Actor: h.Subject.Text(),
 	})
 	if err != nil {
 		return err
