@@ -35,7 +35,7 @@ func (s *Sessions[T]) attachBearer(w http.ResponseWriter, r *http.Request) (*htt
 		_, err := a.get()
 		return r, err
 	}
-	a := &attachment[T]{Context: r.Context(), owner: s}
+	a := &attachment[T]{parent: r.Context(), owner: s}
 	a.bearer.store(absentBearer)
 	w.Header().Add("Vary", "Authorization")
 	if s.bearer == nil {
@@ -126,15 +126,15 @@ func (s *Session[T]) Scope() string {
 	if s.access == nil {
 		return ""
 	}
-	return s.access.Scope
+	return s.access.Scope.Text()
 }
 
 // Claims decodes the application's own claims of the request's access token into a
 // struct or map, by encoding/json. It changes nothing if the session is by cookie
 // or the token has no such claims.
 func (s *Session[T]) Claims(into any) error {
-	if s.access == nil || s.access.Claims == nil {
+	if s.access == nil || s.access.Claims.Text() == "" {
 		return nil
 	}
-	return json.Unmarshal(s.access.Claims, into)
+	return json.Unmarshal([]byte(s.access.Claims.Text()), into)
 }

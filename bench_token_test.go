@@ -50,7 +50,7 @@ func benchTokens(b *testing.B, n int) (*wafer.Sessions[benchAccount], []string, 
 	now := time.Now()
 	for i := range tokens {
 		tokens[i], err = access.Mint(now, codec.AccessToken{
-			Subject: benchSubject, Audience: []string{"api"}, ClientID: "https://bench.example", Session: codec.ID(first.Session),
+			Subject: codec.Hide(benchSubject), Audience: []string{"api"}, ClientID: "https://bench.example", Session: codec.ID(first.Session),
 			Position: uint64(at), Issued: now, Expires: now.Add(5 * time.Minute), Authenticated: now,
 		})
 		if err != nil {

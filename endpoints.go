@@ -95,7 +95,7 @@ func (s *Sessions[T]) devicesEndpoint(w http.ResponseWriter, r *http.Request) {
 		s.Error(w, r, err)
 		return
 	}
-	devices, err := s.Devices(r.Context(), session.header().Subject)
+	devices, err := s.Devices(r.Context(), session.header().Subject.Text())
 	if err != nil {
 		s.Error(w, r, err)
 		return
@@ -127,11 +127,11 @@ func (s *Sessions[T]) deleteDeviceEndpoint(w http.ResponseWriter, r *http.Reques
 		s.Error(w, r, err)
 		return
 	}
-	if snap.State != store.Alive || snap.Family.Subject != session.header().Subject || snap.Family.Past(snap.Now) {
+	if snap.State != store.Alive || snap.Family.Subject != session.header().Subject.Text() || snap.Family.Past(snap.Now) {
 		http.Error(w, http.StatusText(http.StatusNotFound), http.StatusNotFound)
 		return
 	}
-	if err := s.node.End(r.Context(), "ended on the page of devices", session.header().Subject, id); err != nil {
+	if err := s.node.End(r.Context(), "ended on the page of devices", session.header().Subject.Text(), id); err != nil {
 		s.Error(w, r, err)
 		return
 	}

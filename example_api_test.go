@@ -77,12 +77,12 @@ func ExampleSessions_Bearer() {
 		w := call(api, http.MethodGet, "/orders", token, "")
 		fmt.Println(w.Code, w.Header().Get("WWW-Authenticate"), strings.TrimSpace(w.Body.String()))
 	}
-	answer(pair.AccessToken)
+	answer(pair.AccessToken())
 	answer("")
 	if _, err := sessions.Revoke(context.Background(), wafer.Revocation{Subjects: []string{"alice"}}); err != nil {
 		log.Fatal(err)
 	}
-	answer(pair.AccessToken)
+	answer(pair.AccessToken())
 	// Output:
 	// 200  alice may orders:read
 	// 401 Bearer Unauthorized
@@ -101,11 +101,7 @@ func ExampleSessions_Issue() {
 			sessions.Error(w, r, err)
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		if err := json.NewEncoder(w).Encode(pair); err != nil {
-			log.Print(err)
-		}
+		pair.WriteResponse(w)
 	})
 
 	var pair struct {
@@ -135,7 +131,7 @@ func ExampleSessions_Endpoints() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	refresh := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {pair.RefreshToken}}.Encode()
+	refresh := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {pair.RefreshToken()}}.Encode()
 	w := call(mux, http.MethodPost, "/session/refresh", "", refresh)
 	var next struct {
 		AccessToken string `json:"access_token"`

@@ -65,7 +65,7 @@ func newFuzzTokens(t testing.TB) *fuzzTokens {
 	issue := func(s *Sessions[string], subject string) *TokenPair {
 		p, err := s.Issue(t.Context(), subject)
 		fatal(err)
-		f.tokens[subject], f.tokens[subject+"-refresh"] = p.AccessToken, p.RefreshToken
+		f.tokens[subject], f.tokens[subject+"-refresh"] = p.AccessToken(), p.RefreshToken()
 		return p
 	}
 	issue(f.Sessions, "dave") // expired
@@ -75,7 +75,7 @@ func newFuzzTokens(t testing.TB) *fuzzTokens {
 	fatal(err)
 	issue(elsewhere, "erin") // in another realm
 	for _, subject := range []string{"alice", "bob"} {
-		f.access[issue(f.Sessions, subject).AccessToken] = subject
+		f.access[issue(f.Sessions, subject).AccessToken()] = subject
 	}
 	var oldnew []string
 	for name, token := range f.tokens {

@@ -80,7 +80,7 @@ func (s *Sessions[T]) Attach(w http.ResponseWriter, r *http.Request) (*http.Requ
 		w.Header().Add("Vary", "Authorization") // a token would change the response
 	}
 	now := s.config.Now()
-	a := &attachment[T]{Context: r.Context(), owner: s}
+	a := &attachment[T]{parent: r.Context(), owner: s}
 	var c gate.Credentials
 	found, err := s.gate.Judge(r.Context(), now, &cookies, &c)
 	var session *Session[T]
@@ -141,10 +141,11 @@ func upgrades(r *http.Request) bool {
 	return r.Method == http.MethodConnect
 }
 
-// attachment is the context of an attached request. It holds the session that
-// Handler found, and what the request has made of it since.
+// attachment holds the session that Handler found for a request, and what the
+// request has made of it since.
 type attachment[T any] struct {
-	context.Context
+	context attachedContext[T]
+	parent  context.Context
 	owner   *Sessions[T]
 	current atomic.Pointer[Session[T]]
 	first   Session[T]         // current points to it at first; embedded to save an allocation
@@ -160,25 +161,42 @@ type attachment[T any] struct {
 // request returns the request with the attachment as its context. The request is
 // embedded in the attachment to save an allocation.
 func (a *attachment[T]) request(r *http.Request) *http.Request {
-	a.in = *r.WithContext(a)
+	a.context.attachment = a
+	a.in = *r.WithContext(&a.context)
 	return &a.in
 }
+
+// attachedContext is the context of an attached request. It stands between its
+// users and the attachment because package fmt may follow one pointer, but not
+// two, and the attachment contains the request with its cookies. It is embedded in
+// the attachment to save an allocation.
+type attachedContext[T any] struct{ attachment *attachment[T] }
+
+// Deadline implements [context.Context].
+func (c *attachedContext[T]) Deadline() (time.Time, bool) { return c.attachment.parent.Deadline() }
+
+// Done implements [context.Context].
+func (c *attachedContext[T]) Done() <-chan struct{} { return c.attachment.parent.Done() }
+
+// Err implements [context.Context].
+func (c *attachedContext[T]) Err() error { return c.attachment.parent.Err() }
 
 // attachmentKey is the context key of the attachment of one Sessions.
 type attachmentKey[T any] struct{ owner *Sessions[T] }
 
-func (a *attachment[T]) Value(key any) any {
-	if k, ok := key.(attachmentKey[T]); ok && k.owner == a.owner {
-		return a
+// Value implements [context.Context].
+func (c *attachedContext[T]) Value(key any) any {
+	if k, ok := key.(attachmentKey[T]); ok && k.owner == c.attachment.owner {
+		return c.attachment
 	}
-	return a.Context.Value(key)
+	return c.attachment.parent.Value(key)
 }
 
 // Format keeps the request's values out of logs that print contexts.
-func (a *attachment[T]) Format(f fmt.State, _ rune) { io.WriteString(f, a.String()) }
+func (c *attachedContext[T]) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
 
 // String returns the name that a derived context prints for this one.
-func (a *attachment[T]) String() string { return "wafer.Attach" }
+func (c *attachedContext[T]) String() string { return "wafer.Attach" }
 
 func (a *attachment[T]) get() (*Session[T], error) {
 	if session := a.current.Load(); session != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/hidden"
 	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/store"
 )
@@ -33,7 +34,7 @@ func (s *Sessions[T]) Issue(ctx context.Context, subject string, options ...Star
 	// A trial run first: it must not leave a session behind for which no token
 	// can be minted.
 	planned := newSession[T](codec.Session{
-		ID: codec.ID(creation.ID), Subject: subject, Position: 1, Started: now, Authenticated: now, Issued: now,
+		ID: codec.ID(creation.ID), Subject: codec.Hide(subject), Position: 1, Started: now, Authenticated: now, Issued: now,
 		Idle: now.Add(creation.Idle), Absolute: now.Add(creation.Absolute),
 	}, nil)
 	claims, err := s.claims(ctx, planned)
@@ -57,10 +58,11 @@ func (s *Sessions[T]) pair(now time.Time, snap store.Snapshot, token codec.Refre
 	if err != nil {
 		return nil, s.unavailableUnless(ErrNoSession, snap.Family.ID, err)
 	}
-	p.RefreshToken, err = s.refreshTokens.Mint(now, token)
+	refreshToken, err := s.refreshTokens.Mint(now, token)
 	if err != nil {
 		return nil, s.node.Unavailable(snap.Family.ID, err)
 	}
+	p.refresh = hidden.HideText(refreshToken)
 	return p, nil
 }
 

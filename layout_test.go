@@ -32,10 +32,10 @@ const layoutModule = "github.com/waferkit/wafer"
 // the standard library: packages of the module by their folder, and packages of
 // other modules by their full path.
 var layoutPackages = map[string][]string{
-	".":                     {"keyring", "codec", "store", "revocation", "refresh", "internal/bearer", "internal/gate", "internal/keywatch", "internal/live", "internal/node", "internal/peers", "internal/remotekeys", "internal/resume", "internal/seals", "internal/sentinel"},
+	".":                     {"keyring", "codec", "store", "revocation", "refresh", "internal/bearer", "internal/gate", "internal/hidden", "internal/keywatch", "internal/live", "internal/node", "internal/peers", "internal/remotekeys", "internal/resume", "internal/seals", "internal/sentinel"},
 	"keyring":               {},
 	"keyring/passphrase":    {"keyring", "golang.org/x/crypto/argon2", "golang.org/x/crypto/scrypt"},
-	"codec":                 {"keyring", "internal/xaes", "github.com/gorilla/securecookie", "github.com/fxamacker/cbor/v2", "github.com/golang-jwt/jwt/v5"},
+	"codec":                 {"keyring", "internal/hidden", "internal/xaes", "github.com/gorilla/securecookie", "github.com/fxamacker/cbor/v2", "github.com/golang-jwt/jwt/v5"},
 	"store":                 {},
 	"store/internal/engine": {"store"},
 	"store/memory":          {"store"},
@@ -50,11 +50,13 @@ var layoutPackages = map[string][]string{
 	"internal/flight":       {},
 	"internal/testserver":   {},
 	"internal/gate":         {"codec", "keyring", "store", "revocation"},
+	"internal/hidden":       {},
 	"internal/keywatch":     {"keyring"},
 	"internal/live":         {"codec", "store", "internal/sentinel"},
 	"internal/node":         {"store", "revocation", "refresh", "internal/sentinel"},
 	"internal/pairs":        {}, // for benchmarks
 	"internal/peers":        {"store"},
+	"internal/printed":      {}, // for tests
 	"internal/remotekeys":   {"codec", "keyring", "store", "revocation", "internal/clock", "internal/sentinel"},
 	"internal/resume":       {"codec", "keyring", "store", "refresh", "internal/gate", "internal/node", "internal/sentinel"},
 	"internal/rounds":       {}, // for tests

@@ -41,7 +41,7 @@ func (s *Sessions[T]) Live(r *http.Request) context.Context {
 	switch {
 	case s.node.Ended(id):
 		s.live.End(id)
-	case s.node.Check(s.config.Now(), id, h.Subject, store.Position(h.Position)) != revocation.Good:
+	case s.node.Check(s.config.Now(), id, h.Subject.Text(), store.Position(h.Position)) != revocation.Good:
 		s.live.Recheck(id) // it may have survived
 	}
 	return ctx

@@ -237,7 +237,7 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, renewal node
 	}
 	old := store.Renewal{ID: store.ID(h.ID), Basis: store.Position(h.Position)}
 	snap, err := s.node.Renew(r.Context(), store.Creation{
-		ID: id, Subject: h.Subject, Value: value, Renews: &old, Above: old.Basis, Reason: "renewed", By: h.Subject,
+		ID: id, Subject: h.Subject.Text(), Value: value, Renews: &old, Reason: "renewed", By: h.Subject.Text(),
 	}, renewal)
 	if err != nil {
 		return err

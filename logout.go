@@ -42,7 +42,7 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return s.node.End(r.Context(), "logout", actor, ids...)
+	return s.node.End(r.Context(), "logout", actor.Text(), ids...)
 }
 
 // endBearer ends the session of the request's access token and ignores its
@@ -54,11 +54,11 @@ func (s *Sessions[T]) endBearer(ctx context.Context, a *attachment[T]) error {
 	switch t := a.unsure; {
 	case current != nil:
 		h := current.header()
-		return s.node.End(ctx, "logout", h.Subject, store.ID(h.ID))
+		return s.node.End(ctx, "logout", h.Subject.Text(), store.ID(h.ID))
 	case ended:
 		return nil // an earlier call of this request did it
 	case t != nil:
-		return s.node.End(ctx, "logout", t.Subject, store.ID(t.Session))
+		return s.node.End(ctx, "logout", t.Subject.Text(), store.ID(t.Session))
 	}
 	return a.none
 }
@@ -78,7 +78,7 @@ func (s *Sessions[T]) EndOthers(w http.ResponseWriter, r *http.Request) error {
 	defer done()
 	h := current.header()
 	survivor := store.Rebirth{ID: store.ID(h.ID), Basis: store.Position(h.Position)}
-	snap, err := s.node.EndOthers(r.Context(), h.Subject, survivor, "logged out everywhere else")
+	snap, err := s.node.EndOthers(r.Context(), h.Subject.Text(), survivor, "logged out everywhere else")
 	if err != nil {
 		return err
 	}

@@ -105,15 +105,7 @@ func (s *Sessions[T]) tokenEndpoint(w http.ResponseWriter, r *http.Request) {
 		s.Error(w, r, err)
 		return
 	}
-	writePair(w, pair)
-}
-
-// writePair writes a token response, which caches must not store (RFC 6749 section
-// 5.1).
-func writePair(w http.ResponseWriter, pair *TokenPair) {
-	private(w.Header())
-	w.Header().Set("Pragma", "no-cache")
-	writeJSON(w, http.StatusOK, pair)
+	pair.WriteResponse(w)
 }
 
 func (s *Sessions[T]) tokenOf(ctx context.Context, session *Session[T], audience string) (*TokenPair, error) {
@@ -155,7 +147,7 @@ func (s *Sessions[T]) refreshEndpoint(w http.ResponseWriter, r *http.Request) {
 		s.oauthRefuse(w, err)
 		return
 	}
-	writePair(w, pair)
+	pair.WriteResponse(w)
 }
 
 // revokeEndpoint ends the session of a refresh token, of a browser or a native
@@ -198,7 +190,7 @@ func (s *Sessions[T]) sessionOf(ctx context.Context, token string) (named, error
 		return named{}, err
 	}
 	// In an outage too: an authentic token is enough to end its session.
-	return named{store.ID(t.Session), t.Subject}, nil
+	return named{store.ID(t.Session), t.Subject.Text()}, nil
 }
 
 // jwksAge is for how long caches may keep the key set. A key is published at least
@@ -260,12 +252,12 @@ func (s *Sessions[T]) introspect(ctx context.Context, token string) (map[string]
 		return nil, err
 	}
 	answer := map[string]any{
-		"active": true, "token_type": "Bearer", "client_id": t.ClientID, "sub": t.Subject, "sid": store.ID(t.Session),
+		"active": true, "token_type": "Bearer", "client_id": t.ClientID, "sub": t.Subject.Text(), "sid": store.ID(t.Session),
 		"iss": t.Issuer, "aud": t.Audience, "jti": t.ID,
 		"exp": t.Expires.Unix(), "iat": t.Issued.Unix(), "auth_time": t.Authenticated.Unix(),
 	}
-	if t.Scope != "" {
-		answer["scope"] = t.Scope
+	if scope := t.Scope.Text(); scope != "" {
+		answer["scope"] = scope
 	}
 	return answer, nil
 }

@@ -26,7 +26,7 @@ func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error
 	}
 	defer done()
 	header := current.header()
-	b, err := s.encode(header.Subject, data)
+	b, err := s.encode(header.Subject.Text(), data)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) err
 	defer done()
 	h := current.header()
 	id := store.ID(h.ID)
-	b, err := s.encode(h.Subject, data)
+	b, err := s.encode(h.Subject.Text(), data)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) err
 		return s.node.Unavailable(id, err)
 	}
 	snap, err := s.node.Commit(r.Context(), store.Commit{
-		ID: id, Basis: store.Position(h.Position), Value: value, Actor: h.Subject,
+		ID: id, Basis: store.Position(h.Position), Value: value, Actor: h.Subject.Text(),
 	})
 	if err != nil {
 		return err

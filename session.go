@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/hidden"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -38,18 +39,18 @@ type Session[T any] struct {
 // minted is a session that is in no cookie of the request.
 type minted struct {
 	header codec.Session
-	data   []byte // in CBOR; nil if no data could be carried over
+	data   hidden.Bytes // in CBOR; nil if no data could be carried over
 }
 
 func newSession[T any](header codec.Session, data []byte) *Session[T] {
-	s := &Session[T]{minted: &minted{header, data}}
+	s := &Session[T]{minted: &minted{header, hidden.Hide(data)}}
 	s.show(&header)
 	return s
 }
 
 // show sets the exported fields.
 func (s *Session[T]) show(h *codec.Session) {
-	s.ID, s.Subject, s.Started, s.Authenticated = store.ID(h.ID), h.Subject, h.Started, h.Authenticated
+	s.ID, s.Subject, s.Started, s.Authenticated = store.ID(h.ID), h.Subject.Text(), h.Started, h.Authenticated
 }
 
 // header returns the header of the cookie or token. It is parsed at each call:
@@ -68,7 +69,7 @@ func (s *Session[T]) header() codec.Session {
 // over.
 func (s *Session[T]) encoded() []byte {
 	if s.minted != nil {
-		return s.minted.data
+		return s.minted.data.Reveal()
 	}
 	return s.content.Data()
 }

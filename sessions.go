@@ -230,7 +230,7 @@ func (s *Sessions[T]) mint(now time.Time, snap store.Snapshot) codec.Session {
 	// The spread keeps the refreshes of many users apart.
 	access := s.config.Access - rand.N(s.config.Access/10+1)
 	return codec.Session{
-		ID: codec.ID(f.ID), Subject: f.Subject, Position: uint64(f.Position), Generation: f.Generation,
+		ID: codec.ID(f.ID), Subject: codec.Hide(f.Subject), Position: uint64(f.Position), Generation: f.Generation,
 		Issued: now, Access: now.Add(access), Idle: f.IdleDeadline(), Absolute: f.Deadline(),
 		Started: f.Started, Authenticated: f.Authenticated,
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/internal/bearer"
+	"github.com/waferkit/wafer/internal/hidden"
 	"github.com/waferkit/wafer/store"
 )
 
@@ -108,28 +109,48 @@ func (c *TokenConfig[T]) check() error {
 }
 
 // TokenPair is the response to a native client: an access token for the API, and
-// the refresh token for the next one. Its JSON encoding is the response of RFC
-// 6749 section 5.1. Send it with Cache-Control: no-store.
+// the refresh token for the next one. Send it by [TokenPair.WriteResponse], or
+// take the tokens by their methods. Nothing else returns them: no printing, no
+// log and no JSON encoding of a value that contains a pair.
 type TokenPair struct {
-	AccessToken  string
-	ExpiresIn    time.Duration // of the access token, in whole seconds; up to one more than is left
-	RefreshToken string        // replaces the previous one; "" if there is none
-	Scope        string
-	Session      store.ID // not part of the JSON
+	Session   store.ID
+	ExpiresIn time.Duration // of the access token, in whole seconds; up to one more than is left
+	access    hidden.Text
+	refresh   hidden.Text
+	scope     hidden.Text
 }
 
-// MarshalJSON returns the response of RFC 6749 section 5.1.
-func (p TokenPair) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
+// AccessToken returns the access token.
+func (p TokenPair) AccessToken() string { return p.access.Reveal() }
+
+// RefreshToken returns the refresh token, which replaces the previous one. It
+// returns "" if there is none.
+func (p TokenPair) RefreshToken() string { return p.refresh.Reveal() }
+
+// Scope returns the scope of the access token (RFC 6749 section 3.3).
+func (p TokenPair) Scope() string { return p.scope.Reveal() }
+
+// WriteResponse answers a request with the pair, as RFC 6749 section 5.1 specifies:
+// status 200, the tokens in JSON, and headers that forbid caches to store them.
+func (p TokenPair) WriteResponse(w http.ResponseWriter) {
+	private(w.Header())
+	w.Header().Set("Pragma", "no-cache")
+	writeJSON(w, http.StatusOK, struct {
 		AccessToken  string `json:"access_token"`
 		TokenType    string `json:"token_type"`
 		ExpiresIn    int64  `json:"expires_in"`
 		RefreshToken string `json:"refresh_token,omitempty"`
 		Scope        string `json:"scope,omitempty"`
-	}{p.AccessToken, "Bearer", int64(p.ExpiresIn / time.Second), p.RefreshToken, p.Scope})
+	}{p.AccessToken(), "Bearer", int64(p.ExpiresIn / time.Second), p.RefreshToken(), p.Scope()})
 }
 
-// Format prints the session's id for every verb, so no token reaches a log.
+// MarshalJSON always fails: tokens leave a program only on purpose, by
+// [TokenPair.WriteResponse] or the methods of the pair.
+func (p TokenPair) MarshalJSON() ([]byte, error) { return nil, errPairNotMarshalled }
+
+var errPairNotMarshalled = errors.New("wafer: a TokenPair does not marshal: send it by its WriteResponse")
+
+// Format prints the session's id for every verb.
 func (p TokenPair) Format(f fmt.State, _ rune) { io.WriteString(f, p.Session.String()) }
 
 // LogValue logs the session's id alone.
@@ -201,14 +222,14 @@ func (s *Sessions[T]) mintAccess(now time.Time, session *Session[T], audience st
 	token, err := s.access.Mint(now, codec.AccessToken{
 		Subject: h.Subject, Audience: []string{audience}, ClientID: s.config.Tokens.ClientID,
 		Session: h.ID, Position: h.Position, Issued: now, Expires: expires, Authenticated: h.Authenticated,
-		Scope: claims.Scope, Claims: extra,
+		Scope: codec.Hide(claims.Scope), Claims: codec.Hide(string(extra)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("wafer: an access token cannot be minted: %w", err)
 	}
 	return &TokenPair{
-		AccessToken: token, ExpiresIn: time.Duration(expires.Unix()-now.Unix()) * time.Second,
-		Scope: claims.Scope, Session: session.id(),
+		Session: session.id(), ExpiresIn: time.Duration(expires.Unix()-now.Unix()) * time.Second,
+		access: hidden.HideText(token), scope: hidden.HideText(claims.Scope),
 	}, nil
 }
 
@@ -230,7 +251,7 @@ func (s *Sessions[T]) claims(ctx context.Context, session *Session[T]) (TokenCla
 func (s *Sessions[T]) claimsOf(ctx context.Context, session *Session[T]) (TokenClaims, error) {
 	claims, err := s.claims(ctx, session)
 	if errors.Is(err, ErrEnded) {
-		if err = s.node.End(ctx, "ended by Claims", session.header().Subject, session.id()); err == nil {
+		if err = s.node.End(ctx, "ended by Claims", session.header().Subject.Text(), session.id()); err == nil {
 			err = ErrNoSession
 		}
 	}

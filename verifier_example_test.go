@@ -59,7 +59,7 @@ func ExampleNewVerifier() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, token := range []string{pair.AccessToken, "forged"} {
+	for _, token := range []string{pair.AccessToken(), "forged"} {
 		r := httptest.NewRequest("GET", "/orders", nil)
 		r.Header.Set("Authorization", "Bearer "+token)
 		w := httptest.NewRecorder()

@@ -2,7 +2,6 @@ package codec
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,7 +28,7 @@ const (
 // are whole seconds since 1970.
 type AccessToken struct {
 	Issuer   string   // iss: the issuer; Mint uses the configured one if it is empty
-	Subject  string   // sub: 1 to MaxSubject bytes, UTF-8 without NUL
+	Subject  Hidden   // sub: 1 to MaxSubject bytes, UTF-8 without NUL
 	Audience []string // aud: the services that the token is for: 1 to MaxAudiences of 1 to MaxClaim bytes each
 	ClientID string   // client_id: the client that requested it; 1 to MaxClaim bytes
 	ID       string   // jti: 1 to MaxClaim bytes; Mint draws 130 random bits if it is empty
@@ -40,16 +39,16 @@ type AccessToken struct {
 	Expires       time.Time // exp: after Issued
 	Authenticated time.Time // auth_time: the last authentication of the user
 
-	Scope string // scope: RFC 6749, section 3.3; at most MaxScope bytes; may be empty
+	Scope Hidden // scope: RFC 6749, section 3.3; at most MaxScope bytes; may be empty
 
-	// Claims are the application's own claims: one JSON object, or nil if
+	// Claims are the application's own claims: one JSON object, or empty if
 	// there are none. Its members are members of the token, beside the
 	// registered claims. None may have the name of a registered claim, in
 	// any case: Go programs may read "Sub" as "sub".
-	Claims json.RawMessage
+	Claims Hidden
 }
 
-// Format prints only the session's id, so that no claim reaches a log.
+// Format prints only the session's id.
 func (t AccessToken) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%x", t.Session[:]) }
 
 // LogValue logs only the session's id.

@@ -42,7 +42,7 @@ func (t *AccessToken) check() error {
 		claim, text string
 		longest     int
 	}{
-		{"iss", t.Issuer, MaxClaim}, {"sub", t.Subject, MaxSubject}, {"client_id", t.ClientID, MaxClaim}, {"jti", t.ID, MaxClaim},
+		{"iss", t.Issuer, MaxClaim}, {"sub", t.Subject.Text(), MaxSubject}, {"client_id", t.ClientID, MaxClaim}, {"jti", t.ID, MaxClaim},
 	} {
 		if !wellFormed(text.text, text.longest) {
 			return fmt.Errorf("%s has %d bytes: want 1 to %d, UTF-8 without NUL", text.claim, len(text.text), text.longest)
@@ -73,7 +73,7 @@ func (t *AccessToken) check() error {
 	if t.Expires.Unix() <= t.Issued.Unix() {
 		return errors.New("exp is not after iat, in whole seconds")
 	}
-	return checkScope(t.Scope)
+	return checkScope(t.Scope.Text())
 }
 
 // checkScope enforces the syntax of scope: words of printable ASCII, without
@@ -97,7 +97,7 @@ func checkScope(scope string) error {
 // claims in a fixed order, then those of the application.
 func (t *AccessToken) append(dst []byte) ([]byte, error) {
 	dst = appendString(append(dst, `{"iss":`...), t.Issuer)
-	dst = appendString(append(dst, `,"sub":`...), t.Subject)
+	dst = appendString(append(dst, `,"sub":`...), t.Subject.Text())
 	dst = append(dst, `,"aud":`...)
 	if len(t.Audience) == 1 {
 		dst = appendString(dst, t.Audience[0])
@@ -114,15 +114,15 @@ func (t *AccessToken) append(dst []byte) ([]byte, error) {
 	dst = strconv.AppendInt(append(dst, `,"exp":`...), t.Expires.Unix(), 10)
 	dst = strconv.AppendInt(append(dst, `,"auth_time":`...), t.Authenticated.Unix(), 10)
 	dst = strconv.AppendUint(append(dst, `,"pos":`...), t.Position, 10)
-	if t.Scope != "" {
-		dst = appendString(append(dst, `,"scope":`...), t.Scope)
+	if scope := t.Scope.Text(); scope != "" {
+		dst = appendString(append(dst, `,"scope":`...), scope)
 	}
-	if t.Claims != nil {
-		if len(t.Claims) > MaxAccessToken {
-			return nil, fmt.Errorf("codec: AccessToken.Claims has %d bytes: %w", len(t.Claims), ErrLength)
+	if claims := t.Claims.Text(); claims != "" {
+		if len(claims) > MaxAccessToken {
+			return nil, fmt.Errorf("codec: AccessToken.Claims has %d bytes: %w", len(claims), ErrLength)
 		}
 		room := maxJSONMembers - len(registered)
-		err := readObject(t.Claims, func(name, _, member []byte) error {
+		err := readObject([]byte(claims), func(name, _, member []byte) error {
 			if room--; room < 0 {
 				return errors.New("it has too many members")
 			}
@@ -144,12 +144,13 @@ func (t *AccessToken) append(dst []byte) ([]byte, error) {
 // claim, never its value.
 func (t *AccessToken) parse(payload []byte) (nbf time.Time, err error) {
 	position := false
+	var claims []byte // of the application
 	err = readObject(payload, func(name, value, member []byte) (err error) {
 		switch string(name) {
 		case "iss":
 			t.Issuer, err = claimText("iss", value)
 		case "sub":
-			t.Subject, err = claimText("sub", value)
+			t.Subject, err = claimHidden("sub", value)
 		case "aud":
 			t.Audience, err = claimAudience(value)
 		case "client_id":
@@ -171,27 +172,27 @@ func (t *AccessToken) parse(payload []byte) (nbf time.Time, err error) {
 				err = errors.New("pos is not a whole number from 0 to 2^53-1")
 			}
 		case "scope":
-			if t.Scope, err = claimText("scope", value); t.Scope == "" && err == nil {
+			if t.Scope, err = claimHidden("scope", value); t.Scope.Text() == "" && err == nil {
 				err = errors.New("scope is empty")
 			}
 		default:
 			if isRegistered(name) {
 				return errors.New("a member has the name of a registered claim, but for its case")
 			}
-			if t.Claims == nil {
-				t.Claims = append(make([]byte, 0, len(payload)), '{')
+			if claims == nil {
+				claims = append(make([]byte, 0, len(payload)), '{')
 			} else {
-				t.Claims = append(t.Claims, ',')
+				claims = append(claims, ',')
 			}
-			t.Claims = append(t.Claims, member...)
+			claims = append(claims, member...)
 		}
 		return err
 	})
 	if err != nil {
 		return nbf, err
 	}
-	if t.Claims != nil {
-		t.Claims = append(t.Claims, '}')
+	if claims != nil {
+		t.Claims = Hide(string(append(claims, '}')))
 	}
 	// Any other missing claim is zero, which check refuses.
 	if !position {
@@ -206,6 +207,11 @@ func claimText(claim string, value []byte) (string, error) {
 		return "", fmt.Errorf("%s is not a string", claim)
 	}
 	return text, nil
+}
+
+func claimHidden(claim string, value []byte) (Hidden, error) {
+	text, err := claimText(claim, value)
+	return Hide(text), err
 }
 
 // claimAudience reads one string or an array of them (RFC 7519, section 4.1.3).

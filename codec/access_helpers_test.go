@@ -51,7 +51,7 @@ func newAccessVerifier(t testing.TB, keys codec.AccessKeys, algorithms ...codec.
 func accessToken(subject string) codec.AccessToken {
 	at := now.Truncate(time.Second)
 	return codec.AccessToken{
-		Subject: subject, Audience: []string{accessAudience}, ClientID: "shop-app", ID: "token-1",
+		Subject: codec.Hide(subject), Audience: []string{accessAudience}, ClientID: "shop-app", ID: "token-1",
 		Session: idOf("a session"), Position: uint64(at.UnixMicro()),
 		Issued: at, Expires: at.Add(5 * time.Minute), Authenticated: at.Add(-time.Hour),
 	}

@@ -184,7 +184,7 @@ func TestMintWithoutAPrimary(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := time.Unix(1, 0).Add(-time.Millisecond) // before the activation of a static secret
-	_, err = a.Mint(at, AccessToken{Subject: "s", Audience: []string{"a"}, ClientID: "c", Session: ID{1}, Issued: at, Expires: at.Add(time.Minute), Authenticated: at})
+	_, err = a.Mint(at, AccessToken{Subject: Hide("s"), Audience: []string{"a"}, ClientID: "c", Session: ID{1}, Issued: at, Expires: at.Add(time.Minute), Authenticated: at})
 	if !errors.Is(err, keyring.ErrNoPrimary) {
 		t.Errorf("%v: want ErrNoPrimary", err)
 	}

@@ -30,8 +30,8 @@ func testAccessVerifyReloadsTheRing(t *testing.T) {
 	token, err := newAccessTokens(t, writer, realm).Mint(now, accessToken("anna"))
 	fatal(t, err)
 	before := len(reader.Set().Keys())
-	if got, err := newAccessVerifier(t, newAccessTokens(t, reader, realm)).Verify(ctx, now, token); err != nil || got.Subject != "anna" {
-		t.Errorf("%q, %v", got.Subject, err)
+	if got, err := newAccessVerifier(t, newAccessTokens(t, reader, realm)).Verify(ctx, now, token); err != nil || got.Subject.Text() != "anna" {
+		t.Errorf("%q, %v", got.Subject.Text(), err)
 	}
 	if after := len(reader.Set().Keys()); before != 2 || after <= before {
 		t.Errorf("%d keys before, %d after: the test has lost its subject", before, after)
@@ -64,8 +64,8 @@ func TestAccessTokensConcurrently(t *testing.T) {
 					errs <- err
 					return
 				}
-				if got, err := verifier.Verify(ctx, now, token); err != nil || got.Subject != want.Subject {
-					errs <- fmt.Errorf("%q, %v", got.Subject, err)
+				if got, err := verifier.Verify(ctx, now, token); err != nil || got.Subject.Text() != want.Subject.Text() {
+					errs <- fmt.Errorf("%q, %v", got.Subject.Text(), err)
 					return
 				}
 			}

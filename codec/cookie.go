@@ -1,11 +1,13 @@
 package codec
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/waferkit/wafer/internal/hidden"
 	"github.com/waferkit/wafer/keyring"
 )
 
@@ -39,7 +41,7 @@ func (c *Cookies) Size(subject, data int) int {
 // key that is primary at time now. It may be longer than browsers accept; see
 // [Cookies.Size].
 func (c *Cookies) Seal(now time.Time, s *Session, data []byte) (string, error) {
-	plaintext, err := s.append(make([]byte, 0, fixedSize+len(s.Subject)+len(data)))
+	plaintext, err := s.append(make([]byte, 0, fixedSize+len(s.Subject.Text())+len(data)))
 	if err != nil {
 		return "", err
 	}
@@ -64,47 +66,53 @@ func (c *Cookies) Open(ctx context.Context, now time.Time, value string) (s Sess
 }
 
 // Content is the plaintext of a cookie: a session and its data, in half the
-// memory of the two. It must not be modified. The zero value has neither
-// session nor data.
-type Content []byte
+// memory of the two. Printing shows neither. The zero value has neither session
+// nor data.
+type Content struct{ plaintext hidden.Bytes }
 
 // OpenContent is [Cookies.Open] for callers that keep the content. It sets s to
 // the session. If the cookie does not open, s is unspecified.
 func (c *Cookies) OpenContent(ctx context.Context, now time.Time, value string, s *Session) (Content, error) {
 	if len(value) > MaxSealed {
-		return nil, ErrLength
+		return Content{}, ErrLength
 	}
 	sealed, err := decode(value, c.sealer.room(c.name))
 	if err != nil {
-		return nil, err
+		return Content{}, err
 	}
 	plaintext, err := c.sealer.open(ctx, now, c.name, sealed)
 	if err != nil {
-		return nil, err
+		return Content{}, err
 	}
 	if _, err := s.parse(plaintext); err != nil {
-		return nil, err
+		return Content{}, err
 	}
-	return plaintext, nil
+	return Content{hidden.Hide(plaintext)}, nil
 }
 
-// Format prints only the session's id, so that no data reaches a log.
+// Format prints only the session's id.
 func (c Content) Format(f fmt.State, verb rune) { c.Session().Format(f, verb) }
 
 // LogValue logs only the session's id.
 func (c Content) LogValue() slog.Value { return c.Session().LogValue() }
 
+// Equal reports whether c and other are the same bytes.
+func (c Content) Equal(other Content) bool {
+	return bytes.Equal(c.plaintext.Reveal(), other.plaintext.Reveal())
+}
+
 // Session returns the session. The caller owns it.
 func (c Content) Session() (s Session) {
-	s.parse(c) // cannot fail: OpenContent has parsed it
+	s.parse(c.plaintext.Reveal()) // cannot fail: OpenContent has parsed it
 	return s
 }
 
-// Data returns the data, which shares its memory with the content. It is nil
-// for the zero value.
+// Data returns the data, which shares its memory with the content and must not
+// be modified. It is nil for the zero value.
 func (c Content) Data() []byte {
-	if c == nil {
+	b := c.plaintext.Reveal()
+	if b == nil {
 		return nil
 	}
-	return c[fixedSize+int(c[fixedSize-1]):]
+	return b[fixedSize+int(b[fixedSize-1]):]
 }

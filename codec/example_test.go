@@ -103,10 +103,10 @@ func ExampleAccessTokens() {
 	}
 	now := time.Now()
 	token, err := tokens.Mint(now, codec.AccessToken{
-		Subject: "anna", Session: codec.ID{1, 2, 3}, Position: 42, // of the session that the token is minted from
+		Subject: codec.Hide("anna"), Session: codec.ID{1, 2, 3}, Position: 42, // of the session that the token is minted from
 		Audience: []string{"https://orders.shop.example"}, ClientID: "shop-app",
 		Issued: now, Expires: now.Add(5 * time.Minute), Authenticated: now,
-		Scope: "orders.read", Claims: json.RawMessage(`{"roles":["editor"]}`),
+		Scope: codec.Hide("orders.read"), Claims: codec.Hide(`{"roles":["editor"]}`),
 	})
 	if err != nil {
 		panic(err)
@@ -135,7 +135,7 @@ func ExampleAccessTokens() {
 		panic(err)
 	}
 	who, err := verifier.Verify(context.Background(), now, token)
-	fmt.Println(who.Subject, who.Scope, string(who.Claims), err)
+	fmt.Println(who.Subject.Text(), who.Scope.Text(), who.Claims.Text(), err)
 	_, err = verifier.Verify(context.Background(), now.Add(5*time.Minute), token)
 	fmt.Println(errors.Is(err, codec.ErrExpired))
 	// Output:

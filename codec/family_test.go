@@ -127,7 +127,7 @@ func TestFamilySealRefusesWhatIsOutOfRange(t *testing.T) {
 		if got, err := seals.Seal(now, f); err == nil || got != nil {
 			t.Errorf("%s: Seal = %x, %v: want an error", what, got, err)
 		} else {
-			silent(t, what, printed(err), f.Subject+"!", long, "anna", "support:carol")
+			silent(t, what, printedText(err), f.Subject+"!", long, "anna", "support:carol")
 		}
 		if err := seals.Verify(ctx, now, seal, f); err != codec.ErrForged {
 			t.Errorf("%s: Verify: %v: want ErrForged", what, err)
@@ -158,7 +158,7 @@ func TestPromise7_FamiliesPrintNoSecret(t *testing.T) {
 	secrets := []string{secret(1), f.Subject, f.Actor, f.Level, "otp", string(seal), fmt.Sprintf("%x", seal)}
 	silent(t, "printing an identity", fmt.Sprintf("%v %+v %#v %s %x %v", f, *f, f, f, *f, f.LogValue()), secrets...)
 	for _, v := range []any{seals, *seals} {
-		silent(t, fmt.Sprintf("printing a %T", v), printed(v), secrets...)
+		silent(t, fmt.Sprintf("printing a %T", v), printedText(v), secrets...)
 	}
 }
 

@@ -138,7 +138,7 @@ func bindAccess(t testing.TB, ring *keyring.Ring, realm, name string) bound {
 	return bound{
 		func(text string) string {
 			what := accessToken("a subject")
-			what.ID, what.Audience, what.Claims = "", []string{name}, json.RawMessage(`{"text":"`+hex.EncodeToString([]byte(text))+`"}`)
+			what.ID, what.Audience, what.Claims = "", []string{name}, codec.Hide(`{"text":"`+hex.EncodeToString([]byte(text))+`"}`)
 			token, err := access.Mint(now, what)
 			fatal(t, err)
 			return token
@@ -146,10 +146,10 @@ func bindAccess(t testing.TB, ring *keyring.Ring, realm, name string) bound {
 		func(input string) (string, error) {
 			got, err := verifier.Verify(ctx, now, input)
 			if err != nil {
-				return got.Subject + string(got.Claims), err
+				return got.Subject.Text() + got.Claims.Text(), err
 			}
 			var claims struct{ Text string }
-			fatal(t, json.Unmarshal(got.Claims, &claims))
+			fatal(t, json.Unmarshal([]byte(got.Claims.Text()), &claims))
 			text, err := hex.DecodeString(claims.Text)
 			return string(text), err
 		},

@@ -86,7 +86,7 @@ func (clearKeeper) Decrypt(_ context.Context, b []byte) ([]byte, error) { return
 func session(subject string) *codec.Session {
 	return &codec.Session{
 		ID:            codec.ID{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16},
-		Subject:       subject,
+		Subject:       codec.Hide(subject),
 		Position:      uint64(now.UnixMicro()),
 		Generation:    3,
 		Issued:        now,

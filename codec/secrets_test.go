@@ -16,6 +16,7 @@ import (
 	"github.com/gorilla/securecookie"
 
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/printed"
 	"github.com/waferkit/wafer/keyring"
 )
 
@@ -51,7 +52,7 @@ func silent(t *testing.T, what, text string, secrets ...string) {
 }
 
 // all ways in which a value can be logged.
-func printed(v any) string {
+func printedText(v any) string {
 	var b bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X"} {
 		fmt.Fprintf(&b, verb+"\n", v)
@@ -75,7 +76,7 @@ func TestPromise7_CodecsPrintNoSecret(t *testing.T) {
 	access := newAccessTokens(t, ring, realm, bothAlgorithms...)
 	verifier := newAccessVerifier(t, access)
 	said := accessToken(loggedSubject)
-	said.Claims = json.RawMessage(`{"data":"` + loggedData + `"}`)
+	said.Claims = codec.Hide(`{"data":"` + loggedData + `"}`)
 	accessText, err7 := access.Mint(now, said)
 	verified, err8 := verifier.Verify(ctx, now, accessText)
 	set, err9 := access.JWKS(now)
@@ -94,21 +95,22 @@ func TestPromise7_CodecsPrintNoSecret(t *testing.T) {
 	for _, algorithm := range bothAlgorithms {
 		secrets = append(secrets, string(newSpecSigner([]byte(loggedSecret), nil, realm, algorithm).derived))
 	}
-	for what, text := range map[string]string{"an access token": fmt.Sprintf("%v %+v %#v %s", verified, verified, &verified, said), "a log of it": fmt.Sprint(verified.LogValue())} {
-		silent(t, "printing "+what, text, secrets...)
+	for what, text := range map[string]string{
+		"an access token": printed.Everywhere(verified), "one to mint": printed.Everywhere(said), "a content": printed.Everywhere(content),
+		"a session": printed.Everywhere(content.Session()), "a hidden text": printed.Everywhere(codec.Hide(loggedData)),
+	} {
+		silent(t, "printing "+what, text, loggedSubject, loggedData)
 	}
-	// An application marshals a Content only on purpose.
-	silent(t, "printing a content", fmt.Sprintf("%v %+v %#v %s %x %v %v", content, content, content, content, &content, []codec.Content{content}, content.LogValue()), secrets...)
 	for _, v := range []any{access.AccessTokens, *access.AccessTokens, verifier, *verifier} {
-		silent(t, fmt.Sprintf("printing a %T", v), printed(v), secrets...)
+		silent(t, fmt.Sprintf("printing a %T", v), printedText(v), secrets...)
 	}
 	// A set prints key ids, and a gorilla cookie begins with one.
 	others := slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return s == encoded })
 	for _, v := range []any{set, *set} {
-		silent(t, fmt.Sprintf("printing a %T", v), printed(v), others...)
+		silent(t, fmt.Sprintf("printing a %T", v), printedText(v), others...)
 	}
 	for _, v := range []any{cookies, *cookies, values, *values, commits, *commits, refresh, *refresh, g, *g} {
-		silent(t, fmt.Sprintf("printing a %T", v), printed(v), secrets...)
+		silent(t, fmt.Sprintf("printing a %T", v), printedText(v), secrets...)
 	}
 }
 
@@ -137,7 +139,7 @@ func TestPromise7_ErrorsQuoteNothing(t *testing.T) {
 			if err == nil || strings.Trim(got, "0") != "" {
 				t.Fatalf("%s, %s: %q, %v: want an error alone", k.format, what, got, err)
 			}
-			silent(t, k.format+" refused, "+what, printed(err), loggedSecret, loggedData, sealed, input)
+			silent(t, k.format+" refused, "+what, printedText(err), loggedSecret, loggedData, sealed, input)
 		}
 	}
 }
@@ -164,7 +166,7 @@ func TestPromise7_SealingErrorsQuoteNothing(t *testing.T) {
 		if err == nil {
 			t.Fatalf("%d: no error", i)
 		}
-		silent(t, "a refusal to seal", printed(err), loggedSecret, loggedSubject, loggedData)
+		silent(t, "a refusal to seal", printedText(err), loggedSecret, loggedSubject, loggedData)
 	}
 }
 
@@ -179,7 +181,7 @@ func TestPromise7_GobErrorsQuoteNoData(t *testing.T) {
 		if err == nil {
 			t.Fatal("no error")
 		}
-		silent(t, fmt.Sprintf("%T", c), printed(err), loggedSubject, loggedData, sealed)
+		silent(t, fmt.Sprintf("%T", c), printedText(err), loggedSubject, loggedData, sealed)
 	}
 }
 

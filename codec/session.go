@@ -30,7 +30,7 @@ const (
 // the cookie is sealed; none is recomputed from configuration.
 type Session struct {
 	ID         ID
-	Subject    string // 1 to MaxSubject bytes
+	Subject    Hidden // 1 to MaxSubject bytes
 	Position   uint64 // the position of the family at minting; at most MaxPosition
 	Generation uint32 // that of the refresh token issued with it; at least 1
 
@@ -42,7 +42,7 @@ type Session struct {
 	Authenticated time.Time // the last authentication of the user
 }
 
-// Format prints only the session's id, so that no subject reaches a log.
+// Format prints only the session's id.
 func (s Session) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%x", s.ID[:]) }
 
 // LogValue logs only the session's id.
@@ -72,8 +72,9 @@ func (s *Session) Deadline() time.Time {
 }
 
 func (s *Session) append(dst []byte) ([]byte, error) {
-	if s.Subject == "" || len(s.Subject) > MaxSubject {
-		return nil, fmt.Errorf("codec: a subject of %d bytes: want 1 to %d", len(s.Subject), MaxSubject)
+	subject := s.Subject.Text()
+	if subject == "" || len(subject) > MaxSubject {
+		return nil, fmt.Errorf("codec: a subject of %d bytes: want 1 to %d", len(subject), MaxSubject)
 	}
 	if s.Position > MaxPosition {
 		return nil, fmt.Errorf("codec: position %d is above 53 bits", s.Position)
@@ -91,8 +92,8 @@ func (s *Session) append(dst []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	dst = append(dst, byte(len(s.Subject)))
-	return append(dst, s.Subject...), nil
+	dst = append(dst, byte(len(subject)))
+	return append(dst, subject...), nil
 }
 
 // parse reads the header from b and returns the rest.
@@ -117,7 +118,7 @@ func (s *Session) parse(b []byte) ([]byte, error) {
 	s.Absolute = parseTime(t[3*timeSize:])
 	s.Started = parseTime(t[4*timeSize:])
 	s.Authenticated = parseTime(t[5*timeSize:])
-	s.Subject = string(b[fixedSize : fixedSize+n])
+	s.Subject = Hide(string(b[fixedSize : fixedSize+n]))
 	return b[fixedSize+n:], nil
 }
 

@@ -130,7 +130,7 @@ func specHeader(s *codec.Session) []byte {
 	for _, ms := range []int64{s.Issued.UnixMilli(), s.Access.UnixMilli(), s.Idle.UnixMilli(), s.Absolute.UnixMilli(), s.Started.UnixMilli(), s.Authenticated.UnixMilli()} {
 		b = append(b, specTime(ms)...)
 	}
-	return append(append(b, byte(len(s.Subject))), s.Subject...)
+	return append(append(b, byte(len(s.Subject.Text()))), s.Subject.Text()...)
 }
 
 func specTime(ms int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(ms))[2:] }

@@ -71,7 +71,7 @@ var (
 
 func vectorSession() *codec.Session {
 	return &codec.Session{
-		ID: vectorFamily, Subject: "anna", Position: 1_772_366_400_000_000, Generation: 3,
+		ID: vectorFamily, Subject: codec.Hide("anna"), Position: 1_772_366_400_000_000, Generation: 3,
 		Issued: vectorNow, Access: vectorNow.Add(5 * time.Minute), Idle: vectorNow.Add(30 * time.Minute),
 		Absolute: vectorNow.Add(11 * time.Hour), Started: vectorNow.Add(-time.Hour), Authenticated: vectorNow.Add(-10 * time.Minute),
 	}
@@ -158,7 +158,7 @@ func sessionFields(s *codec.Session, data []byte) []string {
 	ms := func(t time.Time) string { return fmt.Sprint(t.UnixMilli()) }
 	return []string{
 		"plaintext", hex.EncodeToString(append(specHeader(s), data...)),
-		"session", hex.EncodeToString(s.ID[:]), "subject", quote(s.Subject), "position", fmt.Sprint(s.Position), "generation", fmt.Sprint(s.Generation),
+		"session", hex.EncodeToString(s.ID[:]), "subject", quote(s.Subject.Text()), "position", fmt.Sprint(s.Position), "generation", fmt.Sprint(s.Generation),
 		"issued", ms(s.Issued), "access", ms(s.Access), "idle", ms(s.Idle), "absolute", ms(s.Absolute), "started", ms(s.Started), "authenticated", ms(s.Authenticated),
 	}
 }
@@ -177,12 +177,12 @@ func (m *maker) cookies() {
 	good("ok-past-its-lifetime", "all three ends are past: opening judges no lifetime", vectorSession(), nil, "now", "2046-03-01T12:00:00Z")
 	highest := time.UnixMilli(1<<48 - 1)
 	good("ok-highest", "every field at its highest", &codec.Session{
-		ID: codec.ID(bytes.Repeat([]byte{0xff}, 16)), Subject: strings.Repeat("~", 255), Position: 1<<53 - 1, Generation: 1<<32 - 1,
+		ID: codec.ID(bytes.Repeat([]byte{0xff}, 16)), Subject: codec.Hide(strings.Repeat("~", 255)), Position: 1<<53 - 1, Generation: 1<<32 - 1,
 		Issued: highest, Access: highest, Idle: highest, Absolute: highest, Started: highest, Authenticated: highest,
 	}, nil)
 	zero := time.UnixMilli(0)
 	good("ok-lowest", "every field at its lowest", &codec.Session{
-		Subject: "\x00", Generation: 1, Issued: zero, Access: zero, Idle: zero, Absolute: zero, Started: zero, Authenticated: zero,
+		Subject: codec.Hide("\x00"), Generation: 1, Issued: zero, Access: zero, Idle: zero, Absolute: zero, Started: zero, Authenticated: zero,
 	}, nil)
 	good("ok-older-secret", "sealed under the second of two static secrets", vectorSession(), vectorData,
 		"secret", base64.StdEncoding.EncodeToString(vectorOther)+" "+base64.StdEncoding.EncodeToString(vectorSecret))

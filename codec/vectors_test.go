@@ -177,7 +177,7 @@ func (v vector) session(t testing.TB) *codec.Session {
 	t.Helper()
 	ms := func(field string) time.Time { return time.UnixMilli(int64(v.number(t, field))) }
 	return &codec.Session{
-		ID: codec.ID(v.hex(t, "session")), Subject: v.quoted(t, "subject"),
+		ID: codec.ID(v.hex(t, "session")), Subject: codec.Hide(v.quoted(t, "subject")),
 		Position: v.number(t, "position"), Generation: uint32(v.number(t, "generation")),
 		Issued: ms("issued"), Access: ms("access"), Idle: ms("idle"),
 		Absolute: ms("absolute"), Started: ms("started"), Authenticated: ms("authenticated"),

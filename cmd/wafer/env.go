@@ -62,7 +62,7 @@ func (f *flags) parse(args []string, names ...string) error {
 		return errUsage
 	}
 	if f.NArg() > len(names) {
-		return f.usageError("unexpected argument %q", f.Arg(len(names)))
+		return f.usageError("unexpected argument behind the flags") // the message omits it: it may be the URL of a store
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func (i *inspector) judgeSealed(ctx context.Context, text string) error {
 	i.showSession(&session)
 	i.showData(data)
 	i.judgeTimes(&session)
-	return i.judgePosition(ctx, store.ID(session.ID), session.Subject, store.Position(session.Position))
+	return i.judgePosition(ctx, store.ID(session.ID), session.Subject.Text(), store.Position(session.Position))
 }
 
 // sealedKey decodes the key id, which is not encrypted.
@@ -59,7 +59,7 @@ func sealedKey(text string) (id keyring.ID, ok bool) {
 func (i *inspector) showSession(s *codec.Session) {
 	r := &i.report
 	position := store.Position(s.Position)
-	r.Session, r.Subject, r.Position, r.Generation = store.ID(s.ID).String(), s.Subject, &position, s.Generation
+	r.Session, r.Subject, r.Position, r.Generation = store.ID(s.ID).String(), s.Subject.Text(), &position, s.Generation
 	r.Issued, r.Access, r.Idle, r.Absolute = utc(s.Issued), utc(s.Access), utc(s.Idle), utc(s.Absolute)
 	r.Started, r.Authenticated = utc(s.Started), utc(s.Authenticated)
 }

@@ -300,8 +300,8 @@ func TestInspectRefreshToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.secret(pair.RefreshToken, pair.AccessToken)
-	contains(t, strings.Join(s.inspect(exitDone, pair.RefreshToken).Notes, "; "), "native client")
+	s.secret(pair.RefreshToken(), pair.AccessToken())
+	contains(t, strings.Join(s.inspect(exitDone, pair.RefreshToken()).Notes, "; "), "native client")
 	s.inspect(exitUsage, bob.refresh, "--access", "1m", "--grace", "1m")
 }
 
@@ -372,8 +372,8 @@ func TestInspectAccessToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := pair.AccessToken
-	s.secret(text, pair.RefreshToken)
+	text := pair.AccessToken()
+	s.secret(text, pair.RefreshToken())
 	judged := []string{"--issuer", shopIssuer, "--audience", "https://other.example", "--audience", shopAudience}
 	for _, input := range []string{text, "Authorization: Bearer " + text} {
 		got := s.inspect(exitDone, input, judged...)
@@ -434,8 +434,8 @@ func TestInspectAccessTokenData(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := tokens.Mint(now, codec.AccessToken{
-		Subject: "anna", Audience: []string{"a", "b"}, ClientID: "c", Session: codec.ID{1}, Position: uint64(c.Head),
-		Issued: now, Expires: now.Add(time.Minute), Authenticated: now, Scope: "pears", Claims: []byte(`{"role":"very private"}`),
+		Subject: codec.Hide("anna"), Audience: []string{"a", "b"}, ClientID: "c", Session: codec.ID{1}, Position: uint64(c.Head),
+		Issued: now, Expires: now.Add(time.Minute), Authenticated: now, Scope: codec.Hide("pears"), Claims: codec.Hide(`{"role":"very private"}`),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -559,9 +559,9 @@ func TestInspectArguments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.secret(pair.AccessToken, pair.RefreshToken)
+	s.secret(pair.AccessToken(), pair.RefreshToken())
 	base := []string{"inspect", "--ring", s.ringPath, "--realm", shopRealm}
-	for _, text := range []string{anna.session, anna.refresh, pair.AccessToken, "__Host-session=" + anna.session} {
+	for _, text := range []string{anna.session, anna.refresh, pair.AccessToken(), "__Host-session=" + anna.session} {
 		for _, args := range [][]string{{"inspect", text}, with(base, text), {"inspect", "--realm", text}, {"inspect", "--realm=" + text}, {"inspect", "--" + text}, {"inspect", "--ring", s.ringPath, text, "--realm", "x"}} {
 			contains(t, s.command(exitUsage, anna.session, args...).err, "every user of the machine", "standard input")
 		}

@@ -146,7 +146,7 @@ func (i *inspector) judgeAccess(ctx context.Context, text string) error {
 	if _, err := i.verify(ctx, i.now, text, issuer, audience); err != nil {
 		i.refuseAccess(err)
 	}
-	return i.judgePosition(ctx, store.ID(token.Session), token.Subject, store.Position(token.Position))
+	return i.judgePosition(ctx, store.ID(token.Session), token.Subject.Text(), store.Position(token.Position))
 }
 
 func audiences(raw json.RawMessage) (all []string) {
@@ -195,15 +195,16 @@ func (i *inspector) refuseAccess(err error) {
 func (i *inspector) showAccess(t *codec.AccessToken) {
 	r := &i.report
 	position := store.Position(t.Position)
-	r.Session, r.Subject, r.Position = store.ID(t.Session).String(), t.Subject, &position
+	r.Session, r.Subject, r.Position = store.ID(t.Session).String(), t.Subject.Text(), &position
 	r.Issued, r.Access, r.Authenticated = utc(t.Issued), utc(t.Expires), utc(t.Authenticated)
 	r.Issuer, r.Audience, r.Client = t.Issuer, t.Audience, t.ClientID
-	if data := string(t.Claims); i.reveal {
-		if t.Scope != "" {
-			data = strings.TrimSpace("scope " + t.Scope + " " + data)
+	scope, data := t.Scope.Text(), t.Claims.Text()
+	if i.reveal {
+		if scope != "" {
+			data = strings.TrimSpace("scope " + scope + " " + data)
 		}
 		r.Data = &data
-	} else if n := len(t.Scope) + len(t.Claims); n > 0 {
+	} else if n := len(scope) + len(data); n > 0 {
 		r.DataBytes = &n
 	}
 }

@@ -27,7 +27,7 @@ func TestKeysExportJWKS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := tokens.Mint(w.now, codec.AccessToken{Subject: "anna", Audience: []string{"api"}, ClientID: "app", Session: codec.ID{1}, Position: 1,
+	token, err := tokens.Mint(w.now, codec.AccessToken{Subject: codec.Hide("anna"), Audience: []string{"api"}, ClientID: "app", Session: codec.ID{1}, Position: 1,
 		Issued: w.now, Expires: w.now.Add(time.Minute), Authenticated: w.now})
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/waferkit/wafer/keyring"
@@ -44,13 +43,13 @@ func (f *flags) openKeeper(name, ring string) (keyring.Keeper, error) {
 	case kind == "env" && rest != "":
 		secret := f.env.getenv(rest)
 		if secret == "" {
-			return nil, fmt.Errorf("the variable %s, which --keeper names, is empty", rest)
+			return nil, errors.New("the variable that --keeper names is empty")
 		}
 		return keyring.NewKeeper(secret)
 	case kind == "passphrase" && name != kind:
 		return f.openPassphrase(rest)
 	}
-	return nil, f.usageError("--keeper %q: want file:PATH, env:NAME, passphrase:FILE or passphrase:", name)
+	return nil, f.usageError("--keeper: want file:PATH, env:NAME, passphrase:FILE or passphrase:") // the message omits the name, which may be the secret itself
 }
 
 // openSource returns the source of the ring's document. close closes the store if

@@ -44,13 +44,19 @@ func (f *flags) openEngine(ctx context.Context) (engine, error) {
 	kind, rest, _ := strings.Cut(name, ":")
 	if kind == "env" && rest != "" {
 		if name = f.env.getenv(rest); name == "" {
-			return nil, fmt.Errorf("the variable %s, which --store names, is empty", rest)
+			return nil, errors.New("the variable that --store names is empty") // not its name: that may be a URL in the wrong place
 		}
 		kind, rest, _ = strings.Cut(name, ":")
 	}
 	address, part, _ := strings.Cut(name, "#")
+	if strings.Contains(part, "@") {
+		return nil, f.usageError("--store has an @ behind its #: write the # of a password as %%23")
+	}
 	switch {
 	case kind == "sqlite" && rest != "":
+		if strings.Contains(rest, "://") {
+			return nil, f.usageError("--store is sqlite: and the URL of a server: want %s", storeNames)
+		}
 		if _, err := os.Stat(rest); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("there is no store at %s", rest)
 		}

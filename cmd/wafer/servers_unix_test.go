@@ -137,12 +137,13 @@ func TestStoreNamesKeepTheirPassword(t *testing.T) {
 		"redis://:" + secret + "@127.0.0.1:notaport", "rediss://user:" + secret + "@127.0.0.1:1", "redis://user:" + secret + "%zz@127.0.0.1:1",
 		"postgres://user:" + secret + "@127.0.0.1:1/x", "postgres://user:" + secret + "@127.0.0.1:notaport/x", "postgres://user:" + secret + "@[::1/x",
 		"postgres://user:" + secret + "%zz@127.0.0.1:1", "postgresql://user:" + secret + "@127.0.0.1:1/x?sslmode=never",
-		"mysql://user:" + secret + "@127.0.0.1:1/x", secret,
+		"mysql://user:" + secret + "@127.0.0.1:1/x", secret, "sqlite:postgres://user:" + secret + "@127.0.0.1:1/x", "env:postgres://user:" + secret + "@127.0.0.1:1/x",
+		"postgres://user:p#" + secret + "@127.0.0.1:1/x", "redis://user:p#" + secret + "@127.0.0.1:1", "password = " + secret + " port=x",
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		var out bytes.Buffer
 		e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: &out, getenv: func(string) string { return name }, now: time.Now}
-		for _, args := range [][]string{{"restored", "--store", name, "--yes"}, {"doctor", "--store", name}, {"revocations", "--store", "env:STORE"}} {
+		for _, args := range [][]string{{"restored", "--store", name, "--yes"}, {"doctor", "--store", name}, {"revocations", "--store", "env:STORE"}, {"doctor", name}, {"keys", "list", "--ring", "absent", "--keeper", name}} {
 			if code := run(ctx, e, args); code == exitDone {
 				t.Errorf("%s with %s was done", args[0], name)
 			}

@@ -24,7 +24,7 @@ func TestSessionsList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.secret(pair.AccessToken, pair.RefreshToken)
+	s.secret(pair.AccessToken(), pair.RefreshToken())
 	args := with([]string{"sessions", "list"}, with(s.store(), "--subject", "anna")...)
 	got := parse[sessionsJSON](t, s.command(exitDone, "", with(args, "--json")...))
 	if len(got.Sessions) != 2 || got.Subject != "anna" || got.More {

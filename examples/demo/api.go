@@ -74,8 +74,7 @@ func (s *shop) apiLogin(w http.ResponseWriter, r *http.Request, f fields) error 
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, http.StatusOK, pair)
+	pair.WriteResponse(w)
 	return nil
 }
 

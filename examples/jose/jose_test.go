@@ -147,7 +147,7 @@ func (s *shop) token(audience string) string {
 		s.t.Fatal(err)
 	}
 	resp, err := http.PostForm(s.url+"/session/refresh", url.Values{
-		"grant_type": {"refresh_token"}, "refresh_token": {pair.RefreshToken}, "audience": {audience},
+		"grant_type": {"refresh_token"}, "refresh_token": {pair.RefreshToken()}, "audience": {audience},
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -170,7 +170,7 @@ func mint(t *testing.T, ring *keyring.Ring, c codec.AccessTokensConfig, now time
 		t.Fatal(err)
 	}
 	token, err := tokens.Mint(now, codec.AccessToken{
-		Subject: "alice", Audience: []string{audience}, ClientID: "test", Session: codec.ID{1}, Position: 1,
+		Subject: codec.Hide("alice"), Audience: []string{audience}, ClientID: "test", Session: codec.ID{1}, Position: 1,
 		Issued: now, Expires: now.Add(5 * time.Minute), Authenticated: now,
 	})
 	if err != nil {

@@ -64,7 +64,7 @@ func login(t *testing.T, sessions *wafer.Sessions[struct{}], at, subject, audien
 		t.Fatal(err)
 	}
 	resp, err := http.PostForm(at+"/refresh", url.Values{
-		"grant_type": {"refresh_token"}, "refresh_token": {pair.RefreshToken}, "audience": {audience},
+		"grant_type": {"refresh_token"}, "refresh_token": {pair.RefreshToken()}, "audience": {audience},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestService(t *testing.T) {
 		t.Errorf("%d %q", status, body)
 	}
 	_, foreign := login(t, sessions, at, "alice", issuer)
-	for name, bad := range map[string]string{"none": "", "the application's own": foreign, "a refresh token": alice.RefreshToken, "damaged": token[1:]} {
+	for name, bad := range map[string]string{"none": "", "the application's own": foreign, "a refresh token": alice.RefreshToken(), "damaged": token[1:]} {
 		if status, _ := get(t, service+"/whoami", bad); status != 401 {
 			t.Errorf("a token that is %s: %d", name, status)
 		}

@@ -100,7 +100,7 @@ func (j *Judge) notRevoked(ctx context.Context, t *codec.AccessToken) error {
 		return nil
 	}
 	id, at := store.ID(t.Session), store.Position(t.Position)
-	verdict, err := j.Revocations.Decide(ctx, j.Now(), id, t.Subject, at)
+	verdict, err := j.Revocations.Decide(ctx, j.Now(), id, t.Subject.Text(), at)
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
 			j.Observer.Unavailable(id, err)

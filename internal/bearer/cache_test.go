@@ -96,7 +96,7 @@ func (w *world) issue(subject string) string {
 	}
 	w.logins++
 	token, err := w.tokens.Mint(w.now(), codec.AccessToken{
-		Subject: subject, Audience: []string{"api"}, ClientID: "app", Session: codec.ID{0: w.logins, 1: 1}, Position: uint64(c.Head),
+		Subject: codec.Hide(subject), Audience: []string{"api"}, ClientID: "app", Session: codec.ID{0: w.logins, 1: 1}, Position: uint64(c.Head),
 		Issued: w.now(), Expires: w.now().Add(5 * time.Minute), Authenticated: w.now(),
 	})
 	if err != nil {
@@ -114,7 +114,7 @@ func (w *world) who(token string) (subject string, verified int64) {
 	if err != nil {
 		return err.Error(), w.keys.asked.Load() - before
 	}
-	return found.Subject, w.keys.asked.Load() - before
+	return found.Subject.Text(), w.keys.asked.Load() - before
 }
 
 var refused = sentinel.ErrNoSession.Error()
@@ -188,17 +188,17 @@ func TestVerifiedTokensCompareTheWholeHash(t *testing.T) {
 	alice, mallory := hashToken(w.issue("alice")), hashToken("mallory's")
 	keys := w.Keys()
 	v := w.Verified
-	v.cache.Set(string(mallory[:]), &verifiedToken{alice, keys, &codec.AccessToken{Subject: "alice"}}, 1)
+	v.cache.Set(string(mallory[:]), &verifiedToken{alice, keys, &codec.AccessToken{Subject: codec.Hide("alice")}}, 1)
 	v.cache.Wait()
 	if _, found := v.cache.Get(string(mallory[:])); !found {
 		t.Fatal("the cache lost the entry; the test shows nothing")
 	}
 	if got := v.get(mallory, keys); got != nil {
-		t.Errorf("another token's entry is taken for it: %v", got.Subject)
+		t.Errorf("another token's entry is taken for it: %v", got.Subject.Text())
 	}
-	v.put(mallory, keys, &codec.AccessToken{Subject: "mallory"}, time.Hour)
+	v.put(mallory, keys, &codec.AccessToken{Subject: codec.Hide("mallory")}, time.Hour)
 	v.cache.Wait()
-	if got := v.get(mallory, keys); got == nil || got.Subject != "mallory" {
+	if got := v.get(mallory, keys); got == nil || got.Subject.Text() != "mallory" {
 		t.Errorf("its own entry: %v", got)
 	}
 	if got := v.get(mallory, new(int)); got != nil {

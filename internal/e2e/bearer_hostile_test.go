@@ -37,7 +37,7 @@ func forEachTokenRevocation(t *testing.T, test func(w *world, here, there *node,
 					here, there := w.node(withTokens()), w.node(withTokens())
 					var token string
 					if native {
-						token = here.issue("alice").AccessToken
+						token = here.issue("alice").AccessToken()
 					} else {
 						b := w.browser().login(here, "alice", "a")
 						token = tokenAnswer(t, here.api(http.MethodPost, "/token", "", b.from)).AccessToken
@@ -65,7 +65,7 @@ func TestPromise1_AccessTokenIsRefusedAtOnce(t *testing.T) {
 		here.wantBearer("here, at once", token, "401")
 		w.clock.Move(testStaleness + time.Millisecond)
 		there.wantBearer("there, MaxStaleness later", token, "401")
-		again := here.issue("alice").AccessToken
+		again := here.issue("alice").AccessToken()
 		here.wantBearer("a new login", again, "alice") // a revocation is not a ban
 	})
 }
@@ -156,8 +156,8 @@ func TestPromise1_AccessTokenOfARevokedKey(t *testing.T) {
 		w.ring = open() // the thief's handle on the old ring
 		p := here.issue("alice")
 		for range 3 {
-			here.wantBearer("before", p.AccessToken, "alice")
-			there.wantBearer("before", p.AccessToken, "alice")
+			here.wantBearer("before", p.AccessToken(), "alice")
+			there.wantBearer("before", p.AccessToken(), "alice")
 		}
 		key, err := operators.Primary(w.clock.Now())
 		if err != nil {
@@ -169,17 +169,17 @@ func TestPromise1_AccessTokenOfARevokedKey(t *testing.T) {
 		if err := ring.Reload(ctx); err != nil {
 			t.Fatal(err)
 		}
-		here.wantBearer("a token in the cache, its key revoked", p.AccessToken, "401")
-		wantOAuth(t, "a refresh token, its key revoked", here.refreshWith(p.RefreshToken), 400, "invalid_grant")
+		here.wantBearer("a token in the cache, its key revoked", p.AccessToken(), "401")
+		wantOAuth(t, "a refresh token, its key revoked", here.refreshWith(p.RefreshToken()), 400, "invalid_grant")
 		at := here.revoke(wafer.Revocation{Everyone: true, Reason: "leaked"})
-		forged := w.forge(p.AccessToken, func(a *codec.AccessToken) { a.Position = uint64(at) })
+		forged := w.forge(p.AccessToken(), func(a *codec.AccessToken) { a.Position = uint64(at) })
 		if who := there.bearerOf(forged); who != "401" {
 			t.Errorf("a forged token causes the read itself, and is %q", who)
 		}
 		here.wantBearer("a forged token", forged, "401")
 		there.freshen()
-		there.wantBearer("what it had verified", p.AccessToken, "401")
-		there.wantBearer("of the next key", here.issue("alice").AccessToken, "alice")
+		there.wantBearer("what it had verified", p.AccessToken(), "401")
+		there.wantBearer("of the next key", here.issue("alice").AccessToken(), "alice")
 	})
 }
 
@@ -202,11 +202,11 @@ func TestPromise1_NativeRefreshAcrossARevocation(t *testing.T) {
 					}
 					switch method {
 					case "Advance":
-						rec := n.refreshWith(p.RefreshToken)
+						rec := n.refreshWith(p.RefreshToken())
 						if rec.Code == http.StatusOK {
 							n.wantBearer("minted across it", tokenAnswer(t, rec).AccessToken, "401")
 						}
-						wantOAuth(t, "after it", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
+						wantOAuth(t, "after it", n.refreshWith(p.RefreshToken()), 400, "invalid_grant")
 					case "Create":
 						got, err := n.Issue(t.Context(), "alice")
 						if err == nil {
@@ -214,7 +214,7 @@ func TestPromise1_NativeRefreshAcrossARevocation(t *testing.T) {
 							if when == "after" {
 								want = "401"
 							}
-							n.wantBearer("issued across it", got.AccessToken, want)
+							n.wantBearer("issued across it", got.AccessToken(), want)
 						}
 					}
 				})
@@ -244,7 +244,7 @@ func TestPromise1_RevokedWhileClaimsIsAsked(t *testing.T) {
 		b := w.browser().login(n, "alice", "a")
 		w.pass(testAccess / 2)
 		during = func() { n.revoke(r(p.Session)) }
-		wantOAuth(t, name, n.refreshWith(p.RefreshToken), 400, "invalid_grant")
+		wantOAuth(t, name, n.refreshWith(p.RefreshToken()), 400, "invalid_grant")
 		during = func() { n.revoke(r(store.ID(b.cookie(w).ID))) }
 		if rec := n.api(http.MethodPost, "/token", "", b.from); rec.Code == http.StatusOK {
 			n.wantBearer("minted across it", tokenAnswer(t, rec).AccessToken, "401")
@@ -273,7 +273,7 @@ func TestPromise1_AccessTokensUnderRace(t *testing.T) {
 					readers.Go(func() {
 						for range 40 {
 							was := gone.Load()
-							if who := n.bearerOf(p.AccessToken); was && who != "401" || who != "401" && who != subject {
+							if who := n.bearerOf(p.AccessToken()); was && who != "401" || who != "401" && who != subject {
 								t.Errorf("the token of %s is %q after its revocation returned: %v", subject, who, was)
 							}
 						}
@@ -296,14 +296,14 @@ func TestPromise5_BearerInAnOutage(t *testing.T) {
 		n := w.node(withTokens())
 		p := n.issue("alice")
 		w.pass(time.Second)
-		n.wantBearer("before", p.AccessToken, "alice")
+		n.wantBearer("before", p.AccessToken(), "alice")
 		n.store.fail()
 		if !w.noReplica { // a node without one may need the store after all: its cache may lose an answer
-			n.wantBearer("within MaxStaleness", p.AccessToken, "alice")
+			n.wantBearer("within MaxStaleness", p.AccessToken(), "alice")
 		}
 		w.clock.Move(testStaleness + time.Millisecond)
 		for name, middleware := range map[string]func(http.Handler) http.Handler{"Bearer": n.Bearer, "Require": n.Require, "Handler": n.Handler} {
-			who, rec := through401(n, middleware, bearing(p.AccessToken))
+			who, rec := through401(n, middleware, bearing(p.AccessToken()))
 			if who != "503" || rec.Header().Get("Retry-After") == "" || len(rec.Header()["Set-Cookie"]) != 0 {
 				t.Errorf("%s in an outage: %s %v", name, who, rec.Header())
 			}
@@ -311,7 +311,7 @@ func TestPromise5_BearerInAnOutage(t *testing.T) {
 		public := false
 		n.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { public = true })).ServeHTTP(httptest.NewRecorder(), func() *http.Request {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			bearing(p.AccessToken)(r)
+			bearing(p.AccessToken())(r)
 			return r
 		}())
 		if !public {
@@ -319,7 +319,7 @@ func TestPromise5_BearerInAnOutage(t *testing.T) {
 		}
 		n.store.heal()
 		w.pass(0)
-		n.wantBearer("after the outage", p.AccessToken, "alice")
+		n.wantBearer("after the outage", p.AccessToken(), "alice")
 	})
 }
 
@@ -387,8 +387,8 @@ func TestPromise7_TokensStayIn(t *testing.T) {
 		}
 	}
 	p := n.issue(subject)
-	keep("the first access token", p.AccessToken)
-	keep("the first refresh token", p.RefreshToken)
+	keep("the first access token", p.AccessToken())
+	keep("the first refresh token", p.RefreshToken())
 	show("TokenPair", p)
 	show("TokenPair by value", *p)
 	show("a struct with both", struct {
@@ -399,7 +399,7 @@ func TestPromise7_TokensStayIn(t *testing.T) {
 	show("a map", map[string]*wafer.TokenPair{"p": p})
 	show("an error", fmt.Errorf("failed: %v", p))
 	w.pass(testAccess)
-	next := n.refreshed(p.RefreshToken)
+	next := n.refreshed(p.RefreshToken())
 	keep("the second access token", next.AccessToken)
 	keep("the second refresh token", next.RefreshToken)
 	through401(n, func(h http.Handler) http.Handler {
@@ -418,7 +418,7 @@ func TestPromise7_TokensStayIn(t *testing.T) {
 	}, bearing(next.AccessToken))
 	show("Config", n.config)
 	show("TokenConfig", n.config.Tokens)
-	for _, bad := range []string{next.AccessToken + "A", next.AccessToken[:len(next.AccessToken)-2], p.AccessToken, next.RefreshToken, next.AccessToken + " x", w.forge(next.AccessToken, func(a *codec.AccessToken) { a.Audience = []string{"elsewhere"} })} {
+	for _, bad := range []string{next.AccessToken + "A", next.AccessToken[:len(next.AccessToken)-2], p.AccessToken(), next.RefreshToken, next.AccessToken + " x", w.forge(next.AccessToken, func(a *codec.AccessToken) { a.Audience = []string{"elsewhere"} })} {
 		if !strings.Contains(bad, " ") {
 			keep("a bad one "+bad[len(bad)-5:], bad)
 		}
@@ -485,7 +485,7 @@ func TestPromise8_Forms(t *testing.T) {
 		"1 MB to refresh":          {"/refresh", form("grant_type", "refresh_token", "refresh_token", strings.Repeat("A", 1<<20))},
 		"1 MB to revoke":           {"/revoke", form("token", strings.Repeat("A", 1<<20))},
 		"1 MB to introspect":       {"/introspect", form("token", strings.Repeat("A", 1<<20))},
-		"1 MB of parameters":       {"/revoke", form("token", p.RefreshToken) + strings.Repeat("&a=1", 1<<18)},
+		"1 MB of parameters":       {"/revoke", form("token", p.RefreshToken()) + strings.Repeat("&a=1", 1<<18)},
 		"1 MB of separators":       {"/refresh", strings.Repeat("&", 1<<20)},
 		"1 MB of escapes":          {"/refresh", "grant_type=" + strings.Repeat("%41", 1<<18)},
 		"16 KB of parameters":      {"/refresh", numbered(3500)[1:]},
@@ -518,7 +518,7 @@ func TestPromise8_Forms(t *testing.T) {
 	if calls := n.store.calls(); len(calls) != 0 {
 		t.Errorf("the store was called: %v", calls)
 	}
-	n.wantBearer("after all that", p.AccessToken, "alice")
+	n.wantBearer("after all that", p.AccessToken(), "alice")
 }
 
 // No forged token causes a store call at any endpoint.
@@ -584,7 +584,7 @@ func TestAccessTokensOutliveABusyLog(t *testing.T) {
 					w.pass(step)
 				}
 			}
-			b, refresh := w.browser().login(n, "alice", "a"), n.issue("alice").RefreshToken
+			b, refresh := w.browser().login(n, "alice", "a"), n.issue("alice").RefreshToken()
 			busy(testAccess/2 - step)
 			var p tokenResponse
 			switch kind {
@@ -620,8 +620,8 @@ func TestNativeRefreshAboveTheFloorOfAFullList(t *testing.T) {
 	for i := range 1500 {
 		n.revoke(wafer.Revocation{Subjects: []string{fmt.Sprint("other ", i)}})
 	}
-	n.wantBearer("below the floor", p.AccessToken, "401")
-	next := n.refreshed(p.RefreshToken)
+	n.wantBearer("below the floor", p.AccessToken(), "401")
+	next := n.refreshed(p.RefreshToken())
 	n.wantBearer("refreshed", next.AccessToken, "alice")
 	if g := w.family(p.Session).Family.Generation; g != 1 {
 		t.Errorf("the family advanced to %d", g)
@@ -636,12 +636,12 @@ func TestNativeRefreshAfterALogoutThatTheStoreHasNotTaken(t *testing.T) {
 	p := n.issue("alice")
 	w.pass(testAccess)
 	n.store.fail("Revoke")
-	wantOAuth(t, "revoke", n.api(http.MethodPost, "/revoke", form("token", p.RefreshToken)), 503, "temporarily_unavailable")
-	if got := n.introspected(t, p.RefreshToken); got["active"] != false {
+	wantOAuth(t, "revoke", n.api(http.MethodPost, "/revoke", form("token", p.RefreshToken())), 503, "temporarily_unavailable")
+	if got := n.introspected(t, p.RefreshToken()); got["active"] != false {
 		t.Errorf("introspect: %v", got)
 	}
 	n.store.reset()
-	wantOAuth(t, "refresh", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
+	wantOAuth(t, "refresh", n.refreshWith(p.RefreshToken()), 400, "invalid_grant")
 	if calls := n.store.calls(); calls["Advance"]+calls["Family"] != 0 {
 		t.Errorf("the store was called: %v", calls)
 	}
@@ -660,7 +660,7 @@ func TestTokensInTheLastSecondOfASession(t *testing.T) {
 		p, b := n.issue("alice", limit), w.browser().login(n, "bob", "b", limit)
 		w.pass(testAccess + 30*time.Second)
 		b.is(n, "bob: b")
-		next := n.refreshed(p.RefreshToken)
+		next := n.refreshed(p.RefreshToken())
 		w.clock.Move(30*time.Second - time.Millisecond)
 		if rec := n.api(http.MethodPost, "/token", "", b.from); rec.Code != http.StatusOK && rec.Code != http.StatusUnauthorized {
 			t.Errorf("a browser's: %d %s", rec.Code, rec.Body)
@@ -682,7 +682,7 @@ func TestTokensInTheLastSecondOfASession(t *testing.T) {
 	p, b := n.issue("alice", limit), w.browser().login(n, "bob", "b", limit)
 	w.pass(testAccess + 30*time.Second)
 	b.is(n, "bob: b")
-	next := n.refreshed(p.RefreshToken)
+	next := n.refreshed(p.RefreshToken())
 	w.clock.Move(30*time.Second - 200*time.Millisecond)
 	if rec := n.api(http.MethodPost, "/token", "", b.from); rec.Code != http.StatusUnauthorized {
 		t.Errorf("a browser's, with 200 ms left: %d %s", rec.Code, rec.Body)

@@ -32,7 +32,7 @@ func forgeWith(t testing.TB, ring *keyring.Ring, realm, issuer string, now time.
 	}
 	c := claimsOf(t, from)
 	a := codec.AccessToken{
-		Subject: fmt.Sprint(c["sub"]), Audience: []string{apiAudience}, ClientID: "forger", Session: codec.ID(sessionID(t, from)),
+		Subject: codec.Hide(fmt.Sprint(c["sub"])), Audience: []string{apiAudience}, ClientID: "forger", Session: codec.ID(sessionID(t, from)),
 		Position: uint64(c["pos"].(float64)), Issued: now, Expires: now.Add(testAccess), Authenticated: now,
 	}
 	if change != nil {
@@ -63,7 +63,7 @@ func TestBearerShowsTheSession(t *testing.T) {
 	cookie := b.cookie(w)
 	fromCookie := tokenAnswer(t, n.api(http.MethodPost, "/token", "", b.from))
 	native := n.issue("alice")
-	for what, token := range map[string]string{"a browser's": fromCookie.AccessToken, "a native client's": native.AccessToken} {
+	for what, token := range map[string]string{"a browser's": fromCookie.AccessToken, "a native client's": native.AccessToken()} {
 		for name, middleware := range map[string]func(http.Handler) http.Handler{"Bearer": n.Bearer, "Require": n.Require, "Handler": n.Handler, "RequireRecent": n.RequireRecent(time.Hour)} {
 			called := false
 			through401(n, func(h http.Handler) http.Handler {
@@ -111,7 +111,7 @@ func TestBearerTokenClaims(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens(func(c *wafer.TokenConfig[basket]) { c.ClientID = "shop-app" }))
 	a, b := n.issue("alice"), n.issue("alice")
-	c := claimsOf(t, a.AccessToken)
+	c := claimsOf(t, a.AccessToken())
 	now := float64(w.clock.Now().Unix())
 	for name, want := range map[string]any{"iss": apiIssuer, "sub": "alice", "client_id": "shop-app", "iat": now, "auth_time": now, "exp": now + testAccess.Seconds(), "sid": a.Session.String()} {
 		if c[name] != want {
@@ -121,7 +121,7 @@ func TestBearerTokenClaims(t *testing.T) {
 	if aud := fmt.Sprint(c["aud"]); aud != apiAudience && aud != "["+apiAudience+"]" {
 		t.Errorf("aud is %v", aud)
 	}
-	if c["jti"] == claimsOf(t, b.AccessToken)["jti"] || c["jti"] == "" || a.Session == b.Session {
+	if c["jti"] == claimsOf(t, b.AccessToken())["jti"] || c["jti"] == "" || a.Session == b.Session {
 		t.Error("two logins share a jti or a session")
 	}
 }
@@ -131,7 +131,7 @@ func TestBearerTokenClaims(t *testing.T) {
 func TestBearerChallenges(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
-	good := n.issue("alice").AccessToken
+	good := n.issue("alice").AccessToken()
 	for what, c := range map[string]struct {
 		lines     []string
 		challenge string
@@ -205,7 +205,7 @@ func TestBearerChallenges(t *testing.T) {
 func TestBearerBesideCookies(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
-	token := n.issue("native").AccessToken
+	token := n.issue("native").AccessToken()
 	b := w.browser().login(n, "browser", "a")
 	w.pass(0)
 	for _, c := range []struct {
@@ -255,7 +255,7 @@ func TestBearerBesideCookies(t *testing.T) {
 	// Handler refreshes a session by cookie that is due, and Bearer inside it
 	// still uses the token's session.
 	w.pass(testAccess)
-	fresh := n.issue("native").AccessToken
+	fresh := n.issue("native").AccessToken()
 	who, rec := through401(n, func(h http.Handler) http.Handler { return n.Handler(n.Bearer(h)) }, b.from, bearing(fresh))
 	if who != "native" || len(rec.Header()["Set-Cookie"]) != 2 {
 		t.Errorf("with a cookie that is due: %s, %d cookies", who, len(rec.Header()["Set-Cookie"]))
@@ -294,9 +294,9 @@ func TestBearerCanBeEndedAndNotSavedTo(t *testing.T) {
 				t.Errorf("cookies were written: %q", rw.Header()["Set-Cookie"])
 			}
 		}))
-	}, b.from, bearing(p.AccessToken))
-	n.wantBearer("after End", p.AccessToken, "401")
-	wantOAuth(t, "after End", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
+	}, b.from, bearing(p.AccessToken()))
+	n.wantBearer("after End", p.AccessToken(), "401")
+	wantOAuth(t, "after End", n.refreshWith(p.RefreshToken()), 400, "invalid_grant")
 	if state := w.family(p.Session).State; state != store.Ended {
 		t.Errorf("the session is %v", state)
 	}
@@ -308,7 +308,7 @@ func TestBearerCanBeEndedAndNotSavedTo(t *testing.T) {
 func TestPromise4_BearerReadsWithoutStore(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
-	tokens := []string{n.issue("alice").AccessToken, n.issue("bob").AccessToken}
+	tokens := []string{n.issue("alice").AccessToken(), n.issue("bob").AccessToken()}
 	n.freshen()
 	n.store.reset()
 	for range 3 {
@@ -351,18 +351,18 @@ func badTokens(t *testing.T) (w *world, n *node, tokens map[string]string) {
 	elsewhere := newWorld(t) // a store belongs to one realm
 	elsewhere.clock, elsewhere.ring = w.clock, w.ring
 	other := elsewhere.node(withTokens(), func(c *wafer.Config[basket]) { c.Realm = "harness.example/prod" })
-	old, past := n.issue("old"), n.issue("past").AccessToken
+	old, past := n.issue("old"), n.issue("past").AccessToken()
 	cut, ended, pair := n.issue("cut"), n.issue("ended"), n.issue("alice")
 	b := w.browser().login(n, "browser", "a")
 	w.pass(testAccess)
 	n.revoke(wafer.Revocation{Sessions: []store.ID{ended.Session}, Subjects: []string{"cut"}})
-	cutNow, endedNow := w.forge(cut.AccessToken, nil), w.forge(ended.AccessToken, nil)
+	cutNow, endedNow := w.forge(cut.AccessToken(), nil), w.forge(ended.AccessToken(), nil)
 	w.pass(0)
 	now := w.clock.Now()
-	alice := n.refreshed(pair.RefreshToken)
+	alice := n.refreshed(pair.RefreshToken())
 	good := alice.AccessToken
 	parts := strings.Split(good, ".")
-	mallory := strings.Split(n.issue("mallory").AccessToken, ".")
+	mallory := strings.Split(n.issue("mallory").AccessToken(), ".")
 	n.wantBearer("control", good, "alice")
 	n.wantBearer("control: forged as the attacks are", w.forge(good, nil), "alice")
 	n.wantBearer("control: expires in a second", w.forge(good, func(a *codec.AccessToken) { a.Expires = now.Add(time.Second) }), "alice")
@@ -374,7 +374,7 @@ func badTokens(t *testing.T) (w *world, n *node, tokens map[string]string) {
 		"1 MB":                           strings.Repeat("A", 1<<20),
 		"1 MB behind a good one":         good + strings.Repeat("A", 1<<20),
 		"a refresh token":                alice.RefreshToken,
-		"a refresh token of before":      old.RefreshToken,
+		"a refresh token of before":      old.RefreshToken(),
 		"a browser's refresh token":      b.cookies[refreshCookie],
 		"a session cookie":               b.cookies[sessionCookie],
 		"past its expiry":                past,
@@ -385,13 +385,13 @@ func badTokens(t *testing.T) (w *world, n *node, tokens map[string]string) {
 		"for another of Audiences":       n.refreshed(alice.RefreshToken, "audience", apiBilling).AccessToken,
 		"for two audiences":              w.forge(good, func(a *codec.AccessToken) { a.Audience = []string{apiAudience, apiBilling} }),
 		"for the issuer":                 w.forge(good, func(a *codec.AccessToken) { a.Audience = []string{apiIssuer} }),
-		"of another realm":               other.issue("alice").AccessToken,
+		"of another realm":               other.issue("alice").AccessToken(),
 		"of another realm, forged":       forgeWith(t, w.ring, "harness.example/prod", apiIssuer, now, good, nil),
 		"of another issuer":              forgeWith(t, w.ring, testRealm, "https://evil.example", now, good, nil),
 		"of another ring":                forgeWith(t, newStaticRing(t), testRealm, apiIssuer, now, good, nil),
-		"a session that ended":           ended.AccessToken,
+		"a session that ended":           ended.AccessToken(),
 		"a session that ended, forged":   endedNow,
-		"a subject that was revoked":     cut.AccessToken,
+		"a subject that was revoked":     cut.AccessToken(),
 		"a subject revoked, forged":      cutNow,
 		"from before everyone":           w.forge(good, func(a *codec.AccessToken) { a.Position = 1 }),
 		"ahead of the log":               w.forge(good, func(a *codec.AccessToken) { a.Position += 1 << 40 }),
@@ -421,7 +421,7 @@ func TestPromise1_LiveByBearerEndsWithItsSession(t *testing.T) {
 		pairs, streams := map[string]*wafer.TokenPair{}, map[string]context.Context{}
 		for _, name := range []string{"logout", "revoke", "session", "subject", "replay", "stays", "idles"} {
 			pairs[name] = here.issue(name)
-			streams[name] = open(here, pairs[name].AccessToken)
+			streams[name] = open(here, pairs[name].AccessToken())
 			goesOn(t, name, streams[name])
 		}
 		browserToken := func(b *browser) string {
@@ -429,9 +429,9 @@ func TestPromise1_LiveByBearerEndsWithItsSession(t *testing.T) {
 		}
 		b := w.browser().login(here, "browser", "a")
 		streams["browser"] = open(here, browserToken(b))
-		here.api(http.MethodPost, "/logout", "", bearing(pairs["logout"].AccessToken))
+		here.api(http.MethodPost, "/logout", "", bearing(pairs["logout"].AccessToken()))
 		hasEnded(t, "logout", streams["logout"], wafer.ErrEnded)
-		there.api(http.MethodPost, "/revoke", form("token", pairs["revoke"].RefreshToken))
+		there.api(http.MethodPost, "/revoke", form("token", pairs["revoke"].RefreshToken()))
 		hasEnded(t, "revoke elsewhere", streams["revoke"], wafer.ErrEnded)
 		there.revoke(wafer.Revocation{Sessions: []store.ID{pairs["session"].Session}})
 		hasEnded(t, "session", streams["session"], wafer.ErrEnded)
@@ -441,7 +441,7 @@ func TestPromise1_LiveByBearerEndsWithItsSession(t *testing.T) {
 		hasEnded(t, "the browser's logout", streams["browser"], wafer.ErrEnded)
 		goesOn(t, "another", streams["stays"])
 
-		refresh, replay := pairs["stays"].RefreshToken, pairs["replay"].RefreshToken
+		refresh, replay := pairs["stays"].RefreshToken(), pairs["replay"].RefreshToken()
 		stolen := replay
 		for range 6 {
 			time.Sleep(testAccess)
@@ -480,13 +480,13 @@ func TestStartInARequestWithABearer(t *testing.T) {
 					wants(t, "End", n.End(rw, r), nil)
 				}
 			}))
-		}, bearing(p.AccessToken))
+		}, bearing(p.AccessToken()))
 		(&answer{b: b, n: n, rec: rec}).arrive()
 		if left := len(b.cookies); (left == 0) != (then == "End") {
 			t.Errorf("after Start and %q the browser has %d cookies", then, left)
 		}
 		b.is(n, map[string]string{"": "alice: web", "Save": "alice: saved", "End": "401"}[then])
-		n.wantBearer("after Start and "+then, p.AccessToken, "alice")
+		n.wantBearer("after Start and "+then, p.AccessToken(), "alice")
 	}
 }
 

@@ -48,7 +48,7 @@ func TestDevicesEndpoint(t *testing.T) {
 	wants(t, "End", gone.do(n, end), nil)
 	w.browser().login(n, "bob", "b", wafer.Label("of bob"))
 	w.pass(time.Second)
-	for current, configure := range map[string]func(*http.Request){"laptop": b.from, "phone <&>": bearing(phone.AccessToken)} {
+	for current, configure := range map[string]func(*http.Request){"laptop": b.from, "phone <&>": bearing(phone.AccessToken())} {
 		list := n.devices(t, configure).Devices
 		if len(list) != 2 || list[0].Label != "laptop" || list[1].Label != "phone <&>" {
 			t.Fatalf("alice's devices are %+v", list)
@@ -84,7 +84,7 @@ func TestPromise6_DeleteDeviceTellsNothing(t *testing.T) {
 	phone := n.issue("alice")
 	n.revoke(wafer.Revocation{Sessions: []store.ID{ended.Session}, Subjects: []string{"cut"}})
 	w.pass(0)
-	for name, configure := range map[string]func(*http.Request){"a cookie": b.from, "an access token": bearing(phone.AccessToken)} {
+	for name, configure := range map[string]func(*http.Request){"a cookie": b.from, "an access token": bearing(phone.AccessToken())} {
 		want := ""
 		for what, id := range map[string]string{
 			"another's": bob.Session.String(), "unknown": store.ID{1}.String(), "another's that was revoked": cut.Session.String(),
@@ -104,7 +104,7 @@ func TestPromise6_DeleteDeviceTellsNothing(t *testing.T) {
 	if state := w.family(bob.Session).State; state != store.Alive {
 		t.Errorf("another's session is %v", state)
 	}
-	n.wantBearer("another's", n.refreshed(bob.RefreshToken).AccessToken, "bob")
+	n.wantBearer("another's", n.refreshed(bob.RefreshToken()).AccessToken, "bob")
 }
 
 func TestDeleteDevice(t *testing.T) {
@@ -113,16 +113,16 @@ func TestDeleteDevice(t *testing.T) {
 	b := w.browser().login(n, "alice", "a")
 	phone, tablet := n.issue("alice"), n.issue("alice")
 	for range 2 {
-		n.wantBearer("before", phone.AccessToken, "alice")
+		n.wantBearer("before", phone.AccessToken(), "alice")
 	}
 	n.store.cutLog()
 	rec := n.api(http.MethodDelete, "/devices/"+strings.ToUpper(phone.Session.String()), "", b.from)
 	if rec.Code != http.StatusNoContent || rec.Body.Len() != 0 {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
-	n.wantBearer("the device that was ended", phone.AccessToken, "401")
-	wantOAuth(t, "the device that was ended", there.refreshWith(phone.RefreshToken), 400, "invalid_grant")
-	n.wantBearer("another device", tablet.AccessToken, "alice")
+	n.wantBearer("the device that was ended", phone.AccessToken(), "401")
+	wantOAuth(t, "the device that was ended", there.refreshWith(phone.RefreshToken()), 400, "invalid_grant")
+	n.wantBearer("another device", tablet.AccessToken(), "alice")
 	if rec := n.api(http.MethodDelete, "/devices/"+phone.Session.String(), "", b.from); rec.Code != http.StatusNotFound {
 		t.Errorf("again: %d", rec.Code)
 	}
@@ -131,15 +131,15 @@ func TestDeleteDevice(t *testing.T) {
 		t.Errorf("the log has %v, %v", entries, err)
 	}
 	// A native client ends the browser's session, and then its own.
-	if rec := n.api(http.MethodDelete, "/devices/"+store.ID(b.cookie(w).ID).String(), "", bearing(tablet.AccessToken)); rec.Code != http.StatusNoContent {
+	if rec := n.api(http.MethodDelete, "/devices/"+store.ID(b.cookie(w).ID).String(), "", bearing(tablet.AccessToken())); rec.Code != http.StatusNoContent {
 		t.Errorf("by an access token: %d", rec.Code)
 	}
 	b.dead(n)
 	n.store.fail("Revoke")
-	if rec := n.api(http.MethodDelete, "/devices/"+tablet.Session.String(), "", bearing(tablet.AccessToken)); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
+	if rec := n.api(http.MethodDelete, "/devices/"+tablet.Session.String(), "", bearing(tablet.AccessToken())); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
 		t.Errorf("in an outage: %d", rec.Code)
 	}
-	n.wantBearer("ended in an outage", tablet.AccessToken, "401")
+	n.wantBearer("ended in an outage", tablet.AccessToken(), "401")
 	n.store.heal()
 
 	// An outage reveals no more, whoever the id belongs to.
@@ -148,7 +148,7 @@ func TestDeleteDevice(t *testing.T) {
 	n.freshen()
 	n.store.fail("Family")
 	for _, id := range []store.ID{last.Session, other.Session, {1}} {
-		looks = append(looks, dump(n.api(http.MethodDelete, "/devices/"+id.String(), "", bearing(last.AccessToken))))
+		looks = append(looks, dump(n.api(http.MethodDelete, "/devices/"+id.String(), "", bearing(last.AccessToken()))))
 	}
 	if looks = slices.Compact(looks); len(looks) != 1 || !strings.HasPrefix(looks[0], "503") {
 		t.Errorf("in an outage: %q", looks)
@@ -165,7 +165,7 @@ func TestDeleteDevicePastItsLimits(t *testing.T) {
 	if f := w.family(old.Session); f.State != store.Alive {
 		t.Errorf("the family was swept; the test shows nothing: %v", f.State)
 	}
-	if rec := n.api(http.MethodDelete, "/devices/"+old.Session.String(), "", bearing(phone.AccessToken)); rec.Code != http.StatusNotFound {
+	if rec := n.api(http.MethodDelete, "/devices/"+old.Session.String(), "", bearing(phone.AccessToken())); rec.Code != http.StatusNotFound {
 		t.Errorf("%d", rec.Code)
 	}
 }
@@ -178,7 +178,7 @@ func TestDeleteDeviceNeedsRecentAuthentication(t *testing.T) {
 	b := w.browser().login(n, "alice", "a")
 	phone, other := n.issue("alice"), n.issue("bob")
 	w.pass(10 * time.Minute)
-	token := n.refreshed(phone.RefreshToken)
+	token := n.refreshed(phone.RefreshToken())
 	path := "/devices/" + phone.Session.String()
 	if rec := n.api(http.MethodDelete, "/devices/"+(store.ID{1}).String(), "", bearing(token.AccessToken)); rec.Code != http.StatusNotFound {
 		t.Errorf("exactly as old as allowed: %d", rec.Code)
@@ -223,20 +223,20 @@ func TestLogoutEndpoint(t *testing.T) {
 		n.wantBearer("before", access, "alice")
 	}
 	// Cookies win if a request has both.
-	rec := n.api(http.MethodPost, "/logout", "", b.from, bearing(phone.AccessToken))
+	rec := n.api(http.MethodPost, "/logout", "", b.from, bearing(phone.AccessToken()))
 	cookies := rec.Result().Cookies()
 	if rec.Code != http.StatusNoContent || len(cookies) != 2 || cookies[0].MaxAge >= 0 || cookies[1].MaxAge >= 0 {
 		t.Errorf("%d %v", rec.Code, cookies)
 	}
 	before.dead(n)
 	n.wantBearer("the browser's access token", access, "401")
-	n.wantBearer("the phone's access token", phone.AccessToken, "alice")
-	rec = n.api(http.MethodPost, "/logout", "", bearing(phone.AccessToken))
+	n.wantBearer("the phone's access token", phone.AccessToken(), "alice")
+	rec = n.api(http.MethodPost, "/logout", "", bearing(phone.AccessToken()))
 	if rec.Code != http.StatusNoContent || len(rec.Header()["Set-Cookie"]) != 0 {
 		t.Errorf("by access token: %d %v", rec.Code, rec.Header())
 	}
-	n.wantBearer("after its logout", phone.AccessToken, "401")
-	wantOAuth(t, "after its logout", n.refreshWith(phone.RefreshToken), 400, "invalid_grant")
+	n.wantBearer("after its logout", phone.AccessToken(), "401")
+	wantOAuth(t, "after its logout", n.refreshWith(phone.RefreshToken()), 400, "invalid_grant")
 	if rec := n.api(http.MethodPost, "/logout", ""); rec.Code != http.StatusNoContent {
 		t.Errorf("anonymous: %d", rec.Code)
 	}
@@ -245,12 +245,12 @@ func TestLogoutEndpoint(t *testing.T) {
 	phone = n.issue("alice")
 	n.freshen()
 	n.store.fail()
-	if rec := n.api(http.MethodPost, "/logout", "", bearing(phone.AccessToken)); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
+	if rec := n.api(http.MethodPost, "/logout", "", bearing(phone.AccessToken())); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
 		t.Errorf("in an outage: %d", rec.Code)
 	}
-	n.wantBearer("after a logout in an outage", phone.AccessToken, "401")
+	n.wantBearer("after a logout in an outage", phone.AccessToken(), "401")
 	n.store.heal()
-	wantOAuth(t, "after a logout in an outage", n.refreshWith(phone.RefreshToken), 400, "invalid_grant")
+	wantOAuth(t, "after a logout in an outage", n.refreshWith(phone.RefreshToken()), 400, "invalid_grant")
 	deadline := time.Now().Add(2 * time.Minute)
 	for w.family(phone.Session).State != store.Ended && time.Now().Before(deadline) {
 		time.Sleep(5 * time.Millisecond)
@@ -266,23 +266,23 @@ func TestPromise5_LogoutByAccessTokenIsNeverLost(t *testing.T) {
 	n := w.node(withTokens())
 	p := n.issue("alice")
 	w.pass(testAccess)
-	for what, token := range map[string]string{"junk": "junk", "expired": p.AccessToken} {
+	for what, token := range map[string]string{"junk": "junk", "expired": p.AccessToken()} {
 		if rec := n.api(http.MethodPost, "/logout", "", bearing(token)); rec.Code != http.StatusUnauthorized {
 			t.Errorf("by a token that is no good (%s): %d", what, rec.Code)
 		}
 	}
-	n.refreshed(p.RefreshToken)
+	n.refreshed(p.RefreshToken())
 	for _, bearer := range []bool{false, true} {
 		p := n.issue("alice")
 		n.freshen()
 		n.store.fail() // and the list is stale
 		w.clock.Move(testStaleness + time.Millisecond)
 		logout := func() *httptest.ResponseRecorder {
-			return n.api(http.MethodPost, "/logout", "", bearing(p.AccessToken))
+			return n.api(http.MethodPost, "/logout", "", bearing(p.AccessToken()))
 		}
 		if bearer { // revoke does the same
 			logout = func() *httptest.ResponseRecorder {
-				return n.api(http.MethodPost, "/revoke", form("token", p.AccessToken))
+				return n.api(http.MethodPost, "/revoke", form("token", p.AccessToken()))
 			}
 		}
 		if rec := logout(); rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
@@ -290,7 +290,7 @@ func TestPromise5_LogoutByAccessTokenIsNeverLost(t *testing.T) {
 		}
 		n.store.heal()
 		w.pass(0)
-		n.wantBearer("after a logout in an outage", p.AccessToken, "401")
-		wantOAuth(t, "after a logout in an outage", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
+		n.wantBearer("after a logout in an outage", p.AccessToken(), "401")
+		wantOAuth(t, "after a logout in an outage", n.refreshWith(p.RefreshToken()), 400, "invalid_grant")
 	}
 }

@@ -31,24 +31,24 @@ func jwks(t testing.TB, n *node) *codec.JWKS {
 // same answer (section 2.2).
 func TestRevokeEndpoint(t *testing.T) {
 	for what, pick := range map[string]func(*wafer.TokenPair) string{
-		"the refresh token": func(p *wafer.TokenPair) string { return p.RefreshToken },
-		"the access token":  func(p *wafer.TokenPair) string { return p.AccessToken },
+		"the refresh token": func(p *wafer.TokenPair) string { return p.RefreshToken() },
+		"the access token":  func(p *wafer.TokenPair) string { return p.AccessToken() },
 	} {
 		for _, hint := range []string{"", "access_token", "refresh_token", "nonsense"} {
 			w := newWorld(t)
 			n := w.node(withTokens())
 			p, stays := n.issue("alice"), n.issue("alice")
 			for range 2 {
-				n.wantBearer("before", p.AccessToken, "alice")
+				n.wantBearer("before", p.AccessToken(), "alice")
 			}
 			n.store.cutLog()
 			rec := n.api(http.MethodPost, "/revoke", form("token", pick(p), "token_type_hint", hint))
 			if rec.Code != http.StatusOK || rec.Body.Len() != 0 || rec.Header().Get("Cache-Control") != "no-store" {
 				t.Errorf("%s: %d %v %s", what, rec.Code, rec.Header(), rec.Body)
 			}
-			n.wantBearer(what+" was revoked", p.AccessToken, "401")
-			wantOAuth(t, what+" was revoked", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
-			n.wantBearer("another session of the subject", stays.AccessToken, "alice")
+			n.wantBearer(what+" was revoked", p.AccessToken(), "401")
+			wantOAuth(t, what+" was revoked", n.refreshWith(p.RefreshToken()), 400, "invalid_grant")
+			n.wantBearer("another session of the subject", stays.AccessToken(), "alice")
 			if again := n.api(http.MethodPost, "/revoke", form("token", pick(p), "token_type_hint", hint)); dump(again) != dump(rec) {
 				t.Errorf("again: %s", dump(again))
 			}
@@ -80,7 +80,7 @@ func TestPromise6_RevokeTellsNothing(t *testing.T) {
 	w, n, tokens := badTokens(t)
 	_, grants, moreTokens := badGrants(t)
 	good := n.issue("zoe")
-	want := dump(n.api(http.MethodPost, "/revoke", form("token", good.AccessToken)))
+	want := dump(n.api(http.MethodPost, "/revoke", form("token", good.AccessToken())))
 	try := func(n *node, name, token string) {
 		t.Helper()
 		if len(token) > 12<<10 {
@@ -104,13 +104,13 @@ func TestPromise6_RevokeTellsNothing(t *testing.T) {
 	alive := n.issue("alive")
 	n.freshen()
 	n.store.fail()
-	for _, token := range []string{alive.RefreshToken, alive.AccessToken} {
+	for _, token := range []string{alive.RefreshToken(), alive.AccessToken()} {
 		rec := n.api(http.MethodPost, "/revoke", form("token", token))
-		if token == alive.RefreshToken {
+		if token == alive.RefreshToken() {
 			wantOAuth(t, "in an outage", rec, http.StatusServiceUnavailable, "temporarily_unavailable")
 		}
 	}
-	n.wantBearer("revoked in an outage", alive.AccessToken, "401")
+	n.wantBearer("revoked in an outage", alive.AccessToken(), "401")
 	try(n, "a forged one in an outage", "wfr1_"+strings.Repeat("A", 54))
 	n.store.heal()
 	deadline := time.Now().Add(2 * time.Minute)
@@ -121,14 +121,14 @@ func TestPromise6_RevokeTellsNothing(t *testing.T) {
 		t.Errorf("after the outage the session is %v", state)
 	}
 	for what, body := range map[string]string{
-		"no token": "x=y", "an empty token": "token=", "two tokens": form("token", good.AccessToken, "token", good.AccessToken), "no body": "",
+		"no token": "x=y", "an empty token": "token=", "two tokens": form("token", good.AccessToken(), "token", good.AccessToken()), "no body": "",
 	} {
 		wantOAuth(t, what, n.api(http.MethodPost, "/revoke", body), 400, "invalid_request")
 	}
 	kept := n.issue("kept")
-	wantOAuth(t, "in the address", n.api(http.MethodPost, "/revoke", "x=y", func(r *http.Request) { r.URL.RawQuery = form("token", kept.RefreshToken) }), 400, "invalid_request")
-	wantOAuth(t, "JSON", n.api(http.MethodPost, "/revoke", `{"token":"`+kept.RefreshToken+`"}`, header("Content-Type", "application/json")), 400, "invalid_request")
-	n.wantBearer("what was not revoked", kept.AccessToken, "kept")
+	wantOAuth(t, "in the address", n.api(http.MethodPost, "/revoke", "x=y", func(r *http.Request) { r.URL.RawQuery = form("token", kept.RefreshToken()) }), 400, "invalid_request")
+	wantOAuth(t, "JSON", n.api(http.MethodPost, "/revoke", `{"token":"`+kept.RefreshToken()+`"}`, header("Content-Type", "application/json")), 400, "invalid_request")
+	n.wantBearer("what was not revoked", kept.AccessToken(), "kept")
 }
 
 // RFC 7662 section 2.2.
@@ -139,8 +139,8 @@ func TestIntrospectEndpoint(t *testing.T) {
 	b := w.browser().login(n, "bob", "a")
 	w.pass(time.Minute)
 	asks := func(token string) map[string]any { return n.introspected(t, token) }
-	c := claimsOf(t, p.AccessToken)
-	got := asks(p.AccessToken)
+	c := claimsOf(t, p.AccessToken())
+	got := asks(p.AccessToken())
 	for name, want := range map[string]any{
 		"active": true, "token_type": "Bearer", "client_id": "shop-app", "sub": "alice", "sid": p.Session.String(), "iss": apiIssuer,
 		"jti": c["jti"], "exp": c["exp"], "iat": c["iat"], "auth_time": c["auth_time"], "scope": "hooked",
@@ -152,7 +152,7 @@ func TestIntrospectEndpoint(t *testing.T) {
 	if aud := fmt.Sprint(got["aud"]); aud != apiAudience && aud != "["+apiAudience+"]" || len(got) != 12 {
 		t.Errorf("the answer is %v", got)
 	}
-	for what, token := range map[string]string{"alice": p.RefreshToken, "bob": b.cookies[refreshCookie]} {
+	for what, token := range map[string]string{"alice": p.RefreshToken(), "bob": b.cookies[refreshCookie]} {
 		got := asks(token)
 		id, err := store.ParseID(fmt.Sprint(got["sid"]))
 		if err != nil {
@@ -164,7 +164,7 @@ func TestIntrospectEndpoint(t *testing.T) {
 		}
 	}
 	// Introspection changes nothing, even for an old token.
-	stolen := p.RefreshToken
+	stolen := p.RefreshToken()
 	token := stolen
 	for range 2 {
 		w.pass(testAccess)
@@ -190,14 +190,14 @@ func TestIntrospectEndpoint(t *testing.T) {
 	for _, absolute := range []time.Duration{testAccess + time.Minute, time.Hour} {
 		short := n.issue("carol", wafer.Limits(testAccess+2*time.Minute, absolute))
 		deadline := w.clock.Now().Add(min(testAccess+2*time.Minute, absolute))
-		if got := asks(short.RefreshToken); got["exp"] != float64(deadline.Unix()) {
+		if got := asks(short.RefreshToken()); got["exp"] != float64(deadline.Unix()) {
 			t.Errorf("exp is %v, want %d", got["exp"], deadline.Unix())
 		}
 		w.clock.Move(deadline.Sub(w.clock.Now()))
 		if f := w.family(short.Session); f.State != store.Alive {
 			t.Errorf("the family was swept; the test shows nothing: %v", f.State)
 		}
-		if got := asks(short.RefreshToken); got["active"] != false || len(got) != 1 {
+		if got := asks(short.RefreshToken()); got["active"] != false || len(got) != 1 {
 			t.Errorf("at its deadline: %v", got)
 		}
 	}
@@ -250,7 +250,7 @@ func TestPromise6_IntrospectTellsNothing(t *testing.T) {
 			try(n, name, tokens[name])
 		}
 	}
-	good := n.issue("zoe").AccessToken
+	good := n.issue("zoe").AccessToken()
 	unauthorized := ""
 	for what, configure := range map[string]func(*http.Request){
 		"nobody": func(*http.Request) {}, "another secret": header("Authorization", "Basic YTpi"), "the token itself": bearing(good),
@@ -270,7 +270,7 @@ func TestPromise6_IntrospectTellsNothing(t *testing.T) {
 	refresh := n.issue("yan")
 	n.store.fail()
 	n.world.clock.Move(testStaleness + time.Millisecond)
-	for _, token := range []string{refresh.AccessToken, refresh.RefreshToken} {
+	for _, token := range []string{refresh.AccessToken(), refresh.RefreshToken()} {
 		wantOAuth(t, "in an outage", n.api(http.MethodPost, "/introspect", form("token", token), authorized), 503, "temporarily_unavailable")
 	}
 	off := n.world.node(withTokens(func(c *wafer.TokenConfig[basket]) { c.Introspect = nil }))
@@ -333,7 +333,7 @@ func TestJWKSEndpoint(t *testing.T) {
 	for range 30 {
 		w.pass(5 * time.Minute)
 		p := n.issue("alice")
-		if err := elsewhere(copies[len(copies)-1], p.AccessToken); err != nil {
+		if err := elsewhere(copies[len(copies)-1], p.AccessToken()); err != nil {
 			t.Fatalf("a copy of five minutes ago does not verify: %v", err)
 		}
 		copies = append(copies, jwks(t, n))
@@ -347,21 +347,21 @@ func TestJWKSEndpoint(t *testing.T) {
 	}
 	p := n.issue("alice")
 	for range 2 {
-		n.wantBearer("before its key is revoked", p.AccessToken, "alice")
+		n.wantBearer("before its key is revoked", p.AccessToken(), "alice")
 	}
 	gone := primary().ID()
 	if _, err := ring.Revoke(ctx, w.clock.Now(), gone, "leaked"); err != nil {
 		t.Fatal(err)
 	}
-	n.wantBearer("its key was revoked", p.AccessToken, "401")
+	n.wantBearer("its key was revoked", p.AccessToken(), "401")
 	set := jwks(t, n)
 	if slices.ContainsFunc(set.KeyIDs(), func(kid string) bool { return strings.HasPrefix(kid, gone.String()) }) {
 		t.Errorf("the revoked key %v is published: %q", gone, set.KeyIDs())
 	}
-	if err := elsewhere(set, p.AccessToken); err == nil {
+	if err := elsewhere(set, p.AccessToken()); err == nil {
 		t.Error("a token of a revoked key verifies under a new copy")
 	}
-	n.wantBearer("signed by the next key", n.issue("alice").AccessToken, "alice")
+	n.wantBearer("signed by the next key", n.issue("alice").AccessToken(), "alice")
 	// Past the longest life of anything it signed, the first key is gone.
 	w.pass(ring.Life() + 2*time.Hour)
 	if slices.Contains(jwks(t, n).KeyIDs(), first.String()+"-EdDSA") {
@@ -472,9 +472,9 @@ func TestEndpointsMethodsAndOrigins(t *testing.T) {
 	changes := map[string]struct{ method, body string }{
 		"/logout":        {http.MethodPost, ""},
 		"/token":         {http.MethodPost, ""},
-		"/refresh":       {http.MethodPost, form("grant_type", "refresh_token", "refresh_token", p.RefreshToken)},
-		"/revoke":        {http.MethodPost, form("token", p.RefreshToken)},
-		"/introspect":    {http.MethodPost, form("token", p.RefreshToken)},
+		"/refresh":       {http.MethodPost, form("grant_type", "refresh_token", "refresh_token", p.RefreshToken())},
+		"/revoke":        {http.MethodPost, form("token", p.RefreshToken())},
+		"/introspect":    {http.MethodPost, form("token", p.RefreshToken())},
 		"/devices/" + id: {http.MethodDelete, ""},
 	}
 	w.pass(testAccess / 2)
@@ -535,7 +535,7 @@ func TestOAuthKnowsEveryAudience(t *testing.T) {
 	for _, audience := range []string{apiAudience, apiBilling, apiReports} {
 		w := newWorld(t)
 		n := w.node(withTokens())
-		p := n.refreshed(n.issue("alice").RefreshToken, "audience", audience)
+		p := n.refreshed(n.issue("alice").RefreshToken(), "audience", audience)
 		for range 3 {
 			if got := n.introspected(t, p.AccessToken); got["active"] != true || !strings.Contains(fmt.Sprint(got["aud"]), audience) {
 				t.Errorf("a good token for %s: %v", audience, got)
@@ -563,7 +563,7 @@ func TestIntrospectHookReadsABoundedForm(t *testing.T) {
 	n := w.node(withTokens(func(c *wafer.TokenConfig[basket]) {
 		c.Introspect = func(r *http.Request) bool { return r.PostFormValue("client_secret") == "s" }
 	}))
-	token := n.issue("alice").AccessToken
+	token := n.issue("alice").AccessToken()
 	if rec := n.api(http.MethodPost, "/introspect", form("client_secret", "s", "token", token)); rec.Code != http.StatusOK || !strings.Contains(rec.Body.String(), "alice") {
 		t.Errorf("a secret in the form: %d %s", rec.Code, rec.Body)
 	}

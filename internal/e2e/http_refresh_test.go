@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -35,36 +36,37 @@ func TestRefreshAnswers(t *testing.T) {
 	})
 	first := n.issue("alice", wafer.Label("phone"))
 	w.pass(testAccess)
-	rec := n.refreshWith(first.RefreshToken)
+	rec := n.refreshWith(first.RefreshToken())
 	p := tokenAnswer(t, rec)
 	if rec.Header().Get("Cache-Control") != "no-store" || len(rec.Header()["Set-Cookie"]) != 0 {
 		t.Errorf("the header is %v", rec.Header())
 	}
-	if *p.ExpiresIn != int64(testAccess.Seconds()) || p.Scope != "a b" || p.RefreshToken == "" || p.RefreshToken == first.RefreshToken {
+	if *p.ExpiresIn != int64(testAccess.Seconds()) || p.Scope != "a b" || p.RefreshToken == "" || p.RefreshToken == first.RefreshToken() {
 		t.Errorf("the answer is %s", rec.Body)
 	}
 	n.wantBearer("a refreshed token", p.AccessToken, "alice")
-	n.wantBearer("the token before, expired", first.AccessToken, "401")
+	n.wantBearer("the token before, expired", first.AccessToken(), "401")
 	if id := sessionID(t, p.AccessToken); id != first.Session {
 		t.Errorf("the refreshed token is of session %v, the first of %v", id, first.Session)
 	}
-	if claimsOf(t, p.AccessToken)["auth_time"] != claimsOf(t, first.AccessToken)["auth_time"] {
+	if claimsOf(t, p.AccessToken)["auth_time"] != claimsOf(t, first.AccessToken())["auth_time"] {
 		t.Error("a refresh is no authentication")
 	}
 	if f := w.family(first.Session).Family; !f.Native || f.Generation != 2 || f.Label != "phone" {
 		t.Errorf("the family is %+v", f)
 	}
-	// The pair that Issue returns encodes to the endpoint's answer.
-	b, err := json.Marshal(first)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if byValue, err := json.Marshal(*first); err != nil || string(byValue) != string(b) {
-		t.Errorf("by value it is %s, %v", byValue, err)
+	// The pair that Issue returns is written as the endpoint's answer.
+	rec = httptest.NewRecorder()
+	first.WriteResponse(rec)
+	if rec.Code != http.StatusOK || rec.Header().Get("Cache-Control") != "no-store" || rec.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("WriteResponse answers %d with %v", rec.Code, rec.Header())
 	}
 	var names map[string]any
-	if err := json.Unmarshal(b, &names); err != nil {
+	if err := json.Unmarshal(rec.Body.Bytes(), &names); err != nil {
 		t.Fatal(err)
+	}
+	if names["access_token"] != first.AccessToken() || names["refresh_token"] != first.RefreshToken() || names["scope"] != first.Scope() {
+		t.Error("WriteResponse answers with other tokens")
 	}
 	if got := slices.Sorted(maps.Keys(names)); !slices.Equal(got, []string{"access_token", "expires_in", "refresh_token", "scope", "token_type"}) || names["expires_in"] != testAccess.Seconds() {
 		t.Errorf("Issue's answer has %v", names)
@@ -76,7 +78,7 @@ func TestRefreshRequests(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
 	p := n.issue("alice")
-	good := form("grant_type", "refresh_token", "refresh_token", p.RefreshToken)
+	good := form("grant_type", "refresh_token", "refresh_token", p.RefreshToken())
 	media := func(values ...string) func(*http.Request) { return header("Content-Type", values...) }
 	for what, c := range map[string]struct {
 		body      string
@@ -89,22 +91,22 @@ func TestRefreshRequests(t *testing.T) {
 		"an unknown parameter":            {good + "&x=y", nil, ""},
 		"empty parameters":                {good + "&scope=&audience=", nil, ""},
 		"junk in the address":             {good, func(r *http.Request) { r.URL.RawQuery = "refresh_token=junk&grant_type=junk&audience=junk" }, ""},
-		"an access token in the header":   {good, bearing(p.AccessToken), ""},
+		"an access token in the header":   {good, bearing(p.AccessToken()), ""},
 		"no body":                         {"", nil, "invalid_request"},
-		"no grant_type":                   {form("refresh_token", p.RefreshToken), nil, "invalid_request"},
-		"an empty grant_type":             {form("refresh_token", p.RefreshToken, "grant_type", ""), nil, "invalid_request"},
+		"no grant_type":                   {form("refresh_token", p.RefreshToken()), nil, "invalid_request"},
+		"an empty grant_type":             {form("refresh_token", p.RefreshToken(), "grant_type", ""), nil, "invalid_request"},
 		"no refresh_token":                {form("grant_type", "refresh_token"), nil, "invalid_request"},
 		"an empty refresh_token":          {form("grant_type", "refresh_token", "refresh_token", ""), nil, "invalid_request"},
 		"grant_type twice":                {good + "&grant_type=refresh_token", nil, "invalid_request"},
-		"refresh_token twice":             {good + "&refresh_token=" + url1(p.RefreshToken), nil, "invalid_request"},
+		"refresh_token twice":             {good + "&refresh_token=" + url1(p.RefreshToken()), nil, "invalid_request"},
 		"refresh_token twice, once empty": {good + "&refresh_token=", nil, "invalid_request"},
 		"an unknown parameter twice":      {good + "&x=1&x=2", nil, "invalid_request"},
 		"all in the address":              {"x=y", func(r *http.Request) { r.URL.RawQuery = good }, "invalid_request"},
-		"half in the address":             {form("grant_type", "refresh_token"), func(r *http.Request) { r.URL.RawQuery = form("refresh_token", p.RefreshToken) }, "invalid_request"},
+		"half in the address":             {form("grant_type", "refresh_token"), func(r *http.Request) { r.URL.RawQuery = form("refresh_token", p.RefreshToken()) }, "invalid_request"},
 		"a broken escape":                 {good + "&x=%zz", nil, "invalid_request"},
 		"semicolons":                      {strings.ReplaceAll(good, "&", ";"), nil, "invalid_request"},
 		"no media type":                   {good, func(r *http.Request) { r.Header.Del("Content-Type") }, "invalid_request"},
-		"JSON":                            {`{"grant_type":"refresh_token","refresh_token":"` + p.RefreshToken + `"}`, media("application/json"), "invalid_request"},
+		"JSON":                            {`{"grant_type":"refresh_token","refresh_token":"` + p.RefreshToken() + `"}`, media("application/json"), "invalid_request"},
 		"a form said to be JSON":          {good, media("application/json"), "invalid_request"},
 		"text":                            {good, media("text/plain"), "invalid_request"},
 		"multipart":                       {"--x\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\nrefresh_token\r\n--x--\r\n", media("multipart/form-data; boundary=x"), "invalid_request"},
@@ -112,8 +114,8 @@ func TestRefreshRequests(t *testing.T) {
 		"two media type headers":          {good, media("text/plain", "application/x-www-form-urlencoded"), "invalid_request"},
 		"a broken media type":             {good, media("application/x-www-form-urlencoded; ="), "invalid_request"},
 		"another grant":                   {form("grant_type", "password", "username", "alice", "password", "x"), nil, "unsupported_grant_type"},
-		"another grant, with a token":     {form("grant_type", "client_credentials", "refresh_token", p.RefreshToken), nil, "unsupported_grant_type"},
-		"the grant in capitals":           {form("grant_type", "REFRESH_TOKEN", "refresh_token", p.RefreshToken), nil, "unsupported_grant_type"},
+		"another grant, with a token":     {form("grant_type", "client_credentials", "refresh_token", p.RefreshToken()), nil, "unsupported_grant_type"},
+		"the grant in capitals":           {form("grant_type", "REFRESH_TOKEN", "refresh_token", p.RefreshToken()), nil, "unsupported_grant_type"},
 		"16 KB":                           {good + "&x=" + strings.Repeat("A", 16<<10), nil, "invalid_request"},
 		"1 MB":                            {good + "&x=" + strings.Repeat("A", 1<<20), nil, "invalid_request"},
 		"a token of 1 MB":                 {form("grant_type", "refresh_token", "refresh_token", "wfr1_"+strings.Repeat("A", 1<<20)), nil, "invalid_request"},
@@ -157,14 +159,14 @@ func TestRefreshAudiences(t *testing.T) {
 	n := w.node(withTokens())
 	p := n.issue("alice")
 	for asked, want := range map[string]string{"": apiAudience, apiAudience: apiAudience, apiBilling: apiBilling, apiReports: apiReports} {
-		access := n.refreshed(p.RefreshToken, "audience", asked).AccessToken
+		access := n.refreshed(p.RefreshToken(), "audience", asked).AccessToken
 		verifier, err := codec.NewAccessVerifier(codec.AccessVerifierConfig{
 			Keys: jwks(t, n), Algorithms: []codec.Algorithm{codec.EdDSA}, Issuer: apiIssuer, Audiences: []string{want},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := verifier.Verify(t.Context(), w.clock.Now(), access); err != nil || got.Subject != "alice" {
+		if got, err := verifier.Verify(t.Context(), w.clock.Now(), access); err != nil || got.Subject.Text() != "alice" {
 			t.Errorf("asked for %q: the service %s says %v", asked, want, err)
 		}
 		if who := n.bearerOf(access); (who == "alice") != (want == apiAudience) {
@@ -186,23 +188,23 @@ func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 		}
 	}))
 	replayed, spent, account := n.issue("replayed"), n.issue("spent"), n.issue("closed")
-	second := spent.RefreshToken
+	second := spent.RefreshToken()
 	for range 2 {
 		w.pass(testAccess)
 		second = n.refreshed(second).RefreshToken
 	}
-	next := replayed.RefreshToken
+	next := replayed.RefreshToken()
 	for range 2 {
 		next = n.refreshed(next).RefreshToken
 		w.pass(testAccess)
 	}
-	n.refreshWith(replayed.RefreshToken) // this one is detected as theft
+	n.refreshWith(replayed.RefreshToken()) // this one is detected as theft
 	closed = true
 	alice, ended, cut, everyone := n.issue("alice"), n.issue("ended"), n.issue("cut"), n.issue("bob")
 	idle, absolute := n.issue("idle", wafer.Limits(testAccess+time.Second, 0)), n.issue("absolute", wafer.Limits(testAccess+2*time.Second, testAccess+2*time.Second))
 	w.pass(testAccess)
-	next2 := n.refreshed(absolute.RefreshToken).RefreshToken
-	alive := n.refreshed(alice.RefreshToken)
+	next2 := n.refreshed(absolute.RefreshToken()).RefreshToken
+	alive := n.refreshed(alice.RefreshToken())
 	w.pass(3 * time.Second)
 	b := w.browser().login(n, "browser", "a")
 	n.revoke(wafer.Revocation{Sessions: []store.ID{ended.Session}, Subjects: []string{"cut"}})
@@ -256,15 +258,15 @@ func badGrants(t *testing.T) (w *world, n *node, tokens map[string]string) {
 		"of no family":                    w.mint(store.ID{9}, 1),
 		"a generation that is to come":    w.mint(alice.Session, 7),
 		"the last generation and copy":    w.mintCopy(everyone.Session, codec.MaxGeneration, codec.MaxCopy),
-		"of a session that ended":         ended.RefreshToken,
-		"of a subject that was revoked":   cut.RefreshToken,
-		"past the idle limit":             idle.RefreshToken,
+		"of a session that ended":         ended.RefreshToken(),
+		"of a subject that was revoked":   cut.RefreshToken(),
+		"past the idle limit":             idle.RefreshToken(),
 		"past the absolute limit":         next2,
-		"two generations old":             spent.RefreshToken,
-		"two generations old, again":      spent.RefreshToken,
+		"two generations old":             spent.RefreshToken(),
+		"two generations old, again":      spent.RefreshToken(),
 		"two generations old: the newest": second,
 		"of a family ended by a replay":   next,
-		"of an account that Claims ends":  account.RefreshToken,
+		"of an account that Claims ends":  account.RefreshToken(),
 	}
 }
 
@@ -312,7 +314,7 @@ func TestRefreshDoors(t *testing.T) {
 			})
 			p := n.issue("native")
 			b := w.browser().login(n, "browser", "a")
-			browsers, natives := []string{b.cookies[refreshCookie]}, []string{p.RefreshToken}
+			browsers, natives := []string{b.cookies[refreshCookie]}, []string{p.RefreshToken()}
 			for range 3 { // old ones would be replays at their own endpoints
 				w.pass(testAccess)
 				b.is(n, "browser: a")
@@ -359,7 +361,7 @@ func TestPromise3_NativeClientsAtOnceGetOneGeneration(t *testing.T) {
 	w := newWorld(t)
 	nodes := []*node{w.node(withTokens()), w.node(withTokens())}
 	p := nodes[0].issue("alice")
-	token := p.RefreshToken
+	token := p.RefreshToken()
 	for want := uint32(2); want < 5; want++ {
 		w.pass(testAccess)
 		answers := make([]tokenResponse, many)
@@ -404,20 +406,20 @@ func TestPromise3_NativeLostAnswers(t *testing.T) {
 				n := w.node(withTokens(withHook(hook)), func(c *wafer.Config[basket]) { c.StrictRotation = strict })
 				p := n.issue("alice")
 				w.pass(testAccess)
-				n.refreshed(p.RefreshToken) // the answer is lost
+				n.refreshed(p.RefreshToken()) // the answer is lost
 				w.pass(testGrace - time.Millisecond)
-				second := n.refreshed(p.RefreshToken)
+				second := n.refreshed(p.RefreshToken())
 				if f := w.family(p.Session).Family; f.Generation != 2 || f.Copy != 0 || second.RefreshToken != w.mint(p.Session, 2) {
 					t.Errorf("within the grace: generation %d, copy %d", f.Generation, f.Copy)
 				}
 				w.pass(time.Millisecond)
 				if strict {
-					wantOAuth(t, "after the grace", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
+					wantOAuth(t, "after the grace", n.refreshWith(p.RefreshToken()), 400, "invalid_grant")
 					n.wantEvent(wafer.KindReplayed, "")
 					return
 				}
 				for lost := uint16(1); lost < 6; lost++ {
-					if got := n.refreshed(p.RefreshToken).RefreshToken; got != w.mintCopy(p.Session, 2, lost) {
+					if got := n.refreshed(p.RefreshToken()).RefreshToken; got != w.mintCopy(p.Session, 2, lost) {
 						t.Errorf("lost answer number %d is not replaced by a copy of its own", lost)
 					}
 					w.pass(testGrace)
@@ -456,7 +458,7 @@ func TestPromise3_NativeReplayEndsTheFamily(t *testing.T) {
 		forEachKind(t, func(t *testing.T, w *world) {
 			here, there := w.node(withTokens(withHook(hook))), w.node(withTokens(withHook(hook)))
 			p := here.issue("alice")
-			stolen, last := p.RefreshToken, tokenResponse{RefreshToken: p.RefreshToken}
+			stolen, last := p.RefreshToken(), tokenResponse{RefreshToken: p.RefreshToken()}
 			for range 2 {
 				w.pass(testAccess)
 				last = here.refreshed(last.RefreshToken)
@@ -511,7 +513,7 @@ func TestPromise3_NothingIsAdvancedThatCannotBeAnswered(t *testing.T) {
 	} {
 		answer = bad
 		before := w.family(p.Session)
-		wantOAuth(t, what, n.refreshWith(p.RefreshToken), http.StatusServiceUnavailable, "temporarily_unavailable")
+		wantOAuth(t, what, n.refreshWith(p.RefreshToken()), http.StatusServiceUnavailable, "temporarily_unavailable")
 		if after := w.family(p.Session); after.Family.Generation != before.Family.Generation || after.State != store.Alive || after.Head != before.Head {
 			t.Errorf("%s: the family went from %v to %v", what, before.Family, after.Family)
 		}
@@ -538,7 +540,7 @@ func TestPromise3_NothingIsAdvancedThatCannotBeAnswered(t *testing.T) {
 		}
 		return wafer.TokenClaims{}, nil
 	}
-	n.refreshed(p.RefreshToken)
+	n.refreshed(p.RefreshToken())
 	if asked != 1 {
 		t.Errorf("Claims was asked %d times", asked)
 	}
@@ -580,7 +582,7 @@ func TestPromise5_NativeRefreshInAnOutage(t *testing.T) {
 				} else {
 					n.store.fail(method)
 				}
-				rec := n.refreshWith(p.RefreshToken)
+				rec := n.refreshWith(p.RefreshToken())
 				wantOAuth(t, "in an outage", rec, http.StatusServiceUnavailable, "temporarily_unavailable")
 				after, err := time.ParseDuration(rec.Header().Get("Retry-After") + "s")
 				if err != nil || after <= 0 || after >= testGrace {
@@ -589,7 +591,7 @@ func TestPromise5_NativeRefreshInAnOutage(t *testing.T) {
 				n.wantEvent(wafer.KindUnavailable, "")
 				n.store.heal()
 				w.pass(after)
-				next := n.refreshed(p.RefreshToken)
+				next := n.refreshed(p.RefreshToken())
 				n.wantBearer("after the outage", next.AccessToken, "alice")
 				if f := w.family(p.Session).Family; f.Generation != 2 || f.Copy != 0 {
 					t.Errorf("generation %d, copy %d", f.Generation, f.Copy)
@@ -623,7 +625,7 @@ func TestRefreshLimits(t *testing.T) {
 	if p.ExpiresIn != 10*time.Minute {
 		t.Errorf("Issue: ExpiresIn is %v", p.ExpiresIn)
 	}
-	token := p.RefreshToken
+	token := p.RefreshToken()
 	for elapsed := time.Duration(0); elapsed < 25*time.Minute-8*time.Minute; {
 		w.pass(7*time.Minute + 300*time.Millisecond)
 		elapsed = w.clock.Now().Sub(started)
@@ -676,7 +678,7 @@ func TestIssueNotBefore(t *testing.T) {
 		if devices, err := n.Devices(ctx, "alice"); err != nil || len(devices) != 0 {
 			t.Errorf("it left %v, %v", devices, err)
 		}
-		n.wantBearer("a later login", n.issue("alice").AccessToken, "alice")
+		n.wantBearer("a later login", n.issue("alice").AccessToken(), "alice")
 		n.store.fail("Create")
 		if _, err := n.Issue(ctx, "alice"); !errors.Is(err, wafer.ErrUnavailable) {
 			t.Errorf("a login in an outage: %v", err)
@@ -694,7 +696,7 @@ func TestIssueMaxSessions(t *testing.T) {
 		t.Errorf("one more: %v", err)
 	}
 	n.issue("bob")
-	n.api(http.MethodPost, "/revoke", form("token", first.RefreshToken))
+	n.api(http.MethodPost, "/revoke", form("token", first.RefreshToken()))
 	n.issue("alice")
 
 	w = newWorld(t)
@@ -703,12 +705,12 @@ func TestIssueMaxSessions(t *testing.T) {
 	w.pass(time.Second)
 	b := w.browser().login(n, "alice", "a")
 	w.pass(time.Second)
-	n.wantBearer("before", oldest.AccessToken, "alice")
+	n.wantBearer("before", oldest.AccessToken(), "alice")
 	n.store.cutLog()
 	last := n.issue("alice")
-	n.wantBearer("the oldest", oldest.AccessToken, "401")
-	wantOAuth(t, "the oldest", n.refreshWith(oldest.RefreshToken), 400, "invalid_grant")
-	n.wantBearer("the newest", last.AccessToken, "alice")
+	n.wantBearer("the oldest", oldest.AccessToken(), "401")
+	wantOAuth(t, "the oldest", n.refreshWith(oldest.RefreshToken()), 400, "invalid_grant")
+	n.wantBearer("the newest", last.AccessToken(), "alice")
 	b.is(n, "alice: a")
 }
 
@@ -750,7 +752,7 @@ func TestRefreshNearTheIdleDeadline(t *testing.T) {
 			})
 			p := n.issue("alice")
 			w.pass(testIdle - time.Second/2)
-			rec := n.refreshWith(p.RefreshToken)
+			rec := n.refreshWith(p.RefreshToken())
 			if rec.Code != http.StatusOK {
 				t.Errorf("Claims %v, a clock %v ahead: %d %s", hook, ahead, rec.Code, rec.Body)
 				continue

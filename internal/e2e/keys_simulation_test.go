@@ -423,7 +423,7 @@ func (sim *keysSimulation) native() {
 		sim.Fatal(err)
 	}
 	r := httptest.NewRequest(http.MethodGet, "https://harness.example/api", nil)
-	r.Header.Set("Authorization", "Bearer "+pair.AccessToken)
+	r.Header.Set("Authorization", "Bearer "+pair.AccessToken())
 	sim.openLater(under, time.Now().Add(pair.ExpiresIn), "access token", func(n *keysNode) error {
 		rec := httptest.NewRecorder()
 		n.Bearer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(rec, r)
@@ -433,7 +433,7 @@ func (sim *keysSimulation) native() {
 		return nil
 	})
 	sim.openLater(under, time.Now().Add(sim.schedule.Life), "native refresh token", func(n *keysNode) error {
-		_, err := n.tokens.Parse(context.Background(), time.Now(), pair.RefreshToken)
+		_, err := n.tokens.Parse(context.Background(), time.Now(), pair.RefreshToken())
 		return err
 	})
 }

@@ -44,7 +44,7 @@ func testAForgedPositionMovesNoLog(t *testing.T, w *world) {
 			b.do(n, end)
 		},
 		"the revoke endpoint": func(at store.Position) {
-			token := w.forge(n.issue("mallory").AccessToken, func(a *codec.AccessToken) { a.Position = uint64(at) })
+			token := w.forge(n.issue("mallory").AccessToken(), func(a *codec.AccessToken) { a.Position = uint64(at) })
 			n.api(http.MethodPost, "/revoke", form("token", token))
 		},
 		"a replayed refresh token": func(at store.Position) {

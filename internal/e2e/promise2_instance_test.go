@@ -132,7 +132,7 @@ func TestPromise2_CookiesOfAnotherInstance(t *testing.T) {
 // A native client's refresh token belongs to the instance that issued it.
 func TestPromise2_NativeTokensOfAnotherInstance(t *testing.T) {
 	bothWays(t, func(t *testing.T, w *world, from, to instance) {
-		token := from.issue("alice").RefreshToken
+		token := from.issue("alice").RefreshToken()
 		to.store.reset()
 		wantOAuth(t, "refresh", to.refreshWith(token), http.StatusBadRequest, "invalid_grant")
 		if rec := to.api(http.MethodPost, "/revoke", form("token", token)); rec.Code != http.StatusOK {

@@ -160,7 +160,7 @@ func thiefIsCaught(t *testing.T, rng *rand.Rand) bool {
 	n := w.node(withTokens(), month)
 	defer n.stop()
 	p := n.issue("alice", wafer.Limits(day, 10*day))
-	owner, loot := p.RefreshToken, []string{p.RefreshToken}
+	owner, loot := p.RefreshToken(), []string{p.RefreshToken()}
 	unmatched := 0 // the owner's advances since both last had the same token
 	var thiefWrote bool
 	for range 200 {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/waferkit/wafer"
+	"github.com/waferkit/wafer/internal/printed"
 	"github.com/waferkit/wafer/keyring"
 )
 
@@ -127,6 +128,74 @@ func TestPromise7_SecretsStayIn(t *testing.T) {
 		for name, value := range secrets {
 			for _, form := range secretForms(value) {
 				if strings.Contains(out, form) {
+					t.Errorf("%s shows %s as %.40q…", what, name, form)
+					break
+				}
+			}
+		}
+	}
+}
+
+// A program's own types hold sessions, pairs and contexts in fields of which
+// package fmt cannot call Format, and in what encoding/json walks into.
+func TestPromise7_NothingPrintsASecretInside(t *testing.T) {
+	const data, claims, scope = "MARKER-of-the-data", "MARKER-of-the-claims", "MARKER-of-the-scope"
+	w := newWorld(t)
+	n := w.node(func(c *wafer.Config[basket]) {
+		c.Tokens = &wafer.TokenConfig[basket]{
+			Issuer: "https://shop.example", Audience: "https://shop.example/api",
+			Claims: func(context.Context, *wafer.Session[basket]) (wafer.TokenClaims, error) {
+				return wafer.TokenClaims{Scope: scope, Extra: map[string]string{"role": claims}}, nil
+			},
+		}
+	})
+	pair, err := n.Issue(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := map[string]string{
+		"the data": data, "the claims": claims, "the scope": scope,
+		"the access token": pair.AccessToken(), "the refresh token": pair.RefreshToken(),
+	}
+	shown := map[string]string{"TokenPair": printed.Everywhere(*pair)}
+	show := func(what string, s *wafer.Session[basket], ctx context.Context) {
+		shown["Session, "+what] = printed.Everywhere(*s)
+		shown["context, "+what] = printed.Everywhere(ctx)
+	}
+	b := w.browser()
+	b.ask(n, func(v *visit) {
+		if err := n.Start(v.w, v.r, "alice", basket{[]string{data}}); err != nil {
+			t.Fatal(err)
+		}
+		s, err := n.Get(v.r.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		show("minted by the request", s, v.r.Context())
+	}).arrive()
+	for name, value := range b.cookies {
+		secrets[name] = value
+	}
+	b.ask(n, func(v *visit) { show("of a cookie", v.s, v.r.Context()) })
+	bearer := httptest.NewRequest(http.MethodGet, "https://harness.example/", nil)
+	bearer.Header.Set("Authorization", "Bearer "+pair.AccessToken())
+	r, err := n.Attach(httptest.NewRecorder(), bearer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := n.Get(r.Context())
+	if err != nil || s.Scope() != scope {
+		t.Fatal(err)
+	}
+	show("of an access token", s, r.Context())
+
+	if len(shown) != 7 || len(secrets) != 7 {
+		t.Fatalf("%d values were printed and %d secrets were looked for, want 7 of each", len(shown), len(secrets))
+	}
+	for what, text := range shown {
+		for name, secret := range secrets {
+			for _, form := range secretForms([]byte(secret)) {
+				if strings.Contains(text, form) {
 					t.Errorf("%s shows %s as %.40q…", what, name, form)
 					break
 				}

@@ -80,7 +80,7 @@ func TestPromise9_TheReplayTellsTheLostAnswers(t *testing.T) {
 		n := w.node(withTokens())
 		p := n.issue("alice")
 		b := w.browser().login(n, "alice", "a")
-		token := p.RefreshToken
+		token := p.RefreshToken()
 		for range 2 {
 			w.pass(testAccess)
 			n.refreshed(token)
@@ -100,7 +100,7 @@ func TestPromise9_TheReplayTellsTheLostAnswers(t *testing.T) {
 			t.Errorf("%d answers were lost, want 3", got)
 		}
 		if native {
-			wantOAuth(t, "the first token", n.refreshWith(p.RefreshToken), 400, "invalid_grant")
+			wantOAuth(t, "the first token", n.refreshWith(p.RefreshToken()), 400, "invalid_grant")
 		} else {
 			jar := w.browser()
 			jar.cookies[refreshCookie] = w.mint(b.family(w).Family.ID, 1)
@@ -116,7 +116,7 @@ func TestPromise9_TheReplayTellsTheLostAnswers(t *testing.T) {
 func TestPromise9_TheEventOfANativeClient(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens())
-	token := n.issue("alice").RefreshToken
+	token := n.issue("alice").RefreshToken()
 	w.pass(testAccess)
 	for lost := range 4 {
 		n.refreshed(token)

@@ -142,7 +142,7 @@ func TestPromise9_ANativeClientThatLosesAnswersForAMonth(t *testing.T) {
 	rng := seeded(t)
 	w := newWorld(t)
 	nodes := []*node{w.node(withTokens(), month), w.node(withTokens(), month)}
-	token := nodes[0].issue("alice", wafer.Limits(14*day, 30*day)).RefreshToken
+	token := nodes[0].issue("alice", wafer.Limits(14*day, 30*day)).RefreshToken()
 	begun, lost := w.clock.Now(), 0
 	for w.clock.Now().Sub(begun) < 30*day-10*time.Hour {
 		w.pass(time.Duration(rng.Int64N(int64([]time.Duration{time.Minute, 10 * time.Minute, 8 * time.Hour}[rng.IntN(3)]))))
@@ -397,11 +397,11 @@ func TestVerySlowAnswersCanLookLikeTheft(t *testing.T) {
 	n := w.node(withTokens())
 	p := n.issue("alice")
 	w.pass(testAccess)
-	n.refreshed(p.RefreshToken) // lost
+	n.refreshed(p.RefreshToken()) // lost
 	var copies []string
 	for range 4 {
 		w.pass(testGrace)
-		copies = append(copies, n.refreshed(p.RefreshToken).RefreshToken)
+		copies = append(copies, n.refreshed(p.RefreshToken()).RefreshToken)
 	}
 	// The last answer arrives, and the client sends its next request, which is slow.
 	// Then the first answer arrives, 90 s after its request, and the client goes on

@@ -88,7 +88,7 @@ func TestVerifierAnswersAsBearer(t *testing.T) {
 			{"two", []string{"Bearer " + own, "Bearer " + own}, []string{"Bearer " + orders, "Bearer " + orders}, 401, `Bearer error="invalid_token"`},
 			{"of the other audience", []string{"Bearer " + orders}, []string{"Bearer " + own}, 401, `Bearer error="invalid_token"`},
 			{"revoked", []string{"Bearer " + endedOwn}, []string{"Bearer " + endedOrders}, 401, `Bearer error="invalid_token"`},
-			{"a refresh token", []string{"Bearer " + pair.RefreshToken}, []string{"Bearer " + pair.RefreshToken}, 401, `Bearer error="invalid_token"`},
+			{"a refresh token", []string{"Bearer " + pair.RefreshToken()}, []string{"Bearer " + pair.RefreshToken()}, 401, `Bearer error="invalid_token"`},
 			{"damaged", []string{"Bearer " + own + "A"}, []string{"Bearer " + orders + "A"}, 401, `Bearer error="invalid_token"`},
 		} {
 			for name, headers := range map[string][]string{"Sessions": test.own, "Verifier": test.orders} {

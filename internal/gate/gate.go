@@ -113,8 +113,8 @@ func (g *Gate) opensStill(ctx context.Context, now time.Time, keys *keyring.Set,
 	}
 	again := Credentials{reloaded: true} // its key was known, so a reload brings nothing
 	g.readCookie(ctx, now, cookies, &again)
-	if !again.HasCookie || again.Cookie != c.Cookie {
-		c.Cookie, c.Content, c.HasCookie = codec.Session{}, nil, false
+	if !again.HasCookie || !again.Content.Equal(c.Content) {
+		c.Cookie, c.Content, c.HasCookie = codec.Session{}, codec.Content{}, false
 	}
 	return c.HasCookie
 }
@@ -130,7 +130,7 @@ func (g *Gate) good(ctx context.Context, now time.Time, c *codec.Session) (bool,
 		g.Observer.Refused(id, reason, nil)
 		return false, nil
 	}
-	verdict, err := g.Revocations.Decide(ctx, now, id, c.Subject, at)
+	verdict, err := g.Revocations.Decide(ctx, now, id, c.Subject.Text(), at)
 	if err != nil {
 		return false, g.Node.Unavailable(id, err)
 	}

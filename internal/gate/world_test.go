@@ -125,7 +125,7 @@ func must[V any](v V, err error) func(*testing.T) V {
 // header returns the session that was issued at begin.
 func header(id codec.ID) codec.Session {
 	return codec.Session{
-		ID: id, Subject: "alice", Position: 100, Generation: 3,
+		ID: id, Subject: codec.Hide("alice"), Position: 100, Generation: 3,
 		Issued: begin, Access: begin.Add(access), Idle: begin.Add(30 * time.Minute), Absolute: begin.Add(12 * time.Hour),
 		Started: begin, Authenticated: begin,
 	}

@@ -106,7 +106,7 @@ func (s *Set) Add(ctx context.Context, h *codec.Session) *Context {
 	now := s.config.Now()
 	deadline := now.Add(h.Deadline().Sub(now)) // with a monotonic reading: the clock may be set back
 	if w == nil {
-		w = &watched{id: store.ID(h.ID), subject: maphash.String(s.seed, h.Subject), at: store.Position(h.Position), deadline: deadline}
+		w = &watched{id: store.ID(h.ID), subject: maphash.String(s.seed, h.Subject.Text()), at: store.Position(h.Position), deadline: deadline}
 		s.sessions[w.id] = w
 		if w.after = s.subjects[w.subject]; w.after != nil {
 			w.after.before = w

@@ -41,7 +41,7 @@ func livingAt(id store.ID, head store.Position) store.Snapshot {
 }
 
 func testHeader(n byte, at uint64) *codec.Session {
-	return &codec.Session{ID: codec.ID{0: n}, Subject: "alice", Position: at, Idle: time.Now().Add(time.Hour), Absolute: time.Now().Add(time.Hour)}
+	return &codec.Session{ID: codec.ID{0: n}, Subject: codec.Hide("alice"), Position: at, Idle: time.Now().Add(time.Hour), Absolute: time.Now().Add(time.Hour)}
 }
 
 // An entry arrives after the store has read the family and before the set handles

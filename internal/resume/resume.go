@@ -94,7 +94,7 @@ func (r *Resumer) Refresh(ctx context.Context, now time.Time, c *gate.Credential
 		if err != nil {
 			return Session{}, err
 		}
-		if err := r.Fits(header.Subject, data); err != nil {
+		if err := r.Fits(header.Subject.Text(), data); err != nil {
 			return Session{}, r.Node.Unavailable(id, fmt.Errorf("a refresh cannot be answered: %w", err))
 		}
 		if _, err := r.Ring.Primary(now); err != nil {
@@ -211,7 +211,7 @@ func (r *Resumer) reload(ctx context.Context, header codec.Session, data []byte)
 	id := store.ID(header.ID)
 	switch {
 	case errors.Is(err, sentinel.ErrEnded):
-		if err := r.Node.End(ctx, "ended by Reload", header.Subject, id); err != nil {
+		if err := r.Node.End(ctx, "ended by Reload", header.Subject.Text(), id); err != nil {
 			return nil, err
 		}
 		return nil, sentinel.ErrNoSession

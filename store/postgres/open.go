@@ -109,7 +109,9 @@ func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 func OpenURL(ctx context.Context, url string, o Options) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("postgres: open: %w", err) // pgx keeps the password out
+		// The parser's error quotes the string, and finds a password in it only if
+		// that is where it should be.
+		return nil, errors.New("postgres: open: the URL cannot be parsed; want postgres://user:password@host:5432/database, with what is special in the password percent-encoded, or keywords such as host=… user=… password='…' dbname=…")
 	}
 	if config.ConnConfig.ValidateConnect == nil {
 		// Connect to the host that is not a standby, now and after a failover.

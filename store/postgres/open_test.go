@@ -302,7 +302,8 @@ func TestSynchronousCommit(t *testing.T) {
 }
 
 func TestErrorsHoldNoPassword(t *testing.T) {
-	for _, url := range []string{"postgres://app:hunter2@127.0.0.1:1/app", "postgres://app:hunter2@[/app", "host=127.0.0.1 port=1 user=app password=hunter2 nonsense"} {
+	for _, url := range []string{"postgres://app:hunter2@127.0.0.1:1/app", "postgres://app:hunter2@[/app", "host=127.0.0.1 port=1 user=app password=hunter2 nonsense",
+		"password = hunter2 port=x", "host=127.0.0.1 password='hunter2", "postgres://app@127.0.0.1:1/app?password=hunter2&port=x", "postgres://app:p#hunter2@127.0.0.1/app"} {
 		db, err := postgres.OpenURL(background, url, postgres.Options{})
 		if err == nil {
 			db.Close()
