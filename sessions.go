@@ -128,7 +128,7 @@ func (s *Sessions[T]) openNode(ctx context.Context, db store.Store) error {
 	}
 	s.node, err = node.New(node.Config{
 		Store: db, Revocations: known, Policy: config.policy(), Timeout: config.StoreTimeout,
-		Observer: observer(config.Observe), ReloadRing: s.ring.Reload,
+		MaxPending: config.MaxRevocations, Observer: observer(config.Observe), ReloadRing: s.ring.Reload,
 	})
 	if err == nil && s.bearer != nil {
 		s.bearer.Revocations, s.bearerForAnyAudience.Revocations = known, known

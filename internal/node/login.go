@@ -50,8 +50,10 @@ func (n *Node) Renew(ctx context.Context, c store.Creation) (store.Snapshot, err
 }
 
 func (n *Node) create(ctx context.Context, c store.Creation) (store.Snapshot, error) {
-	c.Above = n.Highest()
-	snap, err := n.write(ctx, func(ctx context.Context) (store.Snapshot, error) { return n.store.Create(ctx, c) })
+	snap, err := n.write(ctx, c.ID, func(ctx context.Context, above store.Position) (store.Snapshot, error) {
+		c.Above = above
+		return n.store.Create(ctx, c)
+	})
 	if err != nil {
 		return snap, n.Unavailable(c.ID, err)
 	}
@@ -62,8 +64,10 @@ func (n *Node) create(ctx context.Context, c store.Creation) (store.Snapshot, er
 // this node when it returns. The error matches sentinel.ErrConflict, ErrEnded or
 // ErrUnavailable.
 func (n *Node) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
-	c.Above = n.Highest()
-	snap, err := n.write(ctx, func(ctx context.Context) (store.Snapshot, error) { return n.store.Commit(ctx, c) })
+	snap, err := n.write(ctx, c.ID, func(ctx context.Context, above store.Position) (store.Snapshot, error) {
+		c.Above = above
+		return n.store.Commit(ctx, c)
+	})
 	if err != nil {
 		return snap, n.Unavailable(c.ID, err)
 	}
