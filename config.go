@@ -59,7 +59,8 @@ type Config[T any] struct {
 	// that is revoked again, or commits again, counts once. Beyond the number the
 	// node drops the oldest eighth, and older sessions are refreshed once. Default
 	// 1,048,576; at least 1,024. With NoReplica it is the number of sessions whose answer
-	// the node caches, at some 400 bytes each; default 32,768.
+	// the node caches, at some 400 bytes each; default 32,768. In an outage of the
+	// store as many logouts wait for it, each of another session.
 	MaxRevocations int
 	// NoReplica keeps no list of revocations on this node. It is for functions,
 	// which are frozen between requests and cannot follow a log, and for very

@@ -161,7 +161,8 @@ func (s *Sessions[T]) openNode(ctx context.Context, db store.Store) error {
 	}
 	s.node, err = node.New(node.Config{
 		Store: db, Revocations: known, Policy: config.policy(), Timeout: config.StoreTimeout,
-		Seals: s.seals, Leeway: config.leeway(), Now: config.Now, EngineNow: s.peers.EngineNow(), Observer: observer(config.Observe), ReloadRing: s.ring.Reload,
+		MaxPending: config.MaxRevocations, Seals: s.seals, Leeway: config.leeway(), Now: config.Now,
+		EngineNow: s.peers.EngineNow(), Observer: observer(config.Observe), ReloadRing: s.ring.Reload,
 	})
 	if err == nil && s.bearer != nil {
 		s.bearer.Revocations, s.bearerForAnyAudience.Revocations = known, known

@@ -22,10 +22,9 @@ type Store interface {
 // Refresher carries out verdicts on a store. It usually needs one store call.
 // It is safe for concurrent use, owns no goroutine, and needs no closing.
 type Refresher struct {
-	// Above, unless nil, returns the highest position that the caller knows.
-	// The entry that ends a replayed family exceeds it. Set Above before the
-	// first use.
-	Above func() store.Position
+	// Revoke, unless nil, appends the entry that ends a replayed family, in place of
+	// the store's Revoke. Set it before the first use.
+	Revoke func(ctx context.Context, r store.Revocation) (store.Snapshot, error)
 	// Verify, unless nil, returns an error if a family's seal does not verify. The
 	// family is then refused, and nothing is written but an advance that was due.
 	// An error that wraps ErrUnverifiable is an outage, as is any once ctx has
@@ -181,12 +180,12 @@ func (r *Refresher) judge(ctx context.Context, q Request, snap store.Snapshot, r
 }
 
 func (r *Refresher) end(ctx context.Context, q Request) (store.Position, error) {
-	above := q.Floor
-	if r.Above != nil {
-		above = max(above, r.Above())
+	revoke := r.store.Revoke
+	if r.Revoke != nil {
+		revoke = r.Revoke
 	}
-	snap, err := r.store.Revoke(ctx, store.Revocation{
-		Sessions: []store.ID{q.Family}, Above: above, Reason: string(ReasonReplay),
+	snap, err := revoke(ctx, store.Revocation{
+		Sessions: []store.ID{q.Family}, Above: q.Floor, Reason: string(ReasonReplay),
 	})
 	return snap.Entry, err
 }

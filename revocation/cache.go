@@ -191,6 +191,20 @@ func (c *Cache) Learn(p store.Position) { c.held.Learn(p) }
 // reached, before or after a rollback.
 func (c *Cache) Highest() store.Position { return c.held.Highest() }
 
+// WentBack takes the log for gone back to the given head, because the store refused
+// what this node took for its highest position: see [store.ErrAbove]. No result of
+// an earlier query is used from then on, and nothing that this node holds is above
+// the head.
+func (c *Cache) WentBack(head store.Position) {
+	err := fmt.Errorf("%w: its head is %d, and it takes no entry above %d", ErrRollback, head, c.held.Highest())
+	c.mu.Lock()
+	c.voidAll()
+	c.held.Lower(head)
+	c.mu.Unlock()
+	c.config.Applied(nil)
+	c.config.Observe(Event{State: Unknown, Head: c.held.Head(), Floor: c.held.Floor(), Err: err})
+}
+
 // Floor returns the position below which tokens count as expired.
 func (c *Cache) Floor() store.Position { return c.held.Floor() }
 

@@ -140,8 +140,8 @@ func (l *List) Learn(p store.Position) {
 	}
 }
 
-// Highest returns the highest position passed to Learn or SetHead. It never
-// falls, even if the log went back.
+// Highest returns the highest position passed to Learn or SetHead. It does not
+// fall if the log went back, but for Lower.
 func (l *List) Highest() store.Position { return store.Position(l.highest.Load()) }
 
 // Head returns the position that SetHead set last.
@@ -150,7 +150,22 @@ func (l *List) Head() store.Position { return store.Position(l.head.Load()) }
 // Floor returns the position below which tokens count as expired.
 func (l *List) Floor() store.Position { return store.Position(l.floor.Load()) }
 
-// RaiseFloor drops the entries up to p. A floor never falls.
+// Lower takes everything that is above p for being at p: the cutoffs, the floor, the
+// head and the highest position. A log that has gone back so far that it does not
+// reach those positions any more would otherwise be judged by them for ever.
+func (l *List) Lower(p store.Position) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range shards {
+		l.sessions[i].Load().lower(p)
+		l.subjects[i].Load().lower(p)
+	}
+	for _, at := range []*atomic.Uint64{&l.everyone, &l.floor, &l.head, &l.highest} {
+		at.Store(min(at.Load(), uint64(p)))
+	}
+}
+
+// RaiseFloor drops the entries up to p. A floor falls only by Lower.
 func (l *List) RaiseFloor(p store.Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -138,18 +139,33 @@ func (r *Replica) restore(ctx context.Context) (more bool, err error) {
 	return false, nil
 }
 
+// part returns the next entries to write back, and the highest of their positions.
+// None is above highest: this node may have revoked something at a position above the
+// log, if the store did not accept the write.
+func (l *lost) part(highest store.Position) (part []store.Entry, above store.Position) {
+	part = slices.Clone(l.entries[l.next:min(l.next+store.MaxEntries, len(l.entries))])
+	for i := range part {
+		part[i].Reason = reasonRestored
+		part[i].Position = min(part[i].Position, highest)
+		above = max(above, part[i].Position)
+	}
+	return part, above
+}
+
 func (r *Replica) writeBack(ctx context.Context, l *lost) error {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
-	part := slices.Clone(l.entries[l.next:min(l.next+store.MaxEntries, len(l.entries))])
-	above := r.list.Highest()
-	for i := range part {
-		part[i].Reason = reasonRestored
-		// This node may have revoked something at a position above the log, if
-		// the store did not accept the write.
-		part[i].Position = min(part[i].Position, above)
-	}
+	part, above := l.part(r.list.Highest())
 	snap, err := r.config.Restore(ctx, store.Restoration{Entries: part, Above: above})
+	if errors.Is(err, store.ErrAbove) {
+		res, headErr := r.source.Cutoffs(ctx, store.ID{}, "")
+		if headErr != nil {
+			return headErr
+		}
+		// From now on nothing is offered above the head, so the next attempt asks
+		// for no position beyond it.
+		r.WentBack(res.Head)
+	}
 	if err != nil {
 		return err
 	}

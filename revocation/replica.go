@@ -292,6 +292,19 @@ func (r *Replica) Learn(p store.Position) {
 // reached, before or after a rollback.
 func (r *Replica) Highest() store.Position { return r.list.Highest() }
 
+// WentBack takes the log for gone back to the given head, because the store refused
+// what this node took for its highest position: see [store.ErrAbove]. The highest
+// position is head from then on, nothing that this node holds is above it, and the
+// log is read from its start.
+func (r *Replica) WentBack(head store.Position) {
+	err := fmt.Errorf("%w: its head is %d, and it takes no entry above %d", ErrRollback, head, r.list.Highest())
+	r.mu.Lock()
+	r.startReload(r.log) // first, so that no reader trusts the lowered list
+	r.list.Lower(head)
+	r.mu.Unlock()
+	r.config.Observe(r.newEvent(err))
+}
+
 // Floor returns the position below which tokens count as expired.
 func (r *Replica) Floor() store.Position { return r.list.Floor() }
 

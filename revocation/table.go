@@ -167,6 +167,18 @@ func (t *table) eachAbove(floor store.Position, yield func(key, cutoff)) {
 	}
 }
 
+// lower takes every cutoff above p for being at p.
+func (t *table) lower(p store.Position) {
+	if t == nil {
+		return
+	}
+	for i := range t.slots {
+		if c := cutoff(t.slots[i].cutoff.Load()); c.position() > p {
+			t.slots[i].cutoff.Store(uint64(newCutoff(p, c.ends())))
+		}
+	}
+}
+
 // live returns the number of cutoffs above the floor.
 func (t *table) live(floor store.Position) (n int) {
 	t.eachAbove(floor, func(key, cutoff) { n++ })

@@ -119,13 +119,16 @@ const maxTurns = 1000
 // create calls seal with the engine's time as this node last saw it, and creates
 // the family. If that time was off, it does so once more.
 func (n *Node) create(ctx context.Context, c *store.Creation, seal func(engine time.Time) error) (snap store.Snapshot, err error) {
-	c.Above, c.Leeway = n.Highest(), n.config.Leeway
+	c.Leeway = n.config.Leeway
 	off := false
 	for range maxTurns {
 		if err := seal(n.clock.now(n.config.Now())); err != nil {
 			return snap, n.Unavailable(c.ID, err)
 		}
-		snap, err = n.write(ctx, func(ctx context.Context) (store.Snapshot, error) { return n.store.Create(ctx, *c) })
+		snap, err = n.write(ctx, c.ID, func(ctx context.Context, above store.Position) (store.Snapshot, error) {
+			c.Above = above
+			return n.store.Create(ctx, *c)
+		})
 		switch {
 		case err != nil:
 			return snap, n.Unavailable(c.ID, err)
@@ -146,8 +149,10 @@ func (n *Node) unexpected(id store.ID, snap store.Snapshot) error {
 // this node when it returns. The error matches sentinel.ErrConflict, ErrEnded or
 // ErrUnavailable.
 func (n *Node) Commit(ctx context.Context, c store.Commit) (store.Snapshot, error) {
-	c.Above = n.Highest()
-	snap, err := n.write(ctx, func(ctx context.Context) (store.Snapshot, error) { return n.store.Commit(ctx, c) })
+	snap, err := n.write(ctx, c.ID, func(ctx context.Context, above store.Position) (store.Snapshot, error) {
+		c.Above = above
+		return n.store.Commit(ctx, c)
+	})
 	if err != nil {
 		return snap, n.Unavailable(c.ID, err)
 	}

@@ -23,7 +23,6 @@ func (n *Node) RevokeName(ctx context.Context, name store.Name, id store.ID, rea
 		return 0, 0, fmt.Errorf("wafer: Revoke: %w", err)
 	}
 	for range maxTurns {
-		r.Above = n.Highest()
 		snap, err := n.writeRevocation(ctx, r)
 		if err != nil {
 			return last, ended, n.Unavailable(store.ID{}, err)

@@ -45,6 +45,7 @@ type Config struct {
 	Leeway      time.Duration
 	Now         func() time.Time
 	EngineNow   time.Time // the engine's time when New is called
+	MaxPending  int       // logouts that wait for the store, each of another session
 	Observer    Observer
 	// ReloadRing is called before a revocation of everyone takes effect here: it
 	// may follow the revocation of a key.
@@ -71,16 +72,16 @@ func New(c Config) (*Node, error) {
 	}
 	n := &Node{Revocations: c.Revocations, config: c, store: c.Store, observer: c.Observer, refresher: refresher}
 	n.clock.learn(c.EngineNow, c.Now())
-	refresher.Above = n.Highest
+	refresher.Revoke = n.revokeUntil
 	refresher.Verify = func(ctx context.Context, f *store.Family) error {
 		return n.config.Seals.Verify(ctx, n.config.Now(), f)
 	}
-	n.pending = newPending(c.Store, c.Timeout, c.Observer)
+	n.pending = newPending(c, n.revokeUntil)
 	return n, nil
 }
 
-// Close tries the pending logouts one last time, for at most Timeout, and closes
-// the Revocations.
+// Close tries the pending logouts one last time, for at most Timeout, reports those
+// that the store has not taken, and closes the Revocations.
 func (n *Node) Close() {
 	n.pending.close()
 	n.Revocations.Close()
@@ -92,11 +93,30 @@ func (n *Node) detached(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(context.WithoutCancel(ctx), n.config.Timeout)
 }
 
-// write makes one call that writes, and learns the log's head from the answer.
-func (n *Node) write(ctx context.Context, call func(context.Context) (store.Snapshot, error)) (store.Snapshot, error) {
+// write makes one call that writes, detached from the client, above every position
+// that this node has seen the log reach, and learns the log's head from the answer.
+// If the store refuses that position, the log has gone back: write accepts its head,
+// has the log read anew, and repeats the call once. session is for the report of a
+// call that is refused again.
+func (n *Node) write(ctx context.Context, session store.ID, call func(ctx context.Context, above store.Position) (store.Snapshot, error)) (store.Snapshot, error) {
 	ctx, cancel := n.detached(ctx)
 	defer cancel()
-	snap, err := call(ctx)
+	return n.writeUntil(ctx, session, call)
+}
+
+// writeUntil is write within the caller's context.
+func (n *Node) writeUntil(ctx context.Context, session store.ID, call func(ctx context.Context, above store.Position) (store.Snapshot, error)) (store.Snapshot, error) {
+	snap, err := call(ctx, n.Highest())
+	if errors.Is(err, store.ErrAbove) {
+		var known store.Cutoffs
+		if known, err = n.store.Cutoffs(ctx, store.ID{}, ""); err != nil {
+			return store.Snapshot{}, err
+		}
+		n.WentBack(known.Head)
+		if snap, err = call(ctx, known.Head); errors.Is(err, store.ErrAbove) {
+			n.observer.Alarm(session, known.Head, "the store takes no entry above its own head", err)
+		}
+	}
 	if err == nil {
 		n.Learn(snap.Head)
 		n.clock.learn(snap.Now, n.config.Now())

@@ -3,8 +3,8 @@ package node
 import (
 	"context"
 	"errors"
-	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,7 +55,7 @@ func TestPromise1_EndRefusesBeforeTheStoreAnswers(t *testing.T) {
 
 // A logout that the store did not take is in force on this node for the cookies
 // that other nodes mint meanwhile too. It is tried again until the store takes
-// it, as it was given, and its goroutine then ends.
+// it, each session by itself and by turns, and its goroutine then ends.
 func TestPromise1_EndIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -78,8 +78,9 @@ func TestPromise1_EndIsTriedAgain(t *testing.T) {
 		var pauses []time.Duration
 		last := began
 		for i, c := range made {
-			if !reflect.DeepEqual(c.revocation, made[0].revocation) {
-				t.Errorf("attempt %d is %+v after %+v", i, c.revocation, made[0].revocation)
+			r := c.revocation
+			if one := []store.ID{a, b}[(i+1)%2]; i > 0 && !slices.Equal(r.Sessions, []store.ID{one}) || r.Reason != "logout" || r.Actor != "alice" {
+				t.Errorf("attempt %d is %+v: want them by turns", i, r)
 			}
 			if i > 0 {
 				pauses = append(pauses, c.at.Sub(last))
@@ -125,11 +126,14 @@ func TestPromise1_EndIsTriedAgain(t *testing.T) {
 	})
 }
 
+// maxPending is the number of logouts that may wait in these tests.
+const maxPending = 1024
+
 // The number of logouts that wait is bounded. One too many is in force on this
 // node, and an alarm says that it is nowhere else.
 func TestPromise8_PendingLogoutsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const most = 1024
+		const most = maxPending
 		w := newWorld(t)
 		ids := many(most+2, 0, false).Sessions
 		w.db.fail(errDown)
@@ -144,7 +148,7 @@ func TestPromise8_PendingLogoutsAreBounded(t *testing.T) {
 		if len(alarms) != 2 || len(reports) != len(ids)+2 {
 			t.Errorf("%d alarms among %d reports", len(alarms), len(reports))
 		}
-		if n := len(w.pending.waiting); n != most {
+		if n := w.pending.left(); n != most {
 			t.Errorf("%d wait, want %d", n, most)
 		}
 		w.db.fail(nil)
@@ -167,24 +171,152 @@ func TestPromise8_PendingLogoutsAreBounded(t *testing.T) {
 	})
 }
 
-// A logout that the store will never take does not block the ones behind it.
-func TestPendingLogoutThatTheStoreRefuses(t *testing.T) {
+// A client that repeats its logout takes one place, however often, with whatever
+// other sessions beside it. It drops nobody's.
+func TestPromise8_ARepeatedLogoutWaitsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.db.fail(errDown)
-		long := string(make([]byte, store.MaxReason+1))
-		if err := w.End(t.Context(), long, "", a); err == nil {
+		for range 2 * maxPending {
+			for _, ids := range [][]store.ID{{a}, {b, a}, {a, b}} {
+				if err := w.End(t.Context(), "logout", "mallory", ids...); err == nil {
+					t.Error("no error")
+				}
+			}
+		}
+		if err := w.End(t.Context(), "logout", "bob", c); err == nil {
 			t.Error("no error")
 		}
-		if err := w.End(t.Context(), "logout", "", b); err == nil {
-			t.Error("no error")
+		for _, r := range w.reported() {
+			if r[:5] == "alarm" {
+				t.Fatal(r)
+			}
 		}
-		w.reported()
+		if n := w.pending.left(); n != 3 {
+			t.Errorf("%d wait, want one for each session", n)
+		}
+		w.db.made()
 		w.db.fail(nil)
-		settle(time.Second)
-		w.wantReports("alarm 1: the store refuses a logout")
+		settle(time.Minute)
+		if made := w.db.made(); asked(made, "Revoke") != 3 {
+			t.Errorf("the store was asked %d times, want once for each session", asked(made, "Revoke"))
+		}
+		for _, id := range []store.ID{a, b, c} {
+			if w.family(id).State != store.Ended {
+				t.Errorf("the store has not ended %d", id[0])
+			}
+		}
+		// A session that was placed may wait again.
+		w.db.fail(errDown)
+		if w.End(t.Context(), "logout", "", a); !w.running() {
+			t.Error("its next logout does not wait")
+		}
+		w.db.fail(nil)
+	})
+}
+
+// A logout that the store refuses for good, at once or when it is tried again,
+// neither waits nor blocks the ones behind it, and an alarm names its session.
+func TestPendingLogoutThatTheStoreRefuses(t *testing.T) {
+	inBubbles(t, map[string]error{"argument": store.ErrArgument, "above": store.ErrAbove}, func(t *testing.T, refusal error) {
+		w := newWorld(t)
+		refuse := func(_ context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error) {
+			made := w.db.calls // under the lock of nobody: the store answers one call at a time
+			if last := made[len(made)-1]; slices.Contains(last.revocation.Sessions, a) {
+				return store.Snapshot{}, refusal
+			}
+			return perform()
+		}
+		alarms := func() (got []string) {
+			for _, r := range w.reported() {
+				if strings.HasSuffix(r, refusedLogout) {
+					got = append(got, r)
+				}
+			}
+			return got
+		}
+		w.db.answer(refuse)
+		if err := w.End(t.Context(), "logout", "", a); !errors.Is(err, refusal) || w.running() {
+			t.Errorf("%v, and it waits: %v", err, w.running())
+		}
+		if got := alarms(); len(got) != 1 || got[0] != "alarm 1: "+refusedLogout {
+			t.Errorf("reports %q", got)
+		}
+		w.db.fail(errDown)
+		for _, id := range []store.ID{a, b} {
+			if err := w.End(t.Context(), "logout", "", id); err == nil {
+				t.Error("no error")
+			}
+		}
+		w.db.made()
+		w.reported()
+		w.db.answer(refuse)
+		settle(time.Hour)
+		if got := alarms(); len(got) != 1 || got[0] != "alarm 1: "+refusedLogout {
+			t.Errorf("reports %q", got)
+		}
 		if w.family(b).State != store.Ended || !w.Ended(a) || w.running() {
 			t.Errorf("the one behind is %v; the refused one ended here: %v; running: %v", w.family(b).State, w.Ended(a), w.running())
+		}
+		if n := asked(w.db.made(), "Revoke"); n > 3 {
+			t.Errorf("the store was asked %d times", n)
+		}
+	})
+}
+
+// A logout that fails every time, though the store works, does not starve others.
+func TestPromise1_OneFailingLogoutHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.db.fail(errDown)
+		ids := many(200, 0, false).Sessions
+		for _, id := range append([]store.ID{a}, ids...) {
+			if err := w.End(t.Context(), "logout", "", id); err == nil {
+				t.Error("no error")
+			}
+		}
+		before := w.db.head()
+		w.db.answer(func(_ context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error) {
+			if last := w.db.calls[len(w.db.calls)-1]; slices.Contains(last.revocation.Sessions, a) {
+				return store.Snapshot{}, errDown
+			}
+			return perform()
+		})
+		settle(time.Second)
+		if n := len(w.db.entries(before)); n != len(ids) {
+			t.Errorf("%d of %d others were taken", n, len(ids))
+		}
+		if w.pending.left() != 1 {
+			t.Errorf("%d wait", w.pending.left())
+		}
+		w.db.fail(nil)
+		settle(time.Minute)
+		if w.family(a).State != store.Ended {
+			t.Error("it was not tried again")
+		}
+	})
+}
+
+// What the store has not taken when the node closes is reported, by its session.
+func TestPromise1_CloseReportsWhatWasNotTaken(t *testing.T) {
+	inBubbles(t, map[string]func(w *world){
+		"down":  func(w *world) { w.db.fail(errDown) },
+		"hangs": func(w *world) { w.db.hang() },
+	}, func(t *testing.T, broken func(w *world)) {
+		w := newWorld(t)
+		broken(w)
+		for _, id := range []store.ID{a, b, c} {
+			if err := w.End(t.Context(), "logout", "", id); err == nil {
+				t.Error("no error")
+			}
+		}
+		w.reported()
+		w.Node.Close()
+		const lost = ": the process ends, and the store has not taken this logout; other nodes accept the session"
+		got := w.reported()
+		slices.Sort(got)
+		if !slices.Equal(got, []string{"alarm 1" + lost, "alarm 2" + lost, "alarm 3" + lost}) {
+			t.Errorf("reports %q", got)
 		}
 	})
 }

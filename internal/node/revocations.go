@@ -18,6 +18,7 @@ type Revocations interface {
 	WaitFor(ctx context.Context, p store.Position) error
 	Apply(entries ...store.Entry)
 	Learn(p store.Position)
+	WentBack(head store.Position)
 	Ended(session store.ID) bool
 	Dead(f *store.Family) bool
 	ExpiredBelow(session store.ID) store.Position

@@ -9,13 +9,20 @@ import (
 )
 
 // End ends sessions: on this node at once, in the store now or later. After an
-// error, which matches sentinel.ErrUnavailable, the node keeps trying.
+// error, which matches sentinel.ErrUnavailable, the node keeps trying, unless the store
+// refuses such a logout for good.
 func (n *Node) End(ctx context.Context, reason, actor string, ids ...store.ID) error {
-	r := store.Revocation{Sessions: ids, Above: n.Highest(), Reason: reason, Actor: actor}
-	n.refuseAll(ids, r.Above+1)
+	r := store.Revocation{Sessions: ids, Reason: reason, Actor: actor}
+	n.refuseAll(ids, n.Highest()+1)
 	snap, err := n.writeRevocation(ctx, r)
 	if err != nil {
-		n.pending.add(r)
+		for _, id := range ids {
+			if never(err) {
+				n.observer.Alarm(id, 0, refusedLogout, err)
+			} else {
+				n.pending.add(logout{id, reason, actor})
+			}
+		}
 		return n.Unavailable(ids[0], err)
 	}
 	n.refuseAll(ids, snap.Entry)
@@ -31,7 +38,7 @@ func (n *Node) End(ctx context.Context, reason, actor string, ids ...store.ID) e
 // ErrUnavailable.
 func (n *Node) EndOthers(ctx context.Context, subject string, survivor store.Rebirth, reason string) (store.Snapshot, error) {
 	r := store.Revocation{
-		Subjects: []string{subject}, Except: &survivor, Above: n.Highest(), Reason: reason, Actor: subject,
+		Subjects: []string{subject}, Except: &survivor, Reason: reason, Actor: subject,
 	}
 	snap, err := n.writeRevocation(ctx, r)
 	if err != nil {
@@ -58,7 +65,6 @@ func (n *Node) Revoke(ctx context.Context, r store.Revocation) (store.Position, 
 	}
 	var last store.Position
 	for _, part := range parts {
-		part.Above = n.Highest()
 		at, err := n.revoke(ctx, part)
 		if err != nil {
 			return last, err
@@ -83,7 +89,21 @@ func (n *Node) revoke(ctx context.Context, r store.Revocation) (store.Position, 
 }
 
 func (n *Node) writeRevocation(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
-	return n.write(ctx, func(ctx context.Context) (store.Snapshot, error) { return n.store.Revoke(ctx, r) })
+	ctx, cancel := n.detached(ctx)
+	defer cancel()
+	return n.revokeUntil(ctx, r)
+}
+
+// revokeUntil is writeRevocation within the caller's context.
+func (n *Node) revokeUntil(ctx context.Context, r store.Revocation) (store.Snapshot, error) {
+	var session store.ID
+	if len(r.Sessions) > 0 {
+		session = r.Sessions[0]
+	}
+	return n.writeUntil(ctx, session, func(ctx context.Context, above store.Position) (store.Snapshot, error) {
+		r.Above = above
+		return n.store.Revoke(ctx, r)
+	})
 }
 
 // applyLocally refuses on this node the subjects, and everyone, of a revocation

@@ -242,7 +242,7 @@ func newWorldOver(t *testing.T, revocations func(store.Store) (Revocations, erro
 	}
 	w.Revocations = known
 	w.Node, err = New(Config{
-		Store: w.db, Revocations: known, Policy: policy, Timeout: timeout, Observer: observed{w},
+		Store: w.db, Revocations: known, Policy: policy, Timeout: timeout, MaxPending: maxPending, Observer: observed{w},
 		ReloadRing: func(ctx context.Context) error { return w.reload(ctx) },
 	})
 	if err != nil {
