@@ -31,6 +31,9 @@ type call struct {
 	at         time.Time
 }
 
+// reads reports whether the call is one that writes nothing.
+func (c call) reads() bool { return c.name == "Cutoffs" || c.name == "Since" || c.name == "Family" }
+
 // fakeStore is a store in memory that records the calls that write. No entry
 // reaches a follower of its log: a wait for entries lasts as long as its context.
 type fakeStore struct {
@@ -65,6 +68,13 @@ func (f *fakeStore) hang() {
 		<-ctx.Done()
 		return store.Snapshot{}, ctx.Err()
 	})
+}
+
+// last returns the last call.
+func (f *fakeStore) last() call {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls[len(f.calls)-1]
 }
 
 // made returns the calls since it was called last.
@@ -108,12 +118,12 @@ func (f *fakeStore) Family(ctx context.Context, id store.ID) (store.Snapshot, er
 	return f.do(ctx, call{name: "Family"}, func() (store.Snapshot, error) { return f.Store.Family(ctx, id) })
 }
 
-func (f *fakeStore) Families(ctx context.Context, subject string, limit int) (families []store.Family, err error) {
+func (f *fakeStore) Families(ctx context.Context, q store.Query) (page store.Page, err error) {
 	_, err = f.do(ctx, call{name: "Families"}, func() (snap store.Snapshot, err error) {
-		families, err = f.Store.Families(ctx, subject, limit)
+		page, err = f.Store.Families(ctx, q)
 		return snap, err
 	})
-	return families, err
+	return page, err
 }
 
 func (f *fakeStore) Cutoffs(ctx context.Context, session store.ID, subject string) (c store.Cutoffs, err error) {
@@ -144,14 +154,24 @@ func (f *fakeStore) head() store.Position {
 
 // entries returns the entries of the store's log after a position.
 func (f *fakeStore) entries(after store.Position) (all []store.Entry) {
+	var read store.Cursor
 	for {
-		b, _ := f.Store.Since(context.Background(), after, store.MaxEntries, 0)
-		all = append(all, b.Entries...)
+		b, _ := f.Store.Since(context.Background(), read, store.MaxEntries, 0)
+		for _, e := range b.Entries {
+			if read = e.Cursor(); e.Position > after {
+				all = append(all, e)
+			}
+		}
 		if !b.More {
 			return all
 		}
-		after = all[len(all)-1].Position
 	}
+}
+
+// cursor returns the place of the last entry of the store's log.
+func (f *fakeStore) cursor() store.Cursor {
+	all := f.entries(0)
+	return all[len(all)-1].Cursor()
 }
 
 // world is a node over a fake store. It records what the node reports, and the
@@ -162,6 +182,7 @@ type world struct {
 	t      *testing.T
 	db     *fakeStore
 	reload func(ctx context.Context) error
+	verify func(f *store.Family) error // nil: every row is as it was sealed
 
 	mu      sync.Mutex
 	reports []string
@@ -243,6 +264,7 @@ func newWorldOver(t *testing.T, revocations func(store.Store) (Revocations, erro
 	w.Revocations = known
 	w.Node, err = New(Config{
 		Store: w.db, Revocations: known, Policy: policy, Timeout: timeout, MaxPending: maxPending, Observer: observed{w},
+		Seals: seals{w}, Leeway: leeway, Now: time.Now, EngineNow: time.Now(),
 		ReloadRing: func(ctx context.Context) error { return w.reload(ctx) },
 	})
 	if err != nil {
@@ -251,6 +273,22 @@ func newWorldOver(t *testing.T, revocations func(store.Store) (Revocations, erro
 	t.Cleanup(w.Node.Close)
 	w.db.made()
 	return w
+}
+
+// leeway is twice the skew of clocks.
+const leeway = 10 * time.Second
+
+// seals are a world's seals. They are apart from their rows, which tests make
+// without.
+type seals struct{ w *world }
+
+func (s seals) Seal(time.Time, *store.Family) (store.Seal, error) { return store.Seal{}, nil }
+
+func (s seals) Verify(_ context.Context, _ time.Time, f *store.Family) error {
+	if s.w.verify == nil {
+		return nil
+	}
+	return s.w.verify(f)
 }
 
 func (w *world) revocations(revocations func(store.Store) (Revocations, error)) (Revocations, error) {
