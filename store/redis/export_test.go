@@ -8,6 +8,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/waferkit/wafer/store"
 )
 
 // Tidy sweeps until there is no more to do, and all families have been looked at.
@@ -71,10 +73,7 @@ func (s *Store) Listening() bool { return s.notifier.Watching() }
 // scripts no longer read the clock, or set a time to live, with the code that this
 // function replaces.
 func ShiftClock() (restore func()) {
-	all := []*script{
-		createScript, advanceScript, reissueScript, commitScript, bindScript, revokeScript, revokeNameScript, restoreScript, beginScript, sweepScript,
-		familyScript, familiesScript, cutoffsScript, announceScript, loadKeysScript, swapKeysScript, sinceScript,
-	}
+	all := scripts()
 	kept := make([]script, len(all))
 	replaced := map[string]int{}
 	for i, sc := range all {
@@ -105,4 +104,44 @@ func ShiftClock() (restore func()) {
 		}
 	}
 	return restore
+}
+
+// Row is a family as the server keeps it.
+type Row struct {
+	store.Family
+	Ended bool
+	Keep  time.Time // zero if the id need not stay known
+}
+
+// ParseRow parses a record.
+func ParseRow(text string, id store.ID) (Row, error) {
+	f, err := parseRecord(text, id)
+	row := Row{Family: f.Family, Ended: f.ended}
+	if f.keep > 0 {
+		row.Keep = time.UnixMilli(int64(f.keep))
+	}
+	return row, err
+}
+
+// Place returns a family's member of the indexes.
+func Place(f *store.Family) string {
+	return string(packPlace(store.PageCursor{Birth: f.Birth, Started: f.Started.UnixMilli(), ID: f.ID}))
+}
+
+// IsNews reports whether a text contains no call of a script but those of Cutoffs,
+// Announce and Since.
+func IsNews(text string) bool {
+	for _, sc := range scripts() {
+		if sc != cutoffsScript && sc != announceScript && sc != sinceScript && strings.Contains(text, sc.sha) {
+			return false
+		}
+	}
+	return true
+}
+
+func scripts() []*script {
+	return []*script{
+		createScript, advanceScript, reissueScript, commitScript, bindScript, revokeScript, revokeNameScript, restoreScript, beginScript, sweepScript,
+		familyScript, familiesScript, cutoffsScript, announceScript, loadKeysScript, swapKeysScript, sinceScript,
+	}
 }
