@@ -70,7 +70,7 @@ func (i *inspector) judgeGeneration(policy refresh.Policy, token codec.RefreshTo
 	if snap.State != store.Absent {
 		i.report.Subject = f.Subject
 		i.report.Started, i.report.Authenticated, i.report.Issued = utc(f.Started), utc(f.Authenticated), utc(f.Issued)
-		i.report.Idle, i.report.Absolute = utc(f.IdleDeadline()), utc(f.Absolute)
+		i.report.Idle, i.report.Absolute = utc(f.IdleDeadline()), utc(f.Deadline())
 		i.report.Position = &f.Position
 	}
 	verdict, why := policy.Judge(refresh.Request{

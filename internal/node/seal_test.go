@@ -93,8 +93,10 @@ func TestLoginsAreSealedByTheEnginesClock(t *testing.T) {
 			want = 2
 		}
 		for name, start := range map[string]func() (store.Snapshot, error){
-			"Start":          func() (store.Snapshot, error) { return w.Start(t.Context(), creation(store.ID{9}, "alice")) },
-			"Reauthenticate": func() (store.Snapshot, error) { return w.renew(Renewal{Reauthenticate: true, Methods: "otp", Level: "2"}) },
+			"Start": func() (store.Snapshot, error) { return w.Start(t.Context(), creation(store.ID{9}, "alice")) },
+			"Reauthenticate": func() (store.Snapshot, error) {
+				return w.renew(Renewal{Reauthenticate: true, Methods: "otp", Level: "2"})
+			},
 		} {
 			w.clock.learn(time.Now(), time.Now()) // as if the node's clock had jumped since
 			w.db.made()

@@ -287,10 +287,13 @@ var calls = func() map[string]func(ctx context.Context, n *Node) error {
 	all := map[string]func(ctx context.Context, n *Node) error{
 		"Position": func(ctx context.Context, n *Node) error { _, err := n.Position(ctx); return err },
 		"Family":   func(ctx context.Context, n *Node) error { _, err := n.Family(ctx, a); return err },
-		"Families": func(ctx context.Context, n *Node) error { _, _, err := n.Families(ctx, store.Query{Subject: "alice", Limit: 10}); return err },
-		"Entries":  func(ctx context.Context, n *Node) error { _, err := n.Entries(ctx, store.Cursor{}); return err },
-		"Refresh":  func(ctx context.Context, n *Node) error { _, err := n.Refresh(ctx, current(a)); return err },
-		"Look":     func(ctx context.Context, n *Node) error { _, err := n.Look(ctx, current(a)); return err },
+		"Families": func(ctx context.Context, n *Node) error {
+			_, _, err := n.Families(ctx, store.Query{Subject: "alice", Limit: 10})
+			return err
+		},
+		"Entries": func(ctx context.Context, n *Node) error { _, err := n.Entries(ctx, store.Cursor{}); return err },
+		"Refresh": func(ctx context.Context, n *Node) error { _, err := n.Refresh(ctx, current(a)); return err },
+		"Look":    func(ctx context.Context, n *Node) error { _, err := n.Look(ctx, current(a)); return err },
 	}
 	for name, row := range writes {
 		all[name] = func(ctx context.Context, n *Node) error { return row.make(ctx, n, n.Highest()) }
