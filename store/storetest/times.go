@@ -10,7 +10,7 @@ import (
 var sealedTimes = []property{
 	{name: "KeptAsTheyWereSealed", test: func(h *harness) {
 		c := login("anna")
-		c.Started = h.now().Add(-h.unit() / 4)
+		c.Started = h.now().Add(-h.unit() / 4).Truncate(time.Millisecond)
 		c.Authenticated, c.Leeway = c.Started.Add(-3*time.Hour), 10*h.unit()
 		s := h.written(h.Create(h.ctx, c))
 		f := s.Family
@@ -29,7 +29,7 @@ var sealedTimes = []property{
 	}},
 	{name: "WithoutOneOfAnAuthenticationItIsTheStart", test: func(h *harness) {
 		c := login("anna")
-		c.Started, c.Leeway = h.now().Add(-h.unit()/4), 10*h.unit()
+		c.Started, c.Leeway = h.now().Add(-h.unit()/4).Truncate(time.Millisecond), 10*h.unit()
 		if f := h.create(c); !f.Authenticated.Equal(c.Started) {
 			h.t.Errorf("authenticated %v: want %v", f.Authenticated, c.Started)
 		}
