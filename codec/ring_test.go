@@ -58,7 +58,7 @@ func document(keys ...documentKey) string {
 		list = append(list, fmt.Sprintf(`{"id":%q,"secret":%q,"created_ms":%d,"activates_ms":%d%s}`,
 			k.id, secret(k.secret), k.activates.UnixMilli(), k.activates.UnixMilli(), revoked))
 	}
-	return fmt.Sprintf(`{"format":"wafer/1 keyring","version":1,"seals_seconds":2592000,"life_seconds":2592000,"keys":[%s]}`, strings.Join(list, ","))
+	return fmt.Sprintf(`{"format":"wafer/1 keyring","id":"00112233445566778899aabbccddeeff","version":1,"seals_seconds":2592000,"life_seconds":2592000,"keys":[%s]}`, strings.Join(list, ","))
 }
 
 // documentRing opens a ring on a key set in clear text.

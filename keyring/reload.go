@@ -23,10 +23,10 @@ type reload struct {
 }
 
 // Reload reads the source now and adopts its key set if that is newer. The
-// error is [ErrAbsent] if the source holds no document, matches
-// [ErrRollback] if its version is older than one that the ring has seen, and
-// matches [ErrAnother] if it is of another ring. After any error the ring keeps its current set. On a static ring Reload does
-// nothing.
+// error is [ErrAbsent] if the source holds no document, matches [ErrRollback] if
+// its version is older than one that the ring has seen, and matches
+// [ErrAnother] if it is of another ring. After any error the ring keeps its
+// current set. On a static ring Reload does nothing.
 func (r *Ring) Reload(ctx context.Context) error {
 	if r.source == nil {
 		return nil

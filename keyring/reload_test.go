@@ -342,7 +342,7 @@ func TestRingGoesOnAfterABadDocument(t *testing.T) {
 		"another version":     good,
 		"junk":                []byte("junk"),
 		"sealed junk":         seal("junk"),
-		"sealed, no keys":     seal(`{"format":"wafer/1 keyring","version":2,"seals_seconds":2592000,"life_seconds":2592000,"keys":null}`),
+		"sealed, no keys":     seal(`{"format":"wafer/1 keyring","id":"01000000000000000000000000000000","version":2,"seals_seconds":2592000,"life_seconds":2592000,"keys":null}`),
 		"sealed, bare object": seal("{}"),
 	} {
 		source.put(2, document)
