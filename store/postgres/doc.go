@@ -10,6 +10,9 @@
 // replicas and a failover, which setting a pooler needs, and which rights a role
 // needs.
 //
+// The calls that keep a node fresh have two connections of their own besides the pool,
+// so that no number of other calls keeps them waiting.
+//
 // Each method is one round trip. Functions in the schema run the transaction,
 // and the engine sends it whole, so a node that is paused meanwhile holds no
 // lock. A node that is cut off from the network meanwhile holds its locks until

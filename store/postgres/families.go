@@ -178,6 +178,8 @@ func (s *Store) Announce(ctx context.Context, a store.Announcement) (peers store
 	if err := a.Check(); err != nil {
 		return store.Peers{}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
 	_, err = s.transact(ctx, s.reserved, []call{{s.sql.announce, []any{
 		milliseconds(a.Access), milliseconds(a.Absolute), milliseconds(a.Leeway), milliseconds(a.MaxStaleness),
 		a.Realm, uuid(a.Ring), int64(a.RingVersion), a.Adopt, uuid(a.Node), a.Instance, a.Settings, store.PeerLife.Milliseconds(), int32(store.MaxPeers),

@@ -87,9 +87,11 @@ func (o *Options) fill() {
 //
 // Open returns an error if the server would silently lose revocations (a standby,
 // or fsync off), if the database is not in UTF-8, or if the schema belongs to
-// another program or a later release, or is from before the first release.
+// another program or a later release, or is of the first edition of the store
+// contract.
 //
-// One connection in the pool is enough. Every query mode of pgx works. Behind a
+// One connection in the pool is enough. Besides, the store opens up to two more with
+// the pool's settings, for Since, Cutoffs, Announce and LoadKeys alone. Every query mode of pgx works. Behind a
 // pooler in transaction mode the mode must be one without prepared statements,
 // such as default_query_exec_mode=exec in the URL.
 func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {

@@ -141,7 +141,12 @@ func TestTheLogIsGone(t *testing.T) {
 			_, family := db.Family(background, id)
 			_, since := db.Since(background, store.Cursor{}, 1, 0)
 			_, cutoffs := db.Cutoffs(background, id, "anna")
-			for method, err := range map[string]error{"create": create, "advance": advance, "reissue": reissue, "revoke": revoke, "family": family, "since": since, "cutoffs": cutoffs} {
+			_, bind := db.Bind(background, store.Binding{ID: id, Key: store.Key{1}})
+			_, commit := db.Commit(background, store.Commit{ID: id, Value: []byte("value")})
+			_, name := db.Revoke(background, store.Revocation{Name: store.Name{1}})
+			_, list := db.Families(background, store.Query{Subject: "anna", Limit: 1})
+			for method, err := range map[string]error{"create": create, "advance": advance, "reissue": reissue, "revoke": revoke, "family": family, "since": since,
+				"cutoffs": cutoffs, "bind": bind, "commit": commit, "revoke a name": name, "families": list} {
 				if err == nil {
 					t.Errorf("%s works without the log's table %s", method, table)
 				}
@@ -149,6 +154,20 @@ func TestTheLogIsGone(t *testing.T) {
 			refused(t, serverURL(t), o, "is gone")
 		})
 	}
+	// Without it, nothing is known of the realm, nor of how long a cutoff is kept.
+	t.Run("announced", func(t *testing.T) {
+		db, pool, o := openNew(t)
+		run(t, pool, "TRUNCATE "+quoted(o.Schema)+".announced")
+		_, announce := db.Announce(background, store.Announcement{Realm: "test"})
+		_, cutoffs := db.Cutoffs(background, enginebench.ID(1), "anna")
+		_, revoke := db.Revoke(background, store.Revocation{Subjects: []string{"anna"}})
+		for method, err := range map[string]error{"announce": announce, "cutoffs": cutoffs, "revoke": revoke} {
+			if err == nil {
+				t.Errorf("%s works without what was announced", method)
+			}
+		}
+		refused(t, serverURL(t), o, "is gone")
+	})
 }
 
 func TestNamesOfSchemas(t *testing.T) {

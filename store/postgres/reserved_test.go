@@ -39,23 +39,42 @@ func kept(t *testing.T, db *postgres.Store) {
 	}
 }
 
-// TestThePoolIsHeld holds every connection of the caller's pool.
+// TestThePoolIsHeld holds every connection of the caller's pool. An entry of another
+// node arrives all the same.
 func TestThePoolIsHeld(t *testing.T) {
-	pool := newPool(t, serverURL(t)+"&pool_max_conns=1")
-	db := open(t, pool, postgres.Options{Schema: newSchema()})
-	waitFor(t, "the connection is free of housekeeping", func() bool {
-		conn, err := pool.Acquire(background)
-		if err != nil {
+	pool, o := newPool(t, serverURL(t)+"&pool_max_conns=1"), postgres.Options{Schema: newSchema()}
+	db := open(t, pool, o)
+	other := open(t, newPool(t, serverURL(t)), o)
+	conn, err := pool.Acquire(background)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	kept(t, db)
+	short, cancel := context.WithTimeout(background, 50*time.Millisecond)
+	defer cancel()
+	if _, err := db.Family(short, enginebench.ID(1)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v: want no connection left for a read of the pool", err)
+	}
+	b, err := db.Since(background, store.Cursor{}, 10, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrived := make(chan store.Batch, 1)
+	go func() {
+		b, _ := db.Since(background, after(b), 10, 4*patience)
+		arrived <- b
+	}()
+	waitFor(t, "an entry arrives", func() bool {
+		if _, err := other.Revoke(background, store.Revocation{Everyone: true}); err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Release()
-		kept(t, db)
-		short, cancel := context.WithTimeout(background, 50*time.Millisecond)
-		defer cancel()
-		if _, err := db.Family(short, enginebench.ID(1)); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%v: want no connection left for a read of the pool", err)
+		select {
+		case b := <-arrived:
+			return len(b.Entries) > 0
+		case <-time.After(time.Second):
+			return false
 		}
-		return true
 	})
 }
 

@@ -64,7 +64,7 @@ func SQLFrom(schema string, version int) (string, error) {
 // schema. If several processes call it at once, one of them does the work. The
 // role must own the schema, or have the right to create one in the database.
 // Migrate reads only Schema of the options. It returns an error if the schema belongs
-// to another program or a later release, or is from before the first release.
+// to another program or a later release, or is of the first edition of the store contract.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, o Options) error {
 	o.fill()
 	if err := checkSchema(o.Schema); err != nil {
@@ -147,7 +147,7 @@ func versionOf(ctx context.Context, q querier, schema string) (version int, err 
 	}
 	var logs bool
 	err = q.QueryRow(ctx, fill(`SELECT coalesce((SELECT max(version) FROM @schema@.migrations), 0),
-		EXISTS (SELECT FROM @schema@.log) AND EXISTS (SELECT FROM @schema@.entries) AND EXISTS (SELECT FROM @schema@.keys)`, schema)).Scan(&version, &logs)
+		EXISTS (SELECT FROM @schema@.log) AND EXISTS (SELECT FROM @schema@.entries) AND EXISTS (SELECT FROM @schema@.announced) AND EXISTS (SELECT FROM @schema@.keys)`, schema)).Scan(&version, &logs)
 	switch {
 	case err != nil:
 	case version > len(migrations):
