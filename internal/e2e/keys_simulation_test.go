@@ -314,6 +314,7 @@ type keysClient struct {
 	name    string
 	browser *browser
 	under   map[string]keyring.ID // the key that sealed each cookie
+	sealed  keyring.ID            // the key that sealed the family, at the login
 	until   time.Time             // the session's deadline unless it is refreshed
 }
 
@@ -361,7 +362,7 @@ func (sim *keysSimulation) comeAgain(p *keysClient) {
 }
 
 func (sim *keysSimulation) visit(p *keysClient) {
-	if sim.revoked[p.under[sessionCookie]] || sim.revoked[p.under[refreshCookie]] {
+	if sim.revoked[p.under[sessionCookie]] || sim.revoked[p.under[refreshCookie]] || sim.revoked[p.sealed] {
 		return // a new login is due
 	}
 	sim.reads++
@@ -388,6 +389,9 @@ func (sim *keysSimulation) request(p *keysClient, do func(n *keysNode, w http.Re
 			sim.Fatalf("%v: %s lost the cookie %s", time.Now(), p.name, c.Name)
 		}
 		p.browser.cookies[c.Name], p.under[c.Name] = c.Value, under.ID()
+		if p.sealed == (keyring.ID{}) {
+			p.sealed = under.ID()
+		}
 		if c.Name == refreshCookie {
 			sim.openLater(under, p.until, c.Name, func(n *keysNode) error {
 				_, err := n.tokens.Parse(context.Background(), time.Now(), c.Value)
