@@ -46,7 +46,7 @@ var knowing = []property{
 		h.pass(2 * h.unit())
 		// Past their limits, and the log has dropped their entries.
 		l.drop(h.appendUnrelated())
-		for range 20 {
+		for range 8 {
 			h.housekeep()
 		}
 		check()

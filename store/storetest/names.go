@@ -249,7 +249,7 @@ var naming = []property{
 // endsManyBearers revokes a name that more families bear than one call ends, and
 // looks in between at those that are left.
 func (h *harness) endsManyBearers() {
-	const bearers = store.MaxEntries + 100
+	const bearers = store.MaxEntries + 20
 	h.crowd(bearers, func(i int) store.Creation { return bearing("anna"+newID().String(), "n") })
 	// Those born first are ended last.
 	all, err := h.Families(h.ctx, store.Query{Limit: store.MaxLooked})

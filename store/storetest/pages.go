@@ -246,7 +246,7 @@ func (h *harness) wantPages(q store.Query, want ...store.Family) {
 }
 
 // many is more rows than one call looks at.
-const many = store.MaxLooked + 100
+const many = store.MaxLooked + 20
 
 // passing tests calls that meet more dead families, or more living ones, than one
 // call takes on.
@@ -262,23 +262,26 @@ var passing = []property{
 		}, func() { h.pass(time.Hour) })
 	}},
 	{name: "OfTooManyLivingTheOldestAreEnded", test: func(h *harness) {
+		// The one that is renewed, itself among the oldest, lives until the last
+		// call, and so does the one that is replaced.
+		old, other := h.family("anna"), h.family("bob")
 		h.crowd(many, func(int) store.Creation { return login("anna") })
-		other, head := h.family("bob"), h.head()
-		c := login("anna")
+		head := h.head()
+		c := renewal(old)
 		c.Limit, c.EndOldest, c.Ends = 2, true, [2]store.ID{other.ID}
-		s := h.createAgain(c)
+		s := h.createAgain(c, old.ID, other.ID)
 		living := h.listed("anna", 10)
 		if len(living) != 2 || living[0] != c.ID && living[1] != c.ID {
 			h.t.Errorf("%d living: want 2, the new one among them", len(living))
 		}
 		ended := sessionsOf(h.entries(head))
-		if n := len(slices.Compact(slices.Clone(ended))); n != len(ended) || n != many { // all but one, and bob's
-			h.t.Errorf("%d entries of %d families: want %d of each", len(ended), n, many)
+		if n := len(slices.Compact(slices.Clone(ended))); n != len(ended) || n != many+1 { // all but one, and bob's
+			h.t.Errorf("%d entries of %d families: want %d of each", len(ended), n, many+1)
 		}
 		if s.Family.Birth != s.Head || s.Entry != s.Head {
 			h.t.Errorf("birth %d, entry %d, head %d", s.Family.Birth, s.Entry, s.Head)
 		}
-		h.wantState(store.Ended, other.ID)
+		h.wantState(store.Ended, old.ID, other.ID)
 	}},
 	{name: "ARevokedNamePassesTheDead", test: func(h *harness) {
 		var oldest []store.ID
@@ -323,8 +326,13 @@ func (h *harness) passesTheDead(creation func() store.Creation, kill func()) {
 	h.crowd(many, func(int) store.Creation { return creation() })
 	kill()
 	f := h.look(oldest.ID).Family
-	h.wantPages(store.Query{Subject: "anna", Limit: 10}, f)
-	h.wantPages(store.Query{Limit: 10}, f)
+	for _, subject := range []string{"anna", ""} {
+		q := store.Query{Subject: subject, Limit: 10}
+		h.wantPages(q, f)
+		if p := h.page(q); len(p.Families) != 0 || p.Next == (store.PageCursor{}) {
+			h.t.Errorf("the first page of %q has %d families, next %v: want a call to stop at %d dead", subject, len(p.Families), p.Next, store.MaxLooked)
+		}
+	}
 	head := h.head()
 	c := login("anna")
 	c.Limit = 2
@@ -343,8 +351,9 @@ func (h *harness) passesTheDead(creation func() store.Creation, kill func()) {
 }
 
 // createAgain repeats a creation for as long as it is Again, as a caller does.
-// Each call gets further, so a few are enough.
-func (h *harness) createAgain(c store.Creation) store.Snapshot {
+// Each call gets further, so a few are enough. Until the last one the families that
+// it replaces live.
+func (h *harness) createAgain(c store.Creation, replaces ...store.ID) store.Snapshot {
 	h.t.Helper()
 	for calls := 1; ; calls++ {
 		s, err := h.Create(h.ctx, c)
@@ -355,5 +364,6 @@ func (h *harness) createAgain(c store.Creation) store.Snapshot {
 			h.t.Fatalf("again after %d calls", calls)
 		}
 		h.wantState(store.Absent, c.ID)
+		h.wantState(store.Alive, replaces...)
 	}
 }
