@@ -40,6 +40,29 @@ var waysBack = map[string]func(d *double){
 		d.head = 200
 		d.mu.Unlock()
 	},
+	"the newest position, taken again": func(d *double) {
+		d.lose(100)
+		d.add(superseding(session(50), 0)) // at 110
+	},
+	"the positions of several, taken again": func(d *double) {
+		d.lose(60)
+		for i := range 5 {
+			d.add(superseding(session(50+i), 0)) // up to 110
+		}
+	},
+	"and others above": func(d *double) {
+		d.lose(60)
+		for i := range 8 {
+			d.add(superseding(session(50+i), 0))
+		}
+	},
+	"taken again, and dropped": func(d *double) {
+		d.lose(60)
+		for i := range 8 {
+			d.add(superseding(session(50+i), 0))
+		}
+		d.drop(110)
+	},
 	"a gap that the floor does not explain": func(d *double) {
 		d.drop(50)
 		d.mu.Lock()
