@@ -156,10 +156,7 @@ func (t *tx) family(id store.ID) (*familyRow, error) {
 		return nil, err
 	}
 	f := new(familyRow)
-	if err := f.scan(row, &f.cutoff); err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, err
-	}
-	return f, nil
+	return f, zeroIfNone(f.scan(row, &f.cutoff))
 }
 
 func (t *tx) insert(f *familyRow, known time.Time) error {
@@ -254,7 +251,7 @@ func (t *tx) bury(dead []listed) error {
 		if err := t.unlistNames(l); err != nil {
 			return err
 		}
-		n, err := t.changes("DELETE FROM families WHERE id = ? AND known < ?", l.id[:], t.now.UnixMilli())
+		n, err := t.changes("DELETE FROM families WHERE id = ? AND known <= ?", l.id[:], t.now.UnixMilli())
 		if err != nil {
 			return err
 		}

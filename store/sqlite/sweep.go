@@ -163,7 +163,7 @@ func (t *tx) removeFamilies() (bool, error) {
 			postponed = append(postponed, later{l.id, past})
 		default:
 			dead = append(dead, l)
-			if known >= now {
+			if known > now {
 				postponed = append(postponed, later{l.id, known})
 			}
 		}
