@@ -144,8 +144,9 @@ func TestWalksSkipTheEnded(t *testing.T) {
 	for text, want := range map[string]string{
 		subjectQuery:      "SEARCH families USING INDEX families_subject (subject=? AND birth>?)",
 		countQuery:        "SEARCH families USING INDEX families_subject (subject=? AND birth>?)",
-		listQuery:         "SEARCH families USING INDEX families_subject (subject=? AND birth>? AND (birth,id)<(?,?))",
-		everyoneListQuery: "SEARCH families USING INDEX families_living (birth>? AND (birth,id)<(?,?))",
+		countActorQuery:   "SEARCH families USING INDEX families_actor (actor=? AND birth>?)",
+		listQuery:         "SEARCH families USING INDEX families_subject (subject=? AND birth>? AND (birth,started,id)<(?,?,?))",
+		everyoneListQuery: "SEARCH families USING INDEX families_living (birth>? AND (birth,started,id)<(?,?,?))",
 		bearersQuery:      "SEARCH names USING PRIMARY KEY (name=? AND born<?)",
 		cutoffsQuery:      "SEARCH f USING COVERING INDEX families_subject (subject=? AND birth<?)",
 		nameQuery:         "SEARCH entries USING COVERING INDEX entries_name (name=?)",
