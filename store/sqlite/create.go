@@ -231,5 +231,9 @@ func (t *tx) begins(c *store.Creation, f *familyRow) error {
 			return err
 		}
 	}
-	return t.insert(f, t.now.Add(c.Known))
+	known := t.now
+	if c.Renews == nil {
+		known = known.Add(c.Known)
+	}
+	return t.insert(f, known)
 }

@@ -7,12 +7,12 @@ import (
 )
 
 // subjectQuery walks the families of a subject that have not ended and that the
-// cutoffs of the subject and of everyone spare, the one born last first.
+// cutoffs of the subject and of everyone spare, in the order of Families.
 const subjectQuery = "SELECT " + listedColumns + ", " + within + ` FROM families
-	WHERE subject = ?3 AND ended = 0 AND birth >= ?4 ORDER BY birth DESC, id DESC`
+	WHERE subject = ?3 AND ended = 0 AND birth >= ?4 ORDER BY birth DESC, started DESC, id DESC`
 
 // excess returns the subject's families that exceed the limit beside a new one,
-// those that were born first, and at most store.MaxEntries-2 of them. It does not
+// the last in the order of Families, and at most store.MaxEntries-2 of them. It does not
 // count the families in replaced. again is true if there may be more, or if so
 // many rows were dead that not all were looked at. The dead are removed.
 func (t *tx) excess(c *store.Creation, replaced []store.ID) (ids []store.ID, again bool, err error) {

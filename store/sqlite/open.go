@@ -81,7 +81,7 @@ func open(ctx context.Context, path string, o Options) (*Store, error) {
 	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
 		return nil, errors.Join(err, conn.Close(), c.Close())
 	}
-	r, err := newReaders(path, o)
+	r, err := newReaders(ctx, path, o)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close(), c.Close())
 	}

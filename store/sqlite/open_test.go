@@ -268,7 +268,7 @@ func made(t *testing.T, path string) []*filler {
 }
 
 // execute runs statements as another program would.
-func execute(t *testing.T, path string, statements ...string) {
+func execute(t testing.TB, path string, statements ...string) {
 	t.Helper()
 	db := raw(t, path)
 	for _, s := range statements {

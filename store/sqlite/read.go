@@ -3,64 +3,38 @@ package sqlite
 import (
 	"bytes"
 	"context"
-	"database/sql"
-	"errors"
 	"slices"
 	"time"
 
 	"github.com/waferkit/wafer/store"
 )
 
-// read runs f in a read transaction of one of the pools, so that f sees the file at
-// one moment.
-func (s *Store) read(ctx context.Context, from *sql.DB, f func(t *sql.Tx, l *logRow, now time.Time) error) error {
-	t, err := from.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return wrap(err)
-	}
-	defer t.Rollback()
-	var l logRow
-	if err := l.scan(t.QueryRowContext(ctx, "SELECT "+logColumns+" FROM log WHERE one = 1")); err != nil {
-		return wrap(err)
-	}
-	return wrap(f(t, &l, time.UnixMilli(s.now().UnixMilli())))
-}
-
-// number returns the number that a query selects, or 0 if it is null or there is
-// no row.
-func number(ctx context.Context, t *sql.Tx, query string, args ...any) (int64, error) {
-	var n sql.NullInt64
-	err := t.QueryRowContext(ctx, query, args...).Scan(&n)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
-	return n.Int64, err
-}
+// valueQuery selects the committed value of a family.
+const valueQuery = "SELECT value FROM committed WHERE id = ?"
 
 // Family implements [store.Store].
-func (s *Store) Family(ctx context.Context, id store.ID) (snap store.Snapshot, err error) {
-	err = s.read(ctx, s.readers.families, func(t *sql.Tx, l *logRow, now time.Time) error {
+func (s *Store) Family(ctx context.Context, id store.ID) (out store.Snapshot, err error) {
+	err = s.read(ctx, s.readers.families, func(r *snap) error {
 		f := new(familyRow)
-		err := f.scan(t.QueryRowContext(ctx, familyQuery, id[:]), &f.cutoff)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		if err := zeroIfNone(f.scan(r.row(familyQuery, id[:]), &f.cutoff)); err != nil {
 			return err
 		}
-		snap = snapshot(l, f, store.Unwritten, now)
+		out = snapshot(&r.log, f, store.Unwritten, r.now)
 		if f.LastCommit == 0 {
 			return nil
 		}
-		return t.QueryRowContext(ctx, "SELECT value FROM committed WHERE id = ?", id[:]).Scan(&snap.Family.Value)
+		return r.row(valueQuery, id[:]).Scan(&out.Family.Value)
 	})
-	return snap, err
+	return out, err
 }
 
 // listQuery walks the families that have not ended, the one born last first, from
 // a birth upwards and after a place in the list.
 const (
-	listFields   = "SELECT " + familyColumns + " FROM families WHERE ended = 0 AND birth >= ?1 AND (birth, id) < (?2, ?3)"
-	listEnd      = " ORDER BY birth DESC, id DESC LIMIT ?4"
-	listQuery    = listFields + " AND subject = ?5" + listEnd
-	everyoneList = listFields + listEnd
+	listFields        = "SELECT " + familyColumns + " FROM families WHERE ended = 0 AND birth >= ?1 AND (birth, started, id) < (?2, ?3, ?4)"
+	listEnd           = " ORDER BY birth DESC, started DESC, id DESC LIMIT ?5"
+	listQuery         = listFields + " AND subject = ?6" + listEnd
+	everyoneListQuery = listFields + listEnd
 )
 
 // Families implements [store.Store].
@@ -68,34 +42,34 @@ func (s *Store) Families(ctx context.Context, q store.Query) (page store.Page, e
 	if err := q.Check(); err != nil {
 		return store.Page{}, err
 	}
-	err = s.read(ctx, s.readers.lists, func(t *sql.Tx, l *logRow, now time.Time) error {
-		page, err = list(ctx, t, l, &q, now)
+	err = s.read(ctx, s.readers.lists, func(r *snap) error {
+		page, err = r.list(&q)
 		return err
 	})
 	return page, err
 }
 
-func list(ctx context.Context, t *sql.Tx, l *logRow, q *store.Query, now time.Time) (store.Page, error) {
-	from, id := int64(store.MaxPosition)+1, []byte{}
-	if q.After != (store.PageCursor{}) {
-		from, id = int64(q.After.Birth), q.After.ID[:]
+func (r *snap) list(q *store.Query) (store.Page, error) {
+	from := q.After
+	if from == (store.PageCursor{}) {
+		from.Birth = store.MaxPosition + 1
 	}
 	// One row more than the call may look at says whether there are more.
-	query, args := everyoneList, []any{l.everyone, from, id, store.MaxLooked + 1}
+	query, args := everyoneListQuery, []any{r.log.everyone, int64(from.Birth), from.Started, from.ID[:], store.MaxLooked + 1}
 	if q.Subject != "" {
-		cutoff, err := number(ctx, t, "SELECT position FROM subjects WHERE subject = ?", q.Subject)
+		cutoff, err := r.number(subjectCutoffQuery, q.Subject)
 		if err != nil {
 			return store.Page{}, err
 		}
 		query, args = listQuery, append(args, q.Subject)
-		args[0] = max(cutoff, l.everyone)
+		args[0] = max(cutoff, r.log.everyone)
 	}
-	rows, err := t.QueryContext(ctx, query, args...)
+	rows, err := r.query(query, args...)
 	if err != nil {
 		return store.Page{}, err
 	}
 	defer rows.Close()
-	page := store.Page{Now: now}
+	page := store.Page{Now: r.now}
 	var last store.PageCursor
 	for looked := 0; rows.Next(); looked++ {
 		if looked == store.MaxLooked || len(page.Families) == q.Limit {
@@ -106,7 +80,7 @@ func list(ctx context.Context, t *sql.Tx, l *logRow, q *store.Query, now time.Ti
 		if err := f.scan(rows, &f.cutoff); err != nil {
 			return store.Page{}, err
 		}
-		if last = (store.PageCursor{Birth: f.Birth, Started: f.Started.UnixMilli(), ID: f.ID}); f.live(l.everyone, now) {
+		if last = (store.PageCursor{Birth: f.Birth, Started: f.Started.UnixMilli(), ID: f.ID}); f.live(r.log.everyone, r.now) {
 			page.Families = append(page.Families, f.Family)
 		}
 	}
@@ -122,10 +96,10 @@ func (s *Store) Since(ctx context.Context, after store.Cursor, limit int, wait t
 }
 
 func (s *Store) batch(ctx context.Context, after store.Cursor, limit int) (b store.Batch, err error) {
-	err = s.read(ctx, s.readers.log, func(t *sql.Tx, l *logRow, now time.Time) error {
-		b = store.Batch{Log: l.id, Head: store.Position(l.head), Floor: store.Position(l.floor), Now: now}
+	err = s.read(ctx, s.readers.log, func(r *snap) error {
+		b = store.Batch{Log: r.log.id, Head: store.Position(r.log.head), Floor: store.Position(r.log.floor), Now: r.now}
 		var head, floor, at []byte
-		if err := t.QueryRowContext(ctx, cursorQuery, int64(after.Position)).Scan(&head, &floor, &at); err != nil {
+		if err := r.row(cursorQuery, int64(after.Position)).Scan(&head, &floor, &at); err != nil {
 			return err
 		}
 		copy(b.HeadID[:], head)
@@ -133,10 +107,10 @@ func (s *Store) batch(ctx context.Context, after store.Cursor, limit int) (b sto
 			at = floor // the last entry dropped
 			b.Broken = after.Position != 0 && after.Position != b.Floor
 		}
-		if b.Broken = b.Broken || after.Position != 0 && !bytes.Equal(at, after.ID[:]); b.Broken || int64(after.Position) >= l.head {
+		if b.Broken = b.Broken || after.Position != 0 && !bytes.Equal(at, after.ID[:]); b.Broken || int64(after.Position) >= r.log.head {
 			return nil
 		}
-		rows, err := t.QueryContext(ctx, batchQuery, int64(after.Position), limit+1)
+		rows, err := r.query(batchQuery, int64(after.Position), limit+1)
 		if err != nil {
 			return err
 		}
@@ -164,30 +138,32 @@ const cursorQuery = "SELECT head_id, floor_id, (SELECT id FROM entries WHERE pos
 
 // Cutoffs implements [store.Store].
 func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (c store.Cutoffs, err error) {
-	err = s.read(ctx, s.readers.log, func(t *sql.Tx, l *logRow, now time.Time) error {
+	err = s.read(ctx, s.readers.log, func(r *snap) error {
 		c = store.Cutoffs{
-			Everyone: store.Position(l.everyone), Floor: store.Position(l.floor),
-			Head: store.Position(l.head), Log: l.id, Now: now,
-			MaxStaleness: time.Duration(l.staleness) * time.Millisecond,
+			Everyone: store.Position(r.log.everyone), Floor: store.Position(r.log.floor),
+			Head: store.Position(r.log.head), Log: r.log.id, Now: r.now,
+			MaxStaleness: time.Duration(r.log.staleness) * time.Millisecond,
 		}
-		ending, err := number(ctx, t, sessionQuery, session[:], store.KindSession)
+		ending, err := r.number(sessionQuery, session[:], store.KindSession)
 		if err != nil {
 			return err
 		}
-		superseding, err := number(ctx, t, sessionQuery, session[:], store.KindSuperseding)
+		superseding, err := r.number(sessionQuery, session[:], store.KindSuperseding)
 		if err != nil {
 			return err
 		}
-		cutoff, err := number(ctx, t, "SELECT position FROM subjects WHERE subject = ?", subject)
+		cutoff, err := r.number(subjectCutoffQuery, subject)
 		c.Ending, c.Superseding, c.Subject = store.Position(ending), store.Position(superseding), store.Position(cutoff)
 		return err
 	})
 	return c, err
 }
 
+const keysQuery = "SELECT keys_version, keys FROM log WHERE one = 1"
+
 // LoadKeys implements [store.Store].
 func (s *Store) LoadKeys(ctx context.Context) (version uint64, document []byte, err error) {
-	err = wrap(s.readers.log.QueryRowContext(ctx, "SELECT keys_version, keys FROM log WHERE one = 1").Scan(&version, &document))
+	err = wrap(s.readers.log.stmt[keysQuery].QueryRowContext(ctx).Scan(&version, &document))
 	return version, document, err
 }
 

@@ -38,7 +38,12 @@ func (t *tx) revoke(r *store.Revocation, out *store.Snapshot) error {
 		}
 	}
 	alive := survivor.live(t.log.everyone, t.now) && survivor.Subject == r.Subjects[0]
-	if alive && r.Except.Basis < survivor.LastCommit {
+	names, err := t.names(survivor.Names)
+	if err != nil {
+		return err
+	}
+	named := alive && int64(survivor.Birth) < names
+	if alive && !named && r.Except.Basis < survivor.LastCommit {
 		return t.snapshot(survivor, store.Behind, out)
 	}
 	entries := len(r.Sessions) + len(r.Subjects)
@@ -55,18 +60,11 @@ func (t *tx) revoke(r *store.Revocation, out *store.Snapshot) error {
 	if err := t.revokeMany(r, done); err != nil {
 		return err
 	}
-	named := false
-	if alive {
-		cutoff, err := t.names(survivor.Names)
-		if err != nil {
+	if alive && !named && survivor.provenBy(r.Except.Key) {
+		if err := t.rebear(survivor, done.entry); err != nil {
 			return err
 		}
-		if named = int64(survivor.Birth) < cutoff; !named && survivor.provenBy(r.Except.Key) {
-			if err := t.rebear(survivor, done.entry); err != nil {
-				return err
-			}
-			done.ended--
-		}
+		done.ended--
 	}
 	if survivor.found {
 		// Read it again: it is reborn or cut off now.
@@ -75,7 +73,7 @@ func (t *tx) revoke(r *store.Revocation, out *store.Snapshot) error {
 			return err
 		}
 	}
-	err := t.revokedSnapshot(survivor, done, out)
+	err = t.revokedSnapshot(survivor, done, out)
 	if named {
 		out.State = store.Ended
 	}
@@ -147,23 +145,33 @@ func (t *tx) appendRevoked(r *store.Revocation, e store.Entry, done *revoked) er
 
 // countQuery counts the rows of subjectQuery, up to a number, and those that live.
 const countQuery = "SELECT count(*), ifnull(sum(living), 0) FROM (SELECT " + within + ` AS living FROM families
-	WHERE subject = ?3 AND ended = 0 AND birth >= ?4 ORDER BY birth DESC, id DESC LIMIT ?5)`
+	WHERE subject = ?3 AND ended = 0 AND birth >= ?4 ORDER BY birth DESC LIMIT ?5)`
 
-// count returns the number of a subject's living families, as far as it may look
-// at rows.
+// countActorQuery does the same for the families in which a subject acts for
+// another.
+const countActorQuery = "SELECT count(*), ifnull(sum(living), 0) FROM (SELECT subject <> ?3 AND " + within + ` AS living FROM families
+	WHERE actor = ?3 AND actor <> '' AND ended = 0 AND birth >= ?4 ORDER BY birth DESC LIMIT ?5)`
+
+// count returns the number of the living families that a cutoff of the subject
+// would cut off, its own and those in which it acts, as far as it may look at rows.
 func (t *tx) count(subject string, looked *int64) (living int, err error) {
 	cutoff, err := t.subject(subject)
-	if err != nil || *looked == 0 {
-		return 0, err
-	}
-	row, err := t.row(countQuery, t.now.UnixMilli(), t.log.everyone, subject, max(cutoff, t.log.everyone), *looked)
 	if err != nil {
 		return 0, err
 	}
-	var rows, alive int64
-	err = row.Scan(&rows, &alive)
-	*looked -= rows
-	return int(alive), err
+	for _, query := range []string{countQuery, countActorQuery} {
+		row, err := t.row(query, t.now.UnixMilli(), t.log.everyone, subject, max(cutoff, t.log.everyone), *looked)
+		if err != nil {
+			return 0, err
+		}
+		var rows, alive int64
+		if err := row.Scan(&rows, &alive); err != nil {
+			return 0, err
+		}
+		*looked -= rows
+		living += int(alive)
+	}
+	return living, nil
 }
 
 // rebear makes a position the birth of a family.

@@ -43,9 +43,9 @@ const (
 	flagNative = 1 << iota
 	flagCounts
 	flagEnded
-	flagKey
-	flagFirst
-	flagSuccessor
+	flagKey // and then those of the columns first and successor
+	_
+	_
 	flagBits = iota
 )
 
@@ -71,32 +71,27 @@ var errDamagedFamily = errors.New("a family's columns are not of their sizes: th
 // split reads the joined columns.
 func (f *familyRow) split(flags int64, joined string) error {
 	f.Native, f.Counts, f.ended = flags&flagNative != 0, flags&flagCounts != 0, flags&flagEnded != 0
-	rest := joined
-	intact := true
+	rest, intact := joined, true
 	take := func(into []byte) {
 		intact = intact && len(rest) >= len(into)
 		rest = rest[copy(into, rest):]
 	}
 	take(f.ID[:])
 	take(f.Seal[:])
-	if flags&flagKey != 0 {
-		take(f.Key[:])
-	}
-	if flags&flagFirst != 0 {
-		take(f.First[:])
-	}
-	if flags&flagSuccessor != 0 {
-		take(f.Successor[:])
+	for i, into := range [...][]byte{f.Key[:], f.First[:], f.Successor[:]} {
+		if flags&(flagKey<<i) != 0 {
+			take(into)
+			intact = intact && optional(into) != nil
+		}
 	}
 	size := flags >> flagBits
-	if size < 0 || size > store.MaxNames*int64(len(store.Name{})) || size%int64(len(store.Name{})) != 0 {
+	if intact = intact && size >= 0 && size <= store.MaxNames*nameSize && size%nameSize == 0; !intact {
 		return errDamagedFamily
 	}
-	if size > 0 {
-		f.Names = make([]store.Name, size/int64(len(store.Name{})))
-		for i := range f.Names {
-			take(f.Names[i][:])
-		}
+	for range size / nameSize {
+		var n store.Name
+		take(n[:])
+		f.Names = append(f.Names, n)
 	}
 	if !intact || strings.Count(rest, "\x00") != 4 {
 		return errDamagedFamily
@@ -106,6 +101,8 @@ func (f *familyRow) split(flags int64, joined string) error {
 	}
 	return nil
 }
+
+const nameSize = int64(len(store.Name{}))
 
 // joinNames returns names as the column names has them.
 func joinNames(names []store.Name) (joined []byte) {
@@ -156,10 +153,7 @@ func (t *tx) family(id store.ID) (*familyRow, error) {
 		return nil, err
 	}
 	f := new(familyRow)
-	if err := f.scan(row, &f.cutoff); err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, err
-	}
-	return f, nil
+	return f, zeroIfNone(f.scan(row, &f.cutoff))
 }
 
 func (t *tx) insert(f *familyRow, known time.Time) error {
@@ -197,7 +191,7 @@ func (l *listed) scan(row interface{ Scan(...any) error }, more ...any) error {
 	if err := row.Scan(append([]any{&id, &l.birth, &l.names}, more...)...); err != nil {
 		return err
 	}
-	if copy(l.id[:], id) != len(id) || len(id) != len(l.id) || len(l.names)%len(store.Name{}) != 0 {
+	if copy(l.id[:], id) != len(id) || len(id) != len(l.id) || int64(len(l.names))%nameSize != 0 {
 		return errDamagedFamily
 	}
 	return nil
@@ -209,7 +203,7 @@ const listedColumns = "id, birth, ifnull(names, '')"
 // unlistNames takes a family out of the index of its names.
 func (t *tx) unlistNames(l *listed) error {
 	for names := l.names; names != ""; {
-		n := names[:len(store.Name{})]
+		n := names[:nameSize]
 		names = names[len(n):]
 		if err := t.exec("DELETE FROM names WHERE name = ? AND born = ? AND family = ?", []byte(n), l.birth, l.id[:]); err != nil {
 			return err
@@ -254,7 +248,7 @@ func (t *tx) bury(dead []listed) error {
 		if err := t.unlistNames(l); err != nil {
 			return err
 		}
-		n, err := t.changes("DELETE FROM families WHERE id = ? AND known < ?", l.id[:], t.now.UnixMilli())
+		n, err := t.changes("DELETE FROM families WHERE id = ? AND known <= ?", l.id[:], t.now.UnixMilli())
 		if err != nil {
 			return err
 		}

@@ -136,7 +136,7 @@ func sizeOf(t *testing.T, path string) (bytes int64) {
 
 // crowd adds n families to a file by one statement. If subject is empty, each has
 // a subject of its own.
-func crowd(t *testing.T, path, subject string, n int, idle time.Duration) {
+func crowd(t testing.TB, path, subject string, n int, idle time.Duration) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
 	if err != nil {

@@ -94,8 +94,8 @@ CREATE TABLE families (
 CREATE INDEX families_due ON families (due);
 
 -- Calls walk these. They hold no family that has ended.
-CREATE INDEX families_living ON families (birth, id) WHERE ended = 0;
-CREATE INDEX families_subject ON families (subject, birth, id) WHERE ended = 0;
+CREATE INDEX families_living ON families (birth, started, id) WHERE ended = 0;
+CREATE INDEX families_subject ON families (subject, birth, started, id) WHERE ended = 0;
 CREATE INDEX families_actor ON families (actor, birth) WHERE actor <> '' AND ended = 0;
 CREATE TABLE names (
 	name   BLOB    NOT NULL,

@@ -37,6 +37,8 @@ func (s *Store) sweep(ctx context.Context) (full bool, err error) {
 	return *out, nil
 }
 
+const dropQuery = "SELECT position, time, id FROM entries ORDER BY position LIMIT ?"
+
 // dropEntries drops entries older than the longest announced access lifetime plus
 // leeway, and raises the floor to the last one dropped.
 func (t *tx) dropEntries() (bool, error) {
@@ -46,7 +48,7 @@ func (t *tx) dropEntries() (bool, error) {
 	before := t.now.UnixMilli() - t.log.access - t.log.leeway
 	// Entries go in order, and none behind one that must stay: a clock may have
 	// jumped.
-	rows, err := t.query("SELECT position, time, id FROM entries ORDER BY position LIMIT ?", sweepRows)
+	rows, err := t.query(dropQuery, sweepRows)
 	if err != nil {
 		return false, err
 	}
@@ -163,7 +165,7 @@ func (t *tx) removeFamilies() (bool, error) {
 			postponed = append(postponed, later{l.id, past})
 		default:
 			dead = append(dead, l)
-			if known >= now {
+			if known > now {
 				postponed = append(postponed, later{l.id, known})
 			}
 		}

@@ -58,7 +58,7 @@ type logRow struct {
 	staleness                int64
 }
 
-const logColumns = "id, head, floor, everyone, access, absolute, leeway, staleness"
+const logQuery = "SELECT id, head, floor, everyone, access, absolute, leeway, staleness FROM log WHERE one = 1"
 
 func (l *logRow) scan(row interface{ Scan(...any) error }) error {
 	var id []byte
@@ -71,7 +71,7 @@ func (l *logRow) scan(row interface{ Scan(...any) error }) error {
 
 func (t *tx) begin() error {
 	t.now = time.UnixMilli(t.c.now().UnixMilli())
-	row, err := t.row("SELECT " + logColumns + " FROM log WHERE one = 1")
+	row, err := t.row(logQuery)
 	if err != nil {
 		return err
 	}
@@ -116,10 +116,17 @@ func (t *tx) number(text string, args ...any) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err = row.Scan(&n); errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
+	err = zeroIfNone(row.Scan(&n))
 	return n, err
+}
+
+// zeroIfNone passes over the error that there is no row: what the row would have
+// filled in is zero.
+func zeroIfNone(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	return err
 }
 
 // next returns the position of the next entry.
@@ -175,8 +182,10 @@ const sessionQuery = "SELECT max(position) FROM entries WHERE session = ? AND ki
 
 // subject returns the cutoff of a subject, or 0.
 func (t *tx) subject(subject string) (int64, error) {
-	return t.number("SELECT position FROM subjects WHERE subject = ?", subject)
+	return t.number(subjectCutoffQuery, subject)
 }
+
+const subjectCutoffQuery = "SELECT position FROM subjects WHERE subject = ?"
 
 // names returns the highest cutoff of names, or 0. A name's cutoff is the position
 // of its last entry: the floor passes both at once.
@@ -199,7 +208,7 @@ func (t *tx) snapshot(f *familyRow, outcome store.Outcome, into *store.Snapshot)
 	if f == nil || f.LastCommit == 0 {
 		return nil
 	}
-	row, err := t.row("SELECT value FROM committed WHERE id = ?", f.ID[:])
+	row, err := t.row(valueQuery, f.ID[:])
 	if err != nil {
 		return err
 	}
