@@ -8,7 +8,8 @@ import (
 	"github.com/waferkit/wafer/store"
 )
 
-// What no answer can depend on any more takes no memory.
+// An entry, a cutoff or a family that no answer can depend on any more takes no
+// memory.
 func TestNothingIsKeptForGood(t *testing.T) {
 	now := time.Now()
 	s := New(Options{Now: func() time.Time { return now }})

@@ -127,7 +127,7 @@ var announcing = []property{
 		h.announced(true, store.Announcement{Realm: "another", Ring: second, RingVersion: 3})
 		h.announced(true, store.Announcement{Realm: "another", Ring: second, RingVersion: 1, Adopt: true})
 		h.wantOwner("another", second, 1)
-		// What is not named stays: a command for the realm need not know the ring.
+		// A ring that is not named stays: a command for the realm need not know it.
 		h.announced(true, store.Announcement{Realm: realm, Adopt: true})
 		h.wantOwner(realm, second, 1)
 		h.announced(true, store.Announcement{Ring: first, RingVersion: 4, Adopt: true})

@@ -143,7 +143,7 @@ var bindingOnce = []property{
 		})
 	}},
 	{name: "BoundOrRenewed", test: func(h *harness) {
-		// Whoever is second finds the other's seal, or the end.
+		// The second caller finds the other's seal, or the end.
 		h.rounds(func() {
 			f := h.family(newID().String())
 			var written atomic.Int64

@@ -74,7 +74,7 @@ var ending = []property{
 		}
 	}},
 	{name: "AnExpiredOneGetsItsEntry", timed: true, test: func(h *harness) {
-		// Whether or not its row is still there.
+		// The row may be gone by now.
 		for _, limit := range expired {
 			old := login("bob")
 			limit(h, &old)

@@ -399,7 +399,7 @@ func (h *harness) wantBroken(after store.Cursor) {
 	began := time.Now()
 	b, err := h.Since(h.ctx, after, 10, time.Minute)
 	if err != nil || !b.Broken || time.Since(began) > promptly {
-		h.t.Errorf("Since(%v): %+v, %v, after %v: want it broken, at once", after, b, err, time.Since(began))
+		h.t.Fatalf("Since(%v): %+v, %v, after %v: want it broken, at once", after, b, err, time.Since(began))
 	}
 }
 

@@ -218,7 +218,7 @@ var naming = []property{
 		h.early(h.Create(h.ctx, c))
 		c.NotBefore = l.floor
 		f := h.create(c)
-		// What the log holds no more is appended anew.
+		// An entry that the log holds no more is appended anew.
 		if s := h.written(h.Revoke(h.ctx, r)); s.Ended != 1 || s.Entry <= p {
 			h.t.Errorf("ended %d, entry %d: want 1, above %d", s.Ended, s.Entry, p)
 		}

@@ -66,7 +66,7 @@ var paging = []property{
 			first := h.page(q)
 			last := first.Families[len(first.Families)-1]
 			// The family at the cursor goes, so do the one before it and one
-			// after it, one is born again, and others come.
+			// after it, one is renewed, and another comes.
 			var gone store.ID
 			for i, f := range fs {
 				if f.ID == last.ID {

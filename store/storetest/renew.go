@@ -48,7 +48,7 @@ var renewing = []property{
 		c.Authenticated = c.Started.Add(-time.Hour)
 		old := h.lived(h.create(c))
 		h.tick()
-		// What else the request says is not read.
+		// The rest of the request is not read.
 		r := whole("anna")
 		r.Label, r.Names, r.Actor, r.Methods, r.Level = "junk", named("junk"), "junk", "junk", "junk"
 		r.Idle, r.Absolute, r.Known = time.Millisecond, time.Millisecond, 1<<62

@@ -17,7 +17,7 @@ var sealedTimes = []property{
 		if !f.Started.Equal(c.Started) || !f.Authenticated.Equal(c.Authenticated) {
 			h.t.Errorf("started %v, authenticated %v: want %v, %v", f.Started, f.Authenticated, c.Started, c.Authenticated)
 		}
-		// What the caller says does not move the idle limit.
+		// A sealed time does not move the idle limit.
 		if !f.Issued.After(f.Started) || f.Issued.After(s.Now) {
 			h.t.Errorf("issued %v: want now, %v", f.Issued, s.Now)
 		}
