@@ -79,7 +79,9 @@ func TestWhoseData(t *testing.T) {
 					t.Errorf("it goes on with %q, want %q", s.Data, row.data)
 				}
 				want := []refresh.Request{{Family: id, Generation: 3, Basis: row.basis, Floor: 7}}
-				if row.asked { // the token's worth is asked for first, whatever data there is
+				if !row.asked {
+					want[0].Carried = row.cookie
+				} else { // the token's worth is asked for first, whatever data there is
 					want = slices.Insert(want, 0, refresh.Request{Family: id, Generation: 3, Basis: store.MaxPosition, Floor: 7})
 				}
 				if row.err != nil {

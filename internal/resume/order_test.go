@@ -156,9 +156,9 @@ func TestBehindStartsAgain(t *testing.T) {
 				t.Fatalf("%d turns, want %d", len(w.node.requests), row.turns)
 			}
 			for i, q := range w.node.requests {
-				want := refresh.Request{Family: id, Generation: 3, Basis: 300, Floor: 7}
+				want := refresh.Request{Family: id, Generation: 3, Basis: 300, Carried: 3, Floor: 7}
 				if i > 0 {
-					want.Basis = 400
+					want.Basis, want.Carried = 400, 0
 				}
 				if q != want {
 					t.Errorf("turn %d asked %v, want %v", i, q, want)
@@ -179,6 +179,36 @@ func TestBehindStartsAgain(t *testing.T) {
 			}
 			w.wantReports(want...)
 		})
+	}
+}
+
+// A proven browser's data may be too old for its family although nothing was
+// committed. Then only Reload can supply it.
+func TestBehindWithoutACommit(t *testing.T) {
+	for way, resume := range resumes {
+		for _, reload := range []bool{false, true} {
+			w := newWorld(t)
+			stale := behind(w.family(9, ""))
+			w.node.refresh, w.node.look = []refresh.Result{stale, issued(w.family(10, ""))}, []refresh.Result{stale}
+			var wantErr error
+			want, reports := "fresh", []string(nil)
+			if reload {
+				w.reloads("fresh", nil)
+			} else {
+				wantErr, want, reports = sentinel.ErrNoSession, "", []string{lost}
+			}
+			s, err := resume(w, w.credentials(3))
+			w.wantError(err, wantErr)
+			w.wantReports(reports...)
+			if string(s.Data) != want {
+				t.Errorf("%s, Reload %v: it goes on with %q, want %q", way, reload, s.Data, want)
+			}
+			for i, q := range w.node.requests {
+				if i > 0 && (q.Basis != 0 || q.Carried != 0) {
+					t.Errorf("%s: turn %d asked %v", way, i, q)
+				}
+			}
+		}
 	}
 }
 
@@ -248,7 +278,7 @@ func TestPromise3_ATokenIsWrittenOnlyIfItIsAnother(t *testing.T) {
 		if !sameHeader(s.Header, mint(now, snap)) || !s.At.Equal(engine) || string(s.Data) != "cookie's" {
 			t.Errorf("%s: %+v, want the header and the time of the answer", name, s)
 		}
-		if want := (refresh.Request{Family: id, Generation: 3, Copy: 1, Basis: 300, Floor: 7}); w.node.requests[0] != want {
+		if want := (refresh.Request{Family: id, Generation: 3, Copy: 1, Basis: 300, Carried: 3, Floor: 7}); w.node.requests[0] != want {
 			t.Errorf("%s: asked %v, want %v", name, w.node.requests[0], want)
 		}
 	}

@@ -72,6 +72,7 @@ type Session struct {
 type source struct {
 	data     []byte         // nil if there is none
 	position store.Position // up to which the data includes what was committed
+	carried  uint32         // the generation of the session cookie that it is of, or 0
 }
 
 // maxTurns bounds how often a refresh starts again because another request
@@ -108,7 +109,7 @@ func (r *Resumer) Refresh(ctx context.Context, now time.Time, c *gate.Credential
 		case refresh.Issue:
 			return r.issue(now, c.Token, res, data), nil
 		case refresh.Behind:
-			if from, err = r.committed(ctx, now, res.Snapshot); err != nil {
+			if from, err = r.without(ctx, now, res.Snapshot); err != nil {
 				return Session{}, err
 			}
 			header = r.Mint(now, res.Snapshot)
@@ -132,7 +133,7 @@ func (r *Resumer) Look(ctx context.Context, now time.Time, c *gate.Credentials) 
 		return Session{}, err
 	}
 	if res.Verdict == refresh.Behind {
-		if from, err = r.committed(ctx, now, res.Snapshot); err != nil {
+		if from, err = r.without(ctx, now, res.Snapshot); err != nil {
 			return Session{}, err
 		}
 	} else if res.Verdict != refresh.Issue {
@@ -151,7 +152,7 @@ func (r *Resumer) request(c *gate.Credentials, from source) refresh.Request {
 	id := store.ID(c.Token.Family)
 	return refresh.Request{
 		Family: id, Generation: c.Token.Generation, Copy: c.Token.Copy,
-		Basis: from.position, Floor: r.Node.ExpiredBelow(id),
+		Basis: from.position, Carried: from.carried, Floor: r.Node.ExpiredBelow(id),
 	}
 }
 
@@ -166,7 +167,7 @@ func (r *Resumer) settle(ctx context.Context, now time.Time, c *gate.Credentials
 		return source{}, codec.Session{}, sentinel.ErrNoSession
 	}
 	if c.HasCookie && refresh.Carries(c.Cookie, c.Token) {
-		return source{c.Content.Data(), store.Position(c.Cookie.Position)}, c.Cookie, nil
+		return source{c.Content.Data(), store.Position(c.Cookie.Position), c.Cookie.Generation}, c.Cookie, nil
 	}
 	// Whether the token is good comes first, whatever data there is.
 	res, err := r.Node.Look(ctx, r.request(c, source{position: store.MaxPosition}))
@@ -176,16 +177,20 @@ func (r *Resumer) settle(ctx context.Context, now time.Time, c *gate.Credentials
 	if res.Verdict != refresh.Issue {
 		return source{}, codec.Session{}, r.Refuse(id, res)
 	}
-	header := r.Mint(now, res.Snapshot)
+	from, err := r.without(ctx, now, res.Snapshot)
+	return from, r.Mint(now, res.Snapshot), err
+}
+
+// without returns the data that a family continues with if no cookie's does.
+func (r *Resumer) without(ctx context.Context, now time.Time, snap store.Snapshot) (source, error) {
 	switch {
-	case res.Snapshot.Family.LastCommit != 0:
-		from, err := r.committed(ctx, now, res.Snapshot)
-		return from, header, err
+	case snap.Family.LastCommit != 0:
+		return r.committed(ctx, now, snap)
 	case r.Reload != nil:
-		return source{}, header, nil
+		return source{}, nil
 	}
-	r.Observer.Refused(id, "the session's data is lost: no cookie carries it, none was committed, and there is no Reload", nil)
-	return source{}, codec.Session{}, sentinel.ErrNoSession
+	r.Observer.Refused(snap.Family.ID, "the session's data is lost: no cookie carries it, none was committed, and there is no Reload", nil)
+	return source{}, sentinel.ErrNoSession
 }
 
 // committed opens a family's committed value.
@@ -193,7 +198,7 @@ func (r *Resumer) committed(ctx context.Context, now time.Time, snap store.Snaps
 	f := &snap.Family
 	data, err := r.Commits.Open(ctx, now, codec.ID(f.ID), f.Value)
 	if err == nil {
-		return source{data, f.LastCommit}, nil
+		return source{data: data, position: f.LastCommit}, nil
 	}
 	r.Observer.Alarm(f.ID, 0, "the committed value does not open", err)
 	if r.Reload != nil {
