@@ -157,12 +157,12 @@ func TestDoctorLog(t *testing.T) {
 
 	// Every entry was dropped.
 	s = openShop(t, 0)
-	b, err := s.db.Since(t.Context(), 0, store.MaxEntries, 0)
+	b, err := s.db.Since(t.Context(), store.Cursor{}, store.MaxEntries, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.execute("DELETE FROM entries")
-	s.execute("UPDATE log SET floor = head")
+	s.execute("UPDATE log SET floor = head, floor_id = head_id")
 	if f := s.doctor(exitDone)["log"][0]; !strings.Contains(f.Found, b.Log.String()) {
 		t.Errorf("%+v", f)
 	}

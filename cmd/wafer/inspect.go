@@ -196,16 +196,6 @@ type report struct {
 	Notes   []string `json:"notes,omitempty"`
 }
 
-// storeReport is the state of the session in the store.
-type storeReport struct {
-	Family     string         `json:"family"` // alive, ended, cut off, absent
-	Generation uint32         `json:"generation,omitempty"`
-	Copy       uint16         `json:"copy,omitempty"` // so many answers were lost since the last advance
-	Deadline   *time.Time     `json:"deadline,omitempty"`
-	Head       store.Position `json:"head"`
-	Floor      store.Position `json:"floor"`
-}
-
 // reason is a reason for which the credential would be refused.
 type reason struct {
 	Code string `json:"code"`
@@ -266,10 +256,7 @@ func (r *report) print(w io.Writer) {
 		line("data", "%d bytes; --reveal shows them", *r.DataBytes)
 	}
 	if s := r.Store; s != nil {
-		line("store", "family %s, head %d, floor %d", s.Family, s.Head, s.Floor)
-		if s.Generation != 0 {
-			line("", "generation %s, lives until %s unless refreshed", generation(s.Generation, s.Copy), stamp(*s.Deadline))
-		}
+		s.print(line)
 	}
 	for _, n := range r.Notes {
 		line("note", "%s", n)

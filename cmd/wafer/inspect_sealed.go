@@ -11,6 +11,7 @@ import (
 
 	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/keyring"
+	"github.com/waferkit/wafer/refresh"
 	"github.com/waferkit/wafer/revocation"
 	"github.com/waferkit/wafer/store"
 )
@@ -40,7 +41,7 @@ func (i *inspector) judgeSealed(ctx context.Context, text string) error {
 	i.showSession(&session)
 	i.showData(data)
 	i.judgeTimes(&session)
-	return i.judgePosition(ctx, store.ID(session.ID), session.Subject.Text(), store.Position(session.Position))
+	return i.judgePosition(ctx, store.ID(session.ID), session.Subject.Text(), store.Position(session.Position), i.name)
 }
 
 // sealedKey decodes the key id, which is not encrypted.
@@ -90,8 +91,9 @@ func (i *inspector) judgeTimes(s *codec.Session) {
 }
 
 // judgePosition queries the store for revocations that cover a session's
-// position, and for its family.
-func (i *inspector) judgePosition(ctx context.Context, id store.ID, subject string, at store.Position) error {
+// position, and for its family, which belongs to the instance with that session
+// cookie.
+func (i *inspector) judgePosition(ctx context.Context, id store.ID, subject string, at store.Position, cookie string) error {
 	if i.db == nil {
 		i.report.note("whether it is revoked is not judged: that takes --store")
 		return nil
@@ -123,17 +125,11 @@ func (i *inspector) judgePosition(ctx context.Context, id store.ID, subject stri
 	if err != nil {
 		return err
 	}
-	i.showFamily(&snap)
-	return nil
-}
-
-func (i *inspector) showFamily(snap *store.Snapshot) {
-	r := &storeReport{Family: snap.State.String(), Head: snap.Head, Floor: snap.Floor}
-	if snap.State != store.Absent {
-		f := &snap.Family
-		r.Generation, r.Copy, r.Deadline = f.Generation, f.Copy, utc(deadline(f))
+	verified, err := i.showFamily(ctx, &snap, cookie)
+	if err == nil && !verified && living(&snap) {
+		i.report.note("%s. Its next refresh is refused for that", refusals[refresh.ReasonSeal])
 	}
-	i.report.Store = r
+	return err
 }
 
 // showData adds the size of the application's data to the report, and with

@@ -3,8 +3,12 @@ package main
 import (
 	"crypto/rand"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -130,7 +134,7 @@ func TestInspectCookieKeys(t *testing.T) {
 	if got.Key.State != "expired" || got.Subject != "anna" {
 		t.Errorf("%+v", got)
 	}
-	s.refused(anna.refresh, []string{"key expired"})
+	s.refused(anna.refresh, []string{"key expired", string(refresh.ReasonSeal)}) // the key sealed the row, too
 	s.now = time.Time{}
 	if _, err := s.ring.Revoke(t.Context(), time.Now(), key.ID(), "it leaked"); err != nil {
 		t.Fatal(err)
@@ -227,8 +231,8 @@ func (s *shop) raiseFloor() {
 		}
 		at = snap.Entry - 1
 	}
+	s.execute("UPDATE log SET floor = ?, floor_id = (SELECT id FROM entries WHERE position = ?)", int64(at), int64(at))
 	s.execute("DELETE FROM entries WHERE position <= ?", int64(at))
-	s.execute("UPDATE log SET floor = ?", int64(at))
 }
 
 func TestInspectRefreshToken(t *testing.T) {
@@ -305,6 +309,150 @@ func TestInspectRefreshToken(t *testing.T) {
 	s.inspect(exitUsage, bob.refresh, "--access", "1m", "--grace", "1m")
 }
 
+// rewrite changes one column of a session's row, as somebody who can write to the
+// store would.
+func (s *shop) rewrite(b *browser, column string, value any) {
+	s.t.Helper()
+	id := s.id(b)
+	s.execute("UPDATE families SET "+column+" = ? WHERE id = ?", value, id[:])
+}
+
+// The report shows what the session's row says and whether it is as it was sealed,
+// beside every credential of the session.
+func TestInspectShowsTheRow(t *testing.T) {
+	s := openShop(t, 0)
+	const name = "https://idp.example session 4711"
+	b := s.login("anna", wafer.Names(name), wafer.Actor("support:carol"), wafer.Methods("pwd", "otp"), wafer.Level("aal2"))
+	s.secrets = append(s.secrets, name)
+	hash, err := store.NameOf(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := with([]string{"inspect", "--ring", s.ringPath, "--realm", shopRealm}, s.store()...)
+	for _, text := range []string{b.session, b.refresh} {
+		got := s.inspect(exitDone, text).Store
+		if got.Seal != sealVerified || got.Actor != "support:carol" || got.Methods != "pwd otp" || got.Level != "aal2" ||
+			!slices.Equal(got.Names, []string{hash.String()}) || got.Bound != "" || got.Counts || got.First != "" || got.Successor != "" {
+			t.Errorf("%+v", got)
+		}
+		contains(t, s.command(exitDone, text, args...).out, "its row is as it was sealed", "actor: support:carol", "methods: pwd otp", "level: aal2", hash.String())
+	}
+	// What the seal does not cover is shown all the same.
+	first, successor := store.ID{4, 5}, store.ID{6, 7}
+	s.rewrite(b, "first", first[:])
+	s.rewrite(b, "successor", successor[:])
+	if got := s.inspect(exitDone, b.refresh).Store; got.First != first.String() || got.Successor != successor.String() || got.Seal != sealVerified {
+		t.Errorf("%+v", got)
+	}
+	contains(t, s.command(exitDone, b.refresh, args...).out, first.String(), successor.String())
+}
+
+// A row that somebody has changed in the store is a reason to refuse a refresh
+// token, and the report on a cookie, which nodes accept until it expires, says what
+// comes. Without the store the row is not judged.
+func TestInspectRowThatWasChanged(t *testing.T) {
+	for column, value := range map[string]any{
+		"subject": "root", "native": 1, "actor": "mallory", "methods": "hwk", "level": "aal3", "idle": 1 << 40, "absolute": 1 << 40,
+		"names": make([]byte, 32), "key": make([]byte, 32), "seal": make([]byte, 20),
+	} {
+		t.Run(column, func(t *testing.T) {
+			s := openShop(t, 0)
+			anna, bob := s.login("anna"), s.login("bob")
+			if k, ok := value.([]byte); ok {
+				k[0] = 1
+			}
+			s.rewrite(anna, column, value)
+			got := s.refused(anna.refresh, []string{string(refresh.ReasonSeal)})
+			if got.Store.Seal == sealVerified || got.Store.Seal == "" {
+				t.Errorf("%+v", got.Store)
+			}
+			contains(t, got.Reasons[0].Why, "not as it was sealed")
+			got = s.inspect(exitDone, anna.session)
+			if got.Store.Seal == sealVerified {
+				t.Errorf("%+v", got.Store)
+			}
+			contains(t, strings.Join(got.Notes, "; "), "not as it was sealed", "next refresh is refused")
+			args := []string{"inspect", "--ring", s.ringPath, "--realm", shopRealm}
+			contains(t, s.command(exitNo, anna.refresh, with(args, s.store()...)...).out, "its row is NOT as it was sealed")
+			s.command(exitDone, anna.refresh, args...)
+			if got := s.inspect(exitDone, bob.refresh); got.Store.Seal != sealVerified {
+				t.Errorf("bob's: %+v", got.Store)
+			}
+		})
+	}
+}
+
+// An ended session is refused for that, whatever its row says.
+func TestInspectEndedRowThatWasChanged(t *testing.T) {
+	s := openShop(t, 0)
+	anna := s.login("anna")
+	if _, err := s.db.Revoke(t.Context(), store.Revocation{Sessions: []store.ID{s.id(anna)}}); err != nil {
+		t.Fatal(err)
+	}
+	s.rewrite(anna, "level", "aal3")
+	s.refused(anna.refresh, []string{string(refresh.ReasonEnded)})
+}
+
+// A bound session is not refused for want of a proof, which this program cannot
+// judge; the report says that one is needed.
+func TestInspectBoundSession(t *testing.T) {
+	s := openShop(t, 0)
+	key := store.Key{7, 8}
+	anna, bob := s.login("anna"), s.login("bob")
+	s.bind(anna, key, true)
+	s.bind(bob, key, false)
+	got := s.inspect(exitDone, anna.refresh)
+	if got.Store.Seal != sealVerified || got.Store.Bound != fmt.Sprintf("%x", key[:]) || !got.Store.Counts {
+		t.Errorf("%+v", got.Store)
+	}
+	contains(t, strings.Join(got.Notes, "; "), "needs a live proof by that key", "whichever token")
+	got = s.inspect(exitDone, bob.refresh)
+	if got.Store.Seal != sealVerified || got.Store.Bound == "" || got.Store.Counts || strings.Contains(strings.Join(got.Notes, "; "), "live proof") {
+		t.Errorf("%+v, %q", got.Store, got.Notes)
+	}
+	contains(t, s.command(exitDone, bob.refresh, with([]string{"inspect", "--ring", s.ringPath, "--realm", shopRealm}, s.store()...)...).out, "not asked for yet")
+
+	// A native client's proof takes no token's place: see package refresh.
+	var i inspector
+	policy, err := i.policy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	i.judgeGeneration(policy, codec.RefreshToken{Generation: 3}, &store.Snapshot{State: store.Alive, Now: now, Family: store.Family{
+		Native: true, Key: key, Counts: true, Generation: 5, Started: now, Issued: now, Idle: time.Hour, Absolute: time.Hour,
+	}})
+	if len(i.report.Reasons) != 1 || i.report.Reasons[0].Code != "a successor was used" || len(i.report.Notes) != 0 {
+		t.Errorf("a native client's old token: %+v, %q", i.report.Reasons, i.report.Notes)
+	}
+}
+
+// Every reason of package refresh has a text here, those of later releases too.
+func TestEveryReasonHasAText(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "../../refresh/policy.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || fmt.Sprint(spec.Type) != "Reason" {
+			return true
+		}
+		text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reasons++; refusals[refresh.Reason(text)] == "" {
+			t.Errorf("%s, %q, has no text", spec.Names[0], text)
+		}
+		return true
+	})
+	if reasons == 0 || reasons != len(refusals) {
+		t.Errorf("%d reasons, and %d texts", reasons, len(refusals))
+	}
+}
+
 // The report on a token depends on the family's newest copy, on the copy that was
 // used, and on the time of the last advance or copy.
 func TestInspectJudgesCopies(t *testing.T) {
@@ -336,7 +484,7 @@ func TestInspectJudgesCopies(t *testing.T) {
 		}
 		i.judgeGeneration(policy, codec.RefreshToken{Generation: row.generation, Copy: row.copied}, &store.Snapshot{
 			State: store.Alive, Now: now,
-			Family: store.Family{Generation: 5, Copy: row.newest, Used: 2, Issued: now.Add(-row.ago), Idle: time.Hour, Absolute: now.Add(time.Hour)},
+			Family: store.Family{Generation: 5, Copy: row.newest, Used: 2, Issued: now.Add(-row.ago), Started: now, Idle: time.Hour, Absolute: time.Hour},
 		})
 		var reasons []string
 		for _, r := range i.report.Reasons {

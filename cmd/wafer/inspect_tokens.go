@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -43,7 +44,15 @@ func (i *inspector) judgeRefresh(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	i.showFamily(&snap)
+	verified, err := i.showFamily(ctx, &snap, i.sessionCookie)
+	if err != nil {
+		return err
+	}
+	i.showRow(&snap)
+	if !verified && living(&snap) {
+		i.report.refuse(string(refresh.ReasonSeal), "%s", refusals[refresh.ReasonSeal])
+		return nil
+	}
 	i.judgeGeneration(policy, token, &snap)
 	return nil
 }
@@ -62,28 +71,45 @@ func (i *inspector) policy() (refresh.Policy, error) {
 // defaultSkew is the default of the application's Config.Skew.
 const defaultSkew = 5 * time.Second
 
+// showRow adds to the report what a refresh token stands for in the store.
+func (i *inspector) showRow(snap *store.Snapshot) {
+	if snap.State == store.Absent {
+		return
+	}
+	r, f := &i.report, &snap.Family
+	r.Subject, r.Position = f.Subject, &f.Position
+	r.Started, r.Authenticated, r.Issued = utc(f.Started), utc(f.Authenticated), utc(f.Issued)
+	r.Idle, r.Absolute = utc(f.IdleDeadline()), utc(f.Deadline())
+}
+
 // judgeGeneration applies the policy of package refresh. The kind of client is
 // unknown here, so the token is judged at the endpoint of its own family's kind.
-// The session cookie beside it is unknown too, so its data is judged as current.
+// The session cookie beside it is unknown too, so its data is judged as current,
+// and a proof by the device's key is taken as given where one is needed.
 func (i *inspector) judgeGeneration(policy refresh.Policy, token codec.RefreshToken, snap *store.Snapshot) {
 	f := &snap.Family
-	if snap.State != store.Absent {
-		i.report.Subject = f.Subject
-		i.report.Started, i.report.Authenticated, i.report.Issued = utc(f.Started), utc(f.Authenticated), utc(f.Issued)
-		i.report.Idle, i.report.Absolute = utc(f.IdleDeadline()), utc(f.Deadline())
-		i.report.Position = &f.Position
-	}
-	verdict, why := policy.Judge(refresh.Request{
+	request := refresh.Request{
 		Family: f.ID, Generation: token.Generation, Copy: token.Copy, Native: f.Native, Basis: f.LastCommit,
-	}, *snap)
+	}
+	if f.Counts {
+		request.Key = f.Key
+	}
+	verdict, why := policy.Judge(request, *snap)
+	apart := fmt.Sprintf("it is generation %d, copy %d, and the family is at generation %d, copy %d", token.Generation, token.Copy, f.Generation, f.Copy)
 	switch verdict {
 	case refresh.Refuse:
 		i.report.refuse(string(why), "%s", refusals[why])
 	case refresh.Replay:
-		i.report.refuse("a successor was used", "it is generation %d, copy %d, and the family is at %d: a successor of it, or another in its place, was used since. Whoever presents it is taken for a thief, and the session is ended", token.Generation, token.Copy, f.Generation)
+		i.report.refuse("a successor was used", "%s: %s", apart, refusals[why])
 	case refresh.Ahead:
-		i.report.refuse("ahead of the store", "it is generation %d, copy %d, and the family is at generation %d, copy %d: the store went back in time (see \"wafer restored\")", token.Generation, token.Copy, f.Generation, f.Copy)
+		i.report.refuse("ahead of the store", "%s: %s", apart, refusals[why])
 	default:
+		if f.Counts {
+			i.report.note("%s", refusals[refresh.ReasonUnproven])
+		}
+		if f.Counts && !f.Native {
+			i.report.note("with such a proof the browser is served whichever token of the session it has")
+		}
 		if verdict == refresh.Reissue {
 			i.report.note("the answer to its last refresh counts as lost. Under StrictRotation it would end the session")
 		}
@@ -95,12 +121,19 @@ func (i *inspector) judgeGeneration(policy refresh.Policy, token codec.RefreshTo
 	}
 }
 
+// refusals says what each reason of package refresh means.
 var refusals = map[refresh.Reason]string{
 	refresh.ReasonAbsent:   "the store has no such session: it ended long ago, or this is another store",
 	refresh.ReasonEnded:    "the session was ended; the log may say why (\"wafer revocations\")",
 	refresh.ReasonCutOff:   "its subject or everyone was revoked; the log may say why (\"wafer revocations\")",
 	refresh.ReasonIdle:     "nobody has refreshed it for longer than its idle limit",
 	refresh.ReasonAbsolute: "its absolute limit has ended: only a login helps",
+	refresh.ReasonKind:     "it is of a native client at the browsers' endpoint, or the other way round",
+	refresh.ReasonSeal:     "the session's row in the store is not as it was sealed: somebody has changed it there, it is of another session cookie (see --session-cookie), or the key of its seal is not accepted any more",
+	refresh.ReasonUnproven: "the session is bound to a key of its device: a refresh needs a live proof by that key, which is not judged here",
+	refresh.ReasonZero:     "generations start at 1",
+	refresh.ReasonReplay:   "a successor of it, or another in its place, was used since. Whoever presents it is taken for a thief, and the session is ended",
+	refresh.ReasonAhead:    "the store went back in time (see \"wafer restored\")",
 	refresh.ReasonBroken:   "no answer was used since 4095 copies were made for lost ones: something between client and node drops them. The session does not end for it",
 }
 
@@ -146,7 +179,7 @@ func (i *inspector) judgeAccess(ctx context.Context, text string) error {
 	if _, err := i.verify(ctx, i.now, text, issuer, audience); err != nil {
 		i.refuseAccess(err)
 	}
-	return i.judgePosition(ctx, store.ID(token.Session), token.Subject.Text(), store.Position(token.Position))
+	return i.judgePosition(ctx, store.ID(token.Session), token.Subject.Text(), store.Position(token.Position), i.sessionCookie)
 }
 
 func audiences(raw json.RawMessage) (all []string) {

@@ -15,7 +15,9 @@ import (
 
 	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/codec"
+	"github.com/waferkit/wafer/internal/seals"
 	"github.com/waferkit/wafer/keyring"
+	"github.com/waferkit/wafer/store"
 	"github.com/waferkit/wafer/store/sqlite"
 )
 
@@ -108,13 +110,45 @@ func (s *shop) request(b *browser, act func(w http.ResponseWriter, r *http.Reque
 	s.secret(b.session, b.refresh)
 }
 
-func (s *shop) login(subject string) *browser {
+func (s *shop) login(subject string, options ...wafer.StartOption) *browser {
 	s.t.Helper()
 	b := new(browser)
+	options = append(options, wafer.Label("Anna's laptop"))
 	s.request(b, func(w http.ResponseWriter, r *http.Request) error {
-		return s.sessions.Start(w, r, subject, cart{[]string{"a very private pear"}}, wafer.Label("Anna's laptop"))
+		return s.sessions.Start(w, r, subject, cart{[]string{"a very private pear"}}, options...)
 	})
 	return b
+}
+
+// id returns the id of a browser's session.
+func (s *shop) id(b *browser) store.ID { return store.ID(s.open(b).ID) }
+
+// family returns the row of a browser's session.
+func (s *shop) family(b *browser) store.Family {
+	s.t.Helper()
+	snap, err := s.db.Family(s.t.Context(), s.id(b))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return snap.Family
+}
+
+// bind binds a browser's session to a key, as the shop does after a proof by it.
+func (s *shop) bind(b *browser, key store.Key, counts bool) {
+	s.t.Helper()
+	rows, err := seals.New(s.ring, shopInstance)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	f := s.family(b)
+	binding := store.Binding{ID: f.ID, Key: key, Verified: f.Seal, Counts: counts}
+	f.Key = key
+	if binding.Seal, err = rows.Seal(time.Now(), &f); err != nil {
+		s.t.Fatal(err)
+	}
+	if snap, err := s.db.Bind(s.t.Context(), binding); err != nil || snap.Outcome != store.Written {
+		s.t.Fatal(snap.Outcome, err)
+	}
 }
 
 // secret registers a credential and its parts.
@@ -238,7 +272,7 @@ func with(args []string, more ...string) []string {
 // Every command in these files has help with an example, and JSON output.
 func TestHelp(t *testing.T) {
 	s := &shop{t: t}
-	for _, name := range []string{"sessions list", "revoke", "revocations", "inspect", "doctor", "restored"} {
+	for _, name := range []string{"sessions list", "revoke", "revocations", "inspect", "doctor", "restored", "realm set", "keys adopt"} {
 		r := s.command(exitDone, "", append(strings.Fields(name), "-h")...)
 		contains(t, r.err, "wafer "+name, "example:", "-json", "-store")
 		r = s.command(exitUsage, "", append(strings.Fields(name), "--no-such-flag")...)

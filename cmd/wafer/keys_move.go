@@ -9,7 +9,7 @@ import (
 )
 
 func keysMove(ctx context.Context, e *env, args []string) (err error) {
-	f := e.flags("keys move", "makes a key set elsewhere hold the same keys; the old one stays until you delete it",
+	f := e.flags("keys move", "makes a key set elsewhere hold the same keys, as the same ring; the old one stays until you delete it",
 		"wafer keys move --ring data/ring --to store: --store sqlite:data/wafer.db\nwafer keys move --ring store: --store sqlite:data/wafer.db --keeper file:ring.key --to data/ring")
 	f.withRing()
 	to := f.String("to", "", "where to: a `file`, or store: for --store")

@@ -35,7 +35,7 @@ func realmSet(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if known.Realm != "" && known.Realm != *realm {
-		if err := f.confirm("The store belongs to %q, and %d nodes use it now. They alarm until they are started with the new realm. Go on?", printable(known.Realm), len(known.Nodes)); err != nil {
+		if err := f.confirm("The store belongs to %q. Nodes that use it now: %d. They alarm until they are started with the new realm. Go on?", known.Realm, len(known.Nodes)); err != nil {
 			return err
 		}
 	}
@@ -43,7 +43,7 @@ func realmSet(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	return f.output(map[string]any{"realm": *realm, "before": known.Realm}, func(w io.Writer) {
-		fmt.Fprintf(w, "The store belongs to realm %q.\n", printable(*realm))
+		fmt.Fprintf(w, "The store belongs to realm %q.\n", *realm)
 	})
 }
 
@@ -71,8 +71,9 @@ func keysAdopt(ctx context.Context, e *env, args []string) (err error) {
 	}
 	set := ring.Set()
 	a := store.Announcement{Ring: store.ID(set.ID()), RingVersion: set.Version(), Adopt: true}
-	if known.Ring != a.Ring || known.RingVersion > a.RingVersion {
-		if err := f.confirm("The store has seen version %d of ring %v, and this is version %d of ring %v. Go on?", known.RingVersion, known.Ring, a.RingVersion, a.Ring); err != nil {
+	if !known.Ring.IsZero() && (known.Ring != a.Ring || known.RingVersion > a.RingVersion) {
+		if err := f.confirm("The store has seen version %d of ring %v, and this is version %d of ring %v. Nodes that use the store now: %d. Go on?",
+			known.RingVersion, known.Ring, a.RingVersion, a.Ring, len(known.Nodes)); err != nil {
 			return err
 		}
 	}

@@ -22,11 +22,11 @@ func TestRestored(t *testing.T) {
 	if s.state(anna) != store.CutOff {
 		t.Error("anna lives")
 	}
-	b, err := s.db.Since(t.Context(), got.Position-1, 1, 0)
-	if err != nil || len(b.Entries) != 1 {
-		t.Fatal(b, err)
+	entries := entriesAbove(t, s.db, got.Position-1)
+	if len(entries) != 1 {
+		t.Fatal(entries)
 	}
-	e := b.Entries[0]
+	e := entries[0]
 	if e.Kind != store.KindEveryone || e.Reason != "the store was restored from a backup" || e.Actor != "ops" {
 		t.Errorf("%+v", e)
 	}

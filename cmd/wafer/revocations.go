@@ -99,6 +99,7 @@ type logReader struct {
 	*flags
 	db    store.Store
 	all   bool
+	log   store.ID
 	shown store.Position // entries up to it are not shown
 	after store.Cursor
 }
@@ -113,11 +114,17 @@ func (r *logReader) next(ctx context.Context, follow bool) (more bool, err error
 	if err != nil {
 		return false, err
 	}
-	if b.Broken {
+	switch {
+	case b.Broken && b.Log == r.log && b.Floor > r.after.Position:
+		// The entry at the cursor was dropped, and perhaps later ones.
+		r.shown, r.after = max(r.shown, r.after.Position), store.Cursor{}
+		return true, nil
+	case b.Broken:
 		fmt.Fprintln(r.env.stderr, "The log went back: it is another one, or was restored from a backup. From its beginning:")
-		r.after, r.shown = store.Cursor{}, 0
+		r.shown, r.after = 0, store.Cursor{}
 		return true, nil
 	}
+	r.log = b.Log
 	if b.Floor > max(r.shown, r.after.Position) {
 		fmt.Fprintf(r.env.stderr, "Entries up to position %d have been dropped; what they covered can only be refreshed.\n", b.Floor)
 		r.shown = b.Floor

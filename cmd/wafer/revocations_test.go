@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -139,36 +141,130 @@ func TestRevocationsFollow(t *testing.T) {
 	}
 }
 
-// rolledBackLog is a store whose log is another one from the second query on.
-type rolledBackLog struct {
-	store.Store
-	asked int
-}
-
-func (g *rolledBackLog) Since(_ context.Context, after store.Position, _ int, _ time.Duration) (store.Batch, error) {
-	g.asked++
-	b := store.Batch{Log: store.ID{1}, Head: 30, Floor: 10, Entries: []store.Entry{{Position: 30, Kind: store.KindEveryone}}}
-	if g.asked > 1 {
-		b = store.Batch{Log: store.ID{2}, Head: 5, Entries: []store.Entry{{Position: 5, Kind: store.KindSubject, Subject: "anna"}}}
-	}
-	if after >= b.Head {
-		b.Entries = nil
-	}
-	return b, nil
-}
-
-// A log that was rolled back is reported, and read from its beginning.
-func TestRevocationsWentBack(t *testing.T) {
+// readOn reads the log with a reader until there is no more, and returns the
+// positions that it showed and what it told the operator.
+func readOn(t *testing.T, r *logReader) (shown []store.Position, told string) {
+	t.Helper()
 	var out, stderr bytes.Buffer
-	e := &env{stdout: &out, stderr: &stderr}
-	r := logReader{flags: e.flags("revocations", "", ""), db: &rolledBackLog{}}
-	for range 3 {
-		if _, err := r.next(t.Context(), true); err != nil {
+	r.env.stdout, r.env.stderr = &out, &stderr
+	for more := true; more; {
+		var err error
+		if more, err = r.next(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
 	}
-	contains(t, stderr.String(), "up to position 10 have been dropped", "went back")
-	if got := strings.Fields(out.String()); len(got) != 7 || got[0] != "30" || got[3] != "5" {
-		t.Errorf("%q", got)
+	for line := range strings.Lines(out.String()) {
+		position, err := strconv.ParseUint(strings.Fields(line)[0], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown = append(shown, store.Position(position))
+	}
+	return shown, stderr.String()
+}
+
+// follower is a reader of the shop's log, as revocations --follow has it.
+func (s *shop) follower(after store.Position) *logReader {
+	e := new(env)
+	return &logReader{flags: e.flags("revocations", "", ""), db: s.db, shown: after}
+}
+
+// revokes revokes n subjects and returns the positions.
+func (s *shop) revokes(n int) (at []store.Position) {
+	s.t.Helper()
+	for i := range n {
+		snap, err := s.db.Revoke(s.t.Context(), store.Revocation{Subjects: []string{fmt.Sprint(i)}})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		at = append(at, snap.Entry)
+	}
+	return at
+}
+
+// drop drops the entries up to a position, as the store does once they are old.
+func (s *shop) drop(at store.Position) {
+	s.t.Helper()
+	s.execute("UPDATE log SET floor = ?, floor_id = (SELECT id FROM entries WHERE position = ?)", int64(at), int64(at))
+	s.execute("DELETE FROM entries WHERE position <= ?", int64(at))
+}
+
+// A log that was rolled back, even below what was shown, is reported and read from
+// its beginning.
+func TestRevocationsOfALogThatWentBack(t *testing.T) {
+	s := openShop(t, 0)
+	s.revokes(2)
+	r := s.follower(0)
+	shown, told := readOn(t, r)
+	if len(shown) != 3 || told != "" {
+		t.Fatalf("%v, %q", shown, told)
+	}
+	// The store is restored from a backup with one entry less, and goes on.
+	s.execute("DELETE FROM entries WHERE position = ?", int64(shown[2]))
+	s.execute("UPDATE log SET head = ?, head_id = (SELECT id FROM entries WHERE position = ?)", int64(shown[1]), int64(shown[1]))
+	again, told := readOn(t, r)
+	contains(t, told, "The log went back")
+	if !slices.Equal(again, shown[:2]) {
+		t.Errorf("%v: want %v", again, shown[:2])
+	}
+	if again, told = readOn(t, r); len(again) != 0 || told != "" {
+		t.Errorf("nothing new: %v, %q", again, told)
+	}
+	at := s.revokes(1)
+	if again, told = readOn(t, r); !slices.Equal(again, at) || told != "" {
+		t.Errorf("%v, %q: want %v", again, told, at)
+	}
+	// Another log has what looks like a later floor, too.
+	s.execute("UPDATE log SET id = randomblob(16)")
+	s.drop(at[0])
+	more := s.revokes(1)
+	s.drop(more[0])
+	more = s.revokes(1)
+	again, told = readOn(t, r)
+	contains(t, told, "The log went back")
+	if !slices.Equal(again, more) {
+		t.Errorf("another log: %v, want %v", again, more)
+	}
+}
+
+// Entries that were dropped while nobody read are reported as dropped, not as a log
+// that went back, and nothing is shown twice.
+func TestRevocationsOfALogThatDroppedEntries(t *testing.T) {
+	s := openShop(t, 0)
+	r := s.follower(0)
+	shown, _ := readOn(t, r)
+	at := s.revokes(4)
+	s.drop(shown[0]) // exactly what was read
+	if again, told := readOn(t, r); !slices.Equal(again, at) || told != "" {
+		t.Errorf("%v, %q: want %v", again, told, at)
+	}
+	more := s.revokes(3)
+	s.drop(more[0])
+	again, told := readOn(t, r)
+	if !slices.Equal(again, more[1:]) || !strings.Contains(told, fmt.Sprintf("up to position %d have been dropped", more[0])) || strings.Contains(told, "went back") {
+		t.Errorf("%v, %q: want %v", again, told, more[1:])
+	}
+	if again, told = readOn(t, r); len(again) != 0 || told != "" {
+		t.Errorf("nothing new: %v, %q", again, told)
+	}
+	s.drop(more[2]) // all of it
+	if again, told = readOn(t, r); len(again) != 0 || told != "" {
+		t.Errorf("everything read was dropped: %v, %q", again, told)
+	}
+	last := s.revokes(1)
+	if again, told = readOn(t, r); !slices.Equal(again, last) || told != "" {
+		t.Errorf("%v, %q: want %v", again, told, last)
+	}
+
+	// --after shows what is above, and says what it cannot show.
+	if again, told = readOn(t, s.follower(last[0]-1)); !slices.Equal(again, last) || told != "" {
+		t.Errorf("%v, %q: want %v", again, told, last)
+	}
+	again, told = readOn(t, s.follower(more[0]))
+	if !slices.Equal(again, last) || !strings.Contains(told, fmt.Sprintf("up to position %d have been dropped", more[2])) {
+		t.Errorf("%v, %q: want %v", again, told, last)
+	}
+	if again, told = readOn(t, s.follower(last[0])); len(again) != 0 || told != "" {
+		t.Errorf("after the head: %v, %q", again, told)
 	}
 }

@@ -142,9 +142,9 @@ func endedText(r store.Revocation, ended int) string {
 	case r.Everyone:
 		return ""
 	case ended >= store.MaxLooked && len(r.Subjects) > 0:
-		return fmt.Sprintf("; it ended %d sessions or more", ended)
+		return fmt.Sprintf("; living sessions that it ended: %d or more", ended)
 	}
-	return fmt.Sprintf("; it ended %d living sessions", ended)
+	return fmt.Sprintf("; living sessions that it ended: %d", ended)
 }
 
 // revokeAll revokes in as many steps as the store's bound requires, and returns

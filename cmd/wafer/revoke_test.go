@@ -9,12 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waferkit/wafer"
 	"github.com/waferkit/wafer/store"
+	"github.com/waferkit/wafer/store/memory"
 )
 
 type revokedJSON struct {
 	Position  store.Position `json:"position"`
 	Staleness float64        `json:"max_staleness_seconds"`
+	Ended     *int           `json:"ended"`
 }
 
 func (s *shop) state(b *browser) store.State {
@@ -24,6 +27,21 @@ func (s *shop) state(b *browser) store.State {
 		s.t.Fatal(err)
 	}
 	return snap.State
+}
+
+// entriesAbove returns the entries of the log above a position.
+func entriesAbove(t *testing.T, db store.Store, at store.Position) (entries []store.Entry) {
+	t.Helper()
+	b, err := db.Since(t.Context(), store.Cursor{}, store.MaxEntries, 0)
+	if err != nil || b.More {
+		t.Fatalf("%+v, %v", b, err)
+	}
+	for _, e := range b.Entries {
+		if e.Position > at {
+			entries = append(entries, e)
+		}
+	}
+	return entries
 }
 
 func TestRevokeNames(t *testing.T) {
@@ -43,19 +61,19 @@ func TestRevokeNames(t *testing.T) {
 		t.Fatal("it was revoked without confirmation")
 	}
 	got := parse[revokedJSON](t, s.command(exitDone, "", with(args, "--yes")...))
-	if got.Position <= head.Head || got.Staleness != 30 {
-		t.Errorf("%+v: want a position above %d, and 30 s", got, head.Head)
+	if got.Position <= head.Head || got.Staleness != 30 || got.Ended == nil || *got.Ended != 4 {
+		t.Errorf("%+v: want a position above %d, 30 s, and 4 ended", got, head.Head)
 	}
 	for b, want := range map[*browser]store.State{anna: store.CutOff, annas: store.CutOff, bob: store.CutOff, carl: store.Ended, dora: store.Alive} {
 		if state := s.state(b); state != want {
 			t.Errorf("%v: want %v", state, want)
 		}
 	}
-	b, err := s.db.Since(t.Context(), head.Head, 10, 0)
-	if err != nil || len(b.Entries) != 3 || b.Head != got.Position {
-		t.Fatalf("%+v, %v", b, err)
+	entries := entriesAbove(t, s.db, head.Head)
+	if len(entries) != 3 || entries[2].Position != got.Position {
+		t.Fatalf("%+v", entries)
 	}
-	for _, e := range b.Entries {
+	for _, e := range entries {
 		if e.Reason != "stolen" || e.Actor != "ops" {
 			t.Errorf("%+v", e)
 		}
@@ -63,9 +81,120 @@ func TestRevokeNames(t *testing.T) {
 	// A single session needs no confirmation.
 	id = fmt.Sprintf("%x", s.open(dora).ID)
 	r = s.command(exitDone, "", with([]string{"revoke"}, with(s.store(), "--session", id, "--reason", "asked for")...)...)
-	contains(t, r.out, "revoked at position ")
+	contains(t, r.out, "revoked at position ", "it ended: 1\n")
 	if s.state(dora) != store.Ended {
 		t.Error("dora's session lives")
+	}
+}
+
+// Revoking a name ends the sessions that bear it and no other, whosever they are.
+// The log shows the name's hash; nothing shows the name.
+func TestRevokeByName(t *testing.T) {
+	const name, other = "https://idp.example session 4711", "https://idp.example session 4712"
+	s := openShop(t, 0)
+	anna, bob := s.login("anna", wafer.Names(name, other)), s.login("bob", wafer.Names(name))
+	carl, dora := s.login("carl", wafer.Names(other)), s.login("dora")
+	s.secrets = append(s.secrets, name, other)
+	args := with([]string{"revoke"}, with(s.store(), "--name", name, "--reason", "back-channel logout", "--actor", "idp", "--json")...)
+	got := parse[revokedJSON](t, s.command(exitDone, "", args...))
+	if got.Ended == nil || *got.Ended != 2 {
+		t.Errorf("%+v: want 2 ended", got)
+	}
+	for b, want := range map[*browser]store.State{anna: store.Ended, bob: store.Ended, carl: store.Alive, dora: store.Alive} {
+		if state := s.state(b); state != want {
+			t.Errorf("%v: want %v", state, want)
+		}
+	}
+	hash, err := store.NameOf(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names int
+	for _, v := range lines(t, s.command(exitDone, "", with([]string{"revocations", "--json"}, s.store()...)...).out) {
+		if v.Kind == "name" {
+			names++
+			if v.Name != hash.String() || v.Reason != "back-channel logout" || v.Actor != "idp" || v.Session != "" || v.Subject != "" {
+				t.Errorf("%+v", v)
+			}
+		}
+	}
+	if names != 1 {
+		t.Errorf("%d entries of names: want 1", names)
+	}
+	contains(t, s.command(exitDone, "", with([]string{"revocations"}, s.store()...)...).out, "name  "+hash.String())
+
+	// Nobody is left; a session that begins later is not ended by the earlier entry.
+	later := s.login("anna", wafer.Names(name))
+	if again := parse[revokedJSON](t, s.command(exitDone, "", with(args, "--name", other)...)); *again.Ended != 2 || again.Position <= got.Position {
+		t.Errorf("%+v: want 2 ended, above %d", again, got.Position)
+	}
+	if s.state(later) != store.Ended || s.state(carl) != store.Ended || s.state(dora) != store.Alive {
+		t.Errorf("anna %v, carl %v, dora %v", s.state(later), s.state(carl), s.state(dora))
+	}
+	for _, wrong := range []string{"", strings.Repeat("n", 256), "a\x00b"} {
+		r := s.command(exitUsage, "", with([]string{"revoke"}, with(s.store(), "--name", wrong, "--reason", "x")...)...)
+		contains(t, r.err, "--name 1 of 1")
+	}
+}
+
+// revocationsMade counts the revocations of a store.
+type revocationsMade struct {
+	store.Store
+	made []store.Revocation
+}
+
+func (r *revocationsMade) Revoke(ctx context.Context, one store.Revocation) (store.Snapshot, error) {
+	r.made = append(r.made, one)
+	return r.Store.Revoke(ctx, one)
+}
+
+// A name that more sessions bear than one call ends is revoked until none is left,
+// as one revocation: the log has one entry of the name.
+func TestRevokeNameUntilNoneIsLeft(t *testing.T) {
+	const bearers = 2*store.MaxEntries + 77
+	db := &revocationsMade{Store: memory.New(memory.Options{})}
+	name, err := store.NameOf("a job for everyone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range bearers {
+		c := store.Creation{ID: store.ID{1, byte(i), byte(i >> 8)}, Subject: fmt.Sprint(i), Names: []store.Name{name}, Idle: time.Hour, Absolute: time.Hour}
+		if snap, err := db.Create(t.Context(), c); err != nil || snap.Outcome != store.Written {
+			t.Fatal(snap.Outcome, err)
+		}
+	}
+	last, ended, err := revokeAll(t.Context(), db, store.Revocation{Reason: "x"}, []store.Name{name})
+	if err != nil || ended != bearers || len(db.made) != 3 {
+		t.Errorf("%d ended by %d calls, %v: want %d by 3", ended, len(db.made), err, bearers)
+	}
+	for _, r := range db.made {
+		if r.ID.IsZero() || r.ID != db.made[0].ID {
+			t.Errorf("the calls have ids %v and %v", db.made[0].ID, r.ID)
+		}
+	}
+	c, err := db.Cutoffs(t.Context(), store.ID{}, "")
+	if err != nil || last != c.Head {
+		t.Errorf("position %d, and the head is %d, %v", last, c.Head, err)
+	}
+	if page, err := db.Families(t.Context(), store.Query{Limit: 10}); err != nil || len(page.Families) != 0 {
+		t.Errorf("%d live, %v", len(page.Families), err)
+	}
+}
+
+// How many sessions a revocation of everyone ends is not counted, and of a subject
+// with very many sessions only the first are.
+func TestRevokeSaysWhatItEnded(t *testing.T) {
+	s := openShop(t, 0)
+	s.fill(store.MaxLooked+20, "anna")
+	args := with([]string{"revoke"}, with(s.store(), "--reason", "x", "--yes")...)
+	contains(t, s.command(exitDone, "", with(args, "--subject", "anna")...).out, fmt.Sprintf("it ended: %d or more\n", store.MaxLooked))
+	contains(t, s.command(exitDone, "", with(args, "--subject", "anna")...).out, "it ended: 0\n")
+	r := s.command(exitDone, "", with(args, "--everyone")...)
+	if strings.Contains(r.out, "ended") {
+		t.Errorf("%q", r.out)
+	}
+	if got := parse[revokedJSON](t, s.command(exitDone, "", with(args, "--everyone", "--json")...)); got.Ended != nil {
+		t.Errorf("everyone: %d ended", *got.Ended)
 	}
 }
 
@@ -147,7 +276,7 @@ func waitingStore(t *testing.T, staleness time.Duration) *shop {
 	t.Helper()
 	s := &shop{t: t, dbPath: filepath.Join(t.TempDir(), "wafer.db")}
 	s.db = openStoreFile(t, s.dbPath)
-	if err := s.db.Announce(t.Context(), store.Announcement{Access: time.Minute, MaxStaleness: staleness}); err != nil {
+	if _, err := s.db.Announce(t.Context(), store.Announcement{Access: time.Minute, MaxStaleness: staleness}); err != nil {
 		t.Fatal(err)
 	}
 	return s

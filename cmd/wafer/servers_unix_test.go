@@ -51,7 +51,7 @@ func findings(t *testing.T, want int, args ...string) map[string][]finding {
 func beside(t *testing.T, name string, db engine) {
 	t.Helper()
 	id := store.ID{1}
-	if err := db.Announce(t.Context(), store.Announcement{Access: time.Minute, Absolute: time.Hour, MaxStaleness: 10 * time.Millisecond}); err != nil {
+	if _, err := db.Announce(t.Context(), store.Announcement{Access: time.Minute, Absolute: time.Hour, MaxStaleness: 10 * time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.Create(t.Context(), store.Creation{ID: id, Subject: "alice", Label: "a phone", Idle: time.Hour, Absolute: time.Hour}); err != nil {

@@ -71,7 +71,7 @@ func sessionsList(ctx context.Context, e *env, args []string) error {
 	return f.output(map[string]any{"subject": *subject, "sessions": views, "more": more}, func(w io.Writer) {
 		printSessions(w, views)
 		if more {
-			fmt.Fprintf(e.stderr, "These are the newest %d; there are more. See --most.\n", len(views))
+			fmt.Fprintf(e.stderr, "These are the newest %d; there may be more: see --most.\n", len(views))
 		}
 	})
 }

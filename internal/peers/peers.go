@@ -155,7 +155,7 @@ func (p *Peers) compare(known store.Peers) {
 			p.inform(fmt.Sprintf("other nodes use the store for the session cookie %q; their users share one list of devices and one limit with this node's", other.Instance))
 			continue
 		}
-		for _, differs := range difference(p.config.Settings, parse(other.Settings)) {
+		for _, differs := range difference(p.config.Settings, Parse(other.Settings)) {
 			p.alarm(fmt.Sprintf("nodes differ in %s: %s here, %s on another; give every node the same value", differs.name, differs.here, differs.there))
 		}
 		switch {
@@ -226,8 +226,9 @@ func format(settings []Setting) string {
 	return b.String()
 }
 
-// parse is the inverse of format. It skips lines of another form.
-func parse(text string) map[string]string {
+// Parse returns the settings that a node announced. It skips what is of another
+// form.
+func Parse(text string) map[string]string {
 	settings := make(map[string]string)
 	for line := range strings.Lines(text) {
 		if name, value, found := strings.Cut(strings.TrimSuffix(line, "\n"), "="); found {

@@ -190,13 +190,13 @@ func FuzzParse(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		parsed := parse(text)
+		parsed := Parse(text)
 		var again []Setting
 		for name, value := range parsed {
 			again = append(again, Setting{name, value})
 		}
-		if fmt.Sprint(parse(format(again))) != fmt.Sprint(parsed) {
-			t.Errorf("%q is parsed as %v, and that as %v", text, parsed, parse(format(again)))
+		if fmt.Sprint(Parse(format(again))) != fmt.Sprint(parsed) {
+			t.Errorf("%q is parsed as %v, and that as %v", text, parsed, Parse(format(again)))
 		}
 	})
 }
