@@ -284,7 +284,11 @@ func (s *Store) Create(ctx context.Context, c store.Creation) (store.Snapshot, e
 		s.end(now, id, c.Above, c.Reason, c.By)
 	}
 	if again {
-		return s.snapshot(now, nil, store.Again), nil
+		snap := s.snapshot(now, nil, store.Again)
+		if len(ends) > 0 {
+			snap.Entry = s.head
+		}
+		return snap, nil
 	}
 	f.Birth, f.Position = s.head, s.head
 	if f.Value != nil {

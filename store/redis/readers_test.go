@@ -53,6 +53,8 @@ func (c *slowConn) Read(b []byte) (int, error) {
 func TestPromise8_NothingKeepsTheNewsWaiting(t *testing.T) {
 	defer redis.SweepOften(1 << 60)() // never
 	server := &slowServer{released: make(chan struct{})}
+	release := sync.OnceFunc(func() { close(server.released) })
+	defer release() // or else nothing could be closed
 	client := goredis.NewClient(&goredis.Options{Addr: testserver.Redis(t, "--appendonly", "no").Addr, Dialer: server.dial})
 	defer client.Close()
 	db := open(t, client, redis.Options{})
@@ -95,7 +97,7 @@ func TestPromise8_NothingKeepsTheNewsWaiting(t *testing.T) {
 			t.Fatalf("Since: %+v, %v", b, err)
 		}
 	}
-	close(server.released)
+	release()
 	cancel()
 	all.Wait()
 }

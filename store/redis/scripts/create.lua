@@ -91,7 +91,7 @@ for _, old in ipairs(ends) do finish(old) end
 if #ends > 0 then save() end
 if again then
   bury_dead()
-  return answer(AGAIN)
+  return answer(AGAIN, nil, #ends > 0 and head or 0)
 end
 f.birth, f.position = head, head
 if f.commit > 0 then f.commit = head end
