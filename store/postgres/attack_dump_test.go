@@ -5,6 +5,7 @@ package postgres_test
 import (
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -29,6 +30,14 @@ func TestADumpIsABackup(t *testing.T) {
 	}
 	db, pool, o := openNew(t)
 	f := loggedIn(t, db, enginebench.ID(1), time.Hour)
+	named := store.Creation{ID: enginebench.ID(2), Subject: "bob", Actor: "support", Names: []store.Name{{0, '\\', 0xff}}, Key: store.Key{1}, Seal: store.Seal{2}, Idle: time.Hour, Absolute: time.Hour}
+	other, err := db.Create(background, named)
+	if err != nil || other.Outcome != store.Written {
+		t.Fatal(other.Outcome, err)
+	}
+	if p, err := db.Announce(background, store.Announcement{Realm: "shop", Ring: enginebench.ID(4), RingVersion: 7, Node: enginebench.ID(5)}); err != nil || !p.Accepted {
+		t.Fatal(p, err)
+	}
 	s, err := db.Commit(background, store.Commit{ID: f.ID, Basis: f.Position, Value: []byte("\x00value\\")})
 	if err != nil || s.Outcome != store.Written {
 		t.Fatal(s.Outcome, err)
@@ -69,6 +78,15 @@ func TestADumpIsABackup(t *testing.T) {
 	got, err := again.Family(background, f.ID)
 	if err != nil || got.State != store.Alive || string(got.Family.Value) != "\x00value\\" || got.Log != s.Log || got.Head != s.Head {
 		t.Fatalf("%v, %q, log %v, head %d, %v: want the family and the log of before, head %d", got.State, got.Family.Value, got.Log, got.Head, err, s.Head)
+	}
+	if got, err := again.Family(background, named.ID); err != nil || !reflect.DeepEqual(got.Family, other.Family) {
+		t.Errorf("%+v, %v: want %+v", got.Family, err, other.Family)
+	}
+	if p, err := again.Announce(background, store.Announcement{Realm: "another"}); err != nil || p.Accepted || p.Realm != "shop" || p.RingVersion != 7 || len(p.Nodes) != 1 {
+		t.Errorf("%+v, %v: want the realm, the ring and the node of before", p, err)
+	}
+	if r, err := again.Revoke(background, store.Revocation{Name: named.Names[0]}); err != nil || r.Ended != 1 {
+		t.Errorf("a name's revocation ends %d, %v: want the one that bears it", r.Ended, err)
 	}
 	r, err := again.Restore(background, store.Restoration{Entries: entries.Entries, Above: lost.Head})
 	if err != nil || r.Outcome != store.Written || r.Entry <= lost.Entry {
