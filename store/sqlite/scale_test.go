@@ -138,6 +138,12 @@ func sizeOf(t *testing.T, path string) (bytes int64) {
 // a subject of its own.
 func crowd(t testing.TB, path, subject string, n int, idle time.Duration) {
 	t.Helper()
+	crowdOf(t, path, subject, n, idle, false)
+}
+
+// crowdOf is crowd for families that live or have ended.
+func crowdOf(t testing.TB, path, subject string, n int, idle time.Duration, ended bool) {
+	t.Helper()
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
@@ -148,9 +154,9 @@ func crowd(t testing.TB, path, subject string, n int, idle time.Duration) {
 		INSERT INTO families (id, subject, label, native, actor, methods, level, counts, seal, birth, position, last_commit,
 			generation, copy, used, started, authenticated, issued, idle, absolute, ended, known, due)
 		SELECT randomblob(16), coalesce(nullif(?1, ''), 'crowd-' || i), '', 0, '', '', '', 0, randomblob(20), head, head, 0,
-			1, 0, 0, ?2 - i, ?2 - i, ?2, ?3, 86400000 + i, 0, ?2, ?2 + ?3
+			1, 0, 0, ?2 - i, ?2 - i, ?2, ?3, 86400000 + i, ?5, ?2, ?2 + ?3
 		FROM log, (WITH RECURSIVE counted(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM counted WHERE i < ?4) SELECT i FROM counted)`,
-		subject, now.UnixMilli(), idle.Milliseconds(), n)
+		subject, now.UnixMilli(), idle.Milliseconds(), n, ended)
 	if err != nil {
 		t.Fatal(err)
 	}
