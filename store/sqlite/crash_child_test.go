@@ -131,7 +131,11 @@ func (w *crashWorker) load() error {
 		}
 		for _, f := range page.Families {
 			if int(f.ID[0])%w.of == w.number && len(w.families) < 30 {
-				w.families = append(w.families, &f)
+				s, err := w.db.Family(context.Background(), f.ID) // with its value
+				if err != nil {
+					return err
+				}
+				w.families = append(w.families, &s.Family)
 			}
 		}
 	}
