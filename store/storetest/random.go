@@ -128,7 +128,7 @@ func (w *walk) step() {
 	switch n := w.IntN(100); {
 	case n < 22:
 		m.create(w.creation(f))
-	case n < 48:
+	case n < 42:
 		a := next(f)
 		a.Basis, a.Key = w.basis(f), w.proof(f)
 		if w.chance(10) {
@@ -145,15 +145,15 @@ func (w *walk) step() {
 		}
 		a.PositionOnly = w.chance(15)
 		m.advance(a)
-	case n < 51:
+	case n < 48:
 		b := binding(f, pick(w.Rand, w.keys))
 		if b.Counts = w.chance(50); w.chance(20) {
 			b.Verified = pick(w.Rand, w.old).Seal
 		}
 		m.bind(b)
-	case n < 60:
+	case n < 55:
 		m.commit(store.Commit{ID: f.ID, Basis: w.basis(f), Key: w.proof(f), Value: []byte{byte(w.Uint32())}, Above: w.above(), Actor: pick(w.Rand, []string{"", "a", "b"})})
-	case n < 72:
+	case n < 65:
 		r := copyOf(f)
 		r.Basis, r.Key = w.basis(f), w.proof(f)
 		if r.Generation == 0 || w.chance(10) {
@@ -169,18 +169,18 @@ func (w *walk) step() {
 			r.Age, r.Skew = w.age(), time.Second
 		}
 		m.reissue(r)
-	case n < 80:
+	case n < 77:
 		m.revoke(w.revocation(f))
-	case n < 84:
+	case n < 80:
 		m.restore(w.restoration())
-	case n < 89:
+	case n < 86:
 		m.family(f.ID)
-	case n < 94:
+	case n < 95:
 		q := store.Query{Limit: 1 + w.IntN(6)}
-		if w.chance(60) {
+		if w.chance(40) {
 			q.Subject = pick(w.Rand, w.subjects)
 		}
-		if w.chance(50) {
+		if w.chance(70) {
 			q.After = w.page
 		}
 		w.page = m.list(q)
@@ -273,7 +273,7 @@ func (w *walk) creation(f store.Family) store.Creation {
 		}
 		c.Names = named(handles...)
 	}
-	if w.chance(20) {
+	if w.chance(40) {
 		c.Key = pick(w.Rand, w.keys)
 	}
 	if w.chance(10) {
@@ -296,7 +296,7 @@ func (w *walk) creation(f store.Family) store.Creation {
 	if w.chance(30) {
 		c.Renews = &store.Renewal{ID: f.ID, Basis: w.basis(f), Seal: f.Seal, Key: w.proof(f)}
 		c.Value = []byte{byte(w.Uint32())}
-		if w.chance(10) {
+		if w.chance(20) {
 			c.Renews.Seal = pick(w.Rand, w.old).Seal
 		}
 		if w.chance(30) {
@@ -335,13 +335,13 @@ func (w *walk) now() time.Time { return w.m.h.cutoffs(store.ID{}, "").Now }
 
 func (w *walk) revocation(f store.Family) store.Revocation {
 	r := store.Revocation{Above: w.above(), Reason: pick(w.Rand, []string{"", "r"}), Actor: pick(w.Rand, []string{"", "a"})}
-	if w.chance(30) {
+	if w.chance(40) {
 		r.Subjects = []string{f.Subject}
 		r.Except = &store.Rebirth{ID: f.ID, Basis: w.basis(f), Key: w.proof(f)}
 		return r
 	}
-	if w.chance(20) {
-		if len(w.logouts) > 0 && w.chance(40) {
+	if w.chance(40) {
+		if len(w.logouts) > 0 && w.chance(50) {
 			return pick(w.Rand, w.logouts)
 		}
 		if r.Name = named(pick(w.Rand, w.handles))[0]; w.chance(50) {
