@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -165,6 +166,138 @@ func TestDoctorLog(t *testing.T) {
 	s.execute("UPDATE log SET floor = head, floor_id = head_id")
 	if f := s.doctor(exitDone)["log"][0]; !strings.Contains(f.Found, b.Log.String()) {
 		t.Errorf("%+v", f)
+	}
+}
+
+// announces announces a node to the shop's store.
+func (s *shop) announces(node byte, change func(a *store.Announcement)) {
+	s.t.Helper()
+	set := s.ring.Set()
+	a := store.Announcement{
+		Access: time.Minute, Absolute: time.Hour, MaxStaleness: 30 * time.Second, Realm: shopRealm, Ring: store.ID(set.ID()), RingVersion: set.Version(),
+		Node: store.ID{node}, Instance: "__Host-staff", Settings: "Access=5m0s\nIdle=30m0s\n",
+	}
+	if change != nil {
+		change(&a)
+	}
+	if known, err := s.db.Announce(s.t.Context(), a); err != nil || !known.Accepted {
+		s.t.Fatalf("%+v, %v", known, err)
+	}
+}
+
+// Doctor says to which realm and ring the store belongs, and announces nothing.
+func TestDoctorBelongs(t *testing.T) {
+	s := openShop(t, 0)
+	before := s.belongs()
+	found := s.doctor(exitDone)
+	contains(t, found["realm"][0].Found, shopRealm)
+	contains(t, found["key set"][0].Found, "version 1 of ring "+s.ring.Set().ID().String(), "the same")
+	contains(t, found["nodes"][0].Found, "__Host-session: 1 announced themselves within 3m0s")
+	if after := s.belongs(); len(after.Nodes) != len(before.Nodes) || after.Realm != before.Realm {
+		t.Errorf("%+v before, and %+v after", before, after)
+	}
+	// Without a ring there is nothing to compare.
+	contains(t, s.command(exitDone, "", with([]string{"doctor"}, s.store()...)...).out, "has seen version 1 of ring "+s.ring.Set().ID().String()+"\n")
+
+	// An unused store belongs to nobody, and stays so.
+	s = &shop{t: t, dbPath: filepath.Join(t.TempDir(), "wafer.db")}
+	s.db = openStoreFile(t, s.dbPath)
+	if err := os.Chmod(filepath.Dir(s.dbPath), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, s.command(exitDone, "", with([]string{"doctor"}, s.store()...)...).out, "no realm yet", "no ring", "no node has announced itself within")
+	if known := s.belongs(); known.Realm != "" || len(known.Nodes) != 0 || !known.Ring.IsZero() {
+		t.Errorf("%+v", known)
+	}
+}
+
+// A ring that is older than what the store has seen, or another, is wrong; one that
+// is newer is not.
+func TestDoctorComparesTheRing(t *testing.T) {
+	s := openShop(t, 0)
+	s.announces(1, func(a *store.Announcement) { a.RingVersion = 7 })
+	s.doctorBelongs("key set", "version 7", "this is version 1: an older document")
+	s = openShop(t, 0)
+	if _, err := s.ring.Revoke(t.Context(), time.Now(), s.ring.Set().Keys()[1].ID(), "a test"); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.doctor(exitDone)["key set"][0]; !got.OK || !strings.Contains(got.Found, "and this is version 2") {
+		t.Errorf("a newer one: %+v", got)
+	}
+	s = openShop(t, 0)
+	s.announces(1, func(a *store.Announcement) { a.Ring, a.Adopt = store.ID{9}, true })
+	s.doctorBelongs("key set", store.ID{9}.String(), "this is another: ring "+s.ring.Set().ID().String())
+}
+
+// doctorBelongs fails the test unless a finding of the check is wrong and says all
+// that.
+func (s *shop) doctorBelongs(check string, says ...string) {
+	s.t.Helper()
+	for _, f := range s.doctor(exitNo)[check] {
+		if !f.OK && f.Do != "" {
+			contains(s.t, f.Found, says...)
+			return
+		}
+	}
+	s.t.Errorf("no %s is wrong: want %q", check, says)
+}
+
+// Nodes that differ in what they should share are named by what they differ in.
+func TestDoctorComparesTheNodes(t *testing.T) {
+	s := openShop(t, 0)
+	s.announces(1, nil)
+	s.announces(2, nil)
+	s.announces(3, func(a *store.Announcement) { a.Settings = "Access=5m0s\nNewer=x\n" }) // a later release
+	s.announces(4, func(a *store.Announcement) { a.Ring, a.RingVersion = store.ID{}, 0 }) // with static secrets
+	found := s.doctor(exitDone)["nodes"]
+	if len(found) != 3 {
+		t.Fatalf("%+v", found)
+	}
+	contains(t, found[1].Found, "__Host-staff: 4 announced themselves")
+	contains(t, found[2].Found, "2 session cookies share the store")
+
+	s.announces(2, func(a *store.Announcement) { a.RingVersion = 0 })
+	if f := s.doctor(exitDone)["nodes"][1]; !f.OK || f.Do == "" || !strings.Contains(f.Found, "0 on 1, 1 on 2") {
+		t.Errorf("another version is no warning: %+v", f)
+	}
+	s.announces(2, func(a *store.Announcement) { a.Settings = "Access=1m0s\nIdle=30m0s\n" })
+	s.wrong("nodes", "__Host-staff: nodes differ in Access: 1m0s on 1, 5m0s on 3")
+	s.announces(2, nil)
+	s.doctor(exitDone)
+	// The store refuses a node with another ring. One that adopted its own is seen.
+	s.announces(2, func(a *store.Announcement) { a.Ring, a.Adopt = store.ID{9}, true })
+	s.doctorBelongs("nodes", "nodes differ in their ring", store.ID{9}.String()+" on 1", s.ring.Set().ID().String()+" on 2")
+}
+
+// droppingLog is a log whose entries are dropped, or that goes back, after its first
+// page was read.
+type droppingLog struct {
+	store.Store
+	asked    int
+	wentBack bool
+}
+
+func (d *droppingLog) Since(_ context.Context, after store.Cursor, _ int, _ time.Duration) (store.Batch, error) {
+	if d.asked++; d.asked == 1 {
+		return store.Batch{Head: 9, More: true, Entries: []store.Entry{{Position: 5}, {Position: 6}}}, nil
+	}
+	if after != (store.Cursor{}) {
+		if d.wentBack {
+			return store.Batch{Broken: true, Head: 4}, nil
+		}
+		return store.Batch{Broken: true, Head: 9, Floor: 7}, nil
+	}
+	return store.Batch{Head: 9, Floor: 7, Entries: []store.Entry{{Position: 8}, {Position: 9}}}, nil
+}
+
+// Entries that are dropped while doctor reads the log are no fault; a log that goes
+// back meanwhile is one.
+func TestDoctorReadsAMovingLog(t *testing.T) {
+	if s, err := readLog(t.Context(), &droppingLog{}); err != nil || s.entries != 2 || s.Floor != 7 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := readLog(t.Context(), &droppingLog{wentBack: true}); err == nil || !strings.Contains(err.Error(), "went back") {
+		t.Errorf("%v", err)
 	}
 }
 
