@@ -73,6 +73,7 @@ func tokenHeader(t *codec.AccessToken) codec.Session {
 	return codec.Session{
 		ID: t.Session, Subject: t.Subject, Position: t.Position,
 		Issued: t.Issued, Access: t.Expires, Idle: t.Expires, Absolute: t.Expires, Authenticated: t.Authenticated,
+		Actor: t.Actor, Methods: t.Methods, Level: t.Level,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waferkit/wafer/codec"
 	"github.com/waferkit/wafer/internal/gate"
 )
 
@@ -33,10 +34,11 @@ func (s *Sessions[T]) find(header http.Header, found *gate.Cookies) {
 	}
 }
 
-// fits returns ErrTooLarge if a browser would not keep the session cookie.
-func (s *Sessions[T]) fits(subject string, data []byte) error {
+// fits returns ErrTooLarge if a browser would not keep the session cookie. Of the
+// header only the texts, and whether it is bound and proved, make a difference.
+func (s *Sessions[T]) fits(h *codec.Session, data []byte) error {
 	excess := func(short int) int {
-		return len(s.config.SessionCookie) + s.cookies.Size(len(subject), len(data)-short) - maxCookie
+		return len(s.config.SessionCookie) + s.cookies.Size(h, len(data)-short) - maxCookie
 	}
 	if excess(0) <= 0 {
 		return nil

@@ -36,6 +36,7 @@ func (s *Sessions[T]) Issue(ctx context.Context, subject string, options ...Star
 	planned := newSession[T](codec.Session{
 		ID: codec.ID(creation.ID), Subject: codec.Hide(subject), Position: 1, Started: now, Authenticated: now, Issued: now,
 		Idle: now.Add(creation.Idle), Absolute: now.Add(creation.Absolute),
+		Actor: codec.Hide(creation.Actor), Methods: codec.Hide(creation.Methods), Level: codec.Hide(creation.Level),
 	}, nil)
 	claims, err := s.claims(ctx, planned)
 	if err != nil {

@@ -119,7 +119,9 @@ func (s *Sessions[T]) Start(w http.ResponseWriter, r *http.Request, subject stri
 	if creation.Label == "" {
 		creation.Label = cleanLabel(r.UserAgent())
 	}
-	b, err := s.encode(subject, data)
+	b, err := s.encode(&codec.Session{
+		Subject: codec.Hide(subject), Actor: codec.Hide(creation.Actor), Methods: codec.Hide(creation.Methods), Level: codec.Hide(creation.Level),
+	}, data)
 	if err != nil {
 		return err
 	}
@@ -229,6 +231,12 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, renewal node
 	}
 	defer done()
 	h := current.header()
+	if renewal.Reauthenticate {
+		h.Methods, h.Level = codec.Hide(renewal.Methods), codec.Hide(renewal.Level)
+		if err := s.fits(&h, current.encoded()); err != nil {
+			return err
+		}
+	}
 	id := newID()
 	// The store keeps the value only if the old family has a committed one.
 	value, err := s.commits.Seal(s.config.Now(), codec.ID(id), current.encoded())
@@ -245,13 +253,13 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, renewal node
 	return s.begun(w, a, KindRenewed, snap, current.encoded())
 }
 
-// encode encodes session data and checks that it fits.
-func (s *Sessions[T]) encode(subject string, data T) ([]byte, error) {
+// encode encodes session data and checks that it fits into a cookie with a header.
+func (s *Sessions[T]) encode(h *codec.Session, data T) ([]byte, error) {
 	b, err := codec.MarshalData(data)
 	if err != nil {
 		return nil, err
 	}
-	return b, s.fits(subject, b)
+	return b, s.fits(h, b)
 }
 
 // changing locks the request's session for a change. a is nil if the request is

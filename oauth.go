@@ -259,6 +259,7 @@ func (s *Sessions[T]) introspect(ctx context.Context, token string) (map[string]
 	if scope := t.Scope.Text(); scope != "" {
 		answer["scope"] = scope
 	}
+	acted(answer, t.Actor.Text(), t.Methods.Text(), t.Level.Text())
 	return answer, nil
 }
 
@@ -289,8 +290,24 @@ func (s *Sessions[T]) introspectRefresh(ctx context.Context, token string) (map[
 	if f.Deadline().Before(deadline) {
 		deadline = f.Deadline()
 	}
-	return map[string]any{
+	answer := map[string]any{
 		"active": true, "sub": f.Subject, "sid": f.ID,
 		"iat": f.Issued.Unix(), "exp": deadline.Unix(), "auth_time": f.Authenticated.Unix(),
-	}, nil
+	}
+	acted(answer, f.Actor, f.Methods, f.Level)
+	return answer, nil
+}
+
+// acted adds to an answer who acts for the subject (RFC 8693 section 4.1), and how and
+// how strongly the user authenticated (RFC 9068 section 2.2.1), where that is known.
+func acted(answer map[string]any, actor, methods, level string) {
+	if actor != "" {
+		answer["act"] = map[string]string{"sub": actor}
+	}
+	if methods != "" {
+		answer["amr"] = strings.Fields(methods)
+	}
+	if level != "" {
+		answer["acr"] = level
+	}
 }

@@ -26,7 +26,7 @@ func (s *Sessions[T]) Save(w http.ResponseWriter, r *http.Request, data T) error
 	}
 	defer done()
 	header := current.header()
-	b, err := s.encode(header.Subject.Text(), data)
+	b, err := s.encode(&header, data)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) err
 	defer done()
 	h := current.header()
 	id := store.ID(h.ID)
-	b, err := s.encode(h.Subject.Text(), data)
+	b, err := s.encode(&h, data)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/waferkit/wafer/codec"
@@ -25,6 +26,12 @@ type Session[T any] struct {
 	Started time.Time
 	// Authenticated is the time of the user's last authentication.
 	Authenticated time.Time
+	// Actor acts for the subject, as given to the option [Actor]. It is empty if the
+	// subject acts.
+	Actor string
+	// Level says how strongly the user authenticated, as given to the option
+	// [Level]. It is empty if that is not known.
+	Level string
 
 	// Exactly one of these is set, and it is authoritative. The exported fields
 	// are copies; a handler that modifies them changes nothing.
@@ -51,6 +58,7 @@ func newSession[T any](header codec.Session, data []byte) *Session[T] {
 // show sets the exported fields.
 func (s *Session[T]) show(h *codec.Session) {
 	s.ID, s.Subject, s.Started, s.Authenticated = store.ID(h.ID), h.Subject.Text(), h.Started, h.Authenticated
+	s.Actor, s.Level = h.Actor.Text(), h.Level.Text()
 }
 
 // header returns the header of the cookie or token. It is parsed at each call:
@@ -72,6 +80,13 @@ func (s *Session[T]) encoded() []byte {
 		return s.minted.data.Reveal()
 	}
 	return s.content.Data()
+}
+
+// Methods returns how the user authenticated, as given to the option [Methods]. It
+// is empty if that is not known.
+func (s *Session[T]) Methods() []string {
+	h := s.header()
+	return strings.Fields(h.Methods.Text())
 }
 
 func (s *Session[T]) id() store.ID { return store.ID(s.header().ID) }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/waferkit/wafer/codec"
@@ -233,6 +234,11 @@ func (s *Sessions[T]) mint(now time.Time, snap store.Snapshot) codec.Session {
 	return codec.Session{
 		ID: codec.ID(f.ID), Subject: codec.Hide(f.Subject), Position: uint64(f.Position), Generation: f.Generation,
 		Issued: now, Access: now.Add(access), Idle: f.IdleDeadline(), Absolute: f.Deadline(),
-		Started: f.Started, Authenticated: f.Authenticated,
+		Started: f.Started, Authenticated: f.Authenticated, Bound: !f.Key.IsZero(),
+		Actor: codec.Hide(f.Actor), Methods: codec.Hide(oneSpace(f.Methods)), Level: codec.Hide(f.Level),
 	}
 }
+
+// oneSpace returns words with one space between them. The family seal covers the
+// words, but not what a store puts between them.
+func oneSpace(words string) string { return strings.Join(strings.Fields(words), " ") }

@@ -223,6 +223,7 @@ func (s *Sessions[T]) mintAccess(now time.Time, session *Session[T], audience st
 		Subject: h.Subject, Audience: []string{audience}, ClientID: s.config.Tokens.ClientID,
 		Session: h.ID, Position: h.Position, Issued: now, Expires: expires, Authenticated: h.Authenticated,
 		Scope: codec.Hide(claims.Scope), Claims: codec.Hide(string(extra)),
+		Actor: h.Actor, Methods: h.Methods, Level: h.Level,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("wafer: an access token cannot be minted: %w", err)

@@ -115,7 +115,8 @@ func (v *Verifier) Close() {
 
 // Verify returns the session that an access token was minted from, for services
 // that get tokens in another way than by HTTP. The session has its ID, Subject,
-// Authenticated, Scope, Claims and Position. Its Deadline is the token's expiry.
+// Authenticated, Actor, Methods, Level, Scope, Claims and Position. Its Deadline is
+// the token's expiry.
 // The error matches [ErrNoSession] if the token is not good, whatever the reason,
 // or [ErrUnavailable] if nobody can say whether it is.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Session[struct{}], error) {

@@ -41,6 +41,11 @@ type AccessToken struct {
 
 	Scope Hidden // scope: RFC 6749, section 3.3; at most MaxScope bytes; may be empty
 
+	// These are omitted if they are empty. Each has at most MaxClaim bytes.
+	Actor   Hidden // act: the sub of who acts for the subject (RFC 8693, section 4.1)
+	Methods Hidden // amr: of the last authentication (RFC 8176), words with one space between them
+	Level   Hidden // acr: of the last authentication
+
 	// Claims are the application's own claims: one JSON object, or empty if
 	// there are none. Its members are members of the token, beside the
 	// registered claims. None may have the name of a registered claim, in

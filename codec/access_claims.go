@@ -12,8 +12,8 @@ import (
 )
 
 // registered lists the claims that have a meaning here (RFC 7519, section 4.1;
-// RFC 9068, section 2.2; RFC 8693, section 4.2).
-var registered = [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "auth_time", "pos", "scope"}
+// RFC 9068, section 2.2; RFC 8693, sections 4.1 and 4.2).
+var registered = [...]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "auth_time", "pos", "scope", "act", "amr", "acr"}
 
 // isRegistered reports whether name is a registered claim. It folds case as
 // encoding/json does.
@@ -56,6 +56,14 @@ func (t *AccessToken) check() error {
 			return fmt.Errorf("aud has an audience of %d bytes: want 1 to %d, UTF-8 without NUL", len(audience), MaxClaim)
 		}
 	}
+	for _, optional := range [...]struct{ claim, text string }{{"act", t.Actor.Text()}, {"acr", t.Level.Text()}} {
+		if optional.text != "" && !wellFormed(optional.text, MaxClaim) {
+			return fmt.Errorf("%s has %d bytes: want at most %d, UTF-8 without NUL", optional.claim, len(optional.text), MaxClaim)
+		}
+	}
+	if err := checkWords(t.Methods.Text()); err != nil {
+		return fmt.Errorf("amr: %w", err)
+	}
 	if t.Session == (ID{}) {
 		return errors.New("sid is zero: a token belongs to a session, so that it can be revoked with it")
 	}
@@ -74,6 +82,22 @@ func (t *AccessToken) check() error {
 		return errors.New("exp is not after iat, in whole seconds")
 	}
 	return checkScope(t.Scope.Text())
+}
+
+// checkWords enforces the syntax of methods: words of printable ASCII, separated by
+// single spaces.
+func checkWords(words string) error {
+	if words == "" {
+		return nil
+	}
+	bad := len(words) > MaxClaim || words[0] == ' ' || words[len(words)-1] == ' ' || strings.Contains(words, "  ")
+	for i := range len(words) {
+		bad = bad || words[i] < ' ' || words[i] > '~'
+	}
+	if bad {
+		return fmt.Errorf("methods of %d bytes: want at most %d, words of printable ASCII with one space between them", len(words), MaxClaim)
+	}
+	return nil
 }
 
 // checkScope enforces the syntax of scope: words of printable ASCII, without
@@ -116,6 +140,21 @@ func (t *AccessToken) append(dst []byte) ([]byte, error) {
 	dst = strconv.AppendUint(append(dst, `,"pos":`...), t.Position, 10)
 	if scope := t.Scope.Text(); scope != "" {
 		dst = appendString(append(dst, `,"scope":`...), scope)
+	}
+	if actor := t.Actor.Text(); actor != "" {
+		dst = append(appendString(append(dst, `,"act":{"sub":`...), actor), '}')
+	}
+	if methods := t.Methods.Text(); methods != "" {
+		dst = append(dst, `,"amr":`...)
+		separator := byte('[')
+		for method := range strings.SplitSeq(methods, " ") {
+			dst = appendString(append(dst, separator), method)
+			separator = ','
+		}
+		dst = append(dst, ']')
+	}
+	if level := t.Level.Text(); level != "" {
+		dst = appendString(append(dst, `,"acr":`...), level)
 	}
 	if claims := t.Claims.Text(); claims != "" {
 		if len(claims) > MaxAccessToken {
@@ -175,6 +214,14 @@ func (t *AccessToken) parse(payload []byte) (nbf time.Time, err error) {
 			if t.Scope, err = claimHidden("scope", value); t.Scope.Text() == "" && err == nil {
 				err = errors.New("scope is empty")
 			}
+		case "act":
+			t.Actor, err = claimActor(value)
+		case "amr":
+			t.Methods, err = claimMethods(value)
+		case "acr":
+			if t.Level, err = claimHidden("acr", value); t.Level.Text() == "" && err == nil {
+				err = errors.New("acr is empty")
+			}
 		default:
 			if isRegistered(name) {
 				return errors.New("a member has the name of a registered claim, but for its case")
@@ -231,6 +278,41 @@ func claimAudience(value []byte) (audiences []string, err error) {
 		return nil, errors.New("aud is neither a string nor an array of strings")
 	}
 	return audiences, nil
+}
+
+// claimActor reads the actor of a token: an object with a sub alone. Other members,
+// such as the actor of an actor, are refused, since whoever ignored them would take
+// the token for less than it says.
+func claimActor(value []byte) (actor Hidden, err error) {
+	malformed := errors.New("act is not an object with a sub alone")
+	err = readObject(value, func(name, value, _ []byte) (err error) {
+		if string(name) != "sub" {
+			return malformed
+		}
+		actor, err = claimHidden("act's sub", value)
+		return err
+	})
+	if err != nil || actor.Text() == "" {
+		return Hidden{}, malformed
+	}
+	return actor, nil
+}
+
+// claimMethods reads an array of at least one method, none of them with a space.
+func claimMethods(value []byte) (Hidden, error) {
+	var methods []string
+	err := readArray(value, func(value []byte) error {
+		method, ok := readString(value)
+		if !ok || method == "" || strings.Contains(method, " ") {
+			return errJSON
+		}
+		methods = append(methods, method)
+		return nil
+	})
+	if err != nil || len(methods) == 0 {
+		return Hidden{}, errors.New("amr is not an array of methods")
+	}
+	return Hide(strings.Join(methods, " ")), nil
 }
 
 func claimSession(value []byte) (id ID, _ error) {

@@ -57,7 +57,11 @@ func TestAuthenticCookieWithMalformedHeader(t *testing.T) {
 	}
 	for what, spoil := range map[string]func(b []byte) []byte{
 		"nothing at all":                     func([]byte) []byte { return nil },
-		"one flag":                           func(b []byte) []byte { b[0] = 1; return b },
+		"the lowest flag that is unknown":    func(b []byte) []byte { b[0] = allFlags + 1; return b },
+		"flags for what is not there":        func(b []byte) []byte { b[0] = allFlags; return b },
+		"a proof without a binding":          func(b []byte) []byte { b[0] = flagProved; return append(b, 0, 0, 0, 0, 0, 0) },
+		"an empty actor":                     func(b []byte) []byte { b[0] = flagActor; return append(b, 0) },
+		"an actor longer than the rest":      func(b []byte) []byte { b[0] = flagActor; return append(b, 2, 'a') },
 		"all flags":                          func(b []byte) []byte { b[0] = 0xff; return b },
 		"the highest flag":                   func(b []byte) []byte { b[0] = 0x80; return b },
 		"position 2^53":                      put64(1 << 53),
@@ -80,6 +84,8 @@ func TestAuthenticCookieWithMalformedHeader(t *testing.T) {
 		"unchanged":       func(b []byte) []byte { return b },
 		"position 0":      put64(0),
 		"position 2^53-1": put64(1<<53 - 1),
+		"bound":           func(b []byte) []byte { b[0] = flagBound; return b },
+		"with an actor":   func(b []byte) []byte { b[0] = flagActor; return append(b, 1, 'a') },
 		"with data":       func(b []byte) []byte { return append(b, 0xff) },
 	} {
 		if _, _, err := open(good(header(t))); err != nil {

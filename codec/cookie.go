@@ -31,17 +31,17 @@ func NewCookies(ring *keyring.Ring, realm, name string) (*Cookies, error) {
 	return &Cookies{s, name}, nil
 }
 
-// Size returns the length of the sealed text for a subject and data of the
-// given lengths in bytes. It does not depend on the key.
-func (c *Cookies) Size(subject, data int) int {
-	return encoding.EncodedLen(Overhead + fixedSize + subject + data)
+// Size returns the length of the sealed text of a session with so many bytes of
+// data. It does not depend on the key.
+func (c *Cookies) Size(s *Session, data int) int {
+	return encoding.EncodedLen(Overhead + s.size() + data)
 }
 
 // Seal returns the cookie value of a session with its data, sealed under the
 // key that is primary at time now. It may be longer than browsers accept; see
 // [Cookies.Size].
 func (c *Cookies) Seal(now time.Time, s *Session, data []byte) (string, error) {
-	plaintext, err := s.append(make([]byte, 0, fixedSize+len(s.Subject.Text())+len(data)))
+	plaintext, err := s.append(make([]byte, 0, s.size()+len(data)))
 	if err != nil {
 		return "", err
 	}
@@ -114,5 +114,5 @@ func (c Content) Data() []byte {
 	if b == nil {
 		return nil
 	}
-	return b[fixedSize+int(b[fixedSize-1]):]
+	return b[headerSize(b):]
 }

@@ -15,7 +15,8 @@ import (
 func sameSession(a, b *codec.Session) bool {
 	return a.ID == b.ID && a.Subject.Text() == b.Subject.Text() && a.Position == b.Position && a.Generation == b.Generation &&
 		a.Issued.Equal(b.Issued) && a.Access.Equal(b.Access) && a.Idle.Equal(b.Idle) &&
-		a.Absolute.Equal(b.Absolute) && a.Started.Equal(b.Started) && a.Authenticated.Equal(b.Authenticated)
+		a.Absolute.Equal(b.Absolute) && a.Started.Equal(b.Started) && a.Authenticated.Equal(b.Authenticated) &&
+		a.Bound == b.Bound && a.Proved.Equal(b.Proved) && a.Actor.Text() == b.Actor.Text() && a.Methods.Text() == b.Methods.Text() && a.Level.Text() == b.Level.Text()
 }
 
 func TestCookieKeepsEveryField(t *testing.T) {
@@ -34,17 +35,73 @@ func TestCookieKeepsEveryField(t *testing.T) {
 			Absolute: time.UnixMilli(3), Started: time.UnixMilli(4), Authenticated: time.UnixMilli(5),
 		},
 	}
+	long := codec.Hide(strings.Repeat("\xff", 255))
+	for what, add := range map[string]func(*codec.Session){
+		"bound":        func(s *codec.Session) { s.Bound = true },
+		"proved":       func(s *codec.Session) { s.Bound, s.Proved = true, now },
+		"proved, 1970": func(s *codec.Session) { s.Bound, s.Proved = true, time.UnixMilli(0) },
+		"actor":        func(s *codec.Session) { s.Actor = codec.Hide("support:carol") },
+		"methods":      func(s *codec.Session) { s.Methods = codec.Hide("pwd otp") },
+		"level":        func(s *codec.Session) { s.Level = codec.Hide("aal2") },
+		"actor, level": func(s *codec.Session) { s.Actor, s.Level = codec.Hide("a"), codec.Hide("l") },
+		"all": func(s *codec.Session) {
+			s.Bound, s.Proved, s.Actor, s.Methods, s.Level = true, highest, long, long, long
+		},
+	} {
+		sessions[what] = session("anna@shop.example")
+		add(sessions[what])
+	}
 	for what, s := range sessions {
 		for _, data := range [][]byte{nil, {0}, []byte("data"), bytes.Repeat([]byte{7}, 1500)} {
 			sealed, err := cookies.Seal(now, s, data)
 			fatal(t, err)
-			if len(sealed) != cookies.Size(len(s.Subject.Text()), len(data)) {
-				t.Errorf("%s: %d bytes; Size says %d", what, len(sealed), cookies.Size(len(s.Subject.Text()), len(data)))
+			if len(sealed) != cookies.Size(s, len(data)) {
+				t.Errorf("%s: %d bytes; Size says %d", what, len(sealed), cookies.Size(s, len(data)))
 			}
 			got, gotData, err := cookies.Open(ctx, now, sealed)
 			if err != nil || !sameSession(&got, s) || !bytes.Equal(gotData, data) {
 				t.Errorf("%s with %d bytes of data: got %+v, %d bytes, %v", what, len(data), got, len(gotData), err)
 			}
+		}
+	}
+}
+
+// A session that has none of what flags announce has a header of 66 bytes and the
+// subject, and one that has all is opened by as many allocations.
+func TestPlainCookiesPayForNoFlag(t *testing.T) {
+	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
+	plain := session("anna")
+	if size, want := cookies.Size(plain, 0), (codec.Overhead+66+len("anna"))*4/3; size < want || size > want+1 {
+		t.Errorf("a plain cookie has %d characters: want %d", size, want)
+	}
+	full := session("anna")
+	full.Bound, full.Proved, full.Actor, full.Methods, full.Level = true, now, codec.Hide("support:carol"), codec.Hide("pwd otp"), codec.Hide("aal2")
+	var allocations [2]float64
+	for i, s := range []*codec.Session{plain, full} {
+		sealed, err := cookies.Seal(now, s, nil)
+		fatal(t, err)
+		allocations[i] = testing.AllocsPerRun(100, func() { cookies.Open(ctx, now, sealed) })
+	}
+	if allocations[1] > allocations[0] {
+		t.Errorf("a plain session is opened by %v allocations, one that has all by %v", allocations[0], allocations[1])
+	}
+}
+
+// A Session that is used again keeps nothing of the cookie before.
+func TestOpenContentSetsEveryField(t *testing.T) {
+	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
+	full := session("anna")
+	full.Bound, full.Proved, full.Actor, full.Methods, full.Level = true, now, codec.Hide("support:carol"), codec.Hide("pwd otp"), codec.Hide("aal2")
+	plain := session("bob")
+	var got codec.Session
+	for _, s := range []*codec.Session{full, plain, full} {
+		sealed, err := cookies.Seal(now, s, []byte("data"))
+		fatal(t, err)
+		content, err := cookies.OpenContent(ctx, now, sealed, &got)
+		fatal(t, err)
+		again := content.Session()
+		if !sameSession(&got, s) || !sameSession(&again, s) || string(content.Data()) != "data" {
+			t.Errorf("opened as %q for %q with %q", got.Subject.Text(), got.Actor.Text(), content.Data())
 		}
 	}
 }
@@ -64,6 +121,11 @@ func TestCookieTimesAreWholeMilliseconds(t *testing.T) {
 func TestCookieRefusesToSealWhatWouldNotParse(t *testing.T) {
 	cookies := newCookies(t, staticRing(t, secret(1)), realm, name)
 	for what, spoil := range map[string]func(*codec.Session){
+		"a proof, unbound":           func(s *codec.Session) { s.Proved = now },
+		"a proof before 1970":        func(s *codec.Session) { s.Bound, s.Proved = true, time.UnixMilli(-1) },
+		"an actor of 256 bytes":      func(s *codec.Session) { s.Actor = codec.Hide(strings.Repeat("s", 256)) },
+		"methods of 256 bytes":       func(s *codec.Session) { s.Methods = codec.Hide(strings.Repeat("s", 256)) },
+		"a level of 256 bytes":       func(s *codec.Session) { s.Level = codec.Hide(strings.Repeat("s", 256)) },
 		"no subject":                 func(s *codec.Session) { s.Subject = codec.Hide("") },
 		"a subject of 256 bytes":     func(s *codec.Session) { s.Subject = codec.Hide(strings.Repeat("s", 256)) },
 		"a position above 53 bits":   func(s *codec.Session) { s.Position = codec.MaxPosition + 1 },

@@ -20,9 +20,22 @@ const (
 
 	timeSize = 6
 	maxTime  = 1<<48 - 1
-	// fixedSize is the size of the header without the subject: flags, id,
-	// position, generation, six times, and the length of the subject.
+	// fixedSize is the size of the header without the subject and without what
+	// its flags announce: flags, id, position, generation, six times, and the
+	// length of the subject.
 	fixedSize = 1 + len(ID{}) + 8 + 4 + 6*timeSize + 1
+)
+
+// The flags of a header. What they announce follows the subject, in this order. A
+// field that is empty has no flag, so each session has one encoding.
+const (
+	flagBound  byte = 1 << iota // announces nothing
+	flagProved                  // the time of the last proof; only beside flagBound
+	flagActor                   // a text, as the next two
+	flagMethods
+	flagLevel
+
+	allFlags = flagBound | flagProved | flagActor | flagMethods | flagLevel
 )
 
 // Session is the header of a session cookie: everything that wafer itself needs
@@ -40,6 +53,14 @@ type Session struct {
 	Absolute      time.Time // the absolute deadline
 	Started       time.Time // the login
 	Authenticated time.Time // the last authentication of the user
+
+	// The zero values of these take no room in the cookie. Each text has at most
+	// 255 bytes.
+	Bound   bool      // the family is refreshed only with a proof by a key of the device
+	Proved  time.Time // the last such proof; zero if there was none, as for all that are not Bound
+	Actor   Hidden    // acts for the subject; empty if the subject acts
+	Methods Hidden    // of the last authentication (RFC 8176), separated by spaces
+	Level   Hidden    // of the last authentication, as in the claim acr
 }
 
 // Format prints only the session's id.
@@ -82,7 +103,10 @@ func (s *Session) append(dst []byte) ([]byte, error) {
 	if s.Generation == 0 {
 		return nil, errors.New("codec: generations start at 1")
 	}
-	dst = append(dst, 0) // flags; no flag is defined
+	if !s.Bound && !s.Proved.IsZero() {
+		return nil, errors.New("codec: a proof of a session that is not bound")
+	}
+	dst = append(dst, s.flags())
 	dst = append(dst, s.ID[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, s.Position)
 	dst = binary.BigEndian.AppendUint32(dst, s.Generation)
@@ -92,17 +116,90 @@ func (s *Session) append(dst []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	dst = append(dst, byte(len(subject)))
-	return append(dst, subject...), nil
+	dst = append(append(dst, byte(len(subject))), subject...)
+	if !s.Proved.IsZero() {
+		var err error
+		if dst, err = appendTime(dst, s.Proved); err != nil {
+			return nil, err
+		}
+	}
+	for _, hidden := range [...]Hidden{s.Actor, s.Methods, s.Level} {
+		if text := hidden.Text(); text != "" {
+			if len(text) > maxText {
+				return nil, fmt.Errorf("codec: an actor, methods or a level of %d bytes: want at most %d", len(text), maxText)
+			}
+			dst = append(append(dst, byte(len(text))), text...)
+		}
+	}
+	return dst, nil
+}
+
+// maxText is the length of the longest text that a flag announces.
+const maxText = 255
+
+func (s *Session) flags() (flags byte) {
+	for _, f := range [...]struct {
+		flag byte
+		set  bool
+	}{
+		{flagBound, s.Bound}, {flagProved, !s.Proved.IsZero()},
+		{flagActor, s.Actor.Text() != ""}, {flagMethods, s.Methods.Text() != ""}, {flagLevel, s.Level.Text() != ""},
+	} {
+		if f.set {
+			flags |= f.flag
+		}
+	}
+	return flags
+}
+
+// size returns the size of the header.
+func (s *Session) size() int {
+	size := fixedSize + len(s.Subject.Text())
+	if !s.Proved.IsZero() {
+		size += timeSize
+	}
+	for _, hidden := range [...]Hidden{s.Actor, s.Methods, s.Level} {
+		if text := hidden.Text(); text != "" {
+			size += 1 + len(text)
+		}
+	}
+	return size
+}
+
+// headerSize returns the size of the header that b begins with. It returns 0 if a
+// flag is unknown or stands for nothing, a text is empty, or b is too short.
+func headerSize(b []byte) int {
+	if len(b) < fixedSize || b[0]&^allFlags != 0 || b[0]&(flagBound|flagProved) == flagProved {
+		return 0
+	}
+	size := textEnd(b, fixedSize-1)
+	if b[0]&flagProved != 0 {
+		size += timeSize
+	}
+	for flag := flagActor; flag <= flagLevel; flag <<= 1 {
+		if b[0]&flag != 0 {
+			size = textEnd(b, size)
+		}
+	}
+	if size > len(b) {
+		return 0
+	}
+	return size
+}
+
+// textEnd returns where the text ends whose length is at b[at], or more than
+// len(b) if it is empty or not there.
+func textEnd(b []byte, at int) int {
+	if at >= len(b) || b[at] == 0 {
+		return len(b) + 1
+	}
+	return at + 1 + int(b[at])
 }
 
 // parse reads the header from b and returns the rest.
 func (s *Session) parse(b []byte) ([]byte, error) {
-	if len(b) < fixedSize || b[0] != 0 {
-		return nil, ErrContent
-	}
-	n := int(b[fixedSize-1])
-	if n == 0 || len(b) < fixedSize+n {
+	size := headerSize(b)
+	if size == 0 {
 		return nil, ErrContent
 	}
 	s.ID = ID(b[1:17])
@@ -118,8 +215,31 @@ func (s *Session) parse(b []byte) ([]byte, error) {
 	s.Absolute = parseTime(t[3*timeSize:])
 	s.Started = parseTime(t[4*timeSize:])
 	s.Authenticated = parseTime(t[5*timeSize:])
-	s.Subject = Hide(string(b[fixedSize : fixedSize+n]))
-	return b[fixedSize+n:], nil
+
+	texts := string(b[fixedSize-1 : size]) // one allocation for all of them
+	s.Subject, texts = cutText(texts)
+	s.Bound, s.Proved = b[0]&flagBound != 0, time.Time{}
+	s.Actor, s.Methods, s.Level = Hidden{}, Hidden{}, Hidden{}
+	if b[0]&flagProved != 0 {
+		s.Proved = parseTime(b[size-len(texts):])
+		texts = texts[timeSize:]
+	}
+	if b[0]&flagActor != 0 {
+		s.Actor, texts = cutText(texts)
+	}
+	if b[0]&flagMethods != 0 {
+		s.Methods, texts = cutText(texts)
+	}
+	if b[0]&flagLevel != 0 {
+		s.Level, _ = cutText(texts)
+	}
+	return b[size:], nil
+}
+
+// cutText returns the first of several texts that each have their length in front.
+func cutText(texts string) (first Hidden, rest string) {
+	end := 1 + int(texts[0])
+	return Hide(texts[1:end]), texts[end:]
 }
 
 func appendTime(dst []byte, t time.Time) ([]byte, error) {

@@ -124,13 +124,29 @@ func specText(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) 
 
 // specHeader is the plaintext of a session cookie in front of its data.
 func specHeader(s *codec.Session) []byte {
-	b := append([]byte{0}, s.ID[:]...)
+	var flags byte
+	var more []byte
+	if s.Bound {
+		flags |= 1
+	}
+	if !s.Proved.IsZero() {
+		flags |= 2
+		more = append(more, specTime(s.Proved.UnixMilli())...)
+	}
+	for i, text := range []string{s.Actor.Text(), s.Methods.Text(), s.Level.Text()} {
+		if text != "" {
+			flags |= 4 << i
+			more = append(append(more, byte(len(text))), text...)
+		}
+	}
+	b := append([]byte{flags}, s.ID[:]...)
 	b = binary.BigEndian.AppendUint64(b, s.Position)
 	b = binary.BigEndian.AppendUint32(b, s.Generation)
 	for _, ms := range []int64{s.Issued.UnixMilli(), s.Access.UnixMilli(), s.Idle.UnixMilli(), s.Absolute.UnixMilli(), s.Started.UnixMilli(), s.Authenticated.UnixMilli()} {
 		b = append(b, specTime(ms)...)
 	}
-	return append(append(b, byte(len(s.Subject.Text()))), s.Subject.Text()...)
+	b = append(append(b, byte(len(s.Subject.Text()))), s.Subject.Text()...)
+	return append(b, more...)
 }
 
 func specTime(ms int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(ms))[2:] }

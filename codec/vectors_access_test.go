@@ -63,6 +63,15 @@ func matchesPayload(t testing.TB, got *codec.AccessToken, payload string) bool {
 	if got.Scope.Text() != "" {
 		said["scope"] = got.Scope.Text()
 	}
+	if got.Actor.Text() != "" {
+		said["act"] = map[string]string{"sub": got.Actor.Text()}
+	}
+	if got.Methods.Text() != "" {
+		said["amr"] = strings.Split(got.Methods.Text(), " ")
+	}
+	if got.Level.Text() != "" {
+		said["acr"] = got.Level.Text()
+	}
 	if _, several := want["aud"].([]any); several {
 		said["aud"] = got.Audience
 	} else if len(got.Audience) == 1 {
@@ -118,6 +127,10 @@ func (m *maker) access() {
 	good("ok", "EdDSA, as it is minted", ed, header, payload)
 	good("ok-es256", "ES256, as it is minted", es, es.header(), payload)
 	good("ok-claims", "with a scope and a claim of the application's", ed, header, full)
+	acted := []string{"act", `{"sub":"support:carol"}`, "amr", `["pwd","otp"]`, "acr", `"urn:example:silver"`}
+	good("ok-acted", "with who acts, and the methods and the level of the authentication", ed, header, vectorPayload(acted...))
+	good("ok-act", "with who acts", ed, header, vectorPayload(acted[:2]...))
+	good("ok-acted-longest", "with the longest actor, methods and level", ed, header, vectorPayload("act", `{"sub":`+quote(strings.Repeat("~", 255))+`}`, "amr", `[`+quote(strings.Repeat("m", 255))+`]`, "acr", quote(strings.Repeat("~", 255))))
 	good("ok-audiences", "two audiences, both of the service", ed, header, vectorPayload("aud", `["https://two.example",`+quote(vectorAudience)+`]`), "audience", vectorAudience+" https://two.example")
 	good("ok-order", "members in another order, white space, escapes, the long form of typ", ed, " {\n\"typ\": \"Application/AT+JWT\", \"kid\": "+quote(ed.kid)+", \"alg\": \"\\u0045dDSA\" }", strings.ReplaceAll(vectorPayload("sub", `"\u0061nna"`), ",", " ,\t"))
 	good("ok-nbf", "nbf 10 seconds ahead, which the leeway excuses", ed, header, vectorPayload("nbf", fmt.Sprint(vectorNow.Unix()+10)))
@@ -206,6 +219,21 @@ func (m *maker) access() {
 		"sub-long":      {"sub of 256 bytes", vectorPayload("sub", quote(strings.Repeat("s", 256)))},
 		"sub-surrogate": {"half a surrogate pair in sub", vectorPayload("sub", `"\ud800"`)},
 		"scope":         {"two spaces in scope", vectorPayload("scope", `"a  b"`)},
+		"act-text":      {"act is text", vectorPayload("act", `"support:carol"`)},
+		"act-no-sub":    {"act without a sub", vectorPayload("act", `{}`)},
+		"act-empty":     {"an actor of no bytes", vectorPayload("act", `{"sub":""}`)},
+		"act-long":      {"an actor of 256 bytes", vectorPayload("act", `{"sub":`+quote(strings.Repeat("s", 256))+`}`)},
+		"act-nested":    {"an actor of the actor", vectorPayload("act", `{"sub":"carol","act":{"sub":"dave"}}`)},
+		"act-iss":       {"an actor of another issuer", vectorPayload("act", `{"sub":"carol","iss":"https://other.example"}`)},
+		"act-case":      {"act but for its case", vectorPayload("Act", `{"sub":"carol"}`)},
+		"amr-text":      {"amr is text", vectorPayload("amr", `"pwd"`)},
+		"amr-none":      {"amr without methods", vectorPayload("amr", `[]`)},
+		"amr-empty":     {"a method of no bytes", vectorPayload("amr", `["pwd",""]`)},
+		"amr-space":     {"a method with a space", vectorPayload("amr", `["pwd otp"]`)},
+		"amr-letter":    {"a method that is not ASCII", vectorPayload("amr", `["pässword"]`)},
+		"amr-long":      {"methods of 256 bytes with their spaces", vectorPayload("amr", `["otp",`+quote(strings.Repeat("m", 252))+`]`)},
+		"acr-empty":     {"a level of no bytes", vectorPayload("acr", `""`)},
+		"acr-long":      {"a level of 256 bytes", vectorPayload("acr", quote(strings.Repeat("s", 256)))},
 		"depth":         {"33 levels", vectorPayload("a", strings.Repeat("[", 32)+strings.Repeat("]", 32))},
 		"exp-at-iat":    {"exp is iat", vectorPayload("iat", fmt.Sprint(vectorNow.Unix()+300))},
 	} {

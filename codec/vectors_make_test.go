@@ -156,7 +156,21 @@ func valuePlaintext(data string) []byte {
 
 func sessionFields(s *codec.Session, data []byte) []string {
 	ms := func(t time.Time) string { return fmt.Sprint(t.UnixMilli()) }
+	text := func(h codec.Hidden) string {
+		if h.Text() == "" {
+			return ""
+		}
+		return quote(h.Text())
+	}
+	proved, bound := "", ""
+	if s.Bound {
+		bound = "true"
+	}
+	if !s.Proved.IsZero() {
+		proved = ms(s.Proved)
+	}
 	return []string{
+		"bound", bound, "proved", proved, "actor", text(s.Actor), "methods", text(s.Methods), "level", text(s.Level),
 		"plaintext", hex.EncodeToString(append(specHeader(s), data...)),
 		"session", hex.EncodeToString(s.ID[:]), "subject", quote(s.Subject.Text()), "position", fmt.Sprint(s.Position), "generation", fmt.Sprint(s.Generation),
 		"issued", ms(s.Issued), "access", ms(s.Access), "idle", ms(s.Idle), "absolute", ms(s.Absolute), "started", ms(s.Started), "authenticated", ms(s.Authenticated),
@@ -175,8 +189,21 @@ func (m *maker) cookies() {
 	}
 	good("ok", "a session with data", vectorSession(), vectorData)
 	good("ok-past-its-lifetime", "all three ends are past: opening judges no lifetime", vectorSession(), nil, "now", "2046-03-01T12:00:00Z")
-	highest := time.UnixMilli(1<<48 - 1)
+	full := vectorSession()
+	full.Bound, full.Proved = true, vectorNow.Add(-time.Minute)
+	full.Actor, full.Methods, full.Level = codec.Hide("support:carol"), codec.Hide("pwd otp"), codec.Hide("urn:example:silver")
+	good("ok-full", "a session with all that flags announce", full, vectorData)
+	for name, flag := range map[string]func(s *codec.Session){
+		"bound": func(s *codec.Session) { s.Bound = true }, "actor": func(s *codec.Session) { s.Actor = full.Actor },
+		"methods": func(s *codec.Session) { s.Methods = full.Methods }, "level": func(s *codec.Session) { s.Level = full.Level },
+	} {
+		s := vectorSession()
+		flag(s)
+		good("ok-"+name, "a session with one flag: "+name, s, vectorData)
+	}
+	highest, longest := time.UnixMilli(1<<48-1), codec.Hide(strings.Repeat("~", 255))
 	good("ok-highest", "every field at its highest", &codec.Session{
+		Bound: true, Proved: highest, Actor: longest, Methods: longest, Level: longest,
 		ID: codec.ID(bytes.Repeat([]byte{0xff}, 16)), Subject: codec.Hide(strings.Repeat("~", 255)), Position: 1<<53 - 1, Generation: 1<<32 - 1,
 		Issued: highest, Access: highest, Idle: highest, Absolute: highest, Started: highest, Authenticated: highest,
 	}, nil)
@@ -192,7 +219,16 @@ func (m *maker) cookies() {
 		name, about string
 		spoil       func(b []byte) []byte
 	}{
-		{"content-flags", "a flag that version 1 does not define", func(b []byte) []byte { b[0] = 1; return b }},
+		{"content-flags", "a flag that version 1 does not define", func(b []byte) []byte { b[0] = 0x20; return b }},
+		{"content-flags-highest", "the highest flag, which version 1 does not define", func(b []byte) []byte { b[0] = 0x80; return b }},
+		{"content-proved-unbound", "a proof of a session that is not bound", func(b []byte) []byte { b[0] = 2; return append(b, specTime(0)...) }},
+		{"content-proved-cut", "a proof without the last byte of its time", func(b []byte) []byte { b[0] = 3; return append(b, specTime(0)[:5]...) }},
+		{"content-actor-empty", "an actor of no bytes", func(b []byte) []byte { b[0] = 4; return append(b, 0) }},
+		{"content-methods-empty", "methods of no bytes", func(b []byte) []byte { b[0] = 8; return append(b, 0) }},
+		{"content-level-empty", "a level of no bytes", func(b []byte) []byte { b[0] = 16; return append(b, 0) }},
+		{"content-actor-missing", "a flag for an actor, and nothing after the subject", func(b []byte) []byte { b[0] = 4; return b }},
+		{"content-actor-cut", "an actor longer than what follows", func(b []byte) []byte { b[0] = 4; return append(b, "\x06carol"...) }},
+		{"content-level-missing", "flags for an actor and a level, and only one text", func(b []byte) []byte { b[0] = 4 | 16; return append(b, "\x05carol"...) }},
 		{"content-position", "position 2^53", func(b []byte) []byte { copy(b[17:], "\x00\x20\x00\x00\x00\x00\x00\x00"); return b }},
 		{"content-generation", "generation 0", func(b []byte) []byte { clear(b[25:29]); return b }},
 		{"content-no-subject", "a subject of no bytes", func(b []byte) []byte { b[65] = 0; return b }},

@@ -35,7 +35,7 @@ var vectorClasses = map[string]error{
 // docs/formats.md explains them.
 var vectorFields = []string{
 	"format", "about", "secret", "ring", "realm", "name", "family", "lifetime", "issuer", "audience", "algorithms", "now", "class",
-	"plaintext", "session", "subject", "native", "key", "names", "actor", "methods", "level", "position", "generation", "copy", "issued", "access", "idle", "absolute", "started", "authenticated",
+	"plaintext", "session", "subject", "native", "key", "names", "actor", "methods", "level", "position", "generation", "copy", "issued", "access", "idle", "absolute", "started", "authenticated", "bound", "proved",
 	"data", "gob", "payload", "kids", "input",
 }
 
@@ -176,7 +176,18 @@ func (v vector) open(t testing.TB) (err error, ok bool) {
 func (v vector) session(t testing.TB) *codec.Session {
 	t.Helper()
 	ms := func(field string) time.Time { return time.UnixMilli(int64(v.number(t, field))) }
+	text := func(field string) codec.Hidden {
+		if v[field] == "" {
+			return codec.Hidden{}
+		}
+		return codec.Hide(v.quoted(t, field))
+	}
+	var proved time.Time
+	if v["proved"] != "" {
+		proved = ms("proved")
+	}
 	return &codec.Session{
+		Bound: v["bound"] == "true", Proved: proved, Actor: text("actor"), Methods: text("methods"), Level: text("level"),
 		ID: codec.ID(v.hex(t, "session")), Subject: codec.Hide(v.quoted(t, "subject")),
 		Position: v.number(t, "position"), Generation: uint32(v.number(t, "generation")),
 		Issued: ms("issued"), Access: ms("access"), Idle: ms("idle"),

@@ -46,7 +46,7 @@ type Resumer struct {
 	// Mint returns the header of a session cookie for a family.
 	Mint func(now time.Time, snap store.Snapshot) codec.Session
 	// Fits returns an error if a browser would not keep the session cookie.
-	Fits func(subject string, data []byte) error
+	Fits func(h *codec.Session, data []byte) error
 	// Reload reads the application's data again and returns its encoding. An
 	// error that wraps sentinel.ErrEnded ends the session; any other is an
 	// outage. Nil keeps the data.
@@ -95,7 +95,7 @@ func (r *Resumer) Refresh(ctx context.Context, now time.Time, c *gate.Credential
 		if err != nil {
 			return Session{}, err
 		}
-		if err := r.Fits(header.Subject.Text(), data); err != nil {
+		if err := r.Fits(&header, data); err != nil {
 			return Session{}, r.Node.Unavailable(id, fmt.Errorf("a refresh cannot be answered: %w", err))
 		}
 		if _, err := r.Ring.Primary(now); err != nil {

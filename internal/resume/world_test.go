@@ -137,9 +137,9 @@ func newWorld(t *testing.T) *world {
 	w.node = &fakeNode{world: w, expired: 7}
 	w.Resumer = &Resumer{
 		Node: w.node, Ring: ring, Commits: commits, Mint: mint, Observer: w,
-		Fits: func(subject string, data []byte) error {
+		Fits: func(h *codec.Session, data []byte) error {
 			w.order = append(w.order, "fits")
-			w.fitted = append(w.fitted, subject+" "+string(data))
+			w.fitted = append(w.fitted, h.Subject.Text()+" "+string(data))
 			return w.fitsErr
 		},
 	}
