@@ -19,7 +19,7 @@ import (
 //	POST   /logout         End; 204
 //	GET    /devices        the subject's living sessions, as JSON
 //	DELETE /devices/{id}   ends one of them; needs an authentication within
-//	                       [Config.Recent], else 403; 204, or 404
+//	                       [Config.Recent], by the subject, else 403; 204, or 404
 //
 // If [Config.Tokens] is set:
 //
@@ -43,7 +43,7 @@ func (s *Sessions[T]) Endpoints() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /logout", s.logoutEndpoint)
 	mux.Handle("GET /devices", s.Require(http.HandlerFunc(s.devicesEndpoint)))
-	mux.Handle("DELETE /devices/{id}", s.RequireRecent(s.config.Recent)(http.HandlerFunc(s.deleteDeviceEndpoint)))
+	mux.Handle("DELETE /devices/{id}", s.requireSubject(s.RequireRecent(s.config.Recent)(http.HandlerFunc(s.deleteDeviceEndpoint))))
 	if tokens := s.config.Tokens; tokens != nil {
 		if len(tokens.BrowserAudiences) > 0 {
 			mux.HandleFunc("POST /token", s.tokenEndpoint)
@@ -81,6 +81,7 @@ func (s *Sessions[T]) logoutEndpoint(w http.ResponseWriter, r *http.Request) {
 // deviceJSON is the JSON form of a Device.
 type deviceJSON struct {
 	ID            store.ID  `json:"id"`
+	Actor         string    `json:"actor,omitempty"`
 	Label         string    `json:"label"`
 	Native        bool      `json:"native"`
 	Started       time.Time `json:"started"`
@@ -103,7 +104,7 @@ func (s *Sessions[T]) devicesEndpoint(w http.ResponseWriter, r *http.Request) {
 	list := make([]deviceJSON, len(devices))
 	for i, d := range devices {
 		list[i] = deviceJSON{
-			d.ID, d.Label, d.Native, d.Started.UTC(), d.Authenticated.UTC(), d.Seen.UTC(), d.ID == session.id(),
+			d.ID, d.Actor, d.Label, d.Native, d.Started.UTC(), d.Authenticated.UTC(), d.Seen.UTC(), d.ID == session.id(),
 		}
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"devices": list})

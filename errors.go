@@ -19,6 +19,9 @@ var (
 	// ErrReauthenticate if the session's last authentication is too long ago for
 	// the route. 403.
 	ErrReauthenticate = sentinel.ErrReauthenticate
+	// ErrActor if somebody acts for the subject in this session ([Actor]), and only
+	// the subject may do that. 403.
+	ErrActor = sentinel.ErrActor
 	// ErrEnded if the session ended or was revoked during the request.
 	// [Config.Reload] returns an error that wraps ErrEnded to end the session.
 	// 401.

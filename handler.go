@@ -1,6 +1,7 @@
 package wafer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,13 +47,17 @@ func (s *Sessions[T]) Require(h http.Handler) http.Handler {
 
 // RequireRecent is Require for actions that need a recent authentication, by
 // [Sessions.Start] or [Sessions.Reauthenticate], at most d ago. It refuses older
-// ones with [ErrReauthenticate].
+// ones with [ErrReauthenticate]. A session in which somebody acts for the subject
+// counts as older: see [Actor].
 func (s *Sessions[T]) RequireRecent(d time.Duration) func(http.Handler) http.Handler {
 	return func(h http.Handler) http.Handler {
 		return s.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			session, err := s.Get(r.Context())
-			if err == nil && s.config.Now().Sub(session.Authenticated) > d {
-				err = ErrReauthenticate
+			if err == nil {
+				h := session.header()
+				if h.Actor.Text() != "" || s.config.Now().Sub(h.Authenticated) > d {
+					err = ErrReauthenticate
+				}
 			}
 			if err != nil {
 				s.Error(w, r, err)
@@ -62,6 +67,33 @@ func (s *Sessions[T]) RequireRecent(d time.Duration) func(http.Handler) http.Han
 		}))
 	}
 }
+
+// requireSubject is Require for what only the subject may do. It refuses a session in
+// which somebody acts for the subject with ErrActor.
+func (s *Sessions[T]) requireSubject(h http.Handler) http.Handler {
+	return s.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		session, err := s.Get(r.Context())
+		if err == nil {
+			err = onlySubject(session.header())
+		}
+		if err != nil {
+			s.Error(w, r, err)
+			return
+		}
+		h.ServeHTTP(w, r)
+	}))
+}
+
+// onlySubject returns ErrActor if somebody acts for the subject.
+func onlySubject(h codec.Session) error {
+	if h.Actor.Text() != "" {
+		return ErrActor
+	}
+	return nil
+}
+
+// acting returns who acts in a session, for the entries of the log.
+func acting(h codec.Session) string { return cmp.Or(h.Actor.Text(), h.Subject.Text()) }
 
 // Attach is what Handler does, for routers that are not net/http handlers. It
 // returns the request with its session attached, and the error that Get will
@@ -226,7 +258,7 @@ func (s *Sessions[T]) Get(ctx context.Context) (*Session[T], error) {
 }
 
 // Error answers a request with the status that belongs to an error of this
-// package: 401 no session, 403 authentication too old, 409 conflict, 413 too
+// package: 401 no session, 403 authentication too old or not the subject, 409 conflict, 413 too
 // large, 503 unavailable, 400 for an argument that no store accepts, 500 for any
 // other error. All refusals with one status look the same.
 //
@@ -276,7 +308,7 @@ func Status(err error) int {
 		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrNoSession), errors.Is(err, ErrEnded):
 		return http.StatusUnauthorized
-	case errors.Is(err, ErrReauthenticate):
+	case errors.Is(err, ErrReauthenticate), errors.Is(err, ErrActor):
 		return http.StatusForbidden
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrExpired), errors.Is(err, ErrNotBefore), errors.Is(err, ErrLimit):
 		return http.StatusConflict

@@ -38,10 +38,14 @@ func (s *Sessions[T]) Live(r *http.Request) context.Context {
 	// The list is checked after Add, so no entry falls in between: one that was
 	// applied since the request was judged counts here, later ones in the set.
 	id := store.ID(h.ID)
+	good := func(subject string) bool {
+		return s.node.Check(s.config.Now(), id, subject, store.Position(h.Position)) == revocation.Good
+	}
+	actor := h.Actor.Text()
 	switch {
 	case s.node.Ended(id):
 		s.live.End(id)
-	case s.node.Check(s.config.Now(), id, h.Subject.Text(), store.Position(h.Position)) != revocation.Good:
+	case !good(h.Subject.Text()) || actor != "" && !good(actor):
 		s.live.Recheck(id) // it may have survived
 	}
 	return ctx

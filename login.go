@@ -198,7 +198,7 @@ func joined(methods []string) (string, error) {
 
 // Renew gives the session a new id and writes its cookies. Call it after a change
 // of privilege. The old session ends in the same step. The times of the login and
-// of the authentication, and the limits, stay.
+// of the authentication, and the limits, stay, and so does who acts.
 //
 // Errors: [ErrConflict] if the session was committed after this request's cookie
 // was sealed, [ErrEnded], [ErrExpired], [ErrNoSession], [ErrUnavailable].
@@ -208,7 +208,8 @@ func (s *Sessions[T]) Renew(w http.ResponseWriter, r *http.Request) error {
 
 // Reauthenticate is Renew for a user who has authenticated again, now. The
 // absolute limit begins anew (NIST SP 800-63B-4, section 5.2). It takes the options
-// [Methods] and [Level], which replace the session's.
+// [Methods] and [Level], which replace the session's. Its errors are those of Renew,
+// [ErrTooLarge] and [ErrActor].
 func (s *Sessions[T]) Reauthenticate(w http.ResponseWriter, r *http.Request, options ...StartOption) error {
 	var o startOptions
 	for _, option := range options {
@@ -232,6 +233,9 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, renewal node
 	defer done()
 	h := current.header()
 	if renewal.Reauthenticate {
+		if err := onlySubject(h); err != nil {
+			return err
+		}
 		h.Methods, h.Level = codec.Hide(renewal.Methods), codec.Hide(renewal.Level)
 		if err := s.fits(&h, current.encoded()); err != nil {
 			return err
@@ -245,7 +249,7 @@ func (s *Sessions[T]) renew(w http.ResponseWriter, r *http.Request, renewal node
 	}
 	old := store.Renewal{ID: store.ID(h.ID), Basis: store.Position(h.Position)}
 	snap, err := s.node.Renew(r.Context(), store.Creation{
-		ID: id, Subject: h.Subject.Text(), Value: value, Renews: &old, Reason: "renewed", By: h.Subject.Text(),
+		ID: id, Subject: h.Subject.Text(), Value: value, Renews: &old, Reason: "renewed", By: acting(h),
 	}, renewal)
 	if err != nil {
 		return err

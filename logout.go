@@ -26,12 +26,12 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 	s.find(r.Header, &cookies)
 	c := s.gate.Read(r.Context(), now, &cookies)
 	named := c.Families()
-	ids, actor := named[:], c.Cookie.Subject
+	ids, actor := named[:], acting(c.Cookie)
 	if a != nil {
 		// The session that this request began or renewed is in no cookie yet.
 		if current := a.current.Swap(nil); current != nil {
 			h := current.header()
-			ids, actor = append(ids, store.ID(h.ID)), h.Subject
+			ids, actor = append(ids, store.ID(h.ID)), acting(h)
 		}
 		a.ended.Store(true)
 	}
@@ -42,7 +42,7 @@ func (s *Sessions[T]) End(w http.ResponseWriter, r *http.Request) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return s.node.End(r.Context(), "logout", actor.Text(), ids...)
+	return s.node.End(r.Context(), "logout", actor, ids...)
 }
 
 // endBearer ends the session of the request's access token and ignores its
@@ -54,11 +54,11 @@ func (s *Sessions[T]) endBearer(ctx context.Context, a *attachment[T]) error {
 	switch t := a.unsure; {
 	case current != nil:
 		h := current.header()
-		return s.node.End(ctx, "logout", h.Subject.Text(), store.ID(h.ID))
+		return s.node.End(ctx, "logout", acting(h), store.ID(h.ID))
 	case ended:
 		return nil // an earlier call of this request did it
 	case t != nil:
-		return s.node.End(ctx, "logout", t.Subject.Text(), store.ID(t.Session))
+		return s.node.End(ctx, "logout", acting(tokenHeader(t)), store.ID(t.Session))
 	}
 	return a.none
 }
@@ -68,8 +68,8 @@ func (s *Sessions[T]) endBearer(ctx context.Context, a *attachment[T]) error {
 //
 // Errors: [ErrEnded] if this session is dead itself, because a thief was faster:
 // the others are revoked all the same; [ErrConflict] if the session was committed
-// after this request's cookie was sealed, and nothing was revoked; [ErrExpired]
-// in an upgrade; [ErrNoSession]; [ErrUnavailable].
+// after this request's cookie was sealed, and nothing was revoked; [ErrActor];
+// [ErrExpired] in an upgrade; [ErrNoSession]; [ErrUnavailable].
 func (s *Sessions[T]) EndOthers(w http.ResponseWriter, r *http.Request) error {
 	a, current, done, err := s.change(r.Context())
 	if err != nil {
@@ -77,6 +77,9 @@ func (s *Sessions[T]) EndOthers(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer done()
 	h := current.header()
+	if err := onlySubject(h); err != nil {
+		return err
+	}
 	survivor := store.Rebirth{ID: store.ID(h.ID), Basis: store.Position(h.Position)}
 	snap, err := s.node.EndOthers(r.Context(), h.Subject.Text(), survivor, "logged out everywhere else")
 	if err != nil {

@@ -161,7 +161,7 @@ func (s *Sessions[T]) revokeEndpoint(w http.ResponseWriter, r *http.Request) {
 	}
 	session, err := s.sessionOf(r.Context(), form.Get("token"))
 	if err == nil {
-		err = s.node.End(r.Context(), "revoked by its client", session.subject, session.id)
+		err = s.node.End(r.Context(), "revoked by its client", session.actor, session.id)
 	}
 	private(w.Header())
 	if errors.Is(err, ErrUnavailable) {
@@ -173,8 +173,8 @@ func (s *Sessions[T]) revokeEndpoint(w http.ResponseWriter, r *http.Request) {
 
 // named is the session that an authentic token names.
 type named struct {
-	id      store.ID
-	subject string // "" if unknown
+	id    store.ID
+	actor string // who acts in it; "" if unknown
 }
 
 func (s *Sessions[T]) sessionOf(ctx context.Context, token string) (named, error) {
@@ -190,7 +190,7 @@ func (s *Sessions[T]) sessionOf(ctx context.Context, token string) (named, error
 		return named{}, err
 	}
 	// In an outage too: an authentic token is enough to end its session.
-	return named{store.ID(t.Session), t.Subject.Text()}, nil
+	return named{store.ID(t.Session), acting(tokenHeader(t))}, nil
 }
 
 // jwksAge is for how long caches may keep the key set. A key is published at least

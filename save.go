@@ -70,7 +70,7 @@ func (s *Sessions[T]) Commit(w http.ResponseWriter, r *http.Request, data T) err
 		return s.node.Unavailable(id, err)
 	}
 	snap, err := s.node.Commit(r.Context(), store.Commit{
-		ID: id, Basis: store.Position(h.Position), Value: value, Actor: h.Subject.Text(),
+		ID: id, Basis: store.Position(h.Position), Value: value, Actor: acting(h),
 	})
 	if err != nil {
 		return err

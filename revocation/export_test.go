@@ -86,3 +86,6 @@ func (l *List) Held() (held, due int) {
 
 // Held returns the list of what a cache holds itself.
 func (c *Cache) Held() *List { return c.held }
+
+// DeadBy is deadBy.
+func DeadBy(l *List, f *store.Family) bool { return deadBy(l, f) }

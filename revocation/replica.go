@@ -258,14 +258,18 @@ func (r *Replica) Ended(session store.ID) bool { return r.list.Cutoffs(session, 
 
 // Dead reports whether this node knows a family to be dead, whatever the store
 // returns. A family is dead if it was ended, or was born below a cutoff of its
-// subject or of everyone. A store that returns such a family as alive has lost
+// subject, of its actor or of everyone. A store that returns such a family as alive has lost
 // the revocation. False proves nothing, since old entries are dropped.
 func (r *Replica) Dead(f *store.Family) bool {
-	return r.lost.Load().covers(f.ID, f.Subject) || deadBy(r.list, f) // in that order, as in Check
+	lost := r.lost.Load() // before the list, as in Check
+	return lost.covers(f.ID, f.Subject) || f.Actor != "" && lost.covers(f.ID, f.Actor) || deadBy(r.list, f)
 }
 
 func deadBy(l *List, f *store.Family) bool {
 	c := l.Cutoffs(f.ID, f.Subject)
+	if f.Actor != "" {
+		c.Subject = max(c.Subject, l.Cutoffs(f.ID, f.Actor).Subject)
+	}
 	return c.Ending != 0 || f.Birth < max(c.Subject, c.Everyone)
 }
 

@@ -29,6 +29,21 @@ func (v Verdict) String() string {
 // undecided reports whether the store has to be asked.
 func (v Verdict) undecided() bool { return v == Unconfirmed || v == Ahead }
 
+// WithActor completes the decision about a token of a session in which somebody acts
+// for the subject. That actor is a second subject, and decide is the decision about
+// the same token with the actor in the subject's place. The token is Good only if both
+// are. What refuses it for one of them refuses it even if the other cannot be decided.
+func WithActor(ofSubject Verdict, err error, decide func() (Verdict, error)) (Verdict, error) {
+	if err == nil && ofSubject != Good {
+		return ofSubject, nil
+	}
+	ofActor, actorErr := decide()
+	if err == nil || actorErr == nil && ofActor != Good {
+		return ofActor, actorErr
+	}
+	return ofSubject, err
+}
+
 // Judge returns the verdict for a token that was minted at the position at. An
 // entry that ends the session covers every position: whoever has a leaked key
 // chooses the position of a token, and a store that went back hands positions out

@@ -101,6 +101,11 @@ func (j *Judge) notRevoked(ctx context.Context, t *codec.AccessToken) error {
 	}
 	id, at := store.ID(t.Session), store.Position(t.Position)
 	verdict, err := j.Revocations.Decide(ctx, j.Now(), id, t.Subject.Text(), at)
+	if actor := t.Actor.Text(); actor != "" {
+		verdict, err = revocation.WithActor(verdict, err, func() (revocation.Verdict, error) {
+			return j.Revocations.Decide(ctx, j.Now(), id, actor, at)
+		})
+	}
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
 			j.Observer.Unavailable(id, err)

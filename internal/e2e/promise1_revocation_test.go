@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,10 +19,25 @@ import (
 // revocations returns the ways to revoke one login.
 var revocations = map[string]func(b *browser, w *world) wafer.Revocation{
 	"session": func(b *browser, w *world) wafer.Revocation {
+		if b == nil { // before the login
+			return wafer.Revocation{}
+		}
 		return wafer.Revocation{Sessions: []store.ID{store.ID(b.token(w).Family)}}
 	},
 	"subject":  func(*browser, *world) wafer.Revocation { return wafer.Revocation{Subjects: []string{"alice"}} },
+	"actor":    func(*browser, *world) wafer.Revocation { return wafer.Revocation{Subjects: []string{carol}} },
 	"everyone": func(*browser, *world) wafer.Revocation { return wafer.Revocation{Everyone: true} },
+}
+
+// carol acts for alice in the sessions that end with their actor.
+const carol = "support:carol"
+
+// actedBy returns the options of a login that a revocation is going to end.
+func actedBy(r wafer.Revocation) (options []wafer.StartOption) {
+	if slices.Contains(r.Subjects, carol) {
+		options = append(options, wafer.Actor(carol))
+	}
+	return options
 }
 
 // forEachRevocation runs a test for each of them, with alice logged in and two
@@ -31,7 +47,7 @@ func forEachRevocation(t *testing.T, test func(w *world, here, there *node, b *b
 		t.Run(name, func(t *testing.T) {
 			forEachKind(t, func(t *testing.T, w *world) {
 				here, there := w.node(), w.node()
-				b := w.browser().login(here, "alice", "a")
+				b := w.browser().login(here, "alice", "a", actedBy(how(nil, w))...)
 				w.pass(time.Second)
 				b.is(here, "alice: a")
 				b.is(there, "alice: a")
@@ -201,7 +217,7 @@ func TestPromise1_KeyRotation(t *testing.T) {
 		}
 		ring(first)
 		before := w.node()
-		b := w.browser().login(before, "alice", "a")
+		b := w.browser().login(before, "alice", "a", actedBy(r)...)
 		if len(r.Sessions) > 0 {
 			r.Sessions = []store.ID{store.ID(b.token(w).Family)}
 		}

@@ -131,6 +131,11 @@ func (g *Gate) good(ctx context.Context, now time.Time, c *codec.Session) (bool,
 		return false, nil
 	}
 	verdict, err := g.Revocations.Decide(ctx, now, id, c.Subject.Text(), at)
+	if actor := c.Actor.Text(); actor != "" {
+		verdict, err = revocation.WithActor(verdict, err, func() (revocation.Verdict, error) {
+			return g.Revocations.Decide(ctx, g.Now(), id, actor, at) // now: the first decision may have waited
+		})
+	}
 	if err != nil {
 		return false, g.Node.Unavailable(id, err)
 	}

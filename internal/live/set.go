@@ -25,7 +25,8 @@ type Set struct {
 
 	mu       sync.Mutex
 	sessions map[store.ID]*watched
-	subjects map[uint64]*watched // the first of each, by hash; a collision costs a query
+	subjects map[uint64]*watched              // the first of each, by hash; a collision costs a query
+	actors   map[uint64]map[*watched]struct{} // of the sessions that have one, as subjects
 	toCheck  []*watched
 	stale    bool // InTouch returned false, and the log was not read since
 	checking bool
@@ -61,6 +62,7 @@ type Config struct {
 type watched struct {
 	id       store.ID
 	subject  uint64
+	actor    uint64         // 0 if the subject acts
 	at       store.Position // up to which the session is known to be alive
 	deadline time.Time
 	queued   bool // it is in toCheck
@@ -83,7 +85,7 @@ const (
 func New(c Config) *Set {
 	s := &Set{
 		config: c, seed: maphash.MakeSeed(),
-		sessions: make(map[store.ID]*watched), subjects: make(map[uint64]*watched),
+		sessions: make(map[store.ID]*watched), subjects: make(map[uint64]*watched), actors: make(map[uint64]map[*watched]struct{}),
 		wake: make(chan struct{}, 1),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -112,6 +114,7 @@ func (s *Set) Add(ctx context.Context, h *codec.Session) *Context {
 			w.after.before = w
 		}
 		s.subjects[w.subject] = w
+		s.watchActor(w, h.Actor.Text())
 	}
 	w.at = max(w.at, store.Position(h.Position))
 	if deadline.After(w.deadline) {
@@ -124,6 +127,19 @@ func (s *Set) Add(ctx context.Context, h *codec.Session) *Context {
 		go s.run()
 	}
 	return c
+}
+
+// watchActor has an entry about the actor of a session count as one about its
+// subject does.
+func (s *Set) watchActor(w *watched, actor string) {
+	if actor == "" {
+		return
+	}
+	w.actor = maphash.String(s.seed, actor)
+	if s.actors[w.actor] == nil {
+		s.actors[w.actor] = make(map[*watched]struct{})
+	}
+	s.actors[w.actor][w] = struct{}{}
 }
 
 // Applied queues entries that the revocation list has just applied. Nil means
@@ -192,6 +208,11 @@ func (s *Set) handleEntries() {
 			for w := s.subjects[maphash.String(s.seed, e.Subject)]; w != nil; w = w.after {
 				if e.Position > w.at {
 					s.queue(w) // it may be the one that survives
+				}
+			}
+			for w := range s.actors[maphash.String(s.seed, e.Subject)] {
+				if e.Position > w.at {
+					s.queue(w)
 				}
 			}
 		case store.KindEveryone:
@@ -295,6 +316,11 @@ func (s *Set) forget(w *watched) {
 		return
 	}
 	delete(s.sessions, w.id)
+	if of := s.actors[w.actor]; of != nil {
+		if delete(of, w); len(of) == 0 {
+			delete(s.actors, w.actor)
+		}
+	}
 	if w.after != nil {
 		w.after.before = w.before
 	}

@@ -9,6 +9,7 @@ var (
 	ErrNoSession      = errors.New("wafer: no session")
 	ErrUnavailable    = errors.New("wafer: the session store is unavailable")
 	ErrReauthenticate = errors.New("wafer: a recent authentication is needed")
+	ErrActor          = errors.New("wafer: only the subject may do that, and somebody acts for the subject")
 	ErrEnded          = errors.New("wafer: the session has ended")
 	ErrExpired        = errors.New("wafer: the session cookie has expired")
 	ErrConflict       = errors.New("wafer: the session was changed by another request")
