@@ -10,7 +10,7 @@
 // replicas and a failover, which setting a pooler needs, and which rights a role
 // needs.
 //
-// The calls that keep a node fresh have two connections of their own besides the pool,
+// The calls that keep a node fresh have connections of their own besides the pool,
 // so that no number of other calls keeps them waiting.
 //
 // Each method is one round trip. Functions in the schema run the transaction,

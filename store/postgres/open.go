@@ -53,7 +53,8 @@ type Store struct {
 	notifier  *engine.Notifier
 	listening atomic.Bool // the listener is known to work
 	lanes     lanes
-	lists     *turns // of Families, by subject
+	lists     *turns        // of Families, by subject
+	asks      chan struct{} // of Cutoffs
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 	once      sync.Once // guards Close
@@ -90,7 +91,7 @@ func (o *Options) fill() {
 // another program or a later release, or is of the first edition of the store
 // contract.
 //
-// One connection in the pool is enough. Besides, the store opens up to two more with
+// One connection in the pool is enough. Besides, the store opens up to six more with
 // the pool's settings, for Since, Cutoffs, Announce and LoadKeys alone. Every query mode of pgx works. Behind a
 // pooler in transaction mode the mode must be one without prepared statements,
 // such as default_query_exec_mode=exec in the URL.
@@ -142,7 +143,7 @@ func open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 		return nil, err
 	}
 	run, stop := context.WithCancel(context.Background())
-	s := &Store{pool: pool, reserved: reserved, options: o, sql: statementsOf(o.Schema), stop: stop}
+	s := &Store{pool: pool, reserved: reserved, options: o, sql: statementsOf(o.Schema), asks: make(chan struct{}, maxAsks), stop: stop}
 	s.notifier = engine.NewNotifier(errClosed, s.watchHead)
 	s.lanes = newLanes(s)
 	// Lists use at most half of the pool, so that they leave room for what a login or
@@ -156,9 +157,13 @@ func open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	return s, nil
 }
 
-// maxReserved bounds the connections that the engine opens besides the pool's. One
-// of two that wait for a lock leaves the other.
-const maxReserved = 2
+// maxReserved bounds the connections that the engine opens besides the pool's, and
+// maxAsks how many of them Cutoffs has. A node whose list is stale asks at each
+// request, and must not be kept from reading the log by that.
+const (
+	maxReserved = 6
+	maxAsks     = 4
+)
 
 // reserve returns a pool of few connections, made as those of the given pool are. It
 // opens them when they are needed.

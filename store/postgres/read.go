@@ -163,6 +163,12 @@ func (s *Store) Cutoffs(ctx context.Context, session store.ID, subject string) (
 	if store.CheckSubject(subject) != nil {
 		subject = "" // an invalid subject has no cutoff
 	}
+	select {
+	case s.asks <- struct{}{}:
+		defer func() { <-s.asks }()
+	case <-ctx.Done():
+		return store.Cutoffs{}, wrap("cutoffs", ctx.Err())
+	}
 	var log pgtype.UUID
 	var floor, everyone, staleness, head, now, ending, superseding, cutoff int64
 	err := s.reserved.QueryRow(ctx, s.sql.cutoffs, uuid(session), subject).Scan(&log, &floor, &everyone, &staleness, &head, &now, &ending, &superseding, &cutoff)

@@ -78,6 +78,40 @@ func TestThePoolIsHeld(t *testing.T) {
 	})
 }
 
+// TestManyAsk has very many calls of Cutoffs that do not end. The log is read all the
+// same, and the node announces itself.
+func TestManyAsk(t *testing.T) {
+	db, pool, o := openNew(t)
+	b, err := db.Since(background, store.Cursor{}, 10, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := begin(t, newPool(t, serverURL(t)))
+	if _, err := tx.Exec(background, "LOCK TABLE "+quoted(o.Schema)+".subjects IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	var asks []<-chan callResult
+	for range 128 {
+		asks = append(asks, async(func() (store.Snapshot, error) {
+			_, err := db.Cutoffs(background, enginebench.ID(1), "anna")
+			return store.Snapshot{}, err
+		}))
+	}
+	waits(t, pool, asks[0])
+	ctx, cancel := context.WithTimeout(background, patience)
+	defer cancel()
+	if _, err := db.Since(ctx, after(b), 10, 100*time.Millisecond); err != nil {
+		t.Error("Since:", err)
+	}
+	if _, err := db.Announce(ctx, store.Announcement{Realm: "test", Node: enginebench.ID(2)}); err != nil {
+		t.Error("Announce:", err)
+	}
+	commit(t, tx)
+	for _, done := range asks {
+		result(t, done)
+	}
+}
+
 // TestTheHeadIsLocked makes them while another transaction has locked the head.
 func TestTheHeadIsLocked(t *testing.T) {
 	db, pool, o := openNew(t)
