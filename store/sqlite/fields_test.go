@@ -60,6 +60,20 @@ func TestFieldsByteForByte(t *testing.T) {
 		same("Advance", raised.Family, err)
 	}
 
+	bound, next := store.ID{15: 50}, store.ID{0xff, 15: 51}
+	for _, c := range []store.Creation{
+		{ID: bound, Names: names, Key: store.Key{31: 3}, Idle: time.Hour, Absolute: time.Hour},
+		{ID: next, Renews: &store.Renewal{ID: bound, Key: store.Key{31: 3}, Basis: store.MaxPosition}},
+	} {
+		c.Subject = "bob"
+		if s, err := db.Create(t.Context(), c); err != nil || s.Outcome != store.Written {
+			t.Fatalf("%v, %v", s.Outcome, err)
+		}
+	}
+	if s, err := db.Family(t.Context(), bound); err != nil || s.Family.Successor != next || !reflect.DeepEqual(s.Family.Names, names) {
+		t.Errorf("a family with a successor: %+v, %v", s.Family, err)
+	}
+
 	after := headOf(t, db)
 	var want []string
 	for i, r := range []store.Revocation{
