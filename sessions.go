@@ -166,7 +166,7 @@ func (s *Sessions[T]) openNode(ctx context.Context, db store.Store) error {
 		EngineNow: s.peers.EngineNow(), Observer: observer(config.Observe), ReloadRing: s.ring.Reload,
 	})
 	if err == nil && s.bearer != nil {
-		s.bearer.Revocations, s.bearerForAnyAudience.Revocations = known, known
+		s.bearer.Revocations, s.bearerForAnyAudience.Revocations = s.node.Revocations, s.node.Revocations
 		s.bearer.Verified, err = bearer.NewCache(config.Tokens.CachedTokens)
 	}
 	if err != nil {

@@ -76,7 +76,8 @@ func New(c Config) (*Node, error) {
 	refresher.Verify = func(ctx context.Context, f *store.Family) error {
 		return n.config.Seals.Verify(ctx, n.config.Now(), f)
 	}
-	n.pending = newPending(c, n.revokeUntil)
+	n.pending = newPending(c, n.revokeUntil, n.refuse)
+	n.Revocations = withWaiting{c.Revocations, n.pending}
 	return n, nil
 }
 

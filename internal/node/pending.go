@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waferkit/wafer/store"
@@ -20,6 +21,7 @@ type logout struct {
 // while there are any.
 type pending struct {
 	revoke   func(ctx context.Context, r store.Revocation) (store.Snapshot, error)
+	refuse   func(session store.ID, at store.Position) // on this node, once the store has taken it
 	timeout  time.Duration
 	limit    int // of the logouts that wait
 	observer Observer
@@ -27,16 +29,28 @@ type pending struct {
 	mu      sync.Mutex
 	waiting []logout // the next to try comes first
 	named   map[store.ID]struct{}
+	count   atomic.Int64 // of named, for readers that take no lock
 	running bool
 	closing context.Context // done when the node closes
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
 }
 
-func newPending(c Config, revoke func(ctx context.Context, r store.Revocation) (store.Snapshot, error)) *pending {
-	p := &pending{revoke: revoke, timeout: c.Timeout, limit: c.MaxPending, observer: c.Observer, named: make(map[store.ID]struct{})}
+func newPending(c Config, revoke func(ctx context.Context, r store.Revocation) (store.Snapshot, error), refuse func(store.ID, store.Position)) *pending {
+	p := &pending{revoke: revoke, refuse: refuse, timeout: c.Timeout, limit: c.MaxPending, observer: c.Observer, named: make(map[store.ID]struct{})}
 	p.closing, p.cancel = context.WithCancel(context.Background())
 	return p
+}
+
+// waits reports whether the logout of a session waits.
+func (p *pending) waits(session store.ID) bool {
+	if p.count.Load() == 0 {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, waits := p.named[session]
+	return waits
 }
 
 // add queues a logout that failed. It reports one that has no room.
@@ -57,6 +71,7 @@ func (p *pending) queue(l logout) bool {
 	}
 	p.waiting = append(p.waiting, l)
 	p.named[l.session] = struct{}{}
+	p.count.Store(int64(len(p.named)))
 	if !p.running {
 		p.running = true
 		p.done.Add(1)
@@ -97,7 +112,7 @@ func (p *pending) finish() {
 	}
 	p.mu.Lock()
 	lost := p.waiting
-	p.waiting, p.named, p.running = nil, make(map[store.ID]struct{}), false
+	p.waiting, p.running = nil, false // this node refuses the sessions to its end
 	p.mu.Unlock()
 	for _, l := range lost {
 		p.observer.Alarm(l.session, 0, "the process ends, and the store has not taken this logout; other nodes accept the session", nil)
@@ -113,11 +128,13 @@ func (p *pending) tryNext(ctx context.Context) bool {
 	l := p.waiting[0]
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
-	_, err := p.revoke(ctx, store.Revocation{Sessions: []store.ID{l.session}, Reason: l.reason, Actor: l.actor})
+	snap, err := p.revoke(ctx, store.Revocation{Sessions: []store.ID{l.session}, Reason: l.reason, Actor: l.actor})
 	cancel()
 	if err != nil && never(err) {
 		p.observer.Alarm(l.session, 0, refusedLogout, err)
 		err = nil
+	} else if err == nil {
+		p.refuse(l.session, snap.Entry) // before it no longer waits
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,6 +144,7 @@ func (p *pending) tryNext(ctx context.Context) bool {
 		return false
 	}
 	delete(p.named, l.session)
+	p.count.Store(int64(len(p.named)))
 	return true
 }
 

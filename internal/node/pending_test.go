@@ -425,3 +425,46 @@ func slowly(ctx context.Context, perform func() (store.Snapshot, error)) (store.
 		return store.Snapshot{}, ctx.Err()
 	}
 }
+
+// A logout that waits is in force on this node however long it waits, also when
+// the list has dropped what was in force at that time.
+func TestPromise1_AWaitingLogoutOutlivesTheList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		if _, err := w.db.Store.Announce(t.Context(), store.Announcement{Access: time.Second, Absolute: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		w.db.answer(func(ctx context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error) {
+			if r := callOf(ctx).revocation; slices.Contains(r.Sessions, a) {
+				return store.Snapshot{}, errDown
+			}
+			return perform()
+		})
+		before := w.db.head()
+		if err := w.End(t.Context(), "logout", "alice", a); !errors.Is(err, sentinel.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		for range 100 { // the list frees what it has dropped a part at a time
+			if _, err := w.Revoke(t.Context(), store.Revocation{Subjects: []string{"carol"}}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			if err := w.CatchUp(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w.Floor() <= before+1 || w.family(a).State != store.Alive {
+			t.Fatal("the list keeps it, or the store has taken it")
+		}
+		f := w.family(a).Family
+		verdict, err := w.Node.Decide(t.Context(), time.Now(), a, "alice", f.Position)
+		if !w.Node.Ended(a) || !w.Node.Dead(&f) || w.Node.Check(time.Now(), a, "alice", f.Position) != revocation.Revoked || verdict != revocation.Revoked || err != nil {
+			t.Errorf("it is accepted here: ended %v, dead %v, %v, %v", w.Node.Ended(a), w.Node.Dead(&f), verdict, err)
+		}
+		w.db.answer(nil)
+		settle(time.Minute)
+		if w.family(a).State != store.Ended || w.pending.waits(a) || !w.Node.Ended(a) {
+			t.Errorf("the store is back: %v, waits %v", w.family(a).State, w.pending.waits(a))
+		}
+	})
+}

@@ -51,9 +51,9 @@ func TestRenewOfAFamilyThatIsBoundMeanwhile(t *testing.T) {
 	inBubbles(t, map[string]int{"once": 1, "twice": 2}, func(t *testing.T, times int) {
 		w := newWorld(t)
 		bound := 0
-		w.db.answer(func(_ context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error) {
+		w.db.answer(func(ctx context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error) {
 			snap, err := perform()
-			if bound < times && w.db.last().name == "Family" {
+			if bound < times && callOf(ctx).name == "Family" {
 				bound++
 				b := store.Binding{ID: a, Key: store.Key{7}, Verified: snap.Family.Seal, Seal: store.Seal{byte(bound)}}
 				if bound > 1 { // another row, which the store gives the same key

@@ -70,12 +70,10 @@ func (f *fakeStore) hang() {
 	})
 }
 
-// last returns the last call.
-func (f *fakeStore) last() call {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.calls[len(f.calls)-1]
-}
+type callKey struct{}
+
+// callOf returns the call that is answered.
+func callOf(ctx context.Context) call { return ctx.Value(callKey{}).(call) }
 
 // made returns the calls since it was called last.
 func (f *fakeStore) made() []call {
@@ -95,7 +93,7 @@ func (f *fakeStore) do(ctx context.Context, c call, perform func() (store.Snapsh
 	if over == nil {
 		return perform()
 	}
-	return over(ctx, perform)
+	return over(context.WithValue(ctx, callKey{}, c), perform)
 }
 
 func (f *fakeStore) Create(ctx context.Context, c store.Creation) (store.Snapshot, error) {

@@ -255,8 +255,8 @@ func TestOutcomes(t *testing.T) {
 			inBubbles(t, map[string]error{name + " " + outcome.String(): want}, func(t *testing.T, want error) {
 				w := newWorld(t)
 				head := w.db.head() + 100
-				w.db.answer(func(_ context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error) {
-					if w.db.last().reads() {
+				w.db.answer(func(ctx context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error) {
+					if callOf(ctx).reads() {
 						return perform()
 					}
 					return store.Snapshot{Outcome: outcome, State: store.Alive, Head: head, Entry: head}, nil
