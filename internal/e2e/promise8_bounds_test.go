@@ -42,7 +42,7 @@ func TestPromise8_GoroutinesEndWithTheirSessions(t *testing.T) {
 		t.Errorf("%d goroutines before, %d after 20 Sessions were closed", before, after)
 	}
 	n := w.node()
-	settle(before + 1)
+	settle(before + 2)
 	if running := runtime.NumGoroutine(); running > before+2 {
 		t.Errorf("one Sessions runs %d goroutines", running-before)
 	}

@@ -140,7 +140,6 @@ func recordSeeds() (seeds []string, good int) {
 		seeds = append(seeds, packRecord(&f))
 	}
 	text := seeds[0]
-	const counts = 4 + 3*8 // where the generation begins
 	seeds = append(seeds, text[:len(text)-1], text+"x", "",
 		"\x02"+text[1:],                  // the version before details
 		"\x04"+text[1:],                  // the next version
