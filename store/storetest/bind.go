@@ -334,7 +334,7 @@ var proving = []property{
 		}
 		h.wantFamilies("anna", 10, chain[3].ID)
 	}},
-	{name: "TheFirstStaysKnownAsLongAsTheNewest", timed: true, test: func(h *harness) {
+	{name: "TheFirstStaysKnownAsLongAsTheNewest", leaps: true, test: func(h *harness) {
 		c := bound("anna")
 		c.Idle, c.Absolute = 2*h.unit(), 4*h.unit()
 		first := h.create(c)
