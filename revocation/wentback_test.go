@@ -105,6 +105,7 @@ func TestReplica_WriteBackThatIsRefused(t *testing.T) {
 		d.become(store.ID{0: 0xd1})
 		d.add(superseding(session(9), 0)) // 30
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(calls) != 2 || calls[0].Above != 1030 || calls[1].Above > 30 {
 			t.Fatalf("it asked for %+v", calls)
 		}

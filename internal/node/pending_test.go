@@ -220,9 +220,8 @@ func TestPromise8_ARepeatedLogoutWaitsOnce(t *testing.T) {
 func TestPendingLogoutThatTheStoreRefuses(t *testing.T) {
 	inBubbles(t, map[string]error{"argument": store.ErrArgument, "above": store.ErrAbove}, func(t *testing.T, refusal error) {
 		w := newWorld(t)
-		refuse := func(_ context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error) {
-			made := w.db.calls // under the lock of nobody: the store answers one call at a time
-			if last := made[len(made)-1]; slices.Contains(last.revocation.Sessions, a) {
+		refuse := func(ctx context.Context, perform func() (store.Snapshot, error)) (store.Snapshot, error) {
+			if slices.Contains(callOf(ctx).revocation.Sessions, a) {
 				return store.Snapshot{}, refusal
 			}
 			return perform()

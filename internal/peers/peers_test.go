@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,15 +20,22 @@ import (
 type fleet struct {
 	*testing.T
 	db      *memory.Store
+	mu      sync.Mutex
 	reports []string
-	down    bool
+	down    atomic.Bool
+}
+
+func (f *fleet) report(text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reports = append(f.reports, text)
 }
 
 // node returns the configuration of a node.
 func (f *fleet) node(name string, change func(*Config)) Config {
 	c := Config{
 		Announce: func(ctx context.Context, a store.Announcement) (store.Peers, error) {
-			if f.down {
+			if f.down.Load() {
 				return store.Peers{}, errors.New("down")
 			}
 			return f.db.Announce(ctx, a)
@@ -35,8 +44,8 @@ func (f *fleet) node(name string, change func(*Config)) Config {
 		Settings:     []Setting{{"Access", "5m0s"}, {"MaxStaleness", "30s"}},
 		Ring:         func() (store.ID, uint64) { return store.ID{7}, 3 },
 		Timeout:      time.Second, Now: time.Now,
-		Alarm:  func(reason string) { f.reports = append(f.reports, name+" alarm: "+reason) },
-		Inform: func(reason string) { f.reports = append(f.reports, name+" inform: "+reason) },
+		Alarm:  func(reason string) { f.report(name + " alarm: " + reason) },
+		Inform: func(reason string) { f.report(name + " inform: " + reason) },
 	}
 	if change != nil {
 		change(&c)
@@ -58,6 +67,9 @@ func (f *fleet) start(id byte, c Config) *Peers {
 // any order, and forgets them.
 func (f *fleet) wantReports(want ...string) {
 	f.Helper()
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	slices.Sort(f.reports)
 	slices.Sort(want)
 	if !slices.EqualFunc(f.reports, want, strings.HasPrefix) {
@@ -77,9 +89,9 @@ func TestNodesThatAgree(t *testing.T) {
 			defer f.start(id+1, f.node(fmt.Sprint(id), nil)).Close()
 		}
 		time.Sleep(30 * time.Minute)
-		f.down = true
+		f.down.Store(true)
 		time.Sleep(30 * time.Minute)
-		f.down = false
+		f.down.Store(false)
 		time.Sleep(30 * time.Minute)
 		f.wantReports()
 	})
@@ -120,17 +132,18 @@ func TestAnotherInstance(t *testing.T) {
 // is not.
 func TestTheRingStaysBehind(t *testing.T) {
 	test(t, func(f *fleet) {
-		version := uint64(3)
-		defer f.start(1, f.node("a", func(c *Config) { c.Ring = func() (store.ID, uint64) { return store.ID{7}, version } })).Close()
-		slow := uint64(3)
-		defer f.start(2, f.node("b", func(c *Config) { c.Ring = func() (store.ID, uint64) { return store.ID{7}, slow } })).Close()
+		var version, slow atomic.Uint64
+		version.Store(3)
+		slow.Store(3)
+		defer f.start(1, f.node("a", func(c *Config) { c.Ring = func() (store.ID, uint64) { return store.ID{7}, version.Load() } })).Close()
+		defer f.start(2, f.node("b", func(c *Config) { c.Ring = func() (store.ID, uint64) { return store.ID{7}, slow.Load() } })).Close()
 		time.Sleep(10 * time.Minute)
-		version = 4
+		version.Store(4)
 		time.Sleep(2 * time.Minute)
-		slow = 4
+		slow.Store(4)
 		time.Sleep(20 * time.Minute)
 		f.wantReports()
-		version = 5
+		version.Store(5)
 		time.Sleep(20 * time.Minute)
 		f.wantReports("a alarm: nodes have had different versions of the key set for minutes: 5 here, 4 on another",
 			"b alarm: nodes have had different versions of the key set for minutes: 4 here, 5 on another")
@@ -177,7 +190,7 @@ func TestTheStoreIsGivenAway(t *testing.T) {
 // An outage at the start is an error that is neither of the others.
 func TestOutageAtTheStart(t *testing.T) {
 	test(t, func(f *fleet) {
-		f.down = true
+		f.down.Store(true)
 		if _, err := New(f.Context(), store.ID{1}, f.node("a", nil)); err == nil || errors.Is(err, ErrRealm) || errors.Is(err, ErrRing) {
 			t.Errorf("%v, want an outage", err)
 		}

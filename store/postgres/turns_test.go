@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,9 +28,9 @@ func TestTurns(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		ofMallory, last := 0, time.Duration(0)
+		var ofMallory, last atomic.Int64
 		for range 128 {
-			call(t.Context(), "mallory", func(after time.Duration) { ofMallory++; last = after })
+			call(t.Context(), "mallory", func(after time.Duration) { ofMallory.Add(1); last.Store(int64(after)) })
 		}
 		for i := range 3 {
 			call(t.Context(), fmt.Sprint("user ", i), func(after time.Duration) {
@@ -44,8 +45,9 @@ func TestTurns(t *testing.T) {
 		}
 		cancel()
 		time.Sleep(time.Hour)
-		if ofMallory != 128 || last < 128*time.Second {
-			t.Errorf("%d calls of one key, the last after %v: want 128, one at a time", ofMallory, last)
+		synctest.Wait()
+		if n, after := ofMallory.Load(), time.Duration(last.Load()); n != 128 || after < 128*time.Second {
+			t.Errorf("%d calls of one key, the last after %v: want 128, one at a time", n, after)
 		}
 		if len(turns.of) != 0 || len(turns.all) != 0 {
 			t.Errorf("%d keys are remembered, %d calls run", len(turns.of), len(turns.all))

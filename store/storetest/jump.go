@@ -65,7 +65,7 @@ var jumping = []property{
 		h.pass(time.Hour)
 		h.eventually("the cutoff is dropped", func() bool { return h.cutoffs(store.ID{}, "anna").Subject == 0 })
 	}},
-	{name: "ACutoffIsKeptForAsLongAsItsEntry", timed: true, test: func(h *harness) {
+	{name: "ACutoffIsKeptForAsLongAsItsEntry", leaps: true, test: func(h *harness) {
 		h.announce(5*h.unit(), h.unit()/10, 0)
 		p := h.revokeSubject("anna")
 		for range 8 {
