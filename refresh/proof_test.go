@@ -166,7 +166,7 @@ func TestDo_NoProofWritesNothing(t *testing.T) {
 	}
 }
 
-// Whatever token a proven browser brings, it gets the newest, and the family
+// A proven browser gets the newest token, whichever it brings, and the family
 // advances when it is due. A token that is not the newest takes one call more.
 func TestDo_AProvenBrowserGetsTheNewest(t *testing.T) {
 	for name, old := range map[string]codec.RefreshToken{

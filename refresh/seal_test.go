@@ -93,7 +93,7 @@ func TestDo_AWrongSealAfterAnAdvance(t *testing.T) {
 	b.do(1, refresh.Issue, 2, map[string]int{"Advance": 1, "Reissue": 1})
 }
 
-// What has no living row has no seal to verify.
+// A family that is dead is refused for that, and its seal is not verified.
 func TestDo_TheStateComesBeforeTheSeal(t *testing.T) {
 	for want, prepare := range map[refresh.Reason]func(b *bench, q *refresh.Request){
 		refresh.ReasonAbsent: func(_ *bench, q *refresh.Request) { q.Family = store.ID{9} },

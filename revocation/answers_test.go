@@ -269,8 +269,8 @@ func TestPromise1_GapsThatTheFloorExplains(t *testing.T) {
 					t.Fatalf("the token that entry %d revokes is %v", at, v)
 				}
 			}
-			// What was dropped unread makes the replica read the log anew, and say
-			// so once.
+			// An entry that was dropped unread makes the replica read the log anew,
+			// and say so once.
 			e := rec.take()
 			anew := c.floor > 210
 			if anew && (len(e) != 1 || e[0].State != revocation.Fresh || e[0].Err != nil || e[0].Lost != 0) || !anew && len(e) != 0 {

@@ -110,7 +110,7 @@ func (c *Cache) writeBack(ctx context.Context, q query, local, res store.Cutoffs
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.config.Timeout)
 	defer cancel()
-	// What is lost is not above the result's head, so no engine refuses this Above.
+	// A lost entry is not above the result's head, so no engine refuses this Above.
 	highest := slices.MaxFunc(entries, func(a, b store.Entry) int { return cmp.Compare(a.Position, b.Position) })
 	snap, err := c.config.Restore(ctx, store.Restoration{Entries: entries, Above: highest.Position})
 	e := Event{State: c.State(c.config.Now()), Head: c.Head(), Floor: c.Floor(), Lost: len(entries), Err: err}

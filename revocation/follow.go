@@ -250,8 +250,8 @@ func (r *Replica) apply(q logQuery, b store.Batch) (events []Event, again bool, 
 		if r.cursor.Position > q.after.Position {
 			return nil, false, nil // another answer has brought more since
 		}
-		// What this node had not read was dropped. Whether the log continues what
-		// it had read cannot be seen any more, so it reads the whole.
+		// Entries that this node had not read were dropped. It cannot see any more
+		// whether the log continues from its cursor, so it reads the whole.
 		r.startReload(b.Log)
 		return nil, true, nil
 	}

@@ -337,7 +337,7 @@ func TestInspectShowsTheRow(t *testing.T) {
 		}
 		contains(t, s.command(exitDone, text, args...).out, "its row is as it was sealed", "actor: support:carol", "methods: pwd otp", "level: aal2", hash.String())
 	}
-	// What the seal does not cover is shown all the same.
+	// Fields that the seal does not cover are shown all the same.
 	first, successor := store.ID{4, 5}, store.ID{6, 7}
 	s.rewrite(b, "first", first[:])
 	s.rewrite(b, "successor", successor[:])

@@ -181,7 +181,7 @@ func TestRevokeNameUntilNoneIsLeft(t *testing.T) {
 	}
 }
 
-// How many sessions a revocation of everyone ends is not counted, and of a subject
+// The sessions that a revocation of everyone ends are not counted, and of a subject
 // with very many sessions only the first are.
 func TestRevokeSaysWhatItEnded(t *testing.T) {
 	s := openShop(t, 0)

@@ -20,8 +20,8 @@ func (b *browser) actedLogin(n *node) *browser {
 	return b.login(n, "alice", "a", wafer.Actor(carol), wafer.Methods("pwd", "otp"), wafer.Level("aal2"))
 }
 
-// What the login says is in the session, after a refresh and a Renew too, and in the
-// list of devices.
+// The session shows what the login said, after a refresh and a Renew too, and so does
+// the list of devices.
 func TestSessionShowsWhoActs(t *testing.T) {
 	forEachKind(t, func(t *testing.T, w *world) {
 		n := w.node()
@@ -308,8 +308,8 @@ func TestIntrospectionSaysWhoActs(t *testing.T) {
 	}
 }
 
-// What only the subject may do is refused, changes nothing, and has an error of its
-// own.
+// An actor is refused the calls that only the subject may make. They change nothing
+// and return an error of their own.
 func TestActorMayNotActAsTheSubject(t *testing.T) {
 	w := newWorld(t)
 	n := w.node(withTokens(), func(c *wafer.Config[basket]) { c.Recent = time.Hour })
@@ -389,8 +389,8 @@ func TestRequireRecentJudgesTheAuthentication(t *testing.T) {
 	}
 }
 
-// What the cookie has to hold of a login counts against its limit before anything is
-// written.
+// Every field of a login that the cookie has to hold counts against its limit before
+// anything is written.
 func TestCookieWithAllFlagsFitsOrIsRefused(t *testing.T) {
 	w := newWorld(t)
 	n := w.node()

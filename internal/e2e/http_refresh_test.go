@@ -741,7 +741,7 @@ func TestRefreshIsOffWithoutTokens(t *testing.T) {
 	}
 }
 
-// Whether a Claims hook is set does not change how long a client is served:
+// A Claims hook does not change how long a client is served:
 // near the idle deadline, the engine's clock decides.
 func TestRefreshNearTheIdleDeadline(t *testing.T) {
 	for _, hook := range []bool{false, true} {
@@ -786,7 +786,7 @@ func TestIssueRefusedByClaims(t *testing.T) {
 	}
 }
 
-// Whatever New accepts can be minted.
+// Tokens can be minted under every configuration that New accepts.
 func TestTokenConfigIsChecked(t *testing.T) {
 	w := newWorld(t)
 	long := strings.Repeat("x", codec.MaxClaim+1)

@@ -154,7 +154,7 @@ func TestPromise2_NativeTokensOfAnotherInstance(t *testing.T) {
 	})
 }
 
-// What one instance committed is never the other's data: neither in a row that
+// Data that one instance committed is never the other's: neither in a row that
 // somebody moved, nor if the other reads the row itself.
 func TestPromise2_CommittedDataOfAnotherInstance(t *testing.T) {
 	bothWays(t, func(t *testing.T, w *world, from, to instance) {

@@ -22,7 +22,7 @@ type Context struct {
 	after map[*func()]struct{} // functions to call when it is done
 }
 
-// Why a live context ended. Each value is made once, since many contexts end at
+// The causes for which a live context ends. Each value is made once, since many contexts end at
 // a time.
 var (
 	errEnded       = canceled(sentinel.ErrEnded)

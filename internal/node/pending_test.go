@@ -296,7 +296,7 @@ func TestPromise1_OneFailingLogoutHoldsUpNoOther(t *testing.T) {
 	})
 }
 
-// What the store has not taken when the node closes is reported, by its session.
+// Closing a node reports each logout that the store has not taken, by its session.
 func TestPromise1_CloseReportsWhatWasNotTaken(t *testing.T) {
 	inBubbles(t, map[string]func(w *world){
 		"down":  func(w *world) { w.db.fail(errDown) },

@@ -169,7 +169,7 @@ func (r *Resumer) settle(ctx context.Context, now time.Time, c *gate.Credentials
 	if c.HasCookie && refresh.Carries(c.Cookie, c.Token) {
 		return source{c.Content.Data(), store.Position(c.Cookie.Position), c.Cookie.Generation}, c.Cookie, nil
 	}
-	// Whether the token is good comes first, whatever data there is.
+	// The token is judged first, whatever data there is.
 	res, err := r.Node.Look(ctx, r.request(c, source{position: store.MaxPosition}))
 	if err != nil {
 		return source{}, codec.Session{}, err
