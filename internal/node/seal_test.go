@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -189,4 +191,31 @@ func TestRevokeName(t *testing.T) {
 			t.Errorf("the first is %v and %v here", w.family(store.ID{20}).State, w.verdict(store.ID{20}, last))
 		}
 	})
+}
+
+// Many renewals of one session at once, each of which has read and verified the
+// same row, make one successor. The others find the session ended.
+func TestPromise3_RenewalsAtOnceMakeOneSuccessor(t *testing.T) {
+	w := newWorld(t)
+	var all sync.WaitGroup
+	var made, ended atomic.Int64
+	for i := range 32 {
+		all.Go(func() {
+			c := creation(store.ID{60, byte(i)}, "alice")
+			c.Renews = &store.Renewal{ID: a, Basis: store.MaxPosition}
+			switch _, err := w.Renew(t.Context(), c, Renewal{Reauthenticate: i%2 == 0}); {
+			case err == nil:
+				made.Add(1)
+			case errors.Is(err, sentinel.ErrEnded):
+				ended.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	families, _, err := w.Families(t.Context(), store.Query{Subject: "alice", Limit: 100})
+	if err != nil || made.Load() != 1 || ended.Load() != 31 || len(families) != 2 { // b, and the successor
+		t.Errorf("%d made, %d ended, %d live, %v", made.Load(), ended.Load(), len(families), err)
+	}
 }
